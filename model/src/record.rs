@@ -1,0 +1,494 @@
+//! What the journal keeps: one record for each thing that arrived, in the binary form every follower reads.
+//!
+//! ```text
+//! reading      identity u64 · received_at i64 · stored_ts i64 · marks u32 · flags u16 · cause u8 · source u8
+//!              presence u8 (1 ts, 2 seq, 4 boot, 8 by) · [ts i64] [seq varint] [boot varint]
+//!              post · device (empty: same as post) · zone · feeder · [by]      each: length u8, bytes
+//!              mask varint · one zigzag varint of thousandths per set bit, lowest field first
+//! weather      received_at i64 · zone: length u8, bytes · JSON of the report
+//! status       received_at i64 · device: length u8, bytes · online u8
+//! quarantined  received_at i64 · source u8 · reason: length u8, bytes · topic: length u16, bytes
+//!              full length u32 · hash [u8; 8] · payload (its first 64 KiB)
+//! ```
+//! Fixed numbers are little-endian. The kind byte travels beside the record, in the journal's own frame.
+
+use crate::field::{FIELD_COUNT, Field, Fields};
+use crate::reading::{Cause, Flags, Marks};
+use crate::time::Timestamp;
+
+/// Kind byte of a reading.
+pub const READING: u8 = 1;
+/// Kind byte of a weather message.
+pub const WEATHER: u8 = 2;
+/// Kind byte of a status message.
+pub const STATUS: u8 = 3;
+/// Kind byte of a refused payload.
+pub const QUARANTINED: u8 = 4;
+
+/// How many bytes of a refused payload are kept.
+pub const QUARANTINED_PAYLOAD_MAX: usize = 64 * 1024;
+
+/// Where a reading came in. The number is its place on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Source {
+    /// From a broker.
+    Broker = 0,
+    /// By the built-in listener.
+    Listener = 1,
+    /// By HTTP.
+    Http = 2,
+    /// From quarantine, read again.
+    Retry = 3,
+}
+
+/// Every source in the order of its number.
+pub const SOURCES: [Source; 4] = [Source::Broker, Source::Listener, Source::Http, Source::Retry];
+
+impl Source {
+    /// The word used as metric label.
+    pub fn name(self) -> &'static str {
+        ["broker", "listener", "http", "retry"][self as usize]
+    }
+
+    fn from_number(number: u8) -> Self {
+        SOURCES.get(usize::from(number)).copied().unwrap_or(Self::Broker)
+    }
+}
+
+/// A placed and admitted reading, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredReading<'a> {
+    /// Fingerprint of (device, key, content): what makes a duplicate a duplicate.
+    pub identity: u64,
+    /// When we got it.
+    pub received_at: Timestamp,
+    /// Time under which history and database keep it; unique per post.
+    pub stored_ts: Timestamp,
+    /// The sensor's own word on the time, plausible or not.
+    pub ts: Option<Timestamp>,
+    /// Running number of the device.
+    pub seq: Option<u64>,
+    /// Number of the device's restarts.
+    pub boot: Option<u32>,
+    /// Why it was sent.
+    pub cause: Cause,
+    /// The device's flags.
+    pub flags: Flags,
+    /// What we noticed.
+    pub marks: Marks,
+    /// Where it came in.
+    pub source: Source,
+    /// Post id; the device's own name when nobody registered it.
+    pub post: &'a str,
+    /// Device id.
+    pub device: &'a str,
+    /// Zone by the register.
+    pub zone: &'a str,
+    /// Feeder by the register; empty for unregistered devices.
+    pub feeder: &'a str,
+    /// Who typed it in.
+    pub by: Option<&'a str>,
+    /// The values.
+    pub fields: Fields,
+}
+
+impl StoredReading<'_> {
+    /// When it was measured, as far as we believe it: the sensor's word, or receipt when its clock is broken.
+    pub fn measured_at(&self) -> Timestamp {
+        match self.ts {
+            Some(ts) if !self.marks.has(Marks::CLOCK) => ts,
+            _ => self.received_at,
+        }
+    }
+}
+
+/// A status message (`online`, `offline`) of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredStatus<'a> {
+    /// When we got it.
+    pub received_at: Timestamp,
+    /// Device id.
+    pub device: &'a str,
+    /// True for `online`.
+    pub online: bool,
+}
+
+/// A refused payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined<'a> {
+    /// When we got it.
+    pub received_at: Timestamp,
+    /// Where it came in.
+    pub source: Source,
+    /// Why it was refused, one word of the closed list in `ingester`.
+    pub reason: &'a str,
+    /// Topic it came on.
+    pub topic: &'a str,
+    /// Length of the whole payload, bytes.
+    pub full_length: u32,
+    /// First eight bytes of the SHA-256 of the whole payload.
+    pub hash: [u8; 8],
+    /// The payload, or its first 64 KiB.
+    pub payload: &'a [u8],
+}
+
+/// One decoded record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record<'a> {
+    /// A reading.
+    Reading(StoredReading<'a>),
+    /// Weather: when we got it, zone, JSON of the report.
+    Weather(Timestamp, &'a str, &'a [u8]),
+    /// A status message.
+    Status(StoredStatus<'a>),
+    /// A refused payload.
+    Quarantined(Quarantined<'a>),
+}
+
+/// A record that cannot be read: written by a newer version, or damaged beyond what the checksum saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("journal record of kind {kind} is not readable at byte {at}")]
+pub struct BadRecord {
+    /// Kind byte.
+    pub kind: u8,
+    /// Where reading stopped.
+    pub at: usize,
+}
+
+/// Appends a reading to `out`.
+pub fn encode_reading(reading: &StoredReading<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&reading.identity.to_le_bytes());
+    out.extend_from_slice(&reading.received_at.0.to_le_bytes());
+    out.extend_from_slice(&reading.stored_ts.0.to_le_bytes());
+    out.extend_from_slice(&reading.marks.0.to_le_bytes());
+    out.extend_from_slice(&reading.flags.0.to_le_bytes());
+    out.extend_from_slice(&[reading.cause as u8, reading.source as u8]);
+    let presence = u8::from(reading.ts.is_some())
+        | u8::from(reading.seq.is_some()) << 1
+        | u8::from(reading.boot.is_some()) << 2
+        | u8::from(reading.by.is_some()) << 3;
+    out.push(presence);
+    if let Some(ts) = reading.ts {
+        out.extend_from_slice(&ts.0.to_le_bytes());
+    }
+    if let Some(seq) = reading.seq {
+        put_varint(out, seq);
+    }
+    if let Some(boot) = reading.boot {
+        put_varint(out, u64::from(boot));
+    }
+    put_text(out, reading.post);
+    put_text(
+        out,
+        if reading.device == reading.post {
+            ""
+        } else {
+            reading.device
+        },
+    );
+    put_text(out, reading.zone);
+    put_text(out, reading.feeder);
+    if let Some(by) = reading.by {
+        put_text(out, by);
+    }
+    put_varint(out, u64::from(reading.fields.mask()));
+    for (_, value) in reading.fields.iter() {
+        put_varint(out, zigzag(value));
+    }
+}
+
+/// Appends a weather message to `out`.
+pub fn encode_weather(received_at: Timestamp, zone: &str, report: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&received_at.0.to_le_bytes());
+    put_text(out, zone);
+    out.extend_from_slice(report);
+}
+
+/// Appends a status message to `out`.
+pub fn encode_status(status: &StoredStatus<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&status.received_at.0.to_le_bytes());
+    put_text(out, status.device);
+    out.push(u8::from(status.online));
+}
+
+/// Appends a refused payload to `out`, cut to its first 64 KiB.
+pub fn encode_quarantined(refused: &Quarantined<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&refused.received_at.0.to_le_bytes());
+    out.push(refused.source as u8);
+    put_text(out, refused.reason);
+    let topic = &refused.topic.as_bytes()[..refused.topic.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&(topic.len() as u16).to_le_bytes());
+    out.extend_from_slice(topic);
+    out.extend_from_slice(&refused.full_length.to_le_bytes());
+    out.extend_from_slice(&refused.hash);
+    out.extend_from_slice(&refused.payload[..refused.payload.len().min(QUARANTINED_PAYLOAD_MAX)]);
+}
+
+/// Reads one record.
+///
+/// # Errors
+/// [`BadRecord`]: skip it and count it; the frame's checksum was right, so a newer version wrote it.
+pub fn decode(kind: u8, bytes: &[u8]) -> Result<Record<'_>, BadRecord> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    let record = match kind {
+        READING => cursor.reading().map(Record::Reading),
+        WEATHER => cursor.weather(),
+        STATUS => cursor.status(),
+        QUARANTINED => cursor.quarantined(),
+        _ => None,
+    };
+    record.ok_or(BadRecord { kind, at: cursor.at })
+}
+
+/// The identity of an encoded reading, without decoding the rest.
+pub fn identity_of(bytes: &[u8]) -> Option<u64> {
+    Cursor { bytes, at: 0 }.u64()
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let part = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at += length;
+        Some(part)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        let part = &self.bytes[self.at..];
+        self.at = self.bytes.len();
+        part
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        self.array().map(|bytes| Timestamp(i64::from_le_bytes(bytes)))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = usize::from(self.u8()?);
+        std::str::from_utf8(self.take(length)?).ok()
+    }
+
+    fn reading(&mut self) -> Option<StoredReading<'a>> {
+        let (identity, received_at, stored_ts) = (self.u64()?, self.time()?, self.time()?);
+        let marks = Marks(u32::from_le_bytes(self.array()?));
+        let flags = Flags(u16::from_le_bytes(self.array()?));
+        let (cause, source, presence) = (self.u8()?, self.u8()?, self.u8()?);
+        let ts = if presence & 1 != 0 {
+            Some(self.time()?)
+        } else {
+            None
+        };
+        let seq = if presence & 2 != 0 {
+            Some(self.varint()?)
+        } else {
+            None
+        };
+        let boot = if presence & 4 != 0 {
+            Some(u32::try_from(self.varint()?).ok()?)
+        } else {
+            None
+        };
+        let (post, device, zone, feeder) = (self.text()?, self.text()?, self.text()?, self.text()?);
+        let by = if presence & 8 != 0 {
+            Some(self.text()?)
+        } else {
+            None
+        };
+        let mask = self.varint()?;
+        let mut fields = Fields::default();
+        for number in 0..FIELD_COUNT as u8 {
+            if mask & (1 << number) != 0 {
+                fields.set(Field::from_number(number)?, unzigzag(self.varint()?));
+            }
+        }
+        Some(StoredReading {
+            identity,
+            received_at,
+            stored_ts,
+            ts,
+            seq,
+            boot,
+            cause: Cause::from_number(cause),
+            flags,
+            marks,
+            source: Source::from_number(source),
+            post,
+            device: if device.is_empty() { post } else { device },
+            zone,
+            feeder,
+            by,
+            fields,
+        })
+    }
+
+    fn weather(&mut self) -> Option<Record<'a>> {
+        Some(Record::Weather(self.time()?, self.text()?, self.rest()))
+    }
+
+    fn status(&mut self) -> Option<Record<'a>> {
+        let (received_at, device) = (self.time()?, self.text()?);
+        Some(Record::Status(StoredStatus {
+            received_at,
+            device,
+            online: self.u8()? != 0,
+        }))
+    }
+
+    fn quarantined(&mut self) -> Option<Record<'a>> {
+        let (received_at, source, reason) = (self.time()?, self.u8()?, self.text()?);
+        let topic_length = usize::from(u16::from_le_bytes(self.array()?));
+        let topic = std::str::from_utf8(self.take(topic_length)?).ok()?;
+        let full_length = u32::from_le_bytes(self.array()?);
+        Some(Record::Quarantined(Quarantined {
+            received_at,
+            source: Source::from_number(source),
+            reason,
+            topic,
+            full_length,
+            hash: self.array()?,
+            payload: self.rest(),
+        }))
+    }
+}
+
+/// Appends a number in 7-bit groups, lowest first.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value as u8) | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends a text of at most 255 bytes; longer ones are cut at a character border.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let length = text.floor_char_boundary(255);
+    out.push(length as u8);
+    out.extend_from_slice(&text.as_bytes()[..length]);
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(values: &[(u8, i64)]) -> StoredReading<'static> {
+        let mut fields = Fields::default();
+        for (number, value) in values {
+            fields.set(Field::from_number(number % FIELD_COUNT as u8).unwrap(), *value);
+        }
+        StoredReading {
+            identity: 0x0123_4567_89ab_cdef,
+            received_at: Timestamp(1_795_435_200_000),
+            stored_ts: Timestamp(1_795_435_199_000),
+            ts: Some(Timestamp(1_795_435_199_000)),
+            seq: Some(18_231),
+            boot: Some(7),
+            cause: Cause::Alarm,
+            flags: Flags::LEAK_ALARM,
+            marks: Marks::LATE,
+            source: Source::Listener,
+            post: "Z1-000001",
+            device: "D-1",
+            zone: "z1",
+            feeder: "F1",
+            by: None,
+            fields,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reading_survives_the_journal(
+            values in proptest::collection::vec((any::<u8>(), any::<i64>()), 0..30),
+            seq in proptest::option::of(any::<u64>()),
+            boot in proptest::option::of(any::<u32>()),
+            ts in proptest::option::of(any::<i64>()),
+        ) {
+            let reading = StoredReading { seq, boot, ts: ts.map(Timestamp), ..sample(&values) };
+            let mut bytes = Vec::new();
+            encode_reading(&reading, &mut bytes);
+            prop_assert_eq!(identity_of(&bytes), Some(reading.identity));
+            prop_assert_eq!(decode(READING, &bytes), Ok(Record::Reading(reading)));
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(kind in 0u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(kind, &bytes);
+        }
+    }
+
+    #[test]
+    fn every_kind_survives_and_every_cut_is_noticed() {
+        let mut bytes = Vec::new();
+        encode_reading(&sample(&[(0, 820), (1, 400), (2, 228_400)]), &mut bytes);
+        assert!(bytes.len() < 80, "{} bytes for three fields", bytes.len());
+        for cut in 0..bytes.len() {
+            assert!(decode(READING, &bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        let status = StoredStatus {
+            received_at: Timestamp(5),
+            device: "D-1",
+            online: true,
+        };
+        bytes.clear();
+        encode_status(&status, &mut bytes);
+        assert_eq!(decode(STATUS, &bytes), Ok(Record::Status(status)));
+        let refused = Quarantined {
+            received_at: Timestamp(5),
+            source: Source::Broker,
+            reason: "json",
+            topic: "lamp/z1/P1/reading",
+            full_length: 3,
+            hash: [1; 8],
+            payload: b"\xff\x00{",
+        };
+        bytes.clear();
+        encode_quarantined(&refused, &mut bytes);
+        assert_eq!(decode(QUARANTINED, &bytes), Ok(Record::Quarantined(refused)));
+        bytes.clear();
+        encode_weather(Timestamp(9), "all", b"{}", &mut bytes);
+        assert_eq!(
+            decode(WEATHER, &bytes),
+            Ok(Record::Weather(Timestamp(9), "all", &b"{}"[..]))
+        );
+    }
+}
