@@ -1,5 +1,7 @@
 //! The journal against a model, on a disk that fails at every operation in turn.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod common;
 
 use std::path::Path;

@@ -483,7 +483,7 @@ fn take_flags(reading: &mut Reading, value: &Value<'_>) {
 }
 
 /// A text that stands for "not measured".
-fn is_absent(text: &str) -> bool {
+pub fn is_absent(text: &str) -> bool {
     matches!(text.trim(), "" | "--" | "-" | "null")
         || ["nan", "n/a"].iter().any(|w| text.trim().eq_ignore_ascii_case(w))
 }
@@ -535,6 +535,23 @@ pub fn thousandths_of(field: Field, value: &Value<'_>) -> Result<Option<i64>, Un
                 .ok_or(Unreadable),
         },
         _ => Err(Unreadable),
+    }
+}
+
+/// Reads any JSON payload, mending it when strict reading fails.
+///
+/// # Errors
+/// [`Refusal`] when it is no JSON, also after mending.
+pub fn parse_json(payload: &[u8]) -> Result<(Json, Mended), Refusal> {
+    match serde_json::from_slice(payload) {
+        Ok(json) => Ok((json, Mended::default())),
+        Err(e) if is_nesting(&e) => Err(Refusal::Nesting),
+        Err(_) => {
+            let (bytes, mended) = mend(payload);
+            let json = serde_json::from_slice(&bytes).ok().filter(|_| mended.any());
+            json.map(|json| (json, mended))
+                .ok_or_else(|| plain_refusal(payload))
+        }
     }
 }
 

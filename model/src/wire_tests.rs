@@ -152,7 +152,10 @@ fn every_refusal_has_its_reason() {
     assert_eq!(refused(b"12"), Refusal::NotObject);
     assert_eq!(refused(b"{}"), Refusal::NoMeasurement);
     assert_eq!(refused(&[b'['; 10_000]), Refusal::Json);
-    assert_eq!(refused(format!("{}{}", "[".repeat(9000), "]".repeat(9000)).as_bytes()), Refusal::NotObject);
+    assert_eq!(
+        refused(format!("{}{}", "[".repeat(9000), "]".repeat(9000)).as_bytes()),
+        Refusal::NotObject
+    );
     assert_eq!(
         refused(format!("{{\"a\":{}1{}}}", "[".repeat(5000), "]".repeat(5000)).as_bytes()),
         Refusal::Nesting
