@@ -54,11 +54,10 @@ impl Totals {
         self.refused[refused as usize] += count;
     }
 
-    /// A refused payload was read after all: it is no longer quarantined.
-    pub fn release(&mut self, word: &str) {
-        if let Some(place) = REFUSALS.iter().position(|refusal| refusal.word() == word) {
-            self.quarantined[place] = self.quarantined[place].saturating_sub(1);
-        }
+    /// Refused payloads were read after all: they are no longer quarantined.
+    pub fn release(&mut self, refusal: Refusal, count: u64) {
+        let quarantined = &mut self.quarantined[place_of(refusal)];
+        *quarantined = quarantined.saturating_sub(count);
     }
 
     /// All outcomes together.

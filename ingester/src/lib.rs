@@ -5,4 +5,15 @@
 
 pub mod accounts;
 pub mod admit;
+mod commit;
+pub mod config;
+mod ingester;
+pub mod intake;
+pub mod loss;
+pub mod metrics;
 pub mod profile;
+pub mod quarantine;
+pub mod run;
+pub mod source;
+
+pub use ingester::{Ingester, IngesterError, Opened};

@@ -14,7 +14,10 @@ struct State {
 
 #[derive(Clone, Copy, Debug)]
 struct Hold {
+    /// Durable on the follower's side; nothing from here on is trimmed.
     cursor: u64,
+    /// Taken by the follower, durable or not.
+    position: u64,
     max_lag_bytes: Option<u64>,
 }
 
@@ -86,6 +89,7 @@ impl Tail {
             name.to_owned(),
             Hold {
                 cursor,
+                position: cursor,
                 max_lag_bytes,
             },
         );
@@ -109,6 +113,7 @@ impl Tail {
     pub(crate) fn cut_off(&self, name: &str, cursor: u64) {
         if let Some(hold) = self.state().followers.get_mut(name) {
             hold.cursor = hold.cursor.max(cursor);
+            hold.position = hold.position.max(cursor);
         }
     }
 
@@ -119,6 +124,16 @@ impl Tail {
             .iter()
             .map(|(name, hold)| (name.clone(), hold.cursor))
             .collect()
+    }
+
+    /// Every follower with the number of records it has still to take.
+    pub fn pending(&self) -> BTreeMap<String, u64> {
+        let state = self.state();
+        let pending = state
+            .followers
+            .iter()
+            .map(|(name, hold)| (name.clone(), state.end.saturating_sub(hold.position)));
+        pending.collect()
     }
 
     /// The lowest cursor of all followers; the end when nobody follows.
@@ -144,6 +159,13 @@ impl Follower {
     /// Says that everything before `cursor` is durable on the follower's side and may go. Never moves back.
     pub fn keep_from(&self, cursor: u64) {
         self.tail.cut_off(&self.name, cursor);
+    }
+
+    /// Says how far the follower has taken records, durable or not; for its lag, not for trimming.
+    pub fn report(&self, position: u64) {
+        if let Some(hold) = self.tail.state().followers.get_mut(&self.name) {
+            hold.position = position;
+        }
     }
 
     /// The shared end of the journal.

@@ -134,6 +134,10 @@ pub struct Quarantined<'a> {
 }
 
 /// One decoded record.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one look; a box would be an allocation a record"
+)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record<'a> {
     /// A reading.

@@ -247,14 +247,23 @@ impl Columns {
         place.and_then(|(_, at)| row.get(*at)).unwrap_or("")
     }
 
-    fn post(&self, row: &csv::StringRecord, register: &mut Register, reasons: &mut Vec<String>) -> Post {
+    /// Checks the identifiers of a row and returns the device's.
+    fn names<'r>(&self, row: &'r csv::StringRecord, reasons: &mut Vec<String>) -> &'r str {
         let get = |name| self.text(row, name);
-        for name in ["post_id", "zone", "feeder"] {
-            if !is_identifier(get(name)) {
-                reasons.push(format!(
-                    "{name} {:?} is not 1 to 64 of A-Z a-z 0-9 . _ : -",
-                    get(name)
-                ));
+        let device = if get("device_id").is_empty() {
+            get("post_id")
+        } else {
+            get("device_id")
+        };
+        let names = [
+            ("post_id", get("post_id")),
+            ("zone", get("zone")),
+            ("feeder", get("feeder")),
+            ("device_id", device),
+        ];
+        for (name, value) in names {
+            if !is_identifier(value) {
+                reasons.push(format!("{name} {value:?} is not 1 to 64 of A-Z a-z 0-9 . _ : -"));
             }
         }
         if get("zone") == crate::UNREGISTERED {
@@ -263,16 +272,12 @@ impl Columns {
                 crate::UNREGISTERED
             ));
         }
-        let device = if get("device_id").is_empty() {
-            get("post_id")
-        } else {
-            get("device_id")
-        };
-        if !is_identifier(device) {
-            reasons.push(format!(
-                "device_id {device:?} is not 1 to 64 of A-Z a-z 0-9 . _ : -"
-            ));
-        }
+        device
+    }
+
+    fn post(&self, row: &csv::StringRecord, register: &mut Register, reasons: &mut Vec<String>) -> Post {
+        let get = |name| self.text(row, name);
+        let device = self.names(row, reasons);
         let mut number = |name: &str, min: f64, max: f64, absent: f64| {
             let text = self.text(row, name);
             let value = if text.is_empty() {

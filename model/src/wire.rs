@@ -236,7 +236,7 @@ impl<'de> Visitor<'de> for ReadingVisitor {
         let mut bad_device = false;
         while let Some(Key(key)) = map.next_key()? {
             let Scalar(value) = map.next_value()?;
-            bad_device |= take(&mut reading, &key, value).is_err();
+            bad_device |= take(&mut reading, &key, &value).is_err();
         }
         Ok(finish(reading, bad_device))
     }
@@ -374,23 +374,23 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 /// A device name that cannot be one.
 struct BadDevice;
 
-fn take(reading: &mut Reading, key: &str, value: Value<'_>) -> Result<(), BadDevice> {
+fn take(reading: &mut Reading, key: &str, value: &Value<'_>) -> Result<(), BadDevice> {
     let field = match key {
         "ts" => {
-            take_time(reading, &value);
+            take_time(reading, value);
             return Ok(());
         }
         "seq" => {
-            reading.seq = take_whole(reading, &value).or(reading.seq);
+            reading.seq = take_whole(reading, value).or(reading.seq);
             return Ok(());
         }
         "boot" => {
-            let boot = take_whole(reading, &value);
+            let boot = take_whole(reading, value);
             reading.boot = boot.and_then(|boot| u32::try_from(boot).ok()).or(reading.boot);
             return Ok(());
         }
         "cause" => {
-            match &value {
+            match value {
                 Value::Null => {}
                 Value::Text(word) => match Cause::from_name(word) {
                     Some(cause) => reading.cause = cause,
@@ -401,20 +401,20 @@ fn take(reading: &mut Reading, key: &str, value: Value<'_>) -> Result<(), BadDev
             return Ok(());
         }
         "flags" => {
-            take_flags(reading, &value);
+            take_flags(reading, value);
             return Ok(());
         }
         "by" => {
-            if let Value::Text(text) = &value {
+            if let Value::Text(text) = value {
                 reading.by = Some(text.chars().filter(|c| !c.is_control()).take(64).collect());
             }
             return Ok(());
         }
-        "device" | "post_id" => return take_device(reading, &value),
+        "device" | "post_id" => return take_device(reading, value),
         _ => Field::from_name(key),
     };
     match field {
-        Some(field) => take_field(reading, field, &value),
+        Some(field) => take_field(reading, field, value),
         None => reading.unknown_keys += 1,
     }
     Ok(())

@@ -1,6 +1,11 @@
 //! A disk in memory that fails when told to, and forgets at a power cut what was not synced.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses its own part"
+)]
 
 use std::collections::BTreeMap;
 use std::io;

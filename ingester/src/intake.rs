@@ -1,0 +1,250 @@
+//! What the sources hand over, and how they hear back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lampguard_model::Timestamp;
+use lampguard_model::record::Source;
+use lampguard_model::wire::{self, Refusal};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::metrics::Metrics;
+use crate::profile::Profile;
+
+/// Chunks that may wait for the intake. Sources of which the broker is one never wait: it keeps what does
+/// not fit and comes back with it.
+pub const QUEUE_CHUNKS: usize = 1024;
+/// Bytes of messages that are held in memory and not acknowledged yet, over all sources.
+pub const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// Something that messages come from and acknowledgements go to.
+pub trait Origin: Send + Sync {
+    /// Which kind of source it is.
+    fn source(&self) -> Source;
+
+    /// Which topics are read by which profile; the first that fits wins.
+    fn mappings(&self) -> &[Mapping];
+
+    /// True when the retain bit means what MQTT says (from a broker), false when a sensor set it itself.
+    fn retain_counts(&self) -> bool;
+
+    /// Everything of this chunk is durable (or was there already): acknowledge these messages, in order.
+    fn settle(&self, settled: Settled);
+
+    /// Messages of this chunk will not be kept and must not be acknowledged; their sender has to send again.
+    fn shed(&self, epoch: u64);
+}
+
+/// What became of a chunk.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Connection number the messages came on.
+    pub epoch: u64,
+    /// Tokens of the messages to acknowledge, in order of arrival.
+    pub tokens: Vec<u32>,
+    /// Outcomes, for sources that tell them to their sender.
+    pub tally: Tally,
+}
+
+/// Outcomes of one chunk's readings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// New and durable.
+    pub stored: u64,
+    /// Already there.
+    pub duplicate: u64,
+    /// Place in the batch and reason word of each refused one.
+    pub quarantined: Vec<(usize, &'static str)>,
+}
+
+/// A topic filter and how payloads on it are read.
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    /// MQTT filter.
+    pub filter: String,
+    /// `None` is the canonical decoder.
+    pub profile: Option<Arc<Profile>>,
+}
+
+impl Mapping {
+    /// The three canonical topics.
+    pub fn canonical() -> Vec<Self> {
+        wire::CANONICAL_FILTERS
+            .iter()
+            .map(|filter| Self {
+                filter: (*filter).to_owned(),
+                profile: None,
+            })
+            .collect()
+    }
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Topic.
+    pub topic: String,
+    /// Payload.
+    pub payload: Bytes,
+    /// How its origin knows it again; `None` when nobody waits for an acknowledgement (QoS 0).
+    pub token: Option<u32>,
+    /// The retain bit.
+    pub retain: bool,
+    /// What to do with it.
+    pub fate: Fate,
+}
+
+/// What to do with a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// Read it.
+    #[default]
+    Read,
+    /// Quarantine it unread: it is larger than the packet limit, and its payload here only its beginning.
+    TooLarge {
+        /// Bytes of the whole payload.
+        bytes: u32,
+        /// First bytes of the SHA-256 of the whole payload.
+        hash: [u8; 8],
+    },
+    /// Read it again out of quarantine, where it lay for this reason.
+    Again(Refusal),
+    /// Count it as refused: its sender may not publish there.
+    Denied,
+}
+
+impl Message {
+    /// Bytes it takes while it is held.
+    pub fn cost(&self) -> usize {
+        self.topic.len() + self.payload.len() + 96
+    }
+}
+
+/// Messages of one origin that arrived together.
+pub struct Chunk {
+    /// Where they came from.
+    pub origin: Arc<dyn Origin>,
+    /// Number of the connection they came on.
+    pub epoch: u64,
+    /// When they were read from the socket.
+    pub received_at: Timestamp,
+    /// Feeds only the judge: a second copy of what the journal cannot take now.
+    pub judge_only: bool,
+    /// The messages, in order of arrival.
+    pub messages: Vec<Message>,
+    /// Bytes counted for this chunk at the gate.
+    pub held: Held,
+}
+
+/// How much unacknowledged data is in memory, and whether the journal takes more.
+#[derive(Debug)]
+pub struct Gate {
+    held: AtomicUsize,
+    stopped: watch::Sender<bool>,
+    freed: Notify,
+    metrics: Metrics,
+}
+
+impl Gate {
+    /// An open gate.
+    pub fn new(metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self {
+            held: AtomicUsize::new(0),
+            stopped: watch::Sender::new(false),
+            freed: Notify::new(),
+            metrics,
+        })
+    }
+
+    /// True while the journal takes nothing.
+    pub fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// Wakes whenever the journal stops or takes readings again.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.stopped.subscribe()
+    }
+
+    /// True when no more bytes should be held.
+    pub fn is_full(&self) -> bool {
+        self.held.load(Ordering::Acquire) >= HELD_BYTES_MAX
+    }
+
+    /// Counts bytes as held until the returned value is dropped.
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.metrics.held_bytes.add(bytes as i64);
+        Held {
+            gate: Some(self.clone()),
+            bytes,
+        }
+    }
+
+    /// Waits until there is room, or until the journal stops: then reading goes on for the judge's sake.
+    pub async fn room(&self) {
+        while self.is_full() && !self.is_stopped() {
+            // The time-out covers a notification that came between the check and the wait.
+            let _ = tokio::time::timeout(Duration::from_millis(50), self.freed.notified()).await;
+        }
+    }
+
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        self.stopped.send_replace(stopped);
+        self.metrics.journal_stopped.set(i64::from(stopped));
+        self.freed.notify_waiters();
+    }
+}
+
+/// Bytes that are held; dropping it frees them.
+#[derive(Debug, Default)]
+pub struct Held {
+    gate: Option<Arc<Gate>>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.gate {
+            gate.held.fetch_sub(self.bytes, Ordering::AcqRel);
+            gate.metrics.held_bytes.sub(self.bytes as i64);
+            gate.freed.notify_waiters();
+        }
+    }
+}
+
+/// The way into the intake.
+#[derive(Clone)]
+pub struct Inlet {
+    pub(crate) sender: mpsc::Sender<Input>,
+    /// The gate in front of it.
+    pub gate: Arc<Gate>,
+}
+
+/// What the intake works on.
+pub(crate) enum Input {
+    Chunk(Chunk),
+    /// Commit what is there and end.
+    Close,
+}
+
+impl Inlet {
+    /// Hands a chunk over; waits while the queue is full. False when the intake has ended.
+    pub async fn send(&self, chunk: Chunk) -> bool {
+        self.sender.send(Input::Chunk(chunk)).await.is_ok()
+    }
+
+    /// Hands a chunk over without waiting.
+    ///
+    /// # Errors
+    /// The chunk, when the queue is full or the intake has ended.
+    pub fn try_send(&self, chunk: Chunk) -> Result<(), Chunk> {
+        self.sender.try_send(Input::Chunk(chunk)).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(Input::Chunk(chunk))
+            | mpsc::error::TrySendError::Closed(Input::Chunk(chunk)) => chunk,
+            _ => unreachable!("only chunks are sent here"),
+        })
+    }
+}

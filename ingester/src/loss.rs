@@ -1,0 +1,221 @@
+//! Possible losses outside our control: intervals and counts that are shown, never hidden.
+//!
+//! Kept in one small file that is replaced as a whole. Bounded: at the limit the two oldest entries of the
+//! list become one.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lampguard_model::record::Source;
+use lampguard_model::{Millis, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::admit::Gap;
+
+/// Entries kept.
+pub const LOSSES_MAX: usize = 1000;
+/// Gaps found within this time are one entry.
+const JOIN: Millis = Millis::minutes(1);
+
+/// One interval in which readings may have been lost before they reached us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// First moment.
+    pub from: Timestamp,
+    /// Last moment.
+    pub to: Timestamp,
+    /// `broker:ID` for a lost session, else the kind of source.
+    pub source: String,
+    /// Readings missing by their running numbers; `null` when nobody can tell.
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    losses: Vec<Loss>,
+    changed: bool,
+}
+
+/// The book of possible losses.
+#[derive(Debug)]
+pub struct LossBook {
+    path: PathBuf,
+    entries: Mutex<Entries>,
+}
+
+impl LossBook {
+    /// Opens the book; an unreadable one is put aside and a new one begun.
+    pub fn open(path: &Path) -> Self {
+        let losses = match std::fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|e| {
+                let aside = path.with_extension("damaged");
+                tracing::warn!(path = %path.display(), aside = %aside.display(), error = %e, "book of losses is not readable");
+                let _ = std::fs::rename(path, aside);
+                Vec::new()
+            }),
+            Err(_) => Vec::new(),
+        };
+        Self {
+            path: path.to_owned(),
+            entries: Mutex::new(Entries {
+                losses,
+                changed: false,
+            }),
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every possible loss, oldest first.
+    pub fn list(&self) -> Vec<Loss> {
+        self.entries().losses.clone()
+    }
+
+    /// A broker had forgotten our session: what it queued for us is gone, nobody knows how much.
+    pub fn session_lost(&self, broker: &str, from: Timestamp, to: Timestamp) {
+        self.add(Loss {
+            from,
+            to,
+            source: format!("broker:{broker}"),
+            count: None,
+        });
+    }
+
+    /// Running numbers are missing, or a missing one came after all.
+    pub fn gap(&self, source: Source, gap: Gap, seen_at: Timestamp) {
+        let mut entries = self.entries();
+        if gap.filled {
+            let counted = |loss: &&mut Loss| loss.count.is_some_and(|count| count > 0);
+            if let Some(loss) = entries.losses.iter_mut().rev().find(counted) {
+                loss.count = loss.count.map(|count| count - 1);
+            }
+            entries.losses.retain(|loss| loss.count != Some(0));
+            entries.changed = true;
+            return;
+        }
+        let same = |loss: &&mut Loss| {
+            loss.source == source.name() && loss.count.is_some() && seen_at.since(loss.to).0.abs() <= JOIN.0
+        };
+        if let Some(loss) = entries.losses.iter_mut().rev().take(8).find(same) {
+            loss.from = loss.from.min(gap.since);
+            loss.to = loss.to.max(seen_at);
+            loss.count = loss.count.map(|count| count + gap.missing);
+            entries.changed = true;
+            return;
+        }
+        drop(entries);
+        let (from, to) = (gap.since, seen_at);
+        self.add(Loss {
+            from,
+            to,
+            source: source.name().to_owned(),
+            count: Some(gap.missing),
+        });
+    }
+
+    fn add(&self, loss: Loss) {
+        let mut entries = self.entries();
+        entries.losses.push(loss);
+        if entries.losses.len() > LOSSES_MAX {
+            let oldest = entries.losses.remove(0);
+            let next = &mut entries.losses[0];
+            next.from = next.from.min(oldest.from);
+            next.count = next.count.zip(oldest.count).map(|(a, b)| a + b);
+        }
+        entries.changed = true;
+    }
+
+    /// Writes the book if it changed. Called every few seconds and at the end.
+    ///
+    /// # Errors
+    /// What the disk said; the book stays in memory and is written the next time.
+    pub fn save(&self) -> std::io::Result<()> {
+        let mut entries = self.entries();
+        if !entries.changed {
+            return Ok(());
+        }
+        let bytes = serde_json::to_vec(&entries.losses)?;
+        replace_file(&self.path, &bytes)?;
+        entries.changed = false;
+        Ok(())
+    }
+}
+
+/// Replaces a small file so that a crash leaves the old or the new one, never a part.
+///
+/// # Errors
+/// What the disk said.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(dir) => std::fs::File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_795_435_200_000);
+
+    #[test]
+    fn gaps_of_one_minute_are_one_entry_and_late_numbers_take_back() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("losses.json");
+        let book = LossBook::open(&path);
+        let gap = |missing| Gap {
+            missing,
+            filled: false,
+            since: NOW,
+        };
+        book.gap(Source::Broker, gap(3), NOW + Millis::seconds(5));
+        book.gap(Source::Broker, gap(2), NOW + Millis::seconds(9));
+        assert_eq!(book.list().len(), 1);
+        assert_eq!(book.list()[0].count, Some(5));
+        book.gap(
+            Source::Broker,
+            Gap {
+                missing: 0,
+                filled: true,
+                since: NOW,
+            },
+            NOW,
+        );
+        book.session_lost("main", NOW, NOW + Millis::minutes(2));
+        book.save().unwrap();
+        let again = LossBook::open(&path).list();
+        assert_eq!(
+            again.iter().map(|loss| loss.count).collect::<Vec<_>>(),
+            [Some(4), None]
+        );
+        assert_eq!(again[1].source, "broker:main");
+    }
+
+    #[test]
+    fn the_book_is_bounded() {
+        let home = tempfile::tempdir().unwrap();
+        let book = LossBook::open(&home.path().join("losses.json"));
+        for n in 0..1100 {
+            book.gap(
+                Source::Listener,
+                Gap {
+                    missing: 1,
+                    filled: false,
+                    since: NOW,
+                },
+                NOW + Millis::minutes(n * 5),
+            );
+        }
+        let list = book.list();
+        assert_eq!(list.len(), LOSSES_MAX);
+        assert_eq!(list.iter().filter_map(|loss| loss.count).sum::<u64>(), 1100);
+    }
+}

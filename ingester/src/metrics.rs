@@ -1,0 +1,212 @@
+//! Metric names of the ingester. Labels come from closed sets, never from posts.
+
+use lampguard_model::record::SOURCES;
+use lampguard_model::wire::REFUSALS;
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// Every metric of the ingester, made once and shared by clones.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub(crate) received: IntCounterVec,
+    pub(crate) stored: IntCounter,
+    pub(crate) duplicate: IntCounter,
+    pub(crate) quarantined: IntCounterVec,
+    pub(crate) refused: IntCounterVec,
+    pub(crate) mended: IntCounterVec,
+    pub(crate) gap: IntCounter,
+    pub(crate) gap_filled: IntCounter,
+    pub(crate) marked: IntCounterVec,
+    pub(crate) unknown_keys: IntCounter,
+    pub(crate) judge_only: IntCounterVec,
+    pub(crate) qos0: IntCounterVec,
+    pub(crate) held_bytes: IntGauge,
+    pub(crate) journal_stopped: IntGauge,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) journal_bytes: IntGauge,
+    pub(crate) pending_readings: IntGaugeVec,
+    pub(crate) dedup_window: IntGauge,
+    pub(crate) connections: IntGauge,
+    pub(crate) connection_refused: IntCounterVec,
+    pub(crate) broker_up: IntGaugeVec,
+    pub(crate) broker_reconnect: IntCounterVec,
+    pub(crate) broker_watchdog: IntCounter,
+    pub(crate) stale_ack: IntCounter,
+    pub(crate) tsdb: TsdbMetrics,
+}
+
+/// Metrics of the time-series database's follower.
+#[derive(Clone, Debug)]
+pub struct TsdbMetrics {
+    pub(crate) written: IntCounter,
+    pub(crate) resent: IntCounter,
+    pub(crate) rejected: IntCounterVec,
+    pub(crate) lag: IntGauge,
+    pub(crate) up: IntGauge,
+    pub(crate) gap: IntCounter,
+}
+
+fn keep<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+    let metric = metric.expect("metric names and help texts are constants");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("each metric is registered once");
+    metric
+}
+
+impl Metrics {
+    /// Makes and registers every metric.
+    #[expect(clippy::too_many_lines, reason = "one line a metric, and no decision among them")]
+    pub fn register(registry: &Registry) -> Self {
+        let counter = |name: &str, help: &str| keep(registry, IntCounter::new(name, help));
+        let gauge = |name: &str, help: &str| keep(registry, IntGauge::new(name, help));
+        let counters = |name: &str, help: &str, label: &str| {
+            keep(registry, IntCounterVec::new(Opts::new(name, help), &[label]))
+        };
+        let gauges = |name: &str, help: &str, label: &str| {
+            keep(registry, IntGaugeVec::new(Opts::new(name, help), &[label]))
+        };
+        let buckets = vec![
+            0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+        ];
+        let commit = HistogramOpts::new(
+            "lampguard_journal_commit_seconds",
+            "write and fdatasync of one commit",
+        );
+        let metrics = Self {
+            received: counters(
+                "lampguard_ingester_received_total",
+                "readings received, by source",
+                "source",
+            ),
+            stored: counter(
+                "lampguard_ingester_stored_total",
+                "readings durable in the journal",
+            ),
+            duplicate: counter(
+                "lampguard_ingester_duplicate_total",
+                "readings that were already there",
+            ),
+            quarantined: counters(
+                "lampguard_ingester_quarantined_total",
+                "refused payloads kept, by reason",
+                "reason",
+            ),
+            refused: counters(
+                "lampguard_ingester_refused_total",
+                "readings turned away, by reason",
+                "reason",
+            ),
+            mended: counters(
+                "lampguard_ingester_mended_total",
+                "payloads mended before reading, by reason",
+                "reason",
+            ),
+            gap: counter(
+                "lampguard_ingester_gap_total",
+                "running numbers missing between readings of one device",
+            ),
+            gap_filled: counter(
+                "lampguard_ingester_gap_filled_total",
+                "missing running numbers that came after all",
+            ),
+            marked: counters(
+                "lampguard_ingester_marked_total",
+                "readings with a mark, by mark",
+                "mark",
+            ),
+            unknown_keys: counter(
+                "lampguard_ingester_unknown_keys_total",
+                "payload keys that nobody knows",
+            ),
+            judge_only: counters(
+                "lampguard_ingester_judge_only_total",
+                "readings judged but not kept",
+                "source",
+            ),
+            qos0: counters(
+                "lampguard_ingester_qos0_total",
+                "messages sent without a promise (QoS 0)",
+                "source",
+            ),
+            held_bytes: gauge(
+                "lampguard_ingester_held_bytes",
+                "bytes of messages not acknowledged yet",
+            ),
+            journal_stopped: gauge("lampguard_journal_stopped", "1 while the journal takes nothing"),
+            commit_seconds: keep(registry, Histogram::with_opts(commit.buckets(buckets))),
+            journal_bytes: gauge("lampguard_journal_bytes", "bytes of all journal segments"),
+            pending_readings: gauges(
+                "lampguard_journal_pending_readings",
+                "records a follower has still to take",
+                "follower",
+            ),
+            dedup_window: gauge(
+                "lampguard_ingester_duplicate_window_seconds",
+                "how far back duplicates are known",
+            ),
+            connections: gauge("lampguard_listener_connections", "open sensor connections"),
+            connection_refused: counters(
+                "lampguard_listener_refused_total",
+                "refused connections, by reason",
+                "reason",
+            ),
+            broker_up: gauges(
+                "lampguard_broker_up",
+                "1 while connected and subscribed",
+                "broker",
+            ),
+            broker_reconnect: counters(
+                "lampguard_broker_reconnect_total",
+                "connections lost or failed",
+                "broker",
+            ),
+            broker_watchdog: counter(
+                "lampguard_broker_watchdog_total",
+                "connections cut because acks did not move",
+            ),
+            stale_ack: counter(
+                "lampguard_broker_stale_ack_total",
+                "acks of an old connection thrown away",
+            ),
+            tsdb: TsdbMetrics {
+                written: counter("lampguard_tsdb_written_total", "rows a database has accepted"),
+                resent: counter(
+                    "lampguard_tsdb_resent_total",
+                    "rows sent again after a restart or an outage",
+                ),
+                rejected: counters(
+                    "lampguard_tsdb_rejected_total",
+                    "rows kept from a database, by reason",
+                    "reason",
+                ),
+                lag: gauge(
+                    "lampguard_tsdb_lag_seconds",
+                    "age of the oldest record not yet accepted",
+                ),
+                up: gauge("lampguard_tsdb_up", "1 while the database answers"),
+                gap: counter(
+                    "lampguard_tsdb_gap_total",
+                    "records a database will not get because it was too far behind",
+                ),
+            },
+        };
+        metrics.start_at_zero();
+        metrics
+    }
+
+    /// A counter that was never raised is absent from /metrics, and an alert on it can never fire.
+    fn start_at_zero(&self) {
+        for source in SOURCES {
+            self.received.with_label_values(&[source.name()]);
+        }
+        for refusal in REFUSALS {
+            self.quarantined.with_label_values(&[refusal.word()]);
+        }
+        for reason in ["leading_zero", "not_a_number"] {
+            self.mended.with_label_values(&[reason]);
+        }
+    }
+}

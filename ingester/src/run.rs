@@ -1,0 +1,542 @@
+//! The way of one reading, from a source's hands to the journal and the judge.
+//!
+//! ```text
+//!  1 chunk    = inlet.recv()                     // messages of one source, not acknowledged yet
+//!  2 readings = decode(message)                  // else quarantine(reason): its bytes are kept
+//!  3 place    = place(device)                    // the register decides; unknown devices are taken too
+//!  4 decision = admission.admit(reading, place)  // fresh | duplicate | stale retained; marks what is odd
+//!  5 frame.push(reading)                         // up to FRAME_BYTES, or as soon as no more chunks wait
+//!  6 judge(frame)                                // before the disk: alarms wait for nobody
+//!  7 commit(frame)                               // one fdatasync for all frames that wait
+//!  8 origin.settle(tokens)                       // only now does the sender forget it
+//! ```
+//! Steps 2 to 6 run on the thread `intake`, 7 and 8 on the thread `commit` (`commit.rs`): a slow disk holds
+//! up acknowledgements, never alarms. Duplicates pass through 7 as well, so they are acknowledged only after
+//! the commit that carries their first copy.
+
+use std::sync::Arc;
+
+use lampguard_journal::{FrameBuf, Recovery};
+use lampguard_model::record::{self, Quarantined, Source, StoredReading, StoredStatus};
+use lampguard_model::wire::{self, Refusal, Topic};
+use lampguard_model::{Marks, Millis, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::accounts::{Accounts, Refused, Totals};
+use crate::admit::{Admission, Decision, PERIOD_DEFAULT_S, Place, mark_time};
+use crate::commit::{Settlement, Unit};
+use crate::intake::{Chunk, Fate, Gate, Input, Message, Settled, Tally};
+use crate::loss::LossBook;
+use crate::metrics::Metrics;
+use crate::profile;
+
+/// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
+pub const FRAME_BYTES: usize = 64 * 1024;
+/// Frames in one unit of work for the committer.
+const UNIT_FRAMES: usize = 32;
+
+/// Called with every closed frame before it is on disk. Must not wait for disks or networks.
+pub type Judge = Box<dyn FnMut(Arc<FrameBuf>) + Send>;
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the intake needs.
+pub struct Setup {
+    /// The register of posts.
+    pub register: Arc<Register>,
+    /// Who judges.
+    pub judge: Judge,
+    /// Also fed with readings that the journal cannot take now.
+    pub clock: Clock,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// The books.
+    pub accounts: Arc<Accounts>,
+    /// Known possible losses.
+    pub losses: Arc<LossBook>,
+    /// The gate.
+    pub gate: Arc<Gate>,
+}
+
+/// The thread `intake`.
+pub(crate) struct Intake {
+    setup: Setup,
+    admission: Admission,
+    totals: Totals,
+    next_seq: u64,
+    frame: FrameBuf,
+    unit: Unit,
+    decoded: Vec<Result<Reading, Refusal>>,
+    /// While set, readings go to the judge and nowhere else.
+    judge_only: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(setup: Setup, admission: Admission, recovery: &Recovery) -> Self {
+        let totals = Totals::decode(&recovery.meta).unwrap_or_default();
+        let frame = FrameBuf::new(recovery.next_seq);
+        let unit = Unit::new(totals.clone());
+        let next_seq = recovery.next_seq;
+        Self {
+            setup,
+            admission,
+            totals,
+            next_seq,
+            frame,
+            unit,
+            decoded: Vec::new(),
+            judge_only: false,
+        }
+    }
+
+    /// Works until the inlet is closed.
+    pub(crate) fn run(mut self, mut inlet: mpsc::Receiver<Input>, commit: &std::sync::mpsc::Sender<Unit>) {
+        while let Some(input) = inlet.blocking_recv() {
+            let mut input = Some(input);
+            while let Some(Input::Chunk(chunk)) = input.take() {
+                self.take(chunk);
+                if self.unit.frames.len() < UNIT_FRAMES {
+                    input = inlet.try_recv().ok();
+                }
+                if matches!(input, Some(Input::Close)) {
+                    inlet.close();
+                }
+            }
+            self.close_frame();
+            let unit = std::mem::replace(&mut self.unit, Unit::new(self.totals.clone()));
+            if commit.send(unit).is_err() || matches!(input, Some(Input::Close)) {
+                return;
+            }
+        }
+    }
+
+    /// Steps 2 to 5 for every message of a chunk.
+    fn take(&mut self, chunk: Chunk) {
+        let Chunk {
+            origin,
+            epoch,
+            received_at,
+            judge_only,
+            messages,
+            held,
+        } = chunk;
+        let shed = judge_only || (self.setup.gate.is_stopped() && self.setup.gate.is_full());
+        if shed != self.judge_only {
+            self.close_frame();
+            self.judge_only = shed;
+        }
+        let mut context = Context {
+            source: origin.source(),
+            received_at,
+            retain_counts: origin.retain_counts(),
+            readings: 0,
+            tally: Tally::default(),
+        };
+        let before = self.totals.clone();
+        let mut tokens = Vec::with_capacity(messages.len());
+        for message in &messages {
+            let mapping = origin
+                .mappings()
+                .iter()
+                .find(|m| wire::filter_matches(&m.filter, &message.topic));
+            self.take_message(message, mapping.map(|m| m.profile.as_deref()), &mut context);
+            tokens.extend(message.token);
+        }
+        if let Some(Fate::Again(reason)) = messages.first().map(|message| message.fate) {
+            self.release(reason, &before, &mut context);
+        }
+        let (name, readings) = (context.source.name(), context.readings);
+        let metrics = &self.setup.metrics;
+        metrics
+            .qos0
+            .with_label_values(&[name])
+            .inc_by((messages.len() - tokens.len()) as u64);
+        if shed {
+            metrics.judge_only.with_label_values(&[name]).inc_by(readings);
+        }
+        if judge_only {
+            return;
+        }
+        metrics.received.with_label_values(&[name]).inc_by(readings);
+        self.setup.accounts.receive(context.source, readings);
+        self.unit.readings += readings;
+        if shed {
+            self.refuse(Refused::JournalStopped, readings);
+            origin.shed(epoch);
+        } else {
+            let settled = Settled {
+                epoch,
+                tokens,
+                tally: context.tally,
+            };
+            self.unit.settlements.push(Settlement {
+                origin,
+                settled,
+                _held: held,
+            });
+        }
+        self.unit.totals.clone_from(&self.totals);
+    }
+
+    /// A payload was read again out of quarantine. What it gave moves from quarantined to its new outcome;
+    /// when it gave nothing, nothing happened.
+    fn release(&mut self, reason: Refusal, before: &Totals, context: &mut Context) {
+        let gave = context.tally.stored + context.tally.duplicate;
+        if gave == 0 {
+            self.totals.clone_from(before);
+            context.readings = 0;
+            return;
+        }
+        let alone = matches!(
+            reason,
+            Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong
+        );
+        self.totals
+            .release(reason, if alone { context.tally.stored.max(1) } else { 1 });
+        context.readings = self.totals.sum().saturating_sub(before.sum());
+    }
+
+    fn take_message(
+        &mut self,
+        message: &Message,
+        profile: Option<Option<&profile::Profile>>,
+        context: &mut Context,
+    ) {
+        if message.payload.is_empty() && message.retain {
+            // An empty retained message only clears what the broker kept.
+            return;
+        }
+        match message.fate {
+            Fate::Read | Fate::Again(_) => {}
+            Fate::TooLarge { .. } => return self.quarantine(message, 0, Refusal::TooLarge, context),
+            Fate::Denied => {
+                context.readings += 1;
+                return self.refuse(Refused::NotAuthorised, 1);
+            }
+        }
+        let Some(profile) = profile else {
+            return self.quarantine(message, 0, Refusal::Topic, context);
+        };
+        let canonical = wire::parse_topic(&message.topic);
+        match (profile, canonical) {
+            (None, Some(Topic::Weather { zone })) => return self.take_weather(message, zone, context),
+            (None, Some(Topic::Status { device, .. })) => return self.take_status(message, device, context),
+            _ => {}
+        }
+        let mut decoded = std::mem::take(&mut self.decoded);
+        match profile::decode(profile, &message.topic, &message.payload, &mut decoded) {
+            Err(refusal) => self.quarantine(message, 0, refusal, context),
+            Ok(mended) => {
+                self.count_mended(mended);
+                let hint = match canonical {
+                    Some(Topic::Reading { zone, device }) => Some((zone, device)),
+                    _ => None,
+                };
+                let mut refused = None;
+                for (index, reading) in decoded.drain(..).enumerate() {
+                    match reading {
+                        Ok(reading) => self.take_reading(message, index, reading, hint, context),
+                        Err(refusal) => refused = self.refuse_one(refusal, index, refused, context),
+                    }
+                }
+                if let Some(refusal) = refused {
+                    self.keep_payload(message, refusal, context);
+                }
+            }
+        }
+        decoded.clear();
+        self.decoded = decoded;
+    }
+
+    /// Steps 3 to 5 for one reading.
+    fn take_reading(
+        &mut self,
+        message: &Message,
+        index: usize,
+        mut reading: Reading,
+        hint: Option<(&str, &str)>,
+        context: &mut Context,
+    ) {
+        let named = reading.device.take();
+        let device = match (named.as_deref(), hint) {
+            (Some(device), _) => device,
+            (None, Some((_, device))) => device,
+            (None, None) => "",
+        };
+        if !register::is_identifier(device) {
+            return self.quarantine(message, index, Refusal::BadDevice, context);
+        }
+        context.readings += 1;
+        let place = self.place(device, &mut reading, hint);
+        let received_at = context.received_at;
+        let decision = if self.judge_only {
+            self.look_only(&mut reading, &place, device, received_at)
+        } else {
+            let retained = message.retain && context.retain_counts;
+            self.admission
+                .admit(&mut reading, &place, device, retained, received_at)
+        };
+        match decision {
+            Decision::Duplicate => {
+                self.totals.duplicate += 1;
+                context.tally.duplicate += 1;
+                self.setup.metrics.duplicate.inc();
+            }
+            Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
+            Decision::Fresh { stored_ts, identity } => {
+                let kept = Kept {
+                    reading: &reading,
+                    place: &place,
+                    device,
+                    stored_ts,
+                    identity,
+                };
+                self.keep(&kept, context);
+                context.tally.stored += 1;
+            }
+        }
+    }
+
+    /// Where a device belongs, by the register.
+    fn place(&mut self, device: &str, reading: &mut Reading, hint: Option<(&str, &str)>) -> Place {
+        // A payload may name the post instead of its device.
+        let post = self
+            .setup
+            .register
+            .by_device(device)
+            .or_else(|| self.setup.register.by_post(device));
+        let Some(post) = post else {
+            reading.marks.add(Marks::UNREGISTERED);
+            let device = self.admission.track(device);
+            if device.is_none() {
+                reading.marks.add(Marks::UNTRACKED);
+            }
+            return Place { post: None, device };
+        };
+        if hint.is_some_and(|(zone, _)| zone != &*post.zone) {
+            reading.marks.add(Marks::ZONE_MISMATCH);
+        }
+        Place {
+            post: Some(post.clone()),
+            device: Some(post.device_id.clone()),
+        }
+    }
+
+    /// Admission without remembering: a reading that is judged and not kept must not turn its own later copy
+    /// into a duplicate.
+    fn look_only(&mut self, reading: &mut Reading, place: &Place, device: &str, now: Timestamp) -> Decision {
+        let period = place
+            .post
+            .as_ref()
+            .and_then(|post| post.period_s)
+            .unwrap_or(PERIOD_DEFAULT_S);
+        let stored_ts = mark_time(reading, Millis::seconds(i64::from(period)), now);
+        Decision::Fresh {
+            stored_ts,
+            identity: self.admission.identity(reading, device, now),
+        }
+    }
+
+    /// Puts a reading into the frame.
+    fn keep(&mut self, kept: &Kept<'_>, context: &Context) {
+        let Kept {
+            reading,
+            place,
+            device,
+            stored_ts,
+            identity,
+        } = *kept;
+        let post = place.post.as_deref();
+        let stored = StoredReading {
+            identity,
+            received_at: context.received_at,
+            stored_ts,
+            ts: reading.ts,
+            seq: reading.seq,
+            boot: reading.boot,
+            cause: reading.cause,
+            flags: reading.flags,
+            marks: reading.marks,
+            source: context.source,
+            post: post.map_or(device, |post| &post.post_id),
+            device,
+            zone: post.map_or(UNREGISTERED, |post| &post.zone),
+            feeder: post.map_or("", |post| &post.feeder),
+            by: reading.by.as_deref(),
+            fields: reading.fields.clone(),
+        };
+        self.frame
+            .push(record::READING, |out| record::encode_reading(&stored, out));
+        self.setup
+            .metrics
+            .unknown_keys
+            .inc_by(u64::from(reading.unknown_keys));
+        for mark in reading.marks.names() {
+            self.setup.metrics.marked.with_label_values(&[mark]).inc();
+        }
+        if self.judge_only {
+            return self.close_full_frame();
+        }
+        self.totals.stored += 1;
+        let gap = self.admission.gap(place, reading, stored.measured_at());
+        if gap.missing > 0 || gap.filled {
+            self.setup.metrics.gap.inc_by(gap.missing);
+            self.setup.metrics.gap_filled.inc_by(u64::from(gap.filled));
+            self.setup.losses.gap(context.source, gap, stored.measured_at());
+        }
+        self.close_full_frame();
+    }
+
+    fn take_weather(&mut self, message: &Message, zone: &str, context: &mut Context) {
+        if WeatherReport::decode(&message.payload).is_err() || !register::is_identifier(zone) {
+            return self.quarantine(message, 0, Refusal::Weather, context);
+        }
+        let received_at = context.received_at;
+        self.frame.push(record::WEATHER, |out| {
+            record::encode_weather(received_at, zone, &message.payload, out)
+        });
+        self.close_full_frame();
+    }
+
+    fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
+        let online = match &*message.payload {
+            b"online" => true,
+            b"offline" => false,
+            _ => return self.quarantine(message, 0, Refusal::NotObject, context),
+        };
+        if !register::is_identifier(device) {
+            return self.quarantine(message, 0, Refusal::BadDevice, context);
+        }
+        let status = StoredStatus {
+            received_at: context.received_at,
+            device,
+            online,
+        };
+        self.frame
+            .push(record::STATUS, |out| record::encode_status(&status, out));
+        self.close_full_frame();
+    }
+
+    /// A payload that holds no reading: counted as one, its bytes are kept.
+    fn quarantine(&mut self, message: &Message, index: usize, refusal: Refusal, context: &mut Context) {
+        self.refuse_one(refusal, index, None, context);
+        self.keep_payload(message, refusal, context);
+    }
+
+    fn refuse_one(
+        &mut self,
+        refusal: Refusal,
+        index: usize,
+        before: Option<Refusal>,
+        context: &mut Context,
+    ) -> Option<Refusal> {
+        context.readings += 1;
+        if !self.judge_only {
+            self.totals.quarantine(refusal, 1);
+            self.setup
+                .metrics
+                .quarantined
+                .with_label_values(&[refusal.word()])
+                .inc();
+            context.tally.quarantined.push((index, refusal.word()));
+        }
+        before.or(Some(refusal))
+    }
+
+    fn keep_payload(&mut self, message: &Message, refusal: Refusal, context: &Context) {
+        // What is read again out of quarantine lies there already.
+        if self.judge_only || context.source == Source::Retry {
+            return;
+        }
+        let (full_length, hash) = match message.fate {
+            Fate::TooLarge { bytes, hash } => (bytes, hash),
+            _ => {
+                let mut hash = [0; 8];
+                hash.copy_from_slice(&Sha256::digest(&message.payload)[..8]);
+                (message.payload.len() as u32, hash)
+            }
+        };
+        let refused = Quarantined {
+            received_at: context.received_at,
+            source: context.source,
+            reason: refusal.word(),
+            topic: &message.topic,
+            full_length,
+            hash,
+            payload: &message.payload,
+        };
+        self.frame.push(record::QUARANTINED, |out| {
+            record::encode_quarantined(&refused, out)
+        });
+        self.close_full_frame();
+    }
+
+    fn refuse(&mut self, refused: Refused, readings: u64) {
+        self.totals.refuse(refused, readings);
+        self.setup
+            .metrics
+            .refused
+            .with_label_values(&[refused.word()])
+            .inc_by(readings);
+    }
+
+    fn count_mended(&self, mended: wire::Mended) {
+        for (reason, was) in [
+            ("not_a_number", mended.not_a_number),
+            ("leading_zero", mended.leading_zero),
+        ] {
+            if was {
+                self.setup.metrics.mended.with_label_values(&[reason]).inc();
+            }
+        }
+    }
+
+    fn close_full_frame(&mut self) {
+        if self.frame.len() >= FRAME_BYTES {
+            self.close_frame();
+        }
+    }
+
+    /// Step 6, and the frame is ready for step 7.
+    fn close_frame(&mut self) {
+        if self.frame.is_empty() {
+            return;
+        }
+        let next = if self.judge_only {
+            self.next_seq
+        } else {
+            self.frame.end_seq()
+        };
+        let mut frame = std::mem::replace(&mut self.frame, FrameBuf::new(next));
+        frame.closed_at = (self.setup.clock)().0;
+        if self.judge_only {
+            return (self.setup.judge)(Arc::new(frame));
+        }
+        self.totals.encode(&mut frame.meta);
+        self.next_seq = next;
+        let window = self.admission.window(Timestamp(frame.closed_at));
+        self.setup.metrics.dedup_window.set(window.as_seconds());
+        let frame = Arc::new(frame);
+        (self.setup.judge)(frame.clone());
+        self.unit.frames.push(frame);
+    }
+}
+
+/// What holds for all messages of a chunk, and what became of them.
+struct Context {
+    source: Source,
+    received_at: Timestamp,
+    retain_counts: bool,
+    readings: u64,
+    tally: Tally,
+}
+
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    reading: &'a Reading,
+    place: &'a Place,
+    device: &'a str,
+    stored_ts: Timestamp,
+    identity: u64,
+}

@@ -1,0 +1,255 @@
+//! Who may log in to the listener, and where they may publish.
+//!
+//! One line each: `user:secret:topic filter`. The secret is the SHA-256 (64 hex digits) of a random token of
+//! 128 bits or more, or an argon2 hash (`$argon2id$…`) of a chosen password. Without a filter the user may
+//! publish for its own post only: `lamp/+/USER/#`. Lines that begin with `#` are comments.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use argon2::{Argon2, PasswordHash, PasswordVerifier};
+use lampguard_model::wire;
+use sha2::{Digest, Sha256};
+
+/// Passwords whose argon2 check passed, kept so that a reconnecting herd does not pay for it again.
+const VERIFIED_MAX: usize = 10_000;
+
+#[derive(Debug, Clone)]
+enum Secret {
+    Token([u8; 32]),
+    Password(String),
+}
+
+#[derive(Debug)]
+struct User {
+    secret: Secret,
+    filter: String,
+}
+
+/// A credentials file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// Not readable.
+    #[error("reading credentials {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Lines that are none.
+    #[error("credentials {}: {}", path.display(), faults.join("; "))]
+    Lines {
+        /// The file.
+        path: PathBuf,
+        /// Every fault with its line.
+        faults: Vec<String>,
+    },
+}
+
+/// The users of a listener. Read again when the file changes.
+#[derive(Debug)]
+pub struct Credentials {
+    path: PathBuf,
+    users: RwLock<(Option<SystemTime>, HashMap<String, User>)>,
+    verified: Mutex<HashMap<[u8; 32], ()>>,
+}
+
+impl Credentials {
+    /// Reads a credentials file.
+    ///
+    /// # Errors
+    /// [`CredentialsError`] with every bad line at once.
+    pub fn load(path: &Path) -> Result<Self, CredentialsError> {
+        let users = read(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            users: RwLock::new((modified(path), users)),
+            verified: Mutex::default(),
+        })
+    }
+
+    /// The topic filter of a user whose secret is right. May take some 20 ms for a chosen password.
+    pub fn check(&self, user: &str, secret: &[u8]) -> Option<String> {
+        self.refresh();
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let known = users.1.get(user)?;
+        let (right, filter) = (known.secret.clone(), known.filter.clone());
+        drop(users);
+        let matches = match right {
+            Secret::Token(hash) => same(&hash, &Sha256::digest(secret).into()),
+            Secret::Password(hash) => self.check_password(&hash, secret),
+        };
+        matches.then_some(filter)
+    }
+
+    fn check_password(&self, hash: &str, password: &[u8]) -> bool {
+        let mut digest = Sha256::new();
+        digest.update(hash.as_bytes());
+        digest.update([0]);
+        digest.update(password);
+        let key: [u8; 32] = digest.finalize().into();
+        if self
+            .verified
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&key)
+        {
+            return true;
+        }
+        let right = PasswordHash::new(hash)
+            .is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
+        if right {
+            let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+            if verified.len() >= VERIFIED_MAX {
+                verified.clear();
+            }
+            verified.insert(key, ());
+        }
+        right
+    }
+
+    fn refresh(&self) {
+        let now = modified(&self.path);
+        if self.users.read().unwrap_or_else(PoisonError::into_inner).0 == now {
+            return;
+        }
+        match read(&self.path) {
+            Ok(users) => {
+                tracing::info!(users = users.len(), "credentials read again");
+                *self.users.write().unwrap_or_else(PoisonError::into_inner) = (now, users);
+            }
+            Err(e) => {
+                tracing::error!(error = %e, "credentials changed and are not readable: the old ones hold");
+                self.users.write().unwrap_or_else(PoisonError::into_inner).0 = now;
+            }
+        }
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+fn read(path: &Path) -> Result<HashMap<String, User>, CredentialsError> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| CredentialsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let (mut users, mut faults) = (HashMap::new(), Vec::new());
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match parse(line) {
+            Ok((name, user)) => {
+                if users.insert(name.clone(), user).is_some() {
+                    faults.push(format!("line {}: user {name} is there twice", number + 1));
+                }
+            }
+            Err(reason) => faults.push(format!("line {}: {reason}", number + 1)),
+        }
+    }
+    if faults.is_empty() {
+        Ok(users)
+    } else {
+        Err(CredentialsError::Lines {
+            path: path.to_owned(),
+            faults,
+        })
+    }
+}
+
+fn parse(line: &str) -> Result<(String, User), String> {
+    let mut parts = line.splitn(3, ':');
+    let (name, secret) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if name.is_empty() || name.contains(['+', '#', '/']) {
+        return Err("the user name is empty or has + # / in it".to_owned());
+    }
+    let filter = parts.next().map(str::trim).filter(|filter| !filter.is_empty());
+    let filter = filter.map_or_else(|| format!("lamp/+/{name}/#"), str::to_owned);
+    if !wire::is_filter(&filter) {
+        return Err(format!("{filter:?} is no topic filter"));
+    }
+    let secret = if secret.starts_with("$argon2") {
+        PasswordHash::new(secret).map_err(|e| format!("the argon2 hash of {name} is not readable: {e}"))?;
+        Secret::Password(secret.to_owned())
+    } else {
+        Secret::Token(hex32(secret).ok_or_else(|| {
+            format!("the secret of {name} is neither 64 hex digits (SHA-256 of its token) nor an argon2 hash")
+        })?)
+    };
+    Ok((name.to_owned(), User { secret, filter }))
+}
+
+fn hex32(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Compares without telling by its time where the difference is.
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    fn sha(token: &str) -> String {
+        Sha256::digest(token)
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+    }
+
+    #[test]
+    fn a_token_opens_its_own_topics_and_a_wrong_one_nothing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = format!(
+            "# sensors\nP1:{}\ngateway-1:{}:lamp/z1/+/#\n",
+            sha("secret-1"),
+            sha("secret-2")
+        );
+        std::fs::write(file.path(), lines).unwrap();
+        let credentials = Credentials::load(file.path()).unwrap();
+        assert_eq!(
+            credentials.check("P1", b"secret-1").as_deref(),
+            Some("lamp/+/P1/#")
+        );
+        assert_eq!(
+            credentials.check("gateway-1", b"secret-2").as_deref(),
+            Some("lamp/z1/+/#")
+        );
+        assert_eq!(credentials.check("P1", b"secret-2"), None);
+        assert_eq!(credentials.check("P2", b"secret-1"), None);
+    }
+
+    #[test]
+    fn every_bad_line_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            format!("a:b\n+:{0}\nc:{0}:x/#/y\nd:$argon2id$zz\n", sha("t")),
+        )
+        .unwrap();
+        let faults = Credentials::load(file.path()).unwrap_err().to_string();
+        for line in ["line 1", "line 2", "line 3", "line 4"] {
+            assert!(faults.contains(line), "{faults}");
+        }
+    }
+}
