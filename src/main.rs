@@ -1,1 +1,76 @@
-fn main() {}
+//! lampguard: takes in what lamp posts measure, and sends a crew within 30 minutes to those that can kill.
+
+mod api;
+mod bench;
+mod cli;
+mod clock;
+mod config;
+mod data_dir;
+mod demo;
+mod doctor;
+mod serve;
+mod simulate;
+mod tokens;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use cli::{AuditCommand, Cli, Command, ConfigCommand, JournalCommand, PostsCommand, ProfileCommand};
+use cli::{QuarantineCommand, TokenCommand};
+
+/// Wrong use or wrong configuration: exit code 2 instead of 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("LAMPGUARD_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .init();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("lampguard: {e:#}");
+            let wrong_use = e.downcast_ref::<UsageError>().is_some() || e.downcast_ref::<config::BadConfig>().is_some();
+            ExitCode::from(if wrong_use { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Demo(demo) => demo::run(&demo),
+        Command::Serve => serve::serve(file),
+        Command::Simulate(simulate) => simulate::run(&simulate),
+        Command::Record(record) => tools::record(file, &record),
+        Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
+        Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
+        Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
+        Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {
+            tools::test_profile(file, &name, &payload, &topic)
+        }
+        Command::Quarantine(QuarantineCommand::List { reason, limit, json }) => {
+            tools::list_quarantine(file, reason.as_deref(), limit, json)
+        }
+        Command::Quarantine(QuarantineCommand::Retry { reason, target }) => {
+            tools::retry_quarantine(file, reason.as_deref(), &target)
+        }
+        Command::Journal(JournalCommand::Inspect { dir }) => tools::inspect_journal(&dir),
+        Command::Doctor => doctor::run(file),
+        Command::Token(TokenCommand::Create { role, name, zone }) => {
+            tools::create_token(file, role, &name, zone.as_deref())
+        }
+        Command::Audit(AuditCommand::Verify) => tools::verify_audit(file),
+        Command::Healthcheck(target) => tools::healthcheck(file, &target),
+        Command::Bench(bench) => bench::run(bench),
+    }
+}

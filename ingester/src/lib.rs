@@ -15,5 +15,6 @@ pub mod profile;
 pub mod quarantine;
 pub mod run;
 pub mod source;
+pub mod tsdb;
 
 pub use ingester::{Ingester, IngesterError, Opened};

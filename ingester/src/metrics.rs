@@ -34,7 +34,8 @@ pub struct Metrics {
     pub(crate) broker_reconnect: IntCounterVec,
     pub(crate) broker_watchdog: IntCounter,
     pub(crate) stale_ack: IntCounter,
-    pub(crate) tsdb: TsdbMetrics,
+    /// Those of the databases' followers.
+    pub tsdb: TsdbMetrics,
 }
 
 /// Metrics of the time-series database's follower.
@@ -46,6 +47,7 @@ pub struct TsdbMetrics {
     pub(crate) lag: IntGauge,
     pub(crate) up: IntGauge,
     pub(crate) gap: IntCounter,
+    pub(crate) worst: crate::tsdb::Worst,
 }
 
 fn keep<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
@@ -191,6 +193,7 @@ impl Metrics {
                     "lampguard_tsdb_gap_total",
                     "records a database will not get because it was too far behind",
                 ),
+                worst: crate::tsdb::Worst::default(),
             },
         };
         metrics.start_at_zero();

@@ -92,23 +92,25 @@ impl Intake {
 
     /// Works until the inlet is closed.
     pub(crate) fn run(mut self, mut inlet: mpsc::Receiver<Input>, commit: &std::sync::mpsc::Sender<Unit>) {
-        while let Some(input) = inlet.blocking_recv() {
-            let mut input = Some(input);
-            while let Some(Input::Chunk(chunk)) = input.take() {
-                self.take(chunk);
-                if self.unit.frames.len() < UNIT_FRAMES {
-                    input = inlet.try_recv().ok();
-                }
-                if matches!(input, Some(Input::Close)) {
-                    inlet.close();
-                }
-            }
-            self.close_frame();
-            let unit = std::mem::replace(&mut self.unit, Unit::new(self.totals.clone()));
-            if commit.send(unit).is_err() || matches!(input, Some(Input::Close)) {
-                return;
+        let mut next = inlet.blocking_recv();
+        while let Some(Input::Chunk(chunk)) = next {
+            self.take(chunk);
+            next = if self.unit.frames.len() < UNIT_FRAMES { inlet.try_recv().ok() } else { None };
+            if next.is_none() {
+                self.hand_over(commit);
+                next = inlet.blocking_recv();
             }
         }
+        // What still waits in the queue was not acknowledged; its senders keep it.
+        self.hand_over(commit);
+    }
+
+    /// Everything taken so far goes to the committer.
+    fn hand_over(&mut self, commit: &std::sync::mpsc::Sender<Unit>) {
+        self.close_frame();
+        let unit = std::mem::replace(&mut self.unit, Unit::new(self.totals.clone()));
+        // The committer ends after the intake, unless the process gives up.
+        let _ = commit.send(unit);
     }
 
     /// Steps 2 to 5 for every message of a chunk.

@@ -1,0 +1,201 @@
+//! What can be asked of alerting while it runs. Open incidents are answered from memory, so a full disk or a
+//! locked store hides none of them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use foldhash::fast::RandomState;
+use lampguard_model::Timestamp;
+
+use crate::engine::PostState;
+use crate::incident::{EventView, Incident, IncidentView, Kind};
+use crate::run::{Alerting, lock};
+use crate::store::{FILE, NoticeView, Reads, StoreError, open_for_reading};
+use crate::wet::Weather;
+
+/// Which incidents to list.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Which states.
+    pub state: StateFilter,
+    /// Only this zone.
+    pub zone: Option<String>,
+    /// Only those that have this kind.
+    pub kind: Option<Kind>,
+    /// Only those opened at or after.
+    pub from: Option<Timestamp>,
+    /// [`Page::next`] of the page before.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            state: StateFilter::Open,
+            zone: None,
+            kind: None,
+            from: None,
+            after: None,
+            limit: 200,
+        }
+    }
+}
+
+/// States of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Not closed, void or merged. Read from memory.
+    Open,
+    /// The others. Read from the store.
+    Ended,
+    /// All: the open ones first.
+    All,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Cursor of the next page; none at the end.
+    pub next: Option<String>,
+}
+
+impl Alerting {
+    /// Incidents by deadline, earliest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] for ended ones when the store cannot be read; open ones come from memory.
+    pub fn incidents(&self, filter: &Filter) -> Result<Page<IncidentView>, StoreError> {
+        let wanted = |i: &Incident| {
+            filter.zone.as_ref().is_none_or(|zone| **zone == *i.zone)
+                && filter.kind.is_none_or(|kind| i.kinds.contains(&kind))
+                && filter.from.is_none_or(|from| i.opened_at >= from)
+        };
+        let limit = filter.limit.max(1);
+        let (ended, after) = position(filter);
+        let mut found: Vec<(bool, Incident)> = Vec::new();
+        if filter.state != StateFilter::Ended && !ended {
+            let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
+            let open = board.from((after.0, &after.1)).filter(|i| wanted(i));
+            found.extend(open.take(limit + 1).map(|i| (false, i.clone())));
+        }
+        if filter.state != StateFilter::Open && found.len() <= limit {
+            let mut at = if ended {
+                after.clone()
+            } else {
+                (i64::MIN, String::new())
+            };
+            loop {
+                let rows = Reads::new(&lock(&self.reads)).ended_incidents((at.0, &at.1), limit + 1)?;
+                let Some(last) = rows.last() else { break };
+                at = (last.due_at.0, last.id.to_string());
+                found.extend(rows.into_iter().filter(|i| wanted(i)).map(|i| (true, i)));
+                if found.len() > limit {
+                    break;
+                }
+            }
+        }
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let cursor = |(ended, i): &(bool, Incident)| {
+            let list = if *ended { "e" } else { "o" };
+            format!("{list}.{}.{}", i.due_at.0, i.id)
+        };
+        let next = found.last().filter(|_| more).map(cursor);
+        let now = (self.clock)();
+        let items = found.iter().map(|(_, i)| i.view(now)).collect();
+        Ok(Page { items, next })
+    }
+
+    /// One incident with its timeline. An open one is answered from memory when the store cannot be read.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is not open and the store cannot be read.
+    pub fn incident(&self, id: &str) -> Result<Option<IncidentView>, StoreError> {
+        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
+        let conn = lock(&self.reads);
+        let reads = Reads::new(&conn);
+        let (incident, newest) = match shown {
+            Some(shown) => shown,
+            None => match reads.incident(id)? {
+                Some(incident) => (incident, Vec::new()),
+                None => return Ok(None),
+            },
+        };
+        let mut timeline: Vec<(String, EventView)> = reads.timeline(id).unwrap_or_default();
+        for (key, event) in newest {
+            if !timeline.iter().any(|(known, _)| *known == key) {
+                timeline.push((key, event));
+            }
+        }
+        let mut view = incident.view((self.clock)());
+        view.timeline = Some(timeline.into_iter().map(|(_, event)| event).collect());
+        Ok(Some(view))
+    }
+
+    /// Notices made at or after `from`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn notices(
+        &self,
+        from: Option<Timestamp>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<NoticeView>, StoreError> {
+        let from = from.unwrap_or(Timestamp(i64::MIN));
+        let after = after.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let limit = limit.max(1);
+        let mut items = Reads::new(&lock(&self.reads)).notices(from, after, limit + 1)?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|notice| notice.n.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// How a post looks now.
+    pub fn post_state(&self, post: &str) -> PostState {
+        lock(&self.engine).post_state(post, (self.clock)())
+    }
+
+    /// The weather of a zone, or of `all`.
+    pub fn weather(&self, zone: &str) -> Option<Weather> {
+        lock(&self.engine).sky().get(zone).cloned()
+    }
+
+    /// Ids of open incidents for every post that has some.
+    pub fn open_incidents_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
+        self.board
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_post()
+    }
+}
+
+/// Where a list goes on: whether among the ended ones, and behind which deadline and id.
+fn position(filter: &Filter) -> (bool, (i64, String)) {
+    let parse = |text: &String| {
+        let mut parts = text.splitn(3, '.');
+        let ended = parts.next()? == "e";
+        Some((ended, (parts.next()?.parse().ok()?, parts.next()?.to_owned())))
+    };
+    let start = (false, (i64::MIN, String::new()));
+    filter.after.as_ref().and_then(parse).unwrap_or(start)
+}
+
+/// The cursor stored in the data directory `dir`: how far the journal was needed. For whoever opens the
+/// journal before alerting starts; `None` before the first run.
+///
+/// # Errors
+/// [`StoreError`]: stop and show it.
+pub fn stored_cursor(dir: &Path) -> Result<Option<u64>, StoreError> {
+    if !dir.join(FILE).exists() {
+        return Ok(None);
+    }
+    let conn = open_for_reading(dir)?;
+    Ok(Reads::new(&conn).cursor()?.map(|(seq, _)| seq))
+}

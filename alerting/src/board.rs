@@ -1,0 +1,85 @@
+//! The open incidents in memory: readable while the disk is full, the database locked, or the store slow.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use crate::incident::{Event, EventView, Incident};
+
+/// Events kept in memory per incident, the newest ones; the store has all of them.
+const EVENTS_MAX: usize = 64;
+
+#[derive(Debug)]
+struct Shown {
+    incident: Incident,
+    events: Vec<(String, EventView)>,
+}
+
+/// Every open incident with its newest events.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    /// By deadline, then id: the order of lists.
+    order: BTreeMap<(i64, Arc<str>), ()>,
+    shown: HashMap<Arc<str>, Shown, RandomState>,
+    by_post: HashMap<Arc<str>, Vec<Arc<str>>, RandomState>,
+}
+
+impl Board {
+    /// Puts an incident on, or renews it; with the event that did it, if there is one.
+    pub(crate) fn put(&mut self, incident: Incident, event: Option<&Event>) {
+        let id = incident.id.clone();
+        let shown = self.shown.entry(id.clone()).or_insert_with(|| {
+            self.order.insert((incident.due_at.0, id.clone()), ());
+            self.by_post
+                .entry(incident.post_id.clone())
+                .or_default()
+                .push(id.clone());
+            Shown {
+                incident: incident.clone(),
+                events: Vec::new(),
+            }
+        });
+        assert!(
+            shown.incident.due_at == incident.due_at,
+            "a deadline moved by itself"
+        );
+        shown.incident = incident;
+        let known = |event: &&Event| !shown.events.iter().any(|(key, _)| *key == event.key);
+        if let Some(event) = event.filter(known) {
+            if shown.events.len() >= EVENTS_MAX {
+                shown.events.remove(0);
+            }
+            shown.events.push(event.keyed_view());
+        }
+    }
+
+    /// One incident with its newest events.
+    pub(crate) fn get(&self, id: &str) -> Option<(Incident, Vec<(String, EventView)>)> {
+        let shown = self.shown.get(id)?;
+        Some((shown.incident.clone(), shown.events.clone()))
+    }
+
+    /// Incidents behind `after`, by deadline.
+    pub(crate) fn from(&self, after: (i64, &str)) -> impl Iterator<Item = &Incident> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let start = (after.0, Arc::from(after.1));
+        self.order
+            .range((Excluded(start), Unbounded))
+            .filter_map(|((_, id), ())| Some(&self.shown.get(id)?.incident))
+    }
+
+    /// Ids of the open incidents of every post that has some.
+    pub(crate) fn by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
+        self.by_post.clone()
+    }
+
+    /// Open incidents by zone, of every zone that has some.
+    pub(crate) fn count_by_zone(&self) -> BTreeMap<Arc<str>, i64> {
+        let mut counts = BTreeMap::new();
+        for shown in self.shown.values() {
+            *counts.entry(shown.incident.zone.clone()).or_insert(0) += 1;
+        }
+        counts
+    }
+}

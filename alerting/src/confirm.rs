@@ -1,0 +1,166 @@
+//! When samples above a limit are believed (`policy.md` 2, *Confirmed*).
+
+use lampguard_model::Millis;
+
+use crate::sample::{Bits, Sample};
+
+/// Samples looked at by the two-of-three rule.
+const LAST: usize = 3;
+/// Two samples above may stand this far apart, and no nearer than [`APART_MIN`].
+const WITHIN: Millis = Millis::minutes(30);
+/// Two samples above that are nearer than this are one event.
+const APART_MIN: Millis = Millis::seconds(60);
+/// A sensor that reports less often is believed at once.
+const LONG_PERIOD: Millis = Millis::minutes(10);
+
+/// The rule that confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Two of the last three valid samples.
+    TwoOfThree,
+    /// Two, at least 60 s apart, within the last five valid samples and 30 min.
+    TwoWithinThirtyMinutes,
+    /// One, with the device's own flag for that quantity.
+    DeviceFlag,
+    /// One, from a sensor that reports less often than every 10 min.
+    SingleSample,
+    /// One, typed in by a person.
+    Manual,
+}
+
+impl Rule {
+    /// The word in the event log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TwoOfThree => "two_of_three",
+            Self::TwoWithinThirtyMinutes => "two_within_30_min",
+            Self::DeviceFlag => "device_flag",
+            Self::SingleSample => "single_sample",
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// The last samples, oldest first.
+    pub(crate) samples: &'a [Sample],
+    /// The limit in force, thousandths.
+    pub(crate) limit: i64,
+    /// How often the sensor reports.
+    pub(crate) period: Millis,
+    /// Place of the sample that has just come; `None` when the limit changed (*a change of wet*).
+    pub(crate) came: Option<usize>,
+}
+
+/// The answer: believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    pub(crate) rule: Rule,
+    /// The oldest sample that the rule needed: it names the incident.
+    pub(crate) opening: Sample,
+    /// The newest sample above: it is shown.
+    pub(crate) shown: Sample,
+}
+
+/// Asks every rule, the single-sample ones first: then the order in which two samples arrive decides nothing.
+pub(crate) fn confirm(q: &Question<'_>) -> Option<Confirmed> {
+    let recent = &q.samples[q.samples.len().saturating_sub(LAST)..];
+    let (alone, all) = match q.came {
+        Some(place) => (q.samples.get(place..=place)?, q.samples),
+        None => (recent, recent),
+    };
+    let single = alone.iter().rev().find_map(|s| Some((*s, one(*s, q)?)));
+    if let Some((sample, rule)) = single {
+        return Some(Confirmed {
+            rule,
+            opening: sample,
+            shown: sample,
+        });
+    }
+    let pair = |among: &[Sample]| {
+        let mut above = among.iter().filter(|s| s.is_above(q.limit));
+        Some((*above.next()?, *above.next_back()?))
+    };
+    let found = |rule| move |(opening, shown)| Confirmed { rule, opening, shown };
+    let newest = q.samples.last()?.at();
+    let since = all.partition_point(|s| newest.since(s.at()) > WITHIN);
+    pair(recent).map(found(Rule::TwoOfThree)).or_else(|| {
+        pair(&all[since..])
+            .filter(|(first, last)| last.at().since(first.at()) >= APART_MIN)
+            .map(found(Rule::TwoWithinThirtyMinutes))
+    })
+}
+
+/// The rule by which this sample is believed alone, if there is one.
+fn one(sample: Sample, q: &Question<'_>) -> Option<Rule> {
+    if !sample.is_above(q.limit) {
+        return None;
+    }
+    if sample.has(Bits::MANUAL) {
+        return Some(Rule::Manual);
+    }
+    if sample.has(Bits::FLAGGED) {
+        return Some(Rule::DeviceFlag);
+    }
+    (q.period > LONG_PERIOD).then_some(Rule::SingleSample)
+}
+
+#[cfg(test)]
+mod tests {
+    use lampguard_model::Timestamp;
+
+    use super::*;
+
+    /// Samples one minute apart unless a gap in seconds is given; limit 30, period 5 min.
+    fn ask(values: &[i64], gap_s: i64, period: Millis, came: bool) -> Option<Rule> {
+        let at = |n: usize| Timestamp(1_795_435_200_000) + Millis::seconds(gap_s * n as i64);
+        let make = |(n, v): (usize, &i64)| Sample::new(at(n), *v, (n as u64 + 1) << 5, Bits::POWERED);
+        let samples: Vec<Sample> = values.iter().enumerate().map(make).collect();
+        let question = Question {
+            samples: &samples,
+            limit: 30,
+            period,
+            came: came.then(|| samples.len() - 1),
+        };
+        confirm(&question).map(|c| c.rule)
+    }
+
+    #[test]
+    fn every_rule_of_the_table_confirms_and_its_neighbour_does_not() {
+        let five = Millis::minutes(5);
+        type Case = (&'static [i64], i64, Millis, bool, Option<Rule>);
+        let cases: [Case; 10] = [
+            (&[30], 60, five, true, None),
+            (&[30, 30], 1, five, true, Some(Rule::TwoOfThree)),
+            (&[30, 29, 30], 60, five, true, Some(Rule::TwoOfThree)),
+            (
+                &[30, 1, 1, 30],
+                60,
+                five,
+                true,
+                Some(Rule::TwoWithinThirtyMinutes),
+            ),
+            (&[30, 1, 1, 30], 19, five, true, None),
+            (&[30, 1, 1, 30], 601, five, true, None),
+            (&[30, 1, 1, 30], 60, five, false, None),
+            (&[30, 1, 30], 60, five, false, Some(Rule::TwoOfThree)),
+            (&[1, 30], 700, Millis::minutes(10), true, None),
+            (
+                &[1, 30],
+                700,
+                Millis::seconds(601),
+                true,
+                Some(Rule::SingleSample),
+            ),
+        ];
+        for (values, gap_s, period, came, rule) in cases {
+            assert_eq!(
+                ask(values, gap_s, period, came),
+                rule,
+                "{values:?} every {gap_s} s"
+            );
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How a post looks on the board.
+
+use lampguard_model::{Millis, Timestamp};
+use serde::Serialize;
+
+use super::{Engine, raise};
+use crate::incident::{KINDS, Kind, Signal};
+use crate::slot::{Fact, Slot};
+
+/// Without a valid leakage value for longer a post counts as unmonitored (`policy.md` 2).
+const LEAK_VALUE_MAX_AGE: Millis = Millis::hours(24);
+
+/// The colour of a post. Never green by silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Fresh powered data below every limit.
+    Normal,
+    /// At or above a warning limit.
+    Warning,
+    /// An open incident, or the newest sample at or above a critical limit.
+    Danger,
+    /// It has reported and does not any more.
+    Silent,
+    /// Its supply is off: nothing can be said.
+    Unpowered,
+    /// No sensor, never heard, or no leakage value for a day.
+    Unmonitored,
+    /// The register does not know it.
+    Unregistered,
+}
+
+/// What is known of a post right now.
+#[derive(Clone, Debug, Serialize)]
+pub struct PostState {
+    /// The colour.
+    pub state: State,
+    /// Why, in words.
+    pub why: String,
+    /// Wet limits are in force.
+    pub wet: bool,
+    /// Why: a word of [`crate::wet::Because`]; empty when dry.
+    pub wet_because: String,
+}
+
+impl Engine {
+    /// The state of a post or unregistered device at `now`.
+    pub fn post_state(&self, post: &str, now: Timestamp) -> PostState {
+        let Some(slot) = self.places.get(post).map(|place| *place as usize) else {
+            return self.state_without_data(post, now);
+        };
+        let because = self.wet_because(slot, now);
+        let (state, why) = self.colour(slot, now, because.is_some());
+        PostState {
+            state,
+            why,
+            wet: because.is_some(),
+            wet_because: because.map_or("", |b| b.name()).to_owned(),
+        }
+    }
+
+    fn state_without_data(&self, post: &str, now: Timestamp) -> PostState {
+        let known = self.register.by_post(post);
+        let (zone, low) = known.map_or((lampguard_model::UNREGISTERED, false), |p| {
+            (&*p.zone, p.low_lying)
+        });
+        let because = self.sky.because(zone, now, low);
+        let (state, why) = match (known, self.untracked.get(post)) {
+            (_, Some(place)) => (
+                State::Danger,
+                format!("incident {}", self.open[*place].incident.id),
+            ),
+            (None, None) => (State::Unregistered, "not in the register".to_owned()),
+            (Some(p), None) if !p.monitored => (State::Unmonitored, "no sensor".to_owned()),
+            (Some(_), None) => (State::Unmonitored, "no data since start".to_owned()),
+        };
+        PostState {
+            state,
+            why,
+            wet: because.is_some(),
+            wet_because: because.map_or("", |b| b.name()).to_owned(),
+        }
+    }
+
+    /// The worst true thing comes first.
+    fn colour(&self, slot: usize, now: Timestamp, wet: bool) -> (State, String) {
+        let s = &self.slots[slot];
+        if let Some(danger) = self.danger(slot, wet) {
+            return (State::Danger, danger);
+        }
+        if s.is(Fact::Unregistered) {
+            return (State::Unregistered, "not in the register".to_owned());
+        }
+        if s.is(Fact::Unmonitored) {
+            return (State::Unmonitored, "no sensor".to_owned());
+        }
+        let Some(heard) = s.heard_at() else {
+            return (State::Unmonitored, "no data since start".to_owned());
+        };
+        if !s.is(Fact::Powered) {
+            return (State::Unpowered, "no supply, not verified".to_owned());
+        }
+        let silent = now.since(heard);
+        if silent > s.silent_bound() {
+            return (
+                State::Silent,
+                format!("no data for {} min", silent.as_seconds() / 60),
+            );
+        }
+        if let Some(warning) = raise::is_warning(&self.policy, s, wet) {
+            return (State::Warning, warning);
+        }
+        if s.is(Fact::Cabinet) || has_leak_value(s, now) {
+            return (State::Normal, String::new());
+        }
+        (State::Unmonitored, "no leakage value for 24 h".to_owned())
+    }
+
+    fn danger(&self, slot: usize, wet: bool) -> Option<String> {
+        let s = &self.slots[slot];
+        if let Some(place) = s.incident() {
+            let incident = &self.open[place].incident;
+            let signal = match incident.signal {
+                Signal::Active => String::new(),
+                other => format!(", signal {}", other.name()),
+            };
+            return Some(format!("incident {}{signal}", incident.id));
+        }
+        KINDS.into_iter().find_map(|kind| {
+            let (newest, limit) = (s.ring(kind).newest()?, raise::critical(&self.policy, kind, wet));
+            newest
+                .is_above(limit)
+                .then(|| raise::above_text(kind, newest, limit))
+        })
+    }
+}
+
+fn has_leak_value(s: &Slot, now: Timestamp) -> bool {
+    let newest = s.ring(Kind::LeakCritical).newest();
+    newest.is_some_and(|leak| now.since(leak.at()) <= LEAK_VALUE_MAX_AGE)
+}

@@ -1,0 +1,174 @@
+//! The engine on a table: a small city, a clock that is a number.
+
+mod limits;
+mod order;
+mod people;
+mod signals;
+mod speed;
+mod times;
+mod weather;
+
+use std::sync::Arc;
+
+use lampguard_model::record::{Source, StoredReading};
+use lampguard_model::{
+    Cause, Field, Fields, Flags, Marks, Millis, Register, Timestamp, UNREGISTERED, WeatherReport,
+};
+
+use super::{Effect, Engine, Input};
+use crate::incident::Incident;
+use crate::policy::Policy;
+use crate::wet::Sky;
+
+/// 2026-11-23 12:00 UTC, 20:00 in Xinxiang.
+pub(crate) const T: Timestamp = Timestamp(1_795_435_200_000);
+
+/// P1 and P2 in z1 (P2 low-lying), P3 in z2 with a period of an hour, C1 a cabinet.
+pub(crate) fn register() -> Arc<Register> {
+    let text = format!(
+        "{}\n{}\n{}\n{}\n{}\n",
+        lampguard_model::register::header(),
+        "P1,,z1,人民路,3,塔南路口,F1,C1,113.2,35.2,2,150,false,2019-05,BJ-1,post,all,true,M1,300",
+        "P2,,z1,人民路,4,,F1,C1,113.2,35.2,2,150,true,2019-05,BJ-2,post,all,true,M1,300",
+        "P3,,z2,平原路,1,,F2,C2,113.2,35.2,2,150,false,2019-05,BJ-3,post,all,true,M1,3600",
+        "C1,,z1,人民路,0,,F1,C1,113.2,35.2,0,0,false,2019-05,BJ-4,feeder,all,true,M1,60",
+    );
+    Arc::new(Register::parse(text.as_bytes()).unwrap())
+}
+
+/// A reading of `P1`: powered, no value, its own clock right.
+pub(crate) fn reading(at: Timestamp) -> StoredReading<'static> {
+    StoredReading {
+        identity: mix(at.0 as u64),
+        received_at: at,
+        stored_ts: at,
+        ts: Some(at),
+        seq: None,
+        boot: None,
+        cause: Cause::Periodic,
+        flags: Flags::default(),
+        marks: Marks::default(),
+        source: Source::Listener,
+        post: "P1",
+        device: "P1",
+        zone: "z1",
+        feeder: "F1",
+        by: None,
+        fields: Fields::default(),
+    }
+}
+
+/// Spreads small numbers as the fingerprint of a real reading is spread.
+pub(crate) fn mix(n: u64) -> u64 {
+    (n ^ n >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+pub(crate) fn leak(at: Timestamp, ma: f64) -> StoredReading<'static> {
+    with(reading(at), Field::LeakageMa, ma)
+}
+
+pub(crate) fn shell(at: Timestamp, volts: f64) -> StoredReading<'static> {
+    with(reading(at), Field::ShellV, volts)
+}
+
+pub(crate) fn with(mut r: StoredReading<'static>, field: Field, value: f64) -> StoredReading<'static> {
+    r.fields.set(field, (value * 1000.0).round() as i64);
+    r.identity = mix(r.identity ^ (field as u64) << 40 ^ (value * 1000.0) as u64);
+    r
+}
+
+/// A device that the register does not know.
+pub(crate) fn stranger(mut r: StoredReading<'static>, name: &'static str) -> StoredReading<'static> {
+    (r.post, r.device, r.zone, r.feeder) = (name, name, UNREGISTERED, "");
+    r.marks.add(Marks::UNREGISTERED);
+    r
+}
+
+pub(crate) fn dry() -> WeatherReport {
+    WeatherReport {
+        rain_mm_h: Some(0.0),
+        ..WeatherReport::default()
+    }
+}
+
+/// An engine, its effects, and the last moment.
+pub(crate) struct City {
+    pub(crate) engine: Engine,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl City {
+    /// Dry, and known to be.
+    pub(crate) fn new() -> Self {
+        let mut city = Self::without_weather();
+        city.keep_dry(T - Millis::minutes(5));
+        city
+    }
+
+    pub(crate) fn without_weather() -> Self {
+        Self {
+            engine: Engine::new(Policy::default(), register(), Sky::default()),
+            effects: Vec::new(),
+        }
+    }
+
+    /// A dry message for all zones, which holds for an hour.
+    pub(crate) fn keep_dry(&mut self, at: Timestamp) {
+        self.weather(at, "all", &dry());
+    }
+
+    pub(crate) fn weather(&mut self, at: Timestamp, zone: &str, report: &WeatherReport) {
+        let input = Input::Weather { zone, report };
+        self.engine.step(at, input, &mut self.effects);
+    }
+
+    /// Received at its `received_at`.
+    pub(crate) fn read(&mut self, r: &StoredReading<'_>) {
+        self.engine
+            .step(r.received_at, Input::Reading(r), &mut self.effects);
+    }
+
+    pub(crate) fn tick(&mut self, at: Timestamp) {
+        self.engine.step(at, Input::Tick, &mut self.effects);
+    }
+
+    /// A second at a time would be slow; a minute at a time is what the rules need.
+    pub(crate) fn pass(&mut self, from: Timestamp, minutes: i64) {
+        for minute in 1..=minutes {
+            self.tick(from + Millis::minutes(minute));
+        }
+    }
+
+    pub(crate) fn opened(&self) -> Vec<&Incident> {
+        let opens = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Open { incident, .. } => Some(incident.as_ref()),
+            _ => None,
+        });
+        opens.collect()
+    }
+
+    pub(crate) fn the_incident(&self) -> &Incident {
+        assert_eq!(self.opened().len(), 1, "{:#?}", self.opened());
+        self.engine.open_incidents().next().unwrap()
+    }
+
+    /// Kinds of the events of changes, in order.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        let of = |effect: &Effect| match effect {
+            Effect::Changed { event, .. } => {
+                let mut parts = event.key.split(':').skip(1);
+                Some(format!(
+                    "{} {}",
+                    parts.next().unwrap(),
+                    parts.next().unwrap_or("")
+                ))
+            }
+            _ => None,
+        };
+        self.effects.iter().filter_map(of).collect()
+    }
+}
+
+pub(crate) fn minutes(n: i64) -> Timestamp {
+    T + Millis::minutes(n)
+}

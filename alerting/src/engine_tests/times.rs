@@ -1,0 +1,134 @@
+use super::*;
+
+fn late(measured: Timestamp, received: Timestamp, ma: f64) -> StoredReading<'static> {
+    let mut r = leak(measured, ma);
+    r.received_at = received;
+    r
+}
+
+fn reviews(city: &City) -> usize {
+    city.effects
+        .iter()
+        .filter(|e| matches!(e, Effect::Review { .. }))
+        .count()
+}
+
+#[test]
+fn situation_s13_a_wrong_clock_is_judged_at_receipt() {
+    let mut city = City::new();
+    for n in 0..2 {
+        let mut r = leak(minutes(5 * n), 40.0);
+        r.ts = Some(r.received_at + Millis::hours(24));
+        r.marks.add(Marks::CLOCK);
+        city.read(&r);
+    }
+    let incident = city.the_incident();
+    assert_eq!(incident.evidence.measured_at, minutes(5));
+    assert!(incident.notes.iter().any(|note| note.contains("时钟")));
+}
+
+#[test]
+fn situation_s13_a_clock_that_goes_back_eight_hours_is_deaf_for_two_periods_at_most() {
+    let mut city = City::new();
+    city.read(&leak(T, 1.0));
+    let mut opened_after = None;
+    for n in 1..8 {
+        let now = minutes(5 * n);
+        city.read(&late(now - Millis::hours(8), now, 40.0));
+        if !city.opened().is_empty() {
+            opened_after.get_or_insert(5 * n);
+        }
+    }
+    assert_eq!(opened_after, Some(20));
+    assert_eq!(city.the_incident().evidence.measured_at, minutes(20));
+}
+
+#[test]
+fn situation_s10_s12_a_backlog_with_a_cleared_critical_is_reviewed_and_not_raised_in_any_order() {
+    let values = [1.0, 2.0, 45.0, 46.0, 2.0, 1.0, 1.0, 1.0];
+    for newest_first in [false, true] {
+        let mut city = City::new();
+        city.read(&leak(minutes(-70), 1.0));
+        let mut places: Vec<usize> = (0..values.len()).collect();
+        if newest_first {
+            places.reverse();
+        }
+        for (n, place) in places.into_iter().enumerate() {
+            let measured = minutes(-60 + 5 * place as i64);
+            city.read(&late(measured, T + Millis::seconds(n as i64), values[place]));
+        }
+        city.pass(T, 2);
+        assert!(city.opened().is_empty(), "newest first: {newest_first}");
+        assert!(reviews(&city) <= 2);
+    }
+}
+
+#[test]
+fn situation_s11_a_backlog_that_ends_critical_opens_now_with_its_own_time() {
+    let mut city = City::new();
+    city.read(&leak(minutes(-120), 1.0));
+    for n in 0..6 {
+        let ma = if n >= 4 { 50.0 } else { 1.0 };
+        city.read(&late(minutes(-60 + 5 * n), T + Millis::seconds(n), ma));
+    }
+    assert!(
+        city.opened().is_empty(),
+        "the rest of the backlog has ten seconds to speak"
+    );
+    city.tick(T + Millis::seconds(16));
+    let incident = city.the_incident();
+    assert_eq!(incident.opened_at, T + Millis::seconds(16));
+    assert_eq!(incident.due_at, incident.opened_at + Millis::minutes(30));
+    assert_eq!(incident.evidence.measured_at, minutes(-35));
+    assert_eq!(incident.notes, ["历史超限, 待核实"]);
+}
+
+#[test]
+fn a_backfill_behind_newer_samples_never_touches_the_live_state() {
+    let mut city = City::new();
+    city.read(&leak(T, 1.0));
+    for n in 0..3 {
+        let mut r = late(minutes(-60 + n), minutes(30 + n), 90.0);
+        r.cause = Cause::Backfill;
+        city.read(&r);
+    }
+    city.pass(minutes(33), 2);
+    assert!(city.opened().is_empty());
+    assert_eq!(reviews(&city), 3);
+}
+
+#[test]
+fn situation_s31_a_retained_critical_never_raises() {
+    let mut city = City::new();
+    for n in 0..4 {
+        let mut r = leak(minutes(n), 90.0);
+        r.marks.add(Marks::RETAINED);
+        city.read(&r);
+    }
+    assert!(city.opened().is_empty());
+}
+
+#[test]
+fn a_device_without_clock_and_numbers_is_believed_at_its_second_reading() {
+    let mut city = City::new();
+    for n in 0..2 {
+        let mut r = leak(minutes(5 * n), 40.0);
+        (r.ts, r.identity) = (None, 4711);
+        r.marks.add(Marks::NO_IDENTITY);
+        city.read(&r);
+    }
+    assert_eq!(city.opened().len(), 1, "equal content is not a duplicate here");
+}
+
+#[test]
+fn a_clock_step_of_our_own_moves_no_deadline_and_fires_nothing_twice() {
+    let mut city = City::new();
+    city.read(&leak(T, 40.0));
+    city.read(&leak(minutes(5), 40.0));
+    let due_at = city.the_incident().due_at;
+    for minute in [6, -54, -53, 8, 9] {
+        city.tick(minutes(minute));
+    }
+    assert_eq!(city.the_incident().due_at, due_at);
+    assert!(city.changes().is_empty());
+}

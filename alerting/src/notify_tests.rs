@@ -1,0 +1,295 @@
+use prometheus::Registry;
+
+use super::*;
+use crate::store::Store;
+use crate::testkit::{Answer, HandClock, SECRET, Server, T, event, incident, notice, wait_for};
+use crate::writer::Writer;
+
+struct Office {
+    _dir: tempfile::TempDir,
+    writer: Writer,
+    around: Surroundings,
+    clock: HandClock,
+}
+
+fn office() -> Office {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let follower = lampguard_journal::Tail::default().follow("alerting", 0);
+    let writer = Writer::start(store, follower, &metrics).unwrap();
+    let clock = HandClock::at(T);
+    let around = Surroundings {
+        clock: clock.clock(),
+        writes: writer.writes(),
+        reads: Arc::new(Mutex::new(crate::store::open_for_reading(dir.path()).unwrap())),
+        metrics,
+    };
+    Office {
+        _dir: dir,
+        writer,
+        around,
+        clock,
+    }
+}
+
+impl Office {
+    /// Opens incident `n` for `desks`, the way `run.rs` does: channels first, then the store.
+    fn open(&self, n: usize, desks: &[&Desk]) {
+        let i = incident(n);
+        let ticket = Ticket::default();
+        let notices: Vec<Arc<Notice>> = desks.iter().map(|desk| notice(&i, &desk.channel().id)).collect();
+        for (desk, notice) in desks.iter().zip(&notices) {
+            desk.tell(Job {
+                notice: notice.clone(),
+                attempt: 1,
+                ticket: ticket.clone(),
+                watch: None,
+                handed_at: Instant::now(),
+            });
+        }
+        let e = event(&i, "opened");
+        self.around
+            .writes
+            .push(Write::Open(Box::new(i), e, notices), ticket);
+    }
+
+    fn outcomes(&self) -> Vec<(String, u32)> {
+        let conn = self.around.reads.lock().unwrap();
+        let notices = Reads::new(&conn).notices(Timestamp(0), 0, 9999).unwrap();
+        notices.into_iter().map(|n| (n.outcome, n.attempt)).collect()
+    }
+}
+
+#[test]
+fn a_webhook_is_signed_and_says_what_where_and_until_when() {
+    let (office, server) = (office(), Server::start(Vec::new()));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    office.open(1, &[&desk]);
+    let request = server.next();
+    let expected = webhook::signature(&Secret::new(SECRET.to_vec()), &request.body);
+    assert_eq!(request.header(webhook::SIGNATURE), Some(&*expected));
+    assert!(expected.starts_with("sha256=") && expected.len() == 7 + 64);
+    let body = request.json();
+    assert_eq!(body["event"], "incident.opened");
+    assert_eq!(body["drill"], false);
+    assert_eq!(body["site"], "新乡路灯");
+    assert_eq!(body["incident"]["id"], "LG-TEST1");
+    assert_eq!(body["incident"]["due_at"], "2026-11-23T12:30:00.001Z");
+    assert_eq!(body["incident"]["remaining_s"], 1800);
+    assert_eq!(body["notice"]["attempt"], 1);
+    assert_eq!(body["notice"]["to"], "crew");
+    assert_eq!(body["notice"]["link"], "http://desk.example/incidents/LG-TEST1");
+    wait_for("the outbox says sent", || {
+        office.outcomes() == [("sent".to_owned(), 1)]
+    });
+}
+
+#[test]
+fn the_signature_is_the_known_answer_of_hmac_sha256() {
+    let text = b"what do ya want for nothing?";
+    let known = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    assert_eq!(
+        webhook::signature(&Secret::new(b"Jefe".to_vec()), text),
+        known,
+        "RFC 4231, test case 2"
+    );
+    assert_eq!(format!("{:?}", Secret::new(b"Jefe".to_vec())), "***");
+}
+
+#[test]
+fn the_time_to_the_first_channel_is_measured_once_per_alarm() {
+    let (office, server) = (office(), Server::start(Vec::new()));
+    let i = incident(1);
+    let watch = AlarmWatch::new(T - Millis(250));
+    let desks = ["a", "b"].map(|id| Desk::start(server.channel(id), office.around.clone()).unwrap());
+    for desk in &desks {
+        desk.tell(Job {
+            notice: notice(&i, &desk.channel().id),
+            attempt: 1,
+            ticket: Ticket::done(),
+            watch: Some(watch.clone()),
+            handed_at: Instant::now(),
+        });
+    }
+    server.next();
+    server.next();
+    let seconds = &office.around.metrics.alarm_seconds;
+    assert_eq!(seconds.get_sample_count(), 1);
+    assert!((seconds.get_sample_sum() - 0.25).abs() < 1e-9);
+}
+
+#[test]
+fn fault_n4_a_500_is_tried_again_with_the_same_id() {
+    let (office, server) = (office(), Server::start(vec![Answer::Status(500)]));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    office.open(1, &[&desk]);
+    let (first, second) = (server.next().json(), server.next().json());
+    assert_eq!(first["notice"]["id"], second["notice"]["id"]);
+    assert_eq!(second["notice"]["attempt"], 2);
+    wait_for("the outbox says sent", || {
+        office.outcomes() == [("sent".to_owned(), 2)]
+    });
+    assert!(server.within(Duration::from_millis(200)).is_none());
+    let count = |outcome| {
+        office
+            .around
+            .metrics
+            .notices
+            .with_label_values(&["hook", outcome])
+            .get()
+    };
+    assert_eq!((count("retry"), count("sent")), (1, 1));
+}
+
+#[test]
+fn fault_d16_a_redirect_is_a_failure_and_is_never_followed() {
+    let (office, server) = (office(), Server::start(vec![Answer::Status(302)]));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    office.open(1, &[&desk]);
+    assert!(server.next().head.starts_with("POST /hook "));
+    assert!(server.next().head.starts_with("POST /hook "), "the retry");
+}
+
+#[test]
+fn fault_n5_a_hanging_channel_delays_no_other() {
+    let office = office();
+    let hanging = Server::start(vec![Answer::Hang(Duration::from_secs(30)); 4]);
+    let good = Server::start(Vec::new());
+    let mut slow = Desk::start(hanging.channel("slow"), office.around.clone()).unwrap();
+    let quick = Desk::start(good.channel("quick"), office.around.clone()).unwrap();
+    office.open(1, &[&slow, &quick]);
+    hanging.next();
+    for n in 2..12 {
+        office.open(n, &[&slow, &quick]);
+    }
+    for _ in 1..12 {
+        assert!(good.within(Duration::from_secs(3)).is_some());
+    }
+    slow.begin_stop();
+    let before = Instant::now();
+    slow.end_stop(before + Duration::from_millis(100));
+    assert!(
+        before.elapsed() < Duration::from_secs(2),
+        "shutdown does not wait for it"
+    );
+}
+
+#[test]
+fn a_full_queue_leaves_notices_in_the_outbox_and_they_go_out_later() {
+    let office = office();
+    let server = Server::start(vec![Answer::Hang(Duration::from_millis(500))]);
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    let many = QUEUE_MAX + 40;
+    for n in 0..many {
+        office.open(n, &[&desk]);
+    }
+    assert!(
+        office
+            .around
+            .metrics
+            .queue_full
+            .with_label_values(&["hook"])
+            .get()
+            > 0
+    );
+    let mut seen = HashSet::new();
+    while seen.len() < many {
+        let request = server.next().json();
+        seen.insert(request["notice"]["id"].as_str().unwrap().to_owned());
+        office.clock.set(T + Millis::seconds(60));
+    }
+    wait_for("every notice is sent", || {
+        office.outcomes().iter().all(|(outcome, _)| outcome == "sent")
+    });
+}
+
+#[test]
+fn what_an_earlier_run_left_unsent_goes_out_marked_as_a_repeat() {
+    let (mut office, server) = (office(), Server::start(Vec::new()));
+    let i = incident(1);
+    let notices = vec![notice(&i, "hook")];
+    let e = event(&i, "opened");
+    let ticket = Ticket::default();
+    office
+        .around
+        .writes
+        .push(Write::Open(Box::new(i), e, notices), ticket.clone());
+    assert!(ticket.wait(Duration::from_secs(5)));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    assert_eq!(server.next().json()["notice"]["attempt"], 2);
+    wait_for("the outbox says sent", || {
+        office.outcomes() == [("sent".to_owned(), 2)]
+    });
+    drop(desk);
+    office.writer.stop();
+}
+
+#[test]
+fn a_notice_is_given_up_after_a_day() {
+    let (office, server) = (office(), Server::start(vec![Answer::Status(503); 9]));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    office.clock.set(T + Millis::hours(25));
+    office.open(1, &[&desk]);
+    server.next();
+    wait_for("the outbox says failed", || {
+        office.outcomes() == [("failed".to_owned(), 1)]
+    });
+}
+
+#[test]
+fn pauses_double_to_a_minute_with_jitter() {
+    for (attempt, middle) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (40, 60)] {
+        let pause = pause("N-1", attempt).0;
+        let middle = middle * 1000;
+        assert!(
+            (middle - middle / 5..=middle + middle / 5).contains(&pause),
+            "{attempt}: {pause}"
+        );
+    }
+    assert_ne!(pause("N-1", 7), pause("N-2", 7));
+}
+
+#[test]
+fn a_host_name_that_leads_into_the_own_network_is_refused_and_a_literal_address_is_not() {
+    let hook = webhook::Webhook::new("http://localhost:1/x", Secret::new(Vec::new()), false);
+    let refused = hook.post(&serde_json::json!({})).unwrap_err().to_string();
+    assert!(refused.contains("allow_private"), "{refused}");
+    for (url, allow) in [("http://localhost:1/x", true), ("http://127.0.0.1:1/x", false)] {
+        let hook = webhook::Webhook::new(url, Secret::new(Vec::new()), allow);
+        let refused = hook.post(&serde_json::json!({})).unwrap_err();
+        assert!(matches!(refused, SendError::Http(_)), "{refused}");
+    }
+}
+
+#[test]
+fn the_console_prints_one_clear_line_in_the_language_of_the_site() {
+    let i = incident(1);
+    let mut out = Vec::new();
+    console::print(&mut out, &notice(&i, "console"), 1).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "【P1 灯杆带电】未登记设备 P1 · 外壳电压 115 V（潮湿限值 12 V） · 按带电处理，可能断PE · \
+         未确认断电，视为带电 · 2026-11-23 20:30:00+08:00 前到场 · LG-TEST1\n"
+    );
+    let register = crate::engine::tests::register();
+    let english = crate::notice::SiteText {
+        language: "en".to_owned(),
+        ..crate::testkit::site()
+    };
+    let to = crate::notice::Address {
+        channel: "console",
+        to: "desk",
+    };
+    let post = register.by_post("P1").map(|post| &**post);
+    let text = Notice::opened(&i, post, &english, to).text(3);
+    for part in [
+        "人民路 塔南路口 post 3 (P1, zone z1)",
+        "shell voltage 115 V (wet limit 12 V)",
+        "be there by 2026-11-23 20:30:00+08:00",
+        "LG-TEST1 [#3]",
+        "未确认断电，视为带电",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}

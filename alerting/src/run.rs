@@ -1,0 +1,528 @@
+//! An incident's way, from the reading to the people. The one owner of clock and threads.
+//!
+//! ```text
+//! start   1  open the store; take back open incidents, weather, what is remembered of posts
+//!         2  follow the journal from the stored cursor; replay it up to its end, judged at times of receipt
+//!         3  what replay finds that was never committed opens with its true times, and is told
+//! live    4  take a batch from the queue (before it is durable), decode, engine.step(received_at, reading)
+//!         5  each second: engine.step(now, tick)
+//!         6  each effect: memory, then the channels' queues, then the store's writer
+//!         7  a channel waits for the commit at most 150 ms, then tells; the commit follows
+//!         8  each minute: the cursor moves to where the journal stood 40 min ago
+//! stop    9  judge what is queued, let channels finish, commit, close: under 2 s
+//! ```
+//! What can be asked of it while it runs stands in `ask.rs`.
+//!
+//! Limits: [`QUEUE_MAX`] batches wait to be judged. When the queue is full [`Alerting::judge`] waits:
+//! receiving slows down, no alarm is skipped.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "ticks, telling and shutdown need a running clock"
+)]
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lampguard_journal::{FrameBuf, JournalError, Reader, Records, Tail};
+use lampguard_model::{Millis, Record, Register, Timestamp, WeatherReport, record};
+use prometheus::Registry;
+use rusqlite::Connection;
+use tracing::{debug, error, info, warn};
+
+use crate::board::Board;
+use crate::engine::{Effect, Engine, Input};
+use crate::incident::{Event, Incident, SEVERITY};
+use crate::metrics::Metrics;
+use crate::notice::{Address, Notice, SiteText};
+use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
+use crate::policy::{Policy, PolicyError};
+use crate::store::{Store, StoreError, Write, open_for_reading};
+use crate::wet::Sky;
+use crate::writer::{Ticket, Writer, Writes, until};
+
+/// Batches that may wait to be judged.
+pub const QUEUE_MAX: usize = 256;
+/// The cursor stays this far behind: enough for 2 samples of the last 3 at any period up to 10 min, and for
+/// two samples within 30 min (`policy.md` 2).
+const REBUILD: Millis = Millis::minutes(40);
+/// The cursor is looked at this often.
+const CURSOR_EVERY: Millis = Millis::minutes(1);
+/// At the end of a replay time passes by this much: longer than a late critical waits for its backlog, plus
+/// the minute between marks.
+const SETTLE: Millis = Millis::seconds(75);
+/// Time passes for the rules this often.
+const TICK: Duration = Duration::from_secs(1);
+/// Channels have this long to finish at shutdown.
+const CHANNELS_END: Duration = Duration::from_millis(1200);
+/// Name among the journal's followers.
+const FOLLOWER: &str = "alerting";
+
+/// What alerting is made of.
+pub struct Setup {
+    /// Directory of `incidents.db`; made when missing.
+    pub dir: PathBuf,
+    /// Directory of the journal.
+    pub journal_dir: PathBuf,
+    /// End of the journal.
+    pub tail: Tail,
+    /// The register of posts.
+    pub register: Arc<Register>,
+    /// The rules' numbers.
+    pub policy: Policy,
+    /// Whom to tell, and how.
+    pub channels: Vec<Channel>,
+    /// Words for texts.
+    pub site: SiteText,
+    /// Wall clock.
+    pub clock: Clock,
+    /// Where the metrics go.
+    pub registry: Registry,
+}
+
+/// Alerting cannot start. Stop and show it.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertingError {
+    /// The incident store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal cannot be replayed.
+    #[error("alerting: replaying the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// The policy cannot be meant.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// `[site] time_zone` is not a name of the IANA database.
+    #[error("alerting: time zone {0:?} is not known")]
+    TimeZone(String),
+    /// Metrics of that name are registered already.
+    #[error("alerting: registering metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// No thread.
+    #[error("alerting: starting a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+enum Work {
+    Batch(Arc<FrameBuf>),
+    Stop,
+}
+
+/// The running part. Dropping it shuts it down.
+pub struct Alerting {
+    queue: SyncSender<Work>,
+    pub(crate) engine: Arc<Mutex<Engine>>,
+    pub(crate) board: Arc<RwLock<Board>>,
+    pub(crate) reads: Arc<Mutex<Connection>>,
+    pub(crate) clock: Clock,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Locks, also after a thread that held it panicked: half a truth is better than no alarm.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Alerting {
+    /// Opens the store, replays the journal, and goes live.
+    ///
+    /// Start it before anything writes to the journal: what arrives during the replay would be judged twice
+    /// (harmless) but told later.
+    ///
+    /// # Errors
+    /// [`AlertingError`]: stop and show it.
+    pub fn start(setup: Setup) -> Result<Self, AlertingError> {
+        setup.policy.check()?;
+        jiff::tz::TimeZone::get(&setup.site.time_zone)
+            .map_err(|_| AlertingError::TimeZone(setup.site.time_zone.clone()))?;
+        let metrics = Metrics::register(&setup.registry)?;
+        let store = Store::open(&setup.dir)?;
+        let reads = Arc::new(Mutex::new(open_for_reading(&setup.dir)?));
+        let (mut engine, board, cursor) = take_back(&store, &setup)?;
+        let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
+        let follower = setup.tail.follow(FOLLOWER, from);
+        let writer = Writer::start(store, follower, &metrics)?;
+        let around = Surroundings {
+            clock: setup.clock.clone(),
+            writes: writer.writes(),
+            reads: reads.clone(),
+            metrics: metrics.clone(),
+        };
+        let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
+        let desks = setup
+            .channels
+            .iter()
+            .map(start_desk)
+            .collect::<Result<Vec<_>, _>>()?;
+        let board = Arc::new(RwLock::new(board));
+        let mut story = Story {
+            marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
+            saved: None,
+            effects: Vec::new(),
+            writes: writer.writes(),
+            desks,
+            writer,
+            board: board.clone(),
+            metrics,
+            register: setup.register.clone(),
+            site: setup.site.clone(),
+            clock: setup.clock.clone(),
+            tail: setup.tail.clone(),
+        };
+        story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
+        story.count_open();
+        let engine = Arc::new(Mutex::new(engine));
+        let (queue, batches) = sync_channel(QUEUE_MAX);
+        let shared = engine.clone();
+        let thread = std::thread::Builder::new()
+            .name("alerting".to_owned())
+            .spawn(move || story.live(&shared, &batches))?;
+        Ok(Self {
+            queue,
+            engine,
+            board,
+            reads,
+            clock: setup.clock,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
+    /// wait already (alarms come first: then receiving has to slow down).
+    pub fn judge(&self, batch: Arc<FrameBuf>) {
+        if self.queue.send(Work::Batch(batch)).is_err() {
+            error!("alerting has ended, a batch was not judged; the next start's replay judges it");
+        }
+    }
+
+    /// Judges what is queued, lets the channels finish, commits and closes. Under 2 s unless the disk hangs.
+    pub fn shutdown(&self) {
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // A closed queue means that the thread has ended already.
+            let _ = self.queue.send(Work::Stop);
+            if thread.join().is_err() {
+                error!("the alerting thread ended badly");
+            }
+        }
+    }
+}
+
+impl Drop for Alerting {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn sky_json(sky: &Sky) -> String {
+    serde_json::to_string(sky).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// Start, step 1: what the store knows.
+fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>), StoreError> {
+    let reads = store.reads();
+    let (newest, cursor) = (reads.weather()?, reads.cursor()?);
+    let sky = match &cursor {
+        // Replay begins 40 min back, and so does its weather; what the desk was told stays told.
+        Some((_, sky)) => {
+            let mut sky = sky.clone();
+            for (zone, weather) in newest.iter() {
+                sky.entry(zone).unknown_told = weather.unknown_told;
+            }
+            sky
+        }
+        None => newest,
+    };
+    let mut engine = Engine::new(setup.policy.clone(), setup.register.clone(), sky);
+    for memory in reads.memories()? {
+        engine.remember(&memory);
+    }
+    let mut board = Board::default();
+    for incident in reads.open_incidents()? {
+        board.put(incident.clone(), None);
+        engine.seed(incident);
+    }
+    Ok((engine, board, cursor.map(|(seq, _)| seq)))
+}
+
+struct Story {
+    /// (when, where the journal stood, weather as JSON), oldest first: where the cursor may move to.
+    marks: VecDeque<(Timestamp, u64, String)>,
+    /// Cursor last handed to the store.
+    saved: Option<u64>,
+    effects: Vec<Effect>,
+    writes: Writes,
+    desks: Vec<Desk>,
+    writer: Writer,
+    board: Arc<RwLock<Board>>,
+    metrics: Metrics,
+    register: Arc<Register>,
+    site: SiteText,
+    clock: Clock,
+    tail: Tail,
+}
+
+impl Story {
+    /// Start, steps 2 and 3. Without a stored cursor only the last 40 min count: older danger is for the
+    /// history, not for a crew at night.
+    fn replay(
+        &mut self,
+        engine: &mut Engine,
+        dir: &std::path::Path,
+        from: u64,
+        has_cursor: bool,
+    ) -> Result<(), AlertingError> {
+        let end = self.tail.end();
+        if from < end {
+            let mut reader = Reader::open(dir, from)?;
+            let horizon = (self.clock)() - REBUILD;
+            self.marks.clear();
+            while let Some(frame) = reader.next(end)? {
+                let closed_at = Timestamp(frame.closed_at);
+                if !has_cursor && closed_at < horizon {
+                    continue;
+                }
+                self.mark(engine, closed_at, frame.first_seq.max(from));
+                self.judge_records(engine, frame.records(), from);
+                self.handle(true);
+            }
+            // What was waiting for time to pass has had it.
+            if let Some((at, ..)) = self.marks.back() {
+                let waited = (*at + SETTLE).min((self.clock)());
+                engine.step(waited, Input::Tick, &mut self.effects);
+                self.handle(true);
+            }
+            let lost = reader.take_lost();
+            if lost != lampguard_journal::Lost::default() {
+                warn!(
+                    records = lost.records,
+                    bytes = lost.bytes,
+                    "part of the journal could not be replayed"
+                );
+            }
+            info!(
+                from,
+                end,
+                readings = self.metrics.judged.get(),
+                "journal replayed for alerting"
+            );
+        }
+        if self.marks.is_empty() {
+            self.marks
+                .push_back(((self.clock)(), end, sky_json(engine.sky())));
+        }
+        self.move_cursor((self.clock)());
+        Ok(())
+    }
+
+    /// Steps 4 to 9.
+    fn live(mut self, engine: &Mutex<Engine>, batches: &Receiver<Work>) {
+        let mut next_tick = Instant::now();
+        loop {
+            match batches.recv_timeout(until(next_tick, Instant::now())) {
+                Ok(Work::Batch(batch)) => {
+                    self.judge_records(&mut lock(engine), batch.records(), 0);
+                    self.handle(false);
+                }
+                Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() >= next_tick {
+                next_tick = Instant::now() + TICK;
+                self.tick(&mut lock(engine));
+                self.handle(false);
+            }
+        }
+        self.stop();
+    }
+
+    fn judge_records(&mut self, engine: &mut Engine, records: Records<'_>, from: u64) {
+        let mut judged = 0;
+        for (seq, kind, bytes) in records {
+            if seq < from || !matches!(kind, record::READING | record::WEATHER) {
+                continue;
+            }
+            match record::decode(kind, bytes) {
+                Ok(Record::Reading(reading)) => {
+                    judged += 1;
+                    let input = Input::Reading(&reading);
+                    engine.step(reading.received_at, input, &mut self.effects);
+                }
+                Ok(Record::Weather(received_at, zone, json)) => match WeatherReport::decode(json) {
+                    Ok(report) => {
+                        let input = Input::Weather {
+                            zone,
+                            report: &report,
+                        };
+                        engine.step(received_at, input, &mut self.effects);
+                    }
+                    Err(error) => self.unreadable(&error),
+                },
+                Ok(_) => {}
+                Err(error) => self.unreadable(&error),
+            }
+        }
+        self.metrics.judged.inc_by(judged);
+    }
+
+    fn unreadable(&self, error: &dyn std::error::Error) {
+        self.metrics.unreadable.inc();
+        debug!(%error, "a record cannot be judged");
+    }
+
+    fn tick(&mut self, engine: &mut Engine) {
+        let now = (self.clock)();
+        engine.step(now, Input::Tick, &mut self.effects);
+        let end = self.tail.end();
+        self.mark(engine, now, end);
+        self.move_cursor(now);
+    }
+
+    /// Notes once a minute where the journal stands.
+    fn mark(&mut self, engine: &Engine, now: Timestamp, seq: u64) {
+        let due = |(at, ..): &(Timestamp, u64, String)| now.since(*at) >= CURSOR_EVERY || now < *at;
+        if self.marks.back().is_none_or(due) {
+            self.marks.push_back((now, seq, sky_json(engine.sky())));
+        }
+    }
+
+    /// Moves the cursor to the newest mark that is 40 min old. At most a mark a minute is kept, and a clock
+    /// that goes back empties none of them: the cursor only waits.
+    fn move_cursor(&mut self, now: Timestamp) {
+        while self
+            .marks
+            .get(1)
+            .is_some_and(|(at, ..)| now.since(*at) >= REBUILD)
+        {
+            self.marks.pop_front();
+        }
+        if let Some((_, seq, sky)) = self.marks.front()
+            && self.saved != Some(*seq)
+        {
+            self.saved = Some(*seq);
+            let cursor = Write::Cursor {
+                seq: *seq,
+                sky: sky.clone(),
+            };
+            self.writes.push(cursor, Ticket::default());
+        }
+    }
+
+    /// Step 6.
+    fn handle(&mut self, replayed: bool) {
+        let mut opened = false;
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Open { incident, event } => {
+                    opened = true;
+                    self.open(*incident, event, replayed);
+                }
+                Effect::Changed { incident, event } => {
+                    info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
+                    self.put(&incident, &event);
+                    self.writes
+                        .push(Write::Change(incident, event), Ticket::default());
+                }
+                Effect::WeatherUnknown { since, zones } => {
+                    warn!(?zones, %since, "weather unknown, wet limits in force");
+                    let (now, site) = ((self.clock)(), &self.site);
+                    let make = |to: Address<'_>| Notice::weather_unknown(now, since, &zones, site, to);
+                    let notices = self.notices(make);
+                    let ticket = self.tell(&notices, replayed, None);
+                    self.writes.push(Write::Notices(notices), ticket);
+                }
+                Effect::Weather { zone, weather } => {
+                    self.writes.push(Write::Weather(zone, weather), Ticket::default());
+                }
+                Effect::Remember(memory) => self.writes.push(Write::Remember(memory), Ticket::default()),
+                Effect::Review { post, measured_at } => {
+                    self.metrics.reviews.inc();
+                    info!(post_id = %post, %measured_at, "old critical sample, contradicted by newer ones");
+                }
+            }
+        }
+        if opened {
+            self.count_open();
+        }
+    }
+
+    fn open(&mut self, incident: Incident, event: Event, replayed: bool) {
+        info!(
+            incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
+            kind = incident.evidence.kind.name(), due_at = %incident.due_at, replayed, "incident opened"
+        );
+        self.put(&incident, &event);
+        let post = self.register.by_post(&incident.post_id);
+        let site = &self.site;
+        let notices = self.notices(|to| Notice::opened(&incident, post.map(|p| &**p), site, to));
+        let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
+        let ticket = self.tell(&notices, replayed, watch.as_ref());
+        self.writes
+            .push(Write::Open(Box::new(incident), event, notices), ticket);
+    }
+
+    fn put(&self, incident: &Incident, event: &Event) {
+        let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
+        board.put(incident.clone(), Some(event));
+    }
+
+    fn notices(&self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
+        let address = |desk: &Desk| {
+            let channel = desk.channel();
+            let to = Address {
+                channel: &channel.id,
+                to: &channel.to,
+            };
+            Arc::new(make(to))
+        };
+        self.desks.iter().map(address).collect()
+    }
+
+    /// Hands notices to their channels, before the store gets them: see `notify::Work::pick_up`. Those that
+    /// a replay found may have been told before the crash, so they are marked as a repeat.
+    fn tell(&self, notices: &[Arc<Notice>], replayed: bool, watch: Option<&Arc<AlarmWatch>>) -> Ticket {
+        let ticket = Ticket::default();
+        for (desk, notice) in self.desks.iter().zip(notices) {
+            desk.tell(Job {
+                notice: notice.clone(),
+                attempt: if replayed { 2 } else { 1 },
+                ticket: ticket.clone(),
+                watch: watch.cloned(),
+                handed_at: Instant::now(),
+            });
+        }
+        ticket
+    }
+
+    fn count_open(&self) {
+        let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = board.count_by_zone();
+        for zone in self.register.zones() {
+            counts.entry(zone).or_insert(0);
+        }
+        for (zone, count) in counts {
+            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, SEVERITY]);
+            gauge.set(count);
+        }
+    }
+
+    /// Step 9.
+    fn stop(mut self) {
+        let deadline = Instant::now() + CHANNELS_END;
+        for desk in &mut self.desks {
+            desk.begin_stop();
+        }
+        for desk in &mut self.desks {
+            desk.end_stop(deadline);
+        }
+        self.writer.stop();
+        info!("alerting stopped");
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -1,0 +1,384 @@
+//! The incident store: one SQLite file, one writer, every group of effects one transaction.
+//!
+//! `schema.sql` draws the format. `PRAGMA user_version` is the format version; a newer file is refused and
+//! left as it is. `synchronous=FULL`: what was committed survives a power cut.
+
+mod chain;
+mod read;
+
+pub use chain::{AuditError, verify_file};
+pub use read::{NoticeView, Reads};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lampguard_model::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::engine::Memory;
+use crate::incident::{Event, FAMILY, Incident, OPEN, SEVERITY};
+use crate::notice::Notice;
+use crate::wet::Weather;
+
+/// Name of the file in the data directory.
+pub const FILE: &str = "incidents.db";
+/// Format this version writes.
+const FORMAT: i64 = 1;
+/// How long a statement waits for another process's lock. Telling does not wait for it.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// The incident store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A newer lampguard wrote it. Stop: use that version, or another data directory.
+    #[error("incident store has format {found}, this version knows {FORMAT}: use a newer lampguard")]
+    Newer {
+        /// Format found.
+        found: i64,
+    },
+    /// Reading or writing failed. While running: kept in memory and tried again.
+    #[error("incident store: {0}")]
+    Sql(#[from] rusqlite::Error),
+    /// The directory cannot be made. Stop.
+    #[error("incident store: making {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A row holds what no version wrote. Stop: run `audit verify`.
+    #[error("incident store: {what} of {id} is not readable")]
+    Unreadable {
+        /// Which column.
+        what: &'static str,
+        /// Of which row.
+        id: String,
+    },
+}
+
+impl StoreError {
+    /// True when the write itself is at fault and trying again cannot help.
+    pub fn is_final(&self) -> bool {
+        use rusqlite::ErrorCode::{ConstraintViolation, TypeMismatch};
+        match self {
+            Self::Sql(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ConstraintViolation | TypeMismatch)
+            ),
+            _ => true,
+        }
+    }
+}
+
+/// One attempt to tell.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Notice.
+    pub notice: Arc<Notice>,
+    /// Number of the attempt, from 1.
+    pub attempt: u32,
+    /// When it was made.
+    pub at: Timestamp,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Accepted.
+    Sent,
+    /// Not accepted; tried again at this time.
+    Retry(Timestamp, String),
+    /// Not accepted within a day; given up.
+    Failed(String),
+}
+
+/// One group of changes that belong together.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// An incident opened, with its event and its notices.
+    Open(Box<Incident>, Event, Vec<Arc<Notice>>),
+    /// An open incident changed.
+    Change(Box<Incident>, Event),
+    /// Notices without an incident.
+    Notices(Vec<Arc<Notice>>),
+    /// A notice was tried.
+    Delivery(Delivery),
+    /// The weather of a zone.
+    Weather(Arc<str>, Box<Weather>),
+    /// What must outlive a restart about a post.
+    Remember(Memory),
+    /// Replay starts here next time, with the weather as it was.
+    Cursor {
+        /// Journal sequence.
+        seq: u64,
+        /// JSON of the sky.
+        sky: String,
+    },
+}
+
+impl Write {
+    /// True for what may be dropped when memory is full: the next one of its kind says it again, or the
+    /// journal does. Incidents are never dropped.
+    pub fn is_expendable(&self) -> bool {
+        !matches!(self, Self::Open(..))
+    }
+}
+
+/// The one writing connection.
+#[derive(Debug)]
+pub struct Store {
+    conn: Connection,
+}
+
+/// Refuses a file of a newer format; true when the file is new.
+fn check_format(conn: &Connection) -> Result<bool, StoreError> {
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > FORMAT {
+        return Err(StoreError::Newer { found });
+    }
+    Ok(found == 0)
+}
+
+impl Store {
+    /// Opens or makes `incidents.db` in `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError`]: stop and show it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let mut conn = Connection::open(dir.join(FILE))?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        let new = check_format(&conn)?;
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        conn.pragma_update(None, "foreign_keys", true)?;
+        if new {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if check_format(&tx)? {
+                tx.execute_batch(include_str!("schema.sql"))?;
+                tx.pragma_update(None, "user_version", FORMAT)?;
+            }
+            tx.commit()?;
+        }
+        Ok(Self { conn })
+    }
+
+    /// Writes all of it or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Sql`]: nothing was written; try again unless [`StoreError::is_final`].
+    pub fn commit<'w>(&mut self, writes: impl IntoIterator<Item = &'w Write>) -> Result<(), StoreError> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for write in writes {
+            apply(&tx, write)?;
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// Reads what a start needs.
+    pub fn reads(&self) -> Reads<'_> {
+        Reads::new(&self.conn)
+    }
+
+    /// Lets the file grow by at most `pages` more pages: a full disk, for tests.
+    #[cfg(test)]
+    pub(crate) fn limit_growth(&self, pages: i64) {
+        let now: i64 = self
+            .conn
+            .pragma_query_value(None, "page_count", |r| r.get(0))
+            .unwrap();
+        let sql = format!("PRAGMA max_page_count = {}", now + pages);
+        self.conn.query_row(&sql, [], |_| Ok(())).unwrap();
+    }
+}
+
+/// A second connection to the file in `dir`, for reading only.
+///
+/// # Errors
+/// [`StoreError`]: try again later; open incidents are in memory.
+pub(crate) fn open_for_reading(dir: &Path) -> Result<Connection, StoreError> {
+    let conn = Connection::open(dir.join(FILE))?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.pragma_update(None, "query_only", true)?;
+    Ok(conn)
+}
+
+fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
+    match write {
+        Write::Open(incident, event, notices) => {
+            insert_incident(tx, incident)?;
+            append(tx, event)?;
+            insert_notices(tx, notices)?;
+        }
+        Write::Change(incident, event) => {
+            append(tx, event)?;
+            let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4 WHERE id = ?1";
+            let row = params![
+                incident.id,
+                incident.signal.name(),
+                notes(incident),
+                kinds(incident)
+            ];
+            tx.prepare_cached(sql)?.execute(row)?;
+        }
+        Write::Notices(notices) => insert_notices(tx, notices)?,
+        Write::Delivery(delivery) => deliver(tx, delivery)?,
+        Write::Weather(zone, weather) => {
+            let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)
+                       ON CONFLICT (zone) DO UPDATE SET state = excluded.state";
+            tx.prepare_cached(sql)?.execute(params![zone, json(weather)])?;
+        }
+        Write::Remember(m) => {
+            let sql = "INSERT INTO memory (post_id, unlit_s, lit_s, immersed_at) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT (post_id) DO UPDATE SET unlit_s = excluded.unlit_s,
+                       lit_s = excluded.lit_s, immersed_at = excluded.immersed_at";
+            let row = params![m.post, m.period_s[0], m.period_s[1], m.immersed_at.map(|t| t.0)];
+            tx.prepare_cached(sql)?.execute(row)?;
+        }
+        Write::Cursor { seq, sky } => {
+            set_meta(tx, "cursor", &seq.to_string())?;
+            set_meta(tx, "cursor_sky", sky)?;
+        }
+    }
+    Ok(())
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn notes(incident: &Incident) -> String {
+    json(&incident.notes)
+}
+
+fn kinds(incident: &Incident) -> String {
+    let names: Vec<&str> = incident.kinds.iter().map(|kind| kind.name()).collect();
+    names.join(",")
+}
+
+fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    tx.prepare_cached(sql)?.execute(params![key, value])?;
+    Ok(())
+}
+
+fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), StoreError> {
+    let sql = "INSERT INTO incident (id, family, kind, kinds, severity, scope, post_id, feeder, zone,
+               road, opened_at, due_at, state, signal, notes, evidence)
+               VALUES (?1, ?2, ?3, ?4, ?5, 'post', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+               ON CONFLICT (id) DO NOTHING";
+    tx.prepare_cached(sql)?.execute(params![
+        incident.id,
+        FAMILY,
+        incident.evidence.kind.name(),
+        kinds(incident),
+        SEVERITY,
+        incident.post_id,
+        incident.feeder,
+        incident.zone,
+        incident.road,
+        incident.opened_at.0,
+        incident.due_at.0,
+        OPEN,
+        incident.signal.name(),
+        notes(incident),
+        json(&incident.evidence),
+    ])?;
+    Ok(())
+}
+
+/// Appends an event behind the newest one, unless its key is there already.
+fn append(tx: &Transaction<'_>, event: &Event) -> Result<(), StoreError> {
+    let known: Option<i64> = tx
+        .prepare_cached("SELECT seq FROM event WHERE key = ?1")?
+        .query_row([&event.key], |row| row.get(0))
+        .optional()?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let last: Option<(i64, Vec<u8>)> = tx
+        .prepare_cached("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (seq, prev) = last.map_or((1, chain::START.to_vec()), |(seq, hash)| (seq + 1, hash));
+    let row = chain::Row {
+        seq,
+        key: &event.key,
+        incident: &event.incident,
+        at: event.at.0,
+        kind: event.kind,
+        body: &event.body,
+    };
+    let hash = chain::hash(&prev, &row);
+    let sql = "INSERT INTO event (seq, key, incident, at, kind, body, prev, hash)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    tx.prepare_cached(sql)?.execute(params![
+        seq,
+        event.key,
+        event.incident,
+        event.at.0,
+        event.kind,
+        event.body,
+        prev,
+        hash
+    ])?;
+    set_meta(tx, "chain_head", &chain::head(seq, &hash))
+}
+
+fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), StoreError> {
+    let sql = "INSERT INTO outbox (id, incident, event, step, told, channel, body, created_at, state,
+               attempts, next_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8)
+               ON CONFLICT (id) DO NOTHING";
+    for n in notices {
+        tx.prepare_cached(sql)?.execute(params![
+            n.id,
+            n.incident,
+            n.event,
+            n.step,
+            n.to,
+            n.channel,
+            n.body.to_string(),
+            n.created_at.0
+        ])?;
+    }
+    Ok(())
+}
+
+/// Notes an attempt; the first accepted one is also an event of the incident.
+fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
+    let (state, next_at, error, accepted) = match &d.outcome {
+        Outcome::Sent => ("sent", d.at, None, Some(d.at.0)),
+        Outcome::Retry(next_at, error) => ("queued", *next_at, Some(error), None),
+        Outcome::Failed(error) => ("failed", d.at, Some(error), None),
+    };
+    let sql = "UPDATE outbox SET state = ?2, attempts = max(attempts, ?3), next_at = ?4, last_error = ?5,
+               first_accepted_at = coalesce(first_accepted_at, ?6) WHERE id = ?1 AND state <> 'sent'";
+    let row = params![d.notice.id, state, d.attempt, next_at.0, error, accepted];
+    tx.prepare_cached(sql)?.execute(row)?;
+    if d.outcome != Outcome::Sent {
+        return Ok(());
+    }
+    let n = &d.notice;
+    let body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    let event = Event {
+        key: format!("{}:told", n.id),
+        incident: n.incident.clone().unwrap_or_else(|| Arc::from("")),
+        at: d.at,
+        kind: "told",
+        body: body.to_string(),
+    };
+    append(tx, &event)
+}
+
+#[cfg(test)]
+#[path = "../store_tests.rs"]
+mod tests;

@@ -1,0 +1,269 @@
+//! Questions to the incident store.
+
+use std::sync::Arc;
+
+use lampguard_model::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::StoreError;
+use crate::engine::Memory;
+use crate::incident::{Event, EventView, Incident, Kind, Signal};
+use crate::notice::Notice;
+use crate::wet::{Sky, Weather};
+
+/// A notice as `GET /api/v1/notices` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NoticeView {
+    /// Running number, for the cursor.
+    #[serde(skip)]
+    pub n: i64,
+    /// Id, the same on every retry.
+    pub id: String,
+    /// Incident; null for notices without one.
+    pub incident_id: Option<String>,
+    /// `incident.opened`, `weather.unknown`.
+    pub event: String,
+    /// Rung of the ladder.
+    pub step: u32,
+    /// Whom.
+    pub to: String,
+    /// By which channel.
+    pub channel: String,
+    /// queued, sent, failed.
+    pub outcome: String,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// First acceptance, or the time of the next or last attempt; RFC 3339 UTC.
+    pub at: String,
+}
+
+/// Reading side of a connection.
+#[derive(Debug)]
+pub struct Reads<'c> {
+    conn: &'c Connection,
+}
+
+const INCIDENT: &str =
+    "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds
+                        FROM incident";
+
+impl<'c> Reads<'c> {
+    pub(crate) fn new(conn: &'c Connection) -> Self {
+        Self { conn }
+    }
+
+    /// Every incident that still takes evidence, by deadline.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn open_incidents(&self) -> Result<Vec<Incident>, StoreError> {
+        let mut query = self
+            .conn
+            .prepare_cached(&format!("{INCIDENT} WHERE state = 'open' ORDER BY due_at, id"))?;
+        let mut rows = query.query([])?;
+        let mut incidents = Vec::new();
+        while let Some(row) = rows.next()? {
+            incidents.push(incident(row)?);
+        }
+        Ok(incidents)
+    }
+
+    /// Incidents that are over; with the moves of a later issue there will be some. By deadline, behind
+    /// `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn ended_incidents(&self, after: (i64, &str), limit: usize) -> Result<Vec<Incident>, StoreError> {
+        let sql = format!(
+            "{INCIDENT} WHERE state <> 'open' AND (due_at, id) > (?1, ?2) ORDER BY due_at, id LIMIT ?3"
+        );
+        let mut query = self.conn.prepare_cached(&sql)?;
+        let mut rows = query.query(params![after.0, after.1, limit as i64])?;
+        let mut incidents = Vec::new();
+        while let Some(row) = rows.next()? {
+            incidents.push(incident(row)?);
+        }
+        Ok(incidents)
+    }
+
+    /// One incident.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn incident(&self, id: &str) -> Result<Option<Incident>, StoreError> {
+        let mut query = self.conn.prepare_cached(&format!("{INCIDENT} WHERE id = ?1"))?;
+        let mut rows = query.query([id])?;
+        rows.next()?.map(incident).transpose()
+    }
+
+    /// The life of one incident, oldest first, with each event's key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn timeline(&self, incident: &str) -> Result<Vec<(String, EventView)>, StoreError> {
+        let sql = "SELECT key, at, kind, body FROM event WHERE incident = ?1 ORDER BY seq";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map([incident], |row| {
+            let body: String = row.get(3)?;
+            Ok((
+                row.get(0)?,
+                EventView {
+                    at: Timestamp(row.get(1)?).to_rfc3339(),
+                    event: row.get(2)?,
+                    body: serde_json::from_str(&body).unwrap_or_default(),
+                },
+            ))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Notices made at or after `from`, behind running number `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn notices(&self, from: Timestamp, after: i64, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
+        let sql = "SELECT n, id, incident, event, step, told, channel, state, attempts,
+                   coalesce(first_accepted_at, next_at) FROM outbox
+                   WHERE created_at >= ?1 AND n > ?2 ORDER BY n LIMIT ?3";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map(params![from.0, after, limit as i64], |row| {
+            Ok(NoticeView {
+                n: row.get(0)?,
+                id: row.get(1)?,
+                incident_id: row.get(2)?,
+                event: row.get(3)?,
+                step: row.get(4)?,
+                to: row.get(5)?,
+                channel: row.get(6)?,
+                outcome: row.get(7)?,
+                attempt: row.get(8)?,
+                at: Timestamp(row.get(9)?).to_rfc3339(),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Notices of a channel that were never accepted, those due first, with the attempts made and the time of
+    /// the next.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn unsent(&self, channel: &str, limit: usize) -> Result<Vec<(Notice, u32, Timestamp)>, StoreError> {
+        let sql = "SELECT id, incident, event, step, told, body, created_at, attempts, next_at FROM outbox
+                   WHERE channel = ?1 AND state = 'queued' ORDER BY next_at, n LIMIT ?2";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map(params![channel, limit as i64], |row| {
+            let body: String = row.get(5)?;
+            let notice = Notice {
+                id: row.get(0)?,
+                incident: row.get(1)?,
+                event: row.get(2)?,
+                step: row.get(3)?,
+                to: row.get(4)?,
+                channel: Arc::from(channel),
+                body: serde_json::from_str(&body).unwrap_or_default(),
+                created_at: Timestamp(row.get(6)?),
+            };
+            Ok((notice, row.get(7)?, Timestamp(row.get(8)?)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Where replay starts and the weather there; `None` before the first run.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn cursor(&self) -> Result<Option<(u64, Sky)>, StoreError> {
+        let Some(seq) = self.meta("cursor")? else {
+            return Ok(None);
+        };
+        let unreadable = |what| StoreError::Unreadable {
+            what,
+            id: "meta".to_owned(),
+        };
+        let seq = seq.parse().map_err(|_| unreadable("cursor"))?;
+        let sky = self.meta("cursor_sky")?.unwrap_or_else(|| "[]".to_owned());
+        let sky = serde_json::from_str(&sky).map_err(|_| unreadable("cursor_sky"))?;
+        Ok(Some((seq, sky)))
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+        Ok(query.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// The newest weather of every zone. A row that cannot be read is left out: unknown weather is wet.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn weather(&self) -> Result<Sky, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT zone, state FROM weather")?;
+        let mut rows = query.query([])?;
+        let mut sky = Sky::default();
+        while let Some(row) = rows.next()? {
+            let (zone, state): (String, String) = (row.get(0)?, row.get(1)?);
+            if let Ok(weather) = serde_json::from_str::<Weather>(&state) {
+                *sky.entry(&zone) = weather;
+            }
+        }
+        Ok(sky)
+    }
+
+    /// What is remembered of posts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn memories(&self) -> Result<Vec<Memory>, StoreError> {
+        let sql = "SELECT post_id, unlit_s, lit_s, immersed_at FROM memory ORDER BY post_id";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map([], |row| {
+            Ok(Memory {
+                post: row.get(0)?,
+                period_s: [row.get(1)?, row.get(2)?],
+                immersed_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Checks the hash chain. Returns the number of events.
+    ///
+    /// # Errors
+    /// [`super::AuditError`] names the first bad row.
+    pub fn verify(&self) -> Result<u64, super::AuditError> {
+        super::chain::verify(self.conn)
+    }
+}
+
+fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
+    let id: Arc<str> = row.get(0)?;
+    let unreadable = |what| StoreError::Unreadable {
+        what,
+        id: id.to_string(),
+    };
+    let (signal, notes, evidence, kinds): (String, String, String, String) =
+        (row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?);
+    Ok(Incident {
+        post_id: row.get(1)?,
+        feeder: row.get(2)?,
+        zone: row.get(3)?,
+        road: row.get(4)?,
+        opened_at: Timestamp(row.get(5)?),
+        due_at: Timestamp(row.get(6)?),
+        signal: Signal::from_name(&signal),
+        notes: serde_json::from_str(&notes).map_err(|_| unreadable("notes"))?,
+        evidence: serde_json::from_str(&evidence).map_err(|_| unreadable("evidence"))?,
+        kinds: kinds.split(',').filter_map(Kind::from_name).collect(),
+        id,
+    })
+}
+
+impl Event {
+    /// The event with its key, as the timeline has it.
+    pub(crate) fn keyed_view(&self) -> (String, EventView) {
+        (self.key.clone(), self.view())
+    }
+}

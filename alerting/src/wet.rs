@@ -1,0 +1,235 @@
+//! Wet or dry (`policy.md` 1, *Wet*): what the weather of each zone says, kept small enough to store.
+//!
+//! Everything is computed from stored times, so a night of downtime changes no answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lampguard_model::{Millis, Timestamp, Warning, WeatherReport};
+use serde::{Deserialize, Serialize};
+
+/// Rain that makes wet: 0.1 mm, in the unit of [`Weather`]'s sums: (10⁻⁶ mm/h) × ms. Whole numbers, so that
+/// a tick each second adds up to exactly what one step over an hour does.
+const RAIN_ENOUGH: i64 = 100_000 * 3_600_000;
+/// It counts for this long.
+const RAIN_COUNTS: Millis = Millis::hours(3);
+/// A rate holds until the next message, at most this long; weather older than this is unknown.
+const HOLDS: Millis = Millis::minutes(60);
+/// The manual switch ends by itself.
+const MANUAL_HOLDS: Millis = Millis::hours(24);
+/// Drying time of a post.
+const DRYING: Millis = Millis::hours(6);
+/// Drying time of a post in a low-lying stretch.
+const DRYING_LOW: Millis = Millis::hours(24);
+
+const MINUTE: i64 = 60_000;
+
+/// Why wet limits are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// An official warning is in force.
+    Warning,
+    /// At least 0.1 mm of rain in the last 3 h.
+    Rain,
+    /// The office's own switch.
+    Manual,
+    /// The post reports water.
+    Immersed,
+    /// It was wet at most 6 h ago (24 h where low-lying).
+    Drying,
+    /// Nobody has said anything for 60 min.
+    Unknown,
+}
+
+impl Because {
+    /// The word in tables and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Rain => "rain",
+            Self::Manual => "manual",
+            Self::Immersed => "immersed",
+            Self::Drying => "drying",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// True while something that was wet at `last` has not dried by `now`.
+pub(crate) fn is_drying(last: Timestamp, now: Timestamp, low_lying: bool) -> bool {
+    now.since(last) <= if low_lying { DRYING_LOW } else { DRYING }
+}
+
+/// The weather of one zone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Weather {
+    /// Time of the newest message.
+    pub newest_at: Option<Timestamp>,
+    /// Warning in force.
+    pub warning: Warning,
+    warning_at: Option<Timestamp>,
+    /// Rain rate, millionths of a millimetre per hour.
+    rate_nm_h: i64,
+    rate_at: Option<Timestamp>,
+    /// Rain is added up to here.
+    added_to: Option<Timestamp>,
+    /// Rain of each minute that had some: minute since 1970, (10⁻⁶ mm/h) × ms. At most 3 h of them.
+    rain: VecDeque<(i64, i64)>,
+    manual_at: Option<Timestamp>,
+    manual_until: Option<Timestamp>,
+    /// Last moment at which warning, rain or switch held.
+    last_wet: Option<Timestamp>,
+    /// The desk has been told that the weather is unknown.
+    pub unknown_told: bool,
+}
+
+impl Weather {
+    /// Takes one message in. A part that is older than what is known of that part changes nothing.
+    pub fn apply(&mut self, report: &WeatherReport, received_at: Timestamp) {
+        let at = report.at(received_at).min(received_at);
+        self.advance(at);
+        let newer = |known: Option<Timestamp>| known.is_none_or(|k| at >= k);
+        if let Some(rate) = report.rain_mm_h.filter(|_| newer(self.rate_at)) {
+            self.rate_nm_h = (rate * 1e6) as i64;
+            self.rate_at = Some(at);
+            self.added_to = self.added_to.max(Some(at));
+        }
+        if let Some(warning) = report.warning.filter(|_| newer(self.warning_at)) {
+            self.warning = warning;
+            self.warning_at = Some(at);
+        }
+        if let Some(wet) = report.wet.filter(|_| newer(self.manual_at)) {
+            self.manual_at = Some(at);
+            self.manual_until = wet.then(|| at + MANUAL_HOLDS);
+        }
+        self.newest_at = self.newest_at.max(Some(at));
+        self.advance(at);
+    }
+
+    /// Adds up rain and notes the last wet moment, up to `now`.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.add_rain(now);
+        let mut moments = [None, None, None];
+        if self.warning != Warning::None {
+            moments[0] = Some(now);
+        }
+        moments[1] = self.rain_until().map(|until| until.min(now));
+        moments[2] = self.manual_until.map(|until| until.min(now));
+        for moment in moments {
+            self.last_wet = self.last_wet.max(moment);
+        }
+        let gone = |minute: i64| Timestamp((minute + 1) * MINUTE) + RAIN_COUNTS < now;
+        while self.rain.front().is_some_and(|(minute, _)| gone(*minute)) {
+            self.rain.pop_front();
+        }
+    }
+
+    /// Spreads the held rate over the minutes since rain was last added.
+    fn add_rain(&mut self, now: Timestamp) {
+        let (Some(rate_at), Some(mut from)) = (self.rate_at, self.added_to) else {
+            return;
+        };
+        let to = now.min(rate_at + HOLDS);
+        while from < to {
+            let minute = from.0.div_euclid(MINUTE);
+            let end = Timestamp((minute + 1) * MINUTE).min(to);
+            let fell = self.rate_nm_h * end.since(from).0;
+            match self.rain.back_mut() {
+                _ if fell == 0 => {}
+                Some((last, sum)) if *last == minute => *sum += fell,
+                _ => self.rain.push_back((minute, fell)),
+            }
+            from = end;
+        }
+        self.added_to = Some(from.max(to));
+    }
+
+    /// Until when the rain that has fallen makes wet: 3 h after the last minute of the newest 0.1 mm.
+    fn rain_until(&self) -> Option<Timestamp> {
+        let mut sum = 0;
+        let enough = self.rain.iter().rev().find(|(_, fell)| {
+            sum += fell;
+            sum >= RAIN_ENOUGH
+        });
+        enough.map(|(minute, _)| Timestamp((minute + 1) * MINUTE) + RAIN_COUNTS)
+    }
+
+    /// Why it is wet at `now`, unknown weather left aside. Call [`Weather::advance`] first.
+    pub fn because(&self, now: Timestamp, low_lying: bool) -> Option<Because> {
+        let still = |until: Option<Timestamp>| until.is_some_and(|u| now <= u);
+        if self.warning != Warning::None {
+            Some(Because::Warning)
+        } else if still(self.rain_until()) {
+            Some(Because::Rain)
+        } else if still(self.manual_until) {
+            Some(Because::Manual)
+        } else {
+            let drying = self.last_wet.is_some_and(|last| is_drying(last, now, low_lying));
+            drying.then_some(Because::Drying)
+        }
+    }
+
+    /// True when somebody spoke in the last 60 min.
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        self.newest_at.is_some_and(|at| now.since(at) <= HOLDS)
+    }
+}
+
+/// The zone name that stands for all of them.
+pub const ALL: &str = "all";
+
+/// The weather of every zone, and the one that was told for all of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sky(Vec<(Arc<str>, Weather)>);
+
+impl Sky {
+    /// The weather kept under that name, made when it is new.
+    pub fn entry(&mut self, zone: &str) -> &mut Weather {
+        let place = self.0.iter().position(|(name, _)| **name == *zone);
+        let place = place.unwrap_or_else(|| {
+            self.0.push((Arc::from(zone), Weather::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+
+    /// The weather kept under that name.
+    pub fn get(&self, zone: &str) -> Option<&Weather> {
+        self.0.iter().find(|(name, _)| **name == *zone).map(|(_, w)| w)
+    }
+
+    /// Every name with its weather.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Weather)> {
+        self.0.iter().map(|(name, weather)| (name, weather))
+    }
+
+    /// Brings every zone up to `now`.
+    pub fn advance(&mut self, now: Timestamp) {
+        for (_, weather) in &mut self.0 {
+            weather.advance(now);
+        }
+    }
+
+    /// True when the zone's own weather or that for all zones is known.
+    pub fn is_known(&self, zone: &str, now: Timestamp) -> bool {
+        let known = |name| self.get(name).is_some_and(|w: &Weather| w.is_known(now));
+        known(zone) || known(ALL)
+    }
+
+    /// Why it is wet in `zone` at `now`. The zone's own weather and that for all zones each suffice.
+    pub fn because(&self, zone: &str, now: Timestamp, low_lying: bool) -> Option<Because> {
+        let of = |name| self.get(name).and_then(|w: &Weather| w.because(now, low_lying));
+        let unknown = || (!self.is_known(zone, now)).then_some(Because::Unknown);
+        let said = [of(zone), of(ALL)];
+        let now_wet = said.into_iter().flatten().find(|b| *b != Because::Drying);
+        now_wet
+            .or_else(unknown)
+            .or_else(|| said.into_iter().flatten().next())
+    }
+}
+
+#[cfg(test)]
+#[path = "wet_tests.rs"]
+mod tests;

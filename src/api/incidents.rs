@@ -1,0 +1,66 @@
+//! Incidents and who was told. Looking only; the moves of people come in a later version.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use lampguard_alerting::{Filter, Kind, StateFilter};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Shared, limit_of, page, time_of};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IncidentsQuery {
+    state: Option<String>,
+    zone: Option<String>,
+    kind: Option<String>,
+    from: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn list(State(instance): Shared, Query(query): Query<IncidentsQuery>) -> Answer {
+    let state = match query.state.as_deref() {
+        None | Some("open") => StateFilter::Open,
+        Some("closed") => StateFilter::Ended,
+        Some("all") => StateFilter::All,
+        Some(other) => return Err(ApiError::bad(format!("state {other:?} is not open, closed or all"))),
+    };
+    let kind = query.kind.as_deref().map(|word| {
+        Kind::from_name(word).ok_or_else(|| ApiError::bad(format!("kind {word:?} is not known in this version")))
+    });
+    let filter = Filter {
+        state,
+        zone: query.zone,
+        kind: kind.transpose()?,
+        from: time_of("from", query.from.as_deref())?,
+        after: query.cursor,
+        limit: limit_of(query.limit)?,
+    };
+    let found = instance.alerting.incidents(&filter).map_err(ApiError::unavailable)?;
+    let items = found.items.iter().map(|incident| json!(incident)).collect();
+    Ok(page(items, found.next))
+}
+
+pub(super) async fn one(State(instance): Shared, Path(id): Path<String>) -> Answer {
+    match instance.alerting.incident(&id).map_err(ApiError::unavailable)? {
+        Some(incident) => Ok(Json(json!(incident))),
+        None => Err(ApiError::not_found(format!("no incident {id:?} is known"))),
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoticesQuery {
+    from: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(super) async fn notices(State(instance): Shared, Query(query): Query<NoticesQuery>) -> Answer {
+    let from = time_of("from", query.from.as_deref())?;
+    let limit = limit_of(query.limit)?;
+    let found = instance.alerting.notices(from, query.cursor.as_deref(), limit).map_err(ApiError::unavailable)?;
+    let items: Vec<Value> = found.items.iter().map(|notice| json!(notice)).collect();
+    Ok(page(items, found.next))
+}

@@ -1,0 +1,209 @@
+//! The HTTP interface: one table of routes and who may use them; what is not in the table is refused.
+
+mod incidents;
+mod live;
+mod posts;
+mod readings;
+mod system;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use lampguard_model::Timestamp;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::serve::Instance;
+use crate::tokens::Role::{self, Admin, Crew, Duty, Engineer, Viewer};
+
+/// Longest body: 10,000 readings.
+const BODY_MAX: usize = 4 << 20;
+/// Items of a list without `limit`.
+const LIMIT_DEFAULT: usize = 200;
+/// Items of a list at most.
+const LIMIT_MAX: usize = 1000;
+
+type Shared = State<Arc<Instance>>;
+type Answer = Result<axum::Json<Value>, ApiError>;
+
+/// Who may use a route: nobody needs a token for `None`.
+type Access = Option<&'static [Role]>;
+
+const EVERYBODY: Access = Some(&[Viewer, Duty, Crew, Engineer, Admin]);
+const REPORTERS: Access = Some(&[Duty, Crew, Engineer, Admin]);
+const OFFICE: Access = Some(&[Duty, Engineer, Admin]);
+const TECHNICIANS: Access = Some(&[Engineer, Admin]);
+
+/// Every route, and who may use it.
+const ROUTES: [(Method, &str, Access); 16] = [
+    (Method::GET, "/healthz", None),
+    (Method::GET, "/readyz", None),
+    (Method::GET, "/metrics", None),
+    (Method::GET, "/", None),
+    (Method::GET, "/api/v1/posts", EVERYBODY),
+    (Method::GET, "/api/v1/posts/{id}", EVERYBODY),
+    (Method::GET, "/api/v1/posts/{id}/history", EVERYBODY),
+    (Method::GET, "/api/v1/devices", EVERYBODY),
+    (Method::GET, "/api/v1/incidents", EVERYBODY),
+    (Method::GET, "/api/v1/incidents/{id}", EVERYBODY),
+    (Method::GET, "/api/v1/notices", EVERYBODY),
+    (Method::GET, "/api/v1/accounting", EVERYBODY),
+    (Method::POST, "/api/v1/readings", REPORTERS),
+    (Method::POST, "/api/v1/weather", OFFICE),
+    (Method::POST, "/api/v1/quarantine/retry", TECHNICIANS),
+    (Method::GET, "/api/v1/recording", TECHNICIANS),
+];
+
+/// Serves until told to end.
+pub(crate) async fn run(socket: TcpListener, instance: Arc<Instance>, mut ending: watch::Receiver<bool>) {
+    let served = axum::serve(socket, router(instance)).with_graceful_shutdown(async move {
+        drop(ending.wait_for(|ending| *ending).await);
+    });
+    if let Err(e) = served.await {
+        tracing::error!(error = %e, "the HTTP interface ended");
+    }
+}
+
+fn router(instance: Arc<Instance>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(system::readyz))
+        .route("/metrics", get(system::metrics))
+        .route("/", get(system::home))
+        .route("/api/v1/posts", get(posts::list))
+        .route("/api/v1/posts/{id}", get(posts::one))
+        .route("/api/v1/posts/{id}/history", get(posts::history))
+        .route("/api/v1/devices", get(posts::devices))
+        .route("/api/v1/incidents", get(incidents::list))
+        .route("/api/v1/incidents/{id}", get(incidents::one))
+        .route("/api/v1/notices", get(incidents::notices))
+        .route("/api/v1/accounting", get(system::accounting))
+        .route("/api/v1/readings", post(readings::readings))
+        .route("/api/v1/weather", post(readings::weather))
+        .route("/api/v1/quarantine/retry", post(readings::retry))
+        .route("/api/v1/recording", get(live::recording))
+        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such route") })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .route_layer(middleware::from_fn_with_state(instance.clone(), admit))
+        .with_state(instance)
+}
+
+/// Lets a request pass whose token may use the route.
+async fn admit(State(instance): Shared, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    // HEAD is answered by the route of GET.
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let access = ROUTES.iter().find(|(known, route, _)| known == method && *route == path).map(|(.., access)| *access);
+    let refused = match access {
+        Some(None) => None,
+        Some(Some(roles)) => check(&instance, request.headers(), roles).err(),
+        None => Some(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method", "the route does not take this method")),
+    };
+    let mut response = match refused {
+        Some(refused) => refused.into_response(),
+        None => next.run(request).await,
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<(), ApiError> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+    let who = token.and_then(|token| instance.tokens.check(token)).ok_or_else(|| {
+        let text = "send `Authorization: Bearer TOKEN`; `lampguard token create` makes one";
+        ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
+    })?;
+    if roles.contains(&who.role) {
+        return Ok(());
+    }
+    let text = format!("a token of role {} may not do this", who.role.name());
+    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text))
+}
+
+/// A fault as every route answers it.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    fn unavailable(message: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": { "code": self.code, "message": self.message } }).to_string();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// The `limit` of a list: 1 to 1000.
+fn limit_of(asked: Option<usize>) -> Result<usize, ApiError> {
+    match asked {
+        None => Ok(LIMIT_DEFAULT),
+        Some(limit @ 1..=LIMIT_MAX) => Ok(limit),
+        Some(limit) => Err(ApiError::bad(format!("limit {limit} is not 1 to {LIMIT_MAX}"))),
+    }
+}
+
+/// A time of a query: RFC 3339 with offset, or milliseconds UTC.
+fn time_of(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let time = text.parse::<i64>().ok().map(Timestamp).or_else(|| Timestamp::from_rfc3339(text));
+    let time = time.ok_or_else(|| ApiError::bad(format!("{name} {text:?} is not RFC 3339 with offset, nor milliseconds")))?;
+    Ok(Some(time))
+}
+
+fn page(items: Vec<Value>, next: Option<String>) -> axum::Json<Value> {
+    axum::Json(json!({ "items": items, "next": next }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_stands_once_in_the_table_and_only_health_needs_no_token() {
+        let names: HashSet<_> = ROUTES.iter().map(|(method, path, _)| (method.as_str(), *path)).collect();
+        assert_eq!(names.len(), ROUTES.len());
+        let open: Vec<_> = ROUTES.iter().filter(|(.., access)| access.is_none()).map(|(_, path, _)| *path).collect();
+        assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/"]);
+    }
+
+    #[test]
+    fn limits_and_times_of_queries_are_checked() {
+        assert_eq!(limit_of(None).unwrap(), 200);
+        assert!(limit_of(Some(0)).is_err() && limit_of(Some(1001)).is_err());
+        assert!(time_of("from", Some("yesterday")).is_err());
+        assert_eq!(time_of("from", Some("1795435200000")).unwrap(), Some(Timestamp(1_795_435_200_000)));
+    }
+}

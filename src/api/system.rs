@@ -1,0 +1,87 @@
+//! How the instance itself is doing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use prometheus::{Encoder, TextEncoder};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, ApiError, Shared};
+use crate::serve::Instance;
+
+/// Ready means: recovered, and the journal takes readings. Brokers and databases stand only in the body.
+pub(super) async fn readyz(State(instance): Shared) -> Response {
+    let stopped = instance.ingester.get().is_none_or(|handles| handles.inlet.gate.is_stopped());
+    let status = if stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let body = json!({
+        "ready": !stopped,
+        "journal": if stopped { "takes nothing: acknowledgements are held back, alarms go on" } else { "writable" },
+        "brokers": gauges(&instance, "lampguard_broker_up"),
+        "databases": gauges(&instance, "lampguard_tsdb_up"),
+    });
+    (status, Json(body)).into_response()
+}
+
+/// The values of a gauge, by its first label, or under its name when it has none.
+fn gauges(instance: &Instance, name: &str) -> Value {
+    let families = instance.registry.gather();
+    let found = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+    let values: Map<String, Value> = found
+        .map(|metric| {
+            let label = metric.get_label().first().map_or("up", |label| label.value());
+            (label.to_owned(), json!(metric.get_gauge().get_value() > 0.0))
+        })
+        .collect();
+    Value::Object(values)
+}
+
+pub(super) async fn metrics(State(instance): Shared) -> Response {
+    let mut text = Vec::new();
+    match TextEncoder::new().encode(&instance.registry.gather(), &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(e) => ApiError::unavailable(e).into_response(),
+    }
+}
+
+pub(super) async fn accounting(State(instance): Shared) -> Answer {
+    let Some(handles) = instance.ingester.get() else { return Err(ApiError::unavailable("starting")) };
+    let books = handles.accounts.statement();
+    let map = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
+        Value::Object(counts.map(|(reason, count)| (reason.to_owned(), json!(count))).collect())
+    };
+    let losses: Vec<Value> = handles
+        .losses
+        .list()
+        .into_iter()
+        .map(|loss| {
+            let (from, to) = (loss.from.to_rfc3339(), loss.to.to_rfc3339());
+            json!({ "from": from, "to": to, "source": loss.source, "count": loss.count })
+        })
+        .collect();
+    Ok(Json(json!({
+        "received": books.received,
+        "stored": books.settled.stored,
+        "duplicate": books.settled.duplicate,
+        "quarantined": map(&mut books.settled.quarantined_by_reason()),
+        "refused": map(&mut books.settled.refused_by_reason()),
+        "pending": books.pending,
+        "balanced": books.balanced(),
+        "possible_loss": losses,
+    })))
+}
+
+/// A word for whoever opens the address in a browser; the pages come in a later version.
+pub(super) async fn home(State(instance): Shared) -> Response {
+    let text = format!(
+        "{}\n\nlampguard {}. The duty pages are not built yet 值班页面尚未完成.\n\n\
+         curl -H 'Authorization: Bearer TOKEN' …/api/v1/incidents     open incidents 险情\n\
+         curl -H 'Authorization: Bearer TOKEN' …/api/v1/posts?state=danger\n\
+         curl -H 'Authorization: Bearer TOKEN' …/api/v1/accounting    where every reading went\n\
+         curl …/readyz, …/metrics                                     no token needed\n\n\
+         `lampguard token create --role viewer --name NAME` makes a token.\n",
+        instance.config.site.name,
+        env!("CARGO_PKG_VERSION"),
+    );
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}

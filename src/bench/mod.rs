@@ -1,0 +1,90 @@
+//! `lampguard bench`: what this machine and this program do, measured in one run.
+//!
+//! ```text
+//!  floor   pure functions in this process                                   floor.rs
+//!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
+//!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
+//!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, oracle.py
+//!
+//!  site.rs      temporary folder, register, configuration, ports     process.rs   children and their CPU
+//!  services.rs  lampguard, Mosquitto, VictoriaMetrics as children    machine.rs   what else the machine did
+//!  measure.rs   one contest: load, processor time, memory
+//!  load.rs, sink.rs  hidden commands: sender, raw consumer           stub.rs      HTTP server of few words
+//!  mqtt.rs, payload.rs  frames without a library                     row.rs       what is printed
+//! ```
+//! Everything runs on loopback, on ports that were free a moment ago, and ends with this process. Standard
+//! output holds rows (`key=value`) alone; the rest goes to standard error.
+
+mod burst;
+mod crash;
+mod floor;
+mod load;
+mod machine;
+mod measure;
+mod mqtt;
+mod paced;
+mod payload;
+mod peer;
+mod process;
+mod row;
+mod services;
+mod sink;
+mod site;
+mod stub;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Measures this machine and this program.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Pure functions in this process, nanoseconds per operation.
+    Floor(floor::Floor),
+    /// Capacity: readings as fast as they go in, until every one is durable.
+    Burst(burst::Burst),
+    /// Latency at a fixed rate: acknowledgement, and reading to webhook.
+    Paced(paced::Paced),
+    /// Nothing is lost: kill -9, broker restarts, database outages; then a set comparison by another program.
+    Crash(crash::Crash),
+    /// Sends readings; started by the other scenarios.
+    #[command(hide = true)]
+    Load(load::Load),
+    /// Takes messages from a broker and acknowledges them, nothing else; started by `burst`.
+    #[command(hide = true)]
+    Sink(sink::Sink),
+}
+
+/// Which way readings go in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Path {
+    /// Straight into the built-in listener.
+    Listener,
+    /// Through a real Mosquitto.
+    Broker,
+    /// One after the other.
+    Both,
+}
+
+impl Path {
+    fn has(self, other: Self) -> bool {
+        self == other || self == Self::Both
+    }
+}
+
+/// Runs one scenario.
+pub(crate) fn run(bench: Bench) -> Result<()> {
+    match bench.scenario {
+        Scenario::Floor(options) => floor::run(&options),
+        Scenario::Burst(options) => burst::run(&options),
+        Scenario::Paced(options) => paced::run(&options),
+        Scenario::Crash(options) => crash::run(&options),
+        Scenario::Load(options) => load::run(&options),
+        Scenario::Sink(options) => sink::run(&options),
+    }
+}

@@ -1,0 +1,238 @@
+//! The command line: what can be asked, and how it is explained.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::tokens::Role;
+
+/// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
+///
+/// 监测灯杆漏电，30 分钟内派抢修班组到场。  First time here? Run `lampguard demo`.
+#[derive(Debug, Parser)]
+#[command(name = "lampguard", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Configuration file; without it ./lampguard.toml, then /etc/lampguard/lampguard.toml.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process with a simulated city; needs nothing installed.
+    Demo(Demo),
+    /// Run for real, by the configuration.
+    Serve,
+    /// Run the simulated city against a broker, or into a recording.
+    Simulate(Simulate),
+    /// Write what a running instance receives as a recording.
+    Record(Record),
+    /// Show or check the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check the register of posts.
+    #[command(subcommand)]
+    Posts(PostsCommand),
+    /// Try a payload profile.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Look at refused payloads, or read them again.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Look into the journal.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Check broker, database, disk, clock and files, and say how to cure what is unsafe.
+    Doctor,
+    /// Make tokens for the HTTP interface.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Check the records of incidents.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Exit 0 if the running instance is ready.
+    Healthcheck(Target),
+    /// Measure this machine and this program.
+    Bench(crate::bench::Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Posts in the city, 1 to 1,000,000.
+    #[arg(long, default_value_t = 3200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) posts: u32,
+    /// The same seed makes the same city.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Scenario file; without it the demo's own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Port of the HTTP interface on 127.0.0.1; without it 8080, or a free one when that is taken.
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Data directory to keep; without it a fresh one that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Speeds weather and ageing only; clocks and deadlines stay real.
+    #[arg(long)]
+    pub(crate) speed: Option<f64>,
+    /// End by itself after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "to", required = true, multiple = false, args = ["broker", "out"])]
+pub(crate) struct Simulate {
+    /// Publish to this broker: mqtt://host:port.
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Option<String>,
+    /// Write a recording (JSON lines) instead; needs --duration.
+    #[arg(long, value_name = "FILE", requires = "duration")]
+    pub(crate) out: Option<PathBuf>,
+    /// User name at the broker.
+    #[arg(long, requires = "password_file")]
+    pub(crate) username: Option<String>,
+    /// File that holds the password.
+    #[arg(long, value_name = "FILE", requires = "username")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Posts in the city, 1 to 1,000,000.
+    #[arg(long, default_value_t = 3200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) posts: u32,
+    /// The same seed makes the same city.
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Scenario: a file, or the name of a shipped one (demo, autumn_rain).
+    #[arg(long, default_value = "autumn_rain")]
+    pub(crate) scenario: String,
+    /// Speeds weather and ageing only.
+    #[arg(long)]
+    pub(crate) speed: Option<f64>,
+    /// Write the true hazards here (JSON lines).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Write the register of the city here (posts.csv).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) posts_out: Option<PathBuf>,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<u64>,
+    /// Gateway connections.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) gateways: u16,
+}
+
+/// Where the running instance is.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Its address, such as http://127.0.0.1:8080; without it the one of the data directory.
+    #[arg(long, requires = "token")]
+    pub(crate) url: Option<String>,
+    /// A token for it.
+    #[arg(long, requires = "url")]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// Recording to write (JSON lines).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// End after so many seconds; without it by Ctrl-C.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) duration: Option<u64>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a commented sample of every key.
+    Print,
+    /// Check a file and tell every fault at once.
+    Check {
+        /// Configuration file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PostsCommand {
+    /// Check a register and tell every fault at once.
+    Check {
+        /// Register file (posts.csv).
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Show what a payload turns into.
+    Test {
+        /// Name of a profile: of the configuration, or a built-in one.
+        name: String,
+        /// File with one payload; `-` reads standard input.
+        file: PathBuf,
+        /// Topic it came on, where the profile takes the device from it.
+        #[arg(long, default_value = "lamp/z1/TEST/reading")]
+        topic: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// List refused payloads, oldest first.
+    List {
+        /// Only this reason.
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// JSON lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the running instance read them again, after a profile or the register was mended.
+    Retry {
+        /// Only this reason.
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Tell what every segment holds; also beside a running instance.
+    Inspect {
+        /// The journal's directory (DATA_DIR/journal).
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it once.
+    Create {
+        /// What its owner may do.
+        #[arg(long)]
+        role: Role,
+        /// Who that is.
+        #[arg(long)]
+        name: String,
+        /// Zone of a crew.
+        #[arg(long)]
+        zone: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check the hash chain of the record of incidents.
+    Verify,
+}

@@ -1,0 +1,188 @@
+//! The configuration: one TOML file, environment over it, every fault told at once.
+//!
+//! `LAMPGUARD__SECTION__KEY` overrides a scalar. Paths are relative to the file. The commented sample that
+//! `config print` shows is `deploy/lampguard.toml`; a test proves that it loads and names every key.
+
+mod check;
+mod tree;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, QuarantineConfig, TsdbConfig};
+use lampguard_ingester::profile::ProfileConfig;
+use serde::Deserialize;
+
+/// The commented sample of every key.
+pub(crate) const SAMPLE: &str = include_str!("../deploy/lampguard.toml");
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) site: Site,
+    pub(crate) posts: Posts,
+    pub(crate) listener: Option<ListenerConfig>,
+    pub(crate) brokers: Vec<BrokerConfig>,
+    pub(crate) profiles: Vec<ProfileConfig>,
+    pub(crate) journal: JournalConfig,
+    pub(crate) quarantine: QuarantineConfig,
+    pub(crate) history: History,
+    pub(crate) tsdbs: Vec<TsdbConfig>,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) crews: Vec<Crew>,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) web: Web,
+}
+
+/// `[site]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Site {
+    pub(crate) name: String,
+    pub(crate) time_zone: String,
+    pub(crate) language: String,
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            name: "lampguard".to_owned(),
+            time_zone: "Asia/Shanghai".to_owned(),
+            language: "zh-CN".to_owned(),
+            data_dir: PathBuf::from("data"),
+        }
+    }
+}
+
+/// `[posts]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Posts {
+    pub(crate) file: PathBuf,
+}
+
+/// `[history]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct History {
+    pub(crate) keep_days: u32,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { keep_days: 30 }
+    }
+}
+
+/// One `[[zone]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Zone {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) crew: String,
+}
+
+/// One `[[crew]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Crew {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+/// One `[[channel]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Channel {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) url: Option<String>,
+    pub(crate) secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) allow_private: bool,
+}
+
+/// `[web]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Web {
+    pub(crate) bind: SocketAddr,
+    pub(crate) public_url: Option<String>,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None }
+    }
+}
+
+/// One fault of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// `section.key`, as far as it is known.
+    pub(crate) key: String,
+    /// Line in the file, where it could be found.
+    pub(crate) line: Option<usize>,
+    /// What is wrong and the way out.
+    pub(crate) reason: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}: {}", self.key, self.reason),
+            None => write!(f, "{}: {}", self.key, self.reason),
+        }
+    }
+}
+
+/// A configuration that cannot be used: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration {} has {} fault(s):\n{}", file.display(), faults.len(),
+    faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n"))]
+pub(crate) struct BadConfig {
+    pub(crate) file: PathBuf,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// The file that is meant: the one named, else the one in the working folder, else the system's.
+pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(file) = named {
+        return Ok(file.to_owned());
+    }
+    let usual = [PathBuf::from("lampguard.toml"), PathBuf::from("/etc/lampguard/lampguard.toml")];
+    match usual.iter().find(|file| file.is_file()) {
+        Some(file) => Ok(file.clone()),
+        None => bail!(
+            "no configuration: neither ./lampguard.toml nor /etc/lampguard/lampguard.toml is there. \
+             `lampguard config print > lampguard.toml` writes a commented sample, --config names another file"
+        ),
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// [`BadConfig`] with every fault at once.
+pub(crate) fn load(file: &Path) -> Result<Config, BadConfig> {
+    let bad = |faults| BadConfig { file: file.to_owned(), faults };
+    let (tree, text) = tree::read(file).map_err(|fault| bad(vec![fault]))?;
+    let mut faults = Vec::new();
+    let mut config = tree::sections(tree, &mut faults);
+    check::make_absolute(&mut config, file.parent().unwrap_or(Path::new(".")));
+    check::check(&config, &mut faults);
+    if faults.is_empty() {
+        return Ok(config);
+    }
+    for fault in &mut faults {
+        fault.line = fault.line.or_else(|| tree::line_of(&text, &fault.key));
+    }
+    Err(bad(faults))
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

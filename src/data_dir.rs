@@ -1,0 +1,126 @@
+//! The data directory: one instance at a time, a format version, the local token.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+
+/// Raised whenever an older version could not read what this one writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A data directory that this process alone writes. The lock goes with the process, also by kill -9.
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if need be, and locks it.
+    pub(crate) fn lock(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            std::fs::create_dir_all(path).with_context(|| format!("making data directory {}", path.display()))?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+        }
+        let lock_path = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .with_context(|| format!("opening {}: is the data directory writable?", lock_path.display()))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            let _ = lock.read_to_string(&mut pid);
+            bail!(
+                "data directory {} is in use by process {}; stop that instance, or name another [site] data_dir",
+                path.display(),
+                pid.trim()
+            );
+        }
+        lock.seek(SeekFrom::Start(0))?;
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        check_format(path)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes what local commands need to talk to this instance: its address and a token that dies with it.
+    pub(crate) fn announce(&self, url: &str, token: &str) -> Result<()> {
+        let path = self.path.join("local.json");
+        let _ = std::fs::remove_file(&path);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let text = serde_json::json!({ "url": url, "token": token }).to_string();
+        file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// Refuses a directory that a newer version made.
+fn check_format(dir: &Path) -> Result<()> {
+    let path = dir.join("format");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let found: u32 = text.trim().parse().with_context(|| format!("{} is no format number", path.display()))?;
+            if found > FORMAT {
+                bail!(
+                    "data directory {} has format {found}, this version reads up to {FORMAT}; use the newer lampguard",
+                    dir.display()
+                );
+            }
+            Ok(())
+        }
+        Err(_) => lampguard_ingester::loss::replace_file(&path, format!("{FORMAT}\n").as_bytes())
+            .with_context(|| format!("writing {}", path.display())),
+    }
+}
+
+/// How to reach the running instance of a data directory.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Local {
+    pub(crate) url: String,
+    pub(crate) token: String,
+}
+
+impl Local {
+    /// Reads what the running instance wrote.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join("local.json");
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("reading {}: is an instance running on this data directory? Or give --url and --token", path.display())
+        })?;
+        serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_b16_a_second_instance_is_refused_and_told_by_whom() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("data");
+        let first = DataDir::lock(&dir).unwrap();
+        let refused = DataDir::lock(&dir).err().unwrap().to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(first);
+        DataDir::lock(&dir).unwrap();
+    }
+
+    #[test]
+    fn fault_u2_a_newer_format_is_refused_and_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("format"), "99\n").unwrap();
+        let refused = DataDir::lock(home.path()).err().unwrap().to_string();
+        assert!(refused.contains("format 99") && refused.contains("newer"), "{refused}");
+        assert_eq!(std::fs::read_to_string(home.path().join("format")).unwrap(), "99\n");
+    }
+}

@@ -1,0 +1,199 @@
+//! `doctor`: is what surrounds us safe? Each unsafe setting with its cure.
+
+mod broker;
+mod database;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use lampguard_journal::{Disk, RealDisk};
+
+use crate::config::{self, Config};
+use crate::data_dir::Local;
+use crate::{serve, tools};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grade {
+    /// Safe.
+    Good,
+    /// Cannot be seen from here; a person has to look.
+    Unknown,
+    /// Works, but not well.
+    Warn,
+    /// Readings can be lost or alarms stay away.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) grade: Grade,
+    pub(crate) about: String,
+    pub(crate) text: String,
+}
+
+/// Everything found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Vec<Finding>);
+
+impl Findings {
+    pub(crate) fn add(&mut self, grade: Grade, about: &str, text: impl Into<String>) {
+        self.0.push(Finding { grade, about: about.to_owned(), text: text.into() });
+    }
+
+    fn worst_count(&self) -> usize {
+        self.0.iter().filter(|finding| finding.grade == Grade::Bad).count()
+    }
+}
+
+/// A longer fdatasync than this (99th percentile) holds up acknowledgements noticeably.
+const SYNC_P99_MAX: Duration = Duration::from_millis(250);
+const SYNCS: usize = 100;
+
+pub(crate) fn run(file: Option<&Path>) -> Result<()> {
+    let config = config::load(&config::find(file)?)?;
+    let mut findings = Findings::default();
+    check_register(&config, &mut findings);
+    check_disk(&config, &mut findings);
+    check_secrets(&config, &mut findings);
+    check_profiles(&config, &mut findings);
+    check_instance(&config, &mut findings);
+    for database in &config.tsdbs {
+        database::check(database, &mut findings);
+    }
+    serve::runtime()?.block_on(async {
+        for broker in &config.brokers {
+            broker::check(broker, &mut findings).await;
+        }
+    });
+    for finding in &findings.0 {
+        let mark = match finding.grade {
+            Grade::Good => "ok  ",
+            Grade::Unknown => "?   ",
+            Grade::Warn => "WARN",
+            Grade::Bad => "BAD ",
+        };
+        tools::print(&format!("{mark} {:<18} {}\n", finding.about, finding.text))?;
+    }
+    match findings.worst_count() {
+        0 => Ok(()),
+        count => bail!("{count} unsafe setting(s), see BAD above"),
+    }
+}
+
+fn check_register(config: &Config, findings: &mut Findings) {
+    match serve::load_register(config) {
+        Ok(register) => findings.add(Grade::Good, "register", format!("{} posts", register.posts().len())),
+        Err(e) => findings.add(Grade::Bad, "register", format!("{e:#}")),
+    }
+}
+
+fn check_disk(config: &Config, findings: &mut Findings) {
+    let dir = &config.site.data_dir;
+    if let Err(e) = std::fs::create_dir_all(dir) {
+        return findings.add(Grade::Bad, "data_dir", format!("{} cannot be made: {e}", dir.display()));
+    }
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => findings.add(
+            Grade::Warn,
+            "data_dir",
+            format!("others may look into {}; cure: chmod 700 {0}", dir.display()),
+        ),
+        _ => findings.add(Grade::Good, "data_dir", format!("{}", dir.display())),
+    }
+    match RealDisk.free_bytes(dir) {
+        Ok(free) if free < config.journal.min_free_bytes.saturating_mul(2) => findings.add(
+            Grade::Bad,
+            "disk space",
+            format!(
+                "{} MiB free, the journal stops at {} MiB; cure: free space, or a larger disk",
+                free >> 20,
+                config.journal.min_free_bytes >> 20
+            ),
+        ),
+        Ok(free) if free < config.journal.max_bytes => findings.add(
+            Grade::Warn,
+            "disk space",
+            format!("{} MiB free, the journal may grow to {} MiB; cure: lower journal.max_bytes", free >> 20, config.journal.max_bytes >> 20),
+        ),
+        Ok(free) => findings.add(Grade::Good, "disk space", format!("{} MiB free", free >> 20)),
+        Err(e) => findings.add(Grade::Unknown, "disk space", format!("cannot be told: {e}")),
+    }
+    match syncs(dir) {
+        Ok((p50, p99)) if p99 > SYNC_P99_MAX => findings.add(
+            Grade::Warn,
+            "disk sync",
+            format!("fdatasync p50 {p50:?}, p99 {p99:?}: acknowledgements wait that long; cure: a faster or less shared disk"),
+        ),
+        Ok((p50, p99)) => findings.add(Grade::Good, "disk sync", format!("fdatasync p50 {p50:?}, p99 {p99:?}")),
+        Err(e) => findings.add(Grade::Bad, "disk sync", format!("cannot write to {}: {e}", dir.display())),
+    }
+}
+
+/// Median and 99th percentile of an append of 4 KiB with fdatasync.
+fn syncs(dir: &Path) -> std::io::Result<(Duration, Duration)> {
+    let path = dir.join(format!("doctor-{}.tmp", std::process::id()));
+    let mut file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+    let mut times = Vec::with_capacity(SYNCS);
+    let mut outcome = Ok(());
+    for _ in 0..SYNCS {
+        let started = Instant::now();
+        outcome = file.write_all(&[7; 4096]).and_then(|()| file.sync_data());
+        if outcome.is_err() {
+            break;
+        }
+        times.push(started.elapsed());
+    }
+    let _ = std::fs::remove_file(&path);
+    outcome?;
+    times.sort_unstable();
+    Ok((times[SYNCS / 2], times[SYNCS * 99 / 100]))
+}
+
+fn check_secrets(config: &Config, findings: &mut Findings) {
+    let brokers = config.brokers.iter().filter_map(|broker| broker.password_file.as_deref());
+    let databases = config.tsdbs.iter().filter_map(|database| database.token_file.as_deref());
+    let channels = config.channels.iter().filter_map(|channel| channel.secret_file.as_deref());
+    let listener = config.listener.iter().flat_map(|listener| [&listener.credentials_file, &listener.tls_key]);
+    for path in brokers.chain(databases).chain(channels).chain(listener.flatten().map(|path| path.as_path())) {
+        let open = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o007 != 0);
+        if open {
+            let text = format!("everybody on this machine may read {0}; cure: chmod 640 {0}", path.display());
+            findings.add(Grade::Warn, "secret", text);
+        }
+    }
+}
+
+fn check_profiles(config: &Config, findings: &mut Findings) {
+    for profile in config.profiles.iter().filter(|profile| profile.time.is_none()) {
+        findings.add(
+            Grade::Warn,
+            "profile",
+            format!(
+                "{}: its payloads carry neither time nor (boot, seq), so a repeated delivery counts twice; \
+                 cure: let the devices send one of them and name it in the profile",
+                profile.name
+            ),
+        );
+    }
+}
+
+fn check_instance(config: &Config, findings: &mut Findings) {
+    match Local::read(&config.site.data_dir) {
+        Err(_) => findings.add(Grade::Unknown, "instance", "none has run on this data directory yet"),
+        Ok(local) => {
+            let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3)));
+            let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
+            match agent.get(format!("{}/readyz", local.url)).call() {
+                Ok(answer) if answer.status() == 200 => findings.add(Grade::Good, "instance", format!("ready at {}", local.url)),
+                Ok(answer) => findings.add(Grade::Bad, "instance", format!("answers {} at {}/readyz", answer.status(), local.url)),
+                Err(_) => findings.add(Grade::Unknown, "instance", "not running now"),
+            }
+        }
+    }
+}

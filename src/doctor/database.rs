@@ -1,0 +1,136 @@
+//! Does a time-series database keep what it is given?
+
+use std::time::Duration;
+
+use lampguard_ingester::config::TsdbConfig;
+
+use super::{Findings, Grade};
+use crate::clock;
+
+/// Clocks that differ by more give wrong ages.
+const CLOCK_MAX_S: i64 = 5;
+
+pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
+    let about = format!("tsdb {}", config.id);
+    let root = config.url.trim_end_matches('/');
+    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5)));
+    let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
+    let ping = agent.get(format!("{root}/ping")).call();
+    let answer = match ping {
+        Ok(answer) if answer.status().as_u16() < 400 => answer,
+        Ok(answer) => {
+            let text = format!("{root}/ping answers {}; cure: check the url and its base path", answer.status());
+            return findings.add(Grade::Bad, &about, text);
+        }
+        Err(e) => {
+            let text = format!("{root} is not reached: {e}; readings wait in the journal. Cure: start it, or mend the url");
+            return findings.add(Grade::Bad, &about, text);
+        }
+    };
+    findings.add(Grade::Good, &about, format!("answers at {root}"));
+    let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).and_then(http_date);
+    if let Some(theirs) = date {
+        let apart = (clock::now().0 / 1000 - theirs).abs();
+        let grade = if apart > CLOCK_MAX_S { Grade::Bad } else { Grade::Good };
+        let cure = if apart > CLOCK_MAX_S { "; cure: set both clocks by NTP" } else { "" };
+        findings.add(grade, "clock", format!("{apart} s apart from {about}{cure}"));
+    }
+    let metrics = agent.get(format!("{root}/metrics")).call().ok().filter(|answer| answer.status() == 200);
+    let text = metrics.and_then(|mut answer| answer.body_mut().read_to_string().ok()).unwrap_or_default();
+    if text.contains("vm_app_version") {
+        check_victoria(config, &about, &text, findings);
+    } else {
+        let text = "settings cannot be seen from outside; check that equal series and time overwrite, and the retention";
+        findings.add(Grade::Unknown, &about, text);
+    }
+}
+
+/// VictoriaMetrics shows its flags and its counters of thrown-away rows on /metrics.
+fn check_victoria(config: &TsdbConfig, about: &str, metrics: &str, findings: &mut Findings) {
+    let flag = |name: &str| {
+        let start = format!("flag{{name=\"{name}\", value=\"");
+        metrics.lines().find_map(|line| line.strip_prefix(start.as_str())?.split('"').next())
+    };
+    match flag("dedup.minScrapeInterval") {
+        Some("1ms") => findings.add(Grade::Good, about, "-dedup.minScrapeInterval=1ms: rows sent again count once"),
+        other => findings.add(
+            Grade::Bad,
+            about,
+            format!(
+                "-dedup.minScrapeInterval is {}: rows sent again after an outage count twice; \
+                 cure: start it with -dedup.minScrapeInterval=1ms",
+                other.unwrap_or("not set")
+            ),
+        ),
+    }
+    match flag("retentionPeriod").map(|value| (value, retention_days(value))) {
+        Some((value, Some(days))) if days < u64::from(config.retention_days) => findings.add(
+            Grade::Bad,
+            about,
+            format!(
+                "-retentionPeriod={value} is shorter than retention_days = {}: older rows vanish without a word; \
+                 cure: lower retention_days, or raise the flag",
+                config.retention_days
+            ),
+        ),
+        Some((value, _)) => findings.add(Grade::Good, about, format!("-retentionPeriod={value}")),
+        None => findings.add(Grade::Unknown, about, "its retention cannot be seen"),
+    }
+    for counter in ["vm_rows_invalid_total{type=\"influx\"}", "vm_rows_ignored_total"] {
+        let rows: f64 = metrics
+            .lines()
+            .filter(|line| line.starts_with(counter))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum();
+        if rows > 0.0 {
+            findings.add(Grade::Warn, about, format!("{counter} is {rows}: rows it answered 204 to and threw away"));
+        }
+    }
+}
+
+/// Days of a `-retentionPeriod`: a bare number counts months of 31 days.
+fn retention_days(value: &str) -> Option<u64> {
+    let split = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let number: u64 = value[..split].parse().ok()?;
+    match &value[split..] {
+        "" => Some(number * 31),
+        "d" => Some(number),
+        "w" => Some(number * 7),
+        "y" => Some(number * 365),
+        "h" => Some(number / 24),
+        _ => None,
+    }
+}
+
+/// Seconds since 1970 of an HTTP date.
+fn http_date(text: &str) -> Option<i64> {
+    let time = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(time.timestamp().as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_is_read_as_the_database_means_it() {
+        let cases = [("13", Some(403)), ("90d", Some(90)), ("1y", Some(365)), ("2w", Some(14)), ("x", None)];
+        for (value, days) in cases {
+            assert_eq!(retention_days(value), days, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_database_without_deduplication_is_bad() {
+        let metrics = "vm_app_version{version=\"x\"} 1\nflag{name=\"dedup.minScrapeInterval\", value=\"0s\", is_set=\"false\"} 1\n";
+        let config: TsdbConfig = toml::from_str("id = \"m\"\nurl = \"http://127.0.0.1:1\"").unwrap();
+        let mut findings = Findings::default();
+        check_victoria(&config, "tsdb m", metrics, &mut findings);
+        assert_eq!(findings.worst_count(), 1);
+    }
+
+    #[test]
+    fn an_http_date_is_read() {
+        assert_eq!(http_date("Mon, 23 Nov 2026 12:00:00 GMT"), Some(1_795_435_200));
+    }
+}

@@ -1,0 +1,425 @@
+//! The wiring: builds the parts, joins them, waits, and ends them in order.
+//!
+//! ```text
+//!  lock data dir → bind web → register → history, databases: their cursors
+//!    → journal recovered → followers registered → alerting replays and goes live
+//!    → intake and committer → followers' threads → listener, brokers → "ready"
+//! ```
+//! Ending goes the other way round: sources stop reading, what was handed over becomes durable and is
+//! acknowledged, followers take the rest, alerting commits.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use lampguard_alerting::{Alerting, ChannelKind, Policy, Secret, SiteText};
+use lampguard_history::{History, HistoryView, Latest};
+use lampguard_ingester::config::{BrokerConfig, MappingConfig};
+use lampguard_ingester::intake::{Gate, Mapping};
+use lampguard_ingester::profile::Profiles;
+use lampguard_ingester::source::broker::{self, Broker};
+use lampguard_ingester::source::listener::Listener;
+use lampguard_ingester::{Ingester, Opened, tsdb};
+use lampguard_journal::FrameBuf;
+use lampguard_model::record::{self, Record};
+use lampguard_model::{Register, register};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, watch};
+use tracing::{info, warn};
+
+use crate::api;
+use crate::clock::{self, Clock};
+use crate::config::{self, Config};
+use crate::data_dir::DataDir;
+use crate::tokens::Tokens;
+
+/// Frames that a slow reader of the live stream may lag behind before it misses some.
+const LIVE_FRAMES: usize = 512;
+/// Longest wait for the journal at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the HTTP interface sees of a running instance.
+pub(crate) struct Instance {
+    pub(crate) config: Config,
+    pub(crate) register: Arc<Register>,
+    pub(crate) ingester: OnceLock<Handles>,
+    pub(crate) alerting: Arc<Alerting>,
+    pub(crate) history: HistoryView,
+    pub(crate) latest: Latest,
+    pub(crate) tokens: Tokens,
+    pub(crate) registry: Registry,
+    pub(crate) clock: Clock,
+    /// Every frame as it is closed, for `record`.
+    pub(crate) live: broadcast::Sender<Arc<FrameBuf>>,
+}
+
+/// What is there once the ingester runs.
+pub(crate) struct Handles {
+    pub(crate) inlet: lampguard_ingester::intake::Inlet,
+    pub(crate) accounts: Arc<lampguard_ingester::accounts::Accounts>,
+    pub(crate) losses: Arc<lampguard_ingester::loss::LossBook>,
+}
+
+/// A running instance.
+pub(crate) struct Running {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) web: SocketAddr,
+    pub(crate) listener: Option<SocketAddr>,
+    parts: Parts,
+}
+
+struct Parts {
+    ingester: Ingester,
+    listener: Option<Listener>,
+    brokers: Vec<Broker>,
+    tsdbs: Vec<tsdb::Running>,
+    history: JoinHandle<()>,
+    web: tokio::task::JoinHandle<()>,
+    end_web: watch::Sender<bool>,
+    _dir: DataDir,
+}
+
+/// Runs by the configuration until SIGTERM or Ctrl-C.
+pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
+    let config = config::load(&config::find(file)?)?;
+    runtime()?.block_on(async {
+        let running = start(config).await?;
+        info!(web = %running.web, "ready");
+        wait_for_the_end().await;
+        running.stop().await;
+        Ok(())
+    })
+}
+
+/// The runtime of sockets. Decisions, disks and databases have threads of their own.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
+}
+
+/// Returns at SIGTERM or Ctrl-C.
+pub(crate) async fn wait_for_the_end() {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    match terminate {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+    info!("ending");
+}
+
+/// Reads and checks the register against the zones of the configuration.
+pub(crate) fn load_register(config: &Config) -> Result<Register> {
+    let path = &config.posts.file;
+    let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
+    let register = Register::parse(&bytes).map_err(|faults| register_faults(path, &faults))?;
+    let unknown: Vec<_> =
+        register.zones().into_iter().filter(|zone| !config.zones.iter().any(|known| *known.id == **zone)).collect();
+    if !unknown.is_empty() {
+        bail!(crate::UsageError(format!(
+            "register {} names zones without a [[zone]]: {}; nobody would be sent there",
+            path.display(),
+            unknown.join(", ")
+        )));
+    }
+    Ok(register)
+}
+
+/// Every fault of a register as one error of wrong configuration.
+pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -> anyhow::Error {
+    const SHOWN: usize = 50;
+    let lines: Vec<String> = faults.iter().take(SHOWN).map(|fault| format!("  {fault}")).collect();
+    let more = if faults.len() > SHOWN { format!("\n  and {} more", faults.len() - SHOWN) } else { String::new() };
+    let count = faults.len();
+    anyhow!(crate::UsageError(format!("register {} has {count} fault(s):\n{}{more}", path.display(), lines.join("\n"))))
+}
+
+/// Starts every part. Needs the runtime.
+pub(crate) async fn start(config: Config) -> Result<Running> {
+    let dir = DataDir::lock(&config.site.data_dir)?;
+    let web = config.web.bind;
+    let socket = TcpListener::bind(web).await.with_context(|| {
+        format!("opening the HTTP interface on {web}: choose another [web] bind or end what uses it")
+    })?;
+    let web = socket.local_addr()?;
+    let register = Arc::new(load_register(&config)?);
+    let clock = clock::system();
+    let registry = Registry::new();
+    let mut tokens = Tokens::open(dir.path())?;
+    let local = tokens.make_local();
+
+    let options = lampguard_history::Options {
+        keep_days: config.history.keep_days,
+        posts_max: register.posts().len() + lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX,
+        ..lampguard_history::Options::default()
+    };
+    let metrics = lampguard_history::Metrics::register(&registry)?;
+    let history = History::open(&dir.path().join("history"), options, metrics).context("opening the history")?;
+    let mut cursors = vec![history.cursor()];
+    cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
+
+    let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
+    let journal_dir = opened.journal_dir().to_owned();
+    let history_follower = opened.tail().follow("history", history.cursor());
+    let tsdb_followers: Vec<_> = config
+        .tsdbs
+        .iter()
+        .zip(&cursors[1..])
+        .map(|(database, cursor)| {
+            opened.tail().follow_bounded(&format!("tsdb:{}", database.id), *cursor, database.max_lag_bytes)
+        })
+        .collect();
+
+    let alerting = start_alerting(&config, &dir, &opened, &register, &clock, &registry)?;
+    let (live, _) = broadcast::channel(LIVE_FRAMES);
+    let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
+    let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
+    let (view, latest) = (history.view(), history.latest().clone());
+    let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
+    let _ = gate.set(ingester.inlet().gate.clone());
+
+    let history_clock = clock.clone();
+    let history_dir = journal_dir.clone();
+    let history = std::thread::Builder::new()
+        .name("history".to_owned())
+        .spawn(move || lampguard_history::run(history, history_dir, history_follower, history_clock))?;
+    let mut tsdbs = Vec::new();
+    for (database, follower) in config.tsdbs.iter().zip(tsdb_followers) {
+        let window = Duration::from_secs(config.journal.replay_window_s);
+        let metrics = ingester.metrics().tsdb;
+        tsdbs.push(tsdb::start(database.clone(), dir.path(), &journal_dir, follower, window, metrics, clock.clone()));
+    }
+
+    let handles = Handles { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() };
+    let instance = Arc::new(Instance {
+        register,
+        ingester: OnceLock::from(handles),
+        alerting,
+        history: view,
+        latest,
+        tokens,
+        registry,
+        clock,
+        live,
+        config,
+    });
+    dir.announce(&format!("http://{web}"), &local)?;
+    let (end_web, ending) = watch::channel(false);
+    let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
+    let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
+    let listener_address = listener.as_ref().map(Listener::address);
+    let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
+    Ok(Running { instance, web, listener: listener_address, parts })
+}
+
+fn start_alerting(
+    config: &Config,
+    dir: &DataDir,
+    opened: &Opened,
+    register: &Arc<Register>,
+    clock: &Clock,
+    registry: &Registry,
+) -> Result<Arc<Alerting>> {
+    let channels = channels(config)?;
+    let alerting = Alerting::start(lampguard_alerting::Setup {
+        dir: dir.path().to_owned(),
+        journal_dir: opened.journal_dir().to_owned(),
+        tail: opened.tail().clone(),
+        register: register.clone(),
+        policy: Policy::default(),
+        channels,
+        site: SiteText {
+            name: config.site.name.clone(),
+            language: config.site.language.clone(),
+            public_url: config.web.public_url.clone(),
+            time_zone: config.site.time_zone.clone(),
+        },
+        clock: clock.clone(),
+        registry: registry.clone(),
+    });
+    Ok(Arc::new(alerting.context("starting the alarms")?))
+}
+
+fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
+    let console = || lampguard_alerting::Channel {
+        id: "console".to_owned(),
+        to: "desk".to_owned(),
+        kind: ChannelKind::Console,
+    };
+    if config.channels.is_empty() {
+        return Ok(vec![console()]);
+    }
+    let one = |channel: &config::Channel| {
+        let kind = match (&channel.url, &channel.secret_file) {
+            (Some(url), secret) if channel.kind == "webhook" => {
+                let secret = secret.as_deref().map(read_secret).transpose()?.unwrap_or_default();
+                ChannelKind::Webhook {
+                    url: url.clone(),
+                    secret: Secret::new(secret.into_bytes()),
+                    allow_private: channel.allow_private,
+                }
+            }
+            _ => ChannelKind::Console,
+        };
+        Ok(lampguard_alerting::Channel { id: channel.id.clone(), to: "desk".to_owned(), kind })
+    };
+    config.channels.iter().map(one).collect()
+}
+
+/// The first line of a secret file.
+fn read_secret(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading secret {}", path.display()))?;
+    Ok(text.lines().next().unwrap_or("").to_owned())
+}
+
+/// Step 6 of the way of one reading: every closed frame, before it is on disk.
+fn judge(
+    alerting: Arc<Alerting>,
+    latest: Latest,
+    live: broadcast::Sender<Arc<FrameBuf>>,
+    gate: Arc<OnceLock<Arc<Gate>>>,
+) -> lampguard_ingester::run::Judge {
+    Box::new(move |frame| {
+        alerting.judge(frame.clone());
+        // Otherwise the history's follower brings the board up to date; while the disk takes nothing it cannot.
+        if gate.get().is_some_and(|gate| gate.is_stopped()) {
+            for (_, kind, bytes) in frame.records() {
+                if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
+                    latest.observe(&reading);
+                }
+            }
+        }
+        if live.receiver_count() > 0 {
+            // An error means that the last reader has just gone.
+            let _ = live.send(frame);
+        }
+    })
+}
+
+async fn start_sources(
+    instance: &Instance,
+    ingester: &Ingester,
+    data_dir: &Path,
+) -> Result<(Option<Listener>, Vec<Broker>)> {
+    let config = &instance.config;
+    let profiles = Profiles::load(&config.profiles).map_err(|faults| anyhow!("{}", faults[0]))?;
+    let (metrics, clock) = (ingester.metrics(), instance.clock.clone());
+    let listener = match &config.listener {
+        None => None,
+        Some(listener) => {
+            let mappings = mappings(&listener.mapping, &profiles);
+            Some(Listener::start(listener, mappings, ingester.inlet(), metrics.clone(), clock.clone()).await?)
+        }
+    };
+    let mut brokers = Vec::new();
+    for config in &config.brokers {
+        let options = broker_options(config, &profiles, data_dir)?;
+        let context = broker::Context {
+            inlet: ingester.inlet(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            losses: ingester.losses(),
+        };
+        brokers.push(Broker::start(options, context));
+    }
+    if listener.is_none() && brokers.is_empty() {
+        warn!("neither [listener] nor [[broker]]: readings come in by HTTP alone");
+    }
+    Ok((listener, brokers))
+}
+
+pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec<Mapping> {
+    if configured.is_empty() {
+        return Mapping::canonical();
+    }
+    let mapping = |config: &MappingConfig| Mapping {
+        filter: config.filter.clone(),
+        profile: profiles.get(&config.profile).cloned().map(Arc::new),
+    };
+    configured.iter().map(mapping).collect()
+}
+
+/// Host and port of `mqtt://host:port`; the port may be left out (1883).
+pub(crate) fn broker_address(url: &str) -> Result<(String, u16), String> {
+    let Some(rest) = url.strip_prefix("mqtt://") else {
+        return Err(format!("{url:?} does not begin with mqtt://; TLS to brokers comes in a later version"));
+    };
+    let rest = rest.trim_end_matches('/');
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => {
+            (host, port.parse().map_err(|_| format!("{port:?} is no port from 1 to 65535"))?)
+        }
+        _ => (rest, 1883),
+    };
+    if host.is_empty() || host.contains(['/', '@', ' ']) || port == 0 {
+        return Err(format!("{url:?} is not mqtt://host:port; user and password have keys of their own"));
+    }
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -> Result<broker::Options> {
+    let (host, port) = broker_address(&config.url).map_err(|reason| anyhow!(reason))?;
+    let credentials = match (&config.username, &config.password_file) {
+        (Some(user), Some(file)) => Some((user.clone(), read_secret(file)?)),
+        _ => None,
+    };
+    Ok(broker::Options {
+        id: config.id.clone(),
+        host,
+        port,
+        client_id: match &config.client_id {
+            Some(id) => id.clone(),
+            None => stored_client_id(data_dir, &config.id)?,
+        },
+        credentials,
+        shared_group: config.shared_group.clone(),
+        mappings: mappings(&config.mapping, profiles),
+    })
+}
+
+/// The broker keeps our session under this name, so it is made once and kept.
+fn stored_client_id(data_dir: &Path, broker: &str) -> Result<String> {
+    let path = data_dir.join(format!("broker-{broker}.client_id"));
+    if let Ok(id) = std::fs::read_to_string(&path) {
+        return Ok(id.trim().to_owned());
+    }
+    let id = format!("lampguard-{:016x}", rand::random::<u64>());
+    lampguard_ingester::loss::replace_file(&path, id.as_bytes())
+        .with_context(|| format!("keeping the client id in {}", path.display()))?;
+    Ok(id)
+}
+
+impl Running {
+    /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
+    pub(crate) async fn stop(self) {
+        let Parts { ingester, listener, brokers, tsdbs, history, web, end_web, _dir } = self.parts;
+        if let Some(listener) = &listener {
+            listener.stop_reading();
+        }
+        // Makes durable what was handed over; the acknowledgements go into the sources' queues.
+        let _ = tokio::task::spawn_blocking(move || ingester.stop(PATIENCE)).await;
+        for broker in brokers {
+            broker.stop().await;
+        }
+        if let Some(listener) = listener {
+            listener.stop(Duration::from_millis(500)).await;
+        }
+        end_web.send_replace(true);
+        let _ = tokio::time::timeout(Duration::from_millis(500), web).await;
+        let alerting = self.instance.alerting.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            tsdbs.into_iter().for_each(tsdb::Running::stop);
+            alerting.shutdown();
+            if history.join().is_err() {
+                warn!("the history ended in panic");
+            }
+        })
+        .await;
+        info!("ended");
+    }
+}
