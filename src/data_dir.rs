@@ -21,7 +21,8 @@ impl DataDir {
     /// Makes the directory if need be, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         if !path.exists() {
-            std::fs::create_dir_all(path).with_context(|| format!("making data directory {}", path.display()))?;
+            std::fs::create_dir_all(path)
+                .with_context(|| format!("making data directory {}", path.display()))?;
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
         }
         let lock_path = path.join("lock");
@@ -46,7 +47,10 @@ impl DataDir {
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
         check_format(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -57,9 +61,14 @@ impl DataDir {
     pub(crate) fn announce(&self, url: &str, token: &str) -> Result<()> {
         let path = self.path.join("local.json");
         let _ = std::fs::remove_file(&path);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         let text = serde_json::json!({ "url": url, "token": token }).to_string();
-        file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+        file.write_all(text.as_bytes())
+            .with_context(|| format!("writing {}", path.display()))
     }
 }
 
@@ -68,7 +77,10 @@ fn check_format(dir: &Path) -> Result<()> {
     let path = dir.join("format");
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let found: u32 = text.trim().parse().with_context(|| format!("{} is no format number", path.display()))?;
+            let found: u32 = text
+                .trim()
+                .parse()
+                .with_context(|| format!("{} is no format number", path.display()))?;
             if found > FORMAT {
                 bail!(
                     "data directory {} has format {found}, this version reads up to {FORMAT}; use the newer lampguard",
@@ -94,7 +106,10 @@ impl Local {
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("local.json");
         let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("reading {}: is an instance running on this data directory? Or give --url and --token", path.display())
+            format!(
+                "reading {}: is an instance running on this data directory? Or give --url and --token",
+                path.display()
+            )
         })?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
     }
@@ -120,7 +135,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("format"), "99\n").unwrap();
         let refused = DataDir::lock(home.path()).err().unwrap().to_string();
-        assert!(refused.contains("format 99") && refused.contains("newer"), "{refused}");
-        assert_eq!(std::fs::read_to_string(home.path().join("format")).unwrap(), "99\n");
+        assert!(
+            refused.contains("format 99") && refused.contains("newer"),
+            "{refused}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(home.path().join("format")).unwrap(),
+            "99\n"
+        );
     }
 }

@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("lampguard: {e:#}");
-            let wrong_use = e.downcast_ref::<UsageError>().is_some() || e.downcast_ref::<config::BadConfig>().is_some();
+            let wrong_use =
+                e.downcast_ref::<UsageError>().is_some() || e.downcast_ref::<config::BadConfig>().is_some();
             ExitCode::from(if wrong_use { 2 } else { 1 })
         }
     }
@@ -55,9 +56,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
-        Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {
-            tools::test_profile(file, &name, &payload, &topic)
-        }
+        Command::Profile(ProfileCommand::Test {
+            name,
+            file: payload,
+            topic,
+        }) => tools::test_profile(file, &name, &payload, &topic),
         Command::Quarantine(QuarantineCommand::List { reason, limit, json }) => {
             tools::list_quarantine(file, reason.as_deref(), limit, json)
         }

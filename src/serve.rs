@@ -97,7 +97,11 @@ pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
 
 /// The runtime of sockets. Decisions, disks and databases have threads of their own.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")
 }
 
 /// Returns at SIGTERM or Ctrl-C.
@@ -118,8 +122,11 @@ pub(crate) fn load_register(config: &Config) -> Result<Register> {
     let path = &config.posts.file;
     let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
     let register = Register::parse(&bytes).map_err(|faults| register_faults(path, &faults))?;
-    let unknown: Vec<_> =
-        register.zones().into_iter().filter(|zone| !config.zones.iter().any(|known| *known.id == **zone)).collect();
+    let unknown: Vec<_> = register
+        .zones()
+        .into_iter()
+        .filter(|zone| !config.zones.iter().any(|known| *known.id == **zone))
+        .collect();
     if !unknown.is_empty() {
         bail!(crate::UsageError(format!(
             "register {} names zones without a [[zone]]: {}; nobody would be sent there",
@@ -133,10 +140,22 @@ pub(crate) fn load_register(config: &Config) -> Result<Register> {
 /// Every fault of a register as one error of wrong configuration.
 pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -> anyhow::Error {
     const SHOWN: usize = 50;
-    let lines: Vec<String> = faults.iter().take(SHOWN).map(|fault| format!("  {fault}")).collect();
-    let more = if faults.len() > SHOWN { format!("\n  and {} more", faults.len() - SHOWN) } else { String::new() };
+    let lines: Vec<String> = faults
+        .iter()
+        .take(SHOWN)
+        .map(|fault| format!("  {fault}"))
+        .collect();
+    let more = if faults.len() > SHOWN {
+        format!("\n  and {} more", faults.len() - SHOWN)
+    } else {
+        String::new()
+    };
     let count = faults.len();
-    anyhow!(crate::UsageError(format!("register {} has {count} fault(s):\n{}{more}", path.display(), lines.join("\n"))))
+    anyhow!(crate::UsageError(format!(
+        "register {} has {count} fault(s):\n{}{more}",
+        path.display(),
+        lines.join("\n")
+    )))
 }
 
 /// Starts every part. Needs the runtime.
@@ -159,9 +178,15 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         ..lampguard_history::Options::default()
     };
     let metrics = lampguard_history::Metrics::register(&registry)?;
-    let history = History::open(&dir.path().join("history"), options, metrics).context("opening the history")?;
+    let history =
+        History::open(&dir.path().join("history"), options, metrics).context("opening the history")?;
     let mut cursors = vec![history.cursor()];
-    cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
+    cursors.extend(
+        config
+            .tsdbs
+            .iter()
+            .map(|database| tsdb::stored_cursor(dir.path(), &database.id)),
+    );
 
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let journal_dir = opened.journal_dir().to_owned();
@@ -171,14 +196,21 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         .iter()
         .zip(&cursors[1..])
         .map(|(database, cursor)| {
-            opened.tail().follow_bounded(&format!("tsdb:{}", database.id), *cursor, database.max_lag_bytes)
+            opened
+                .tail()
+                .follow_bounded(&format!("tsdb:{}", database.id), *cursor, database.max_lag_bytes)
         })
         .collect();
 
     let alerting = start_alerting(&config, &dir, &opened, &register, &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
-    let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
+    let judge = judge(
+        alerting.clone(),
+        history.latest().clone(),
+        live.clone(),
+        gate.clone(),
+    );
     let (view, latest) = (history.view(), history.latest().clone());
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
@@ -192,10 +224,22 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     for (database, follower) in config.tsdbs.iter().zip(tsdb_followers) {
         let window = Duration::from_secs(config.journal.replay_window_s);
         let metrics = ingester.metrics().tsdb;
-        tsdbs.push(tsdb::start(database.clone(), dir.path(), &journal_dir, follower, window, metrics, clock.clone()));
+        tsdbs.push(tsdb::start(
+            database.clone(),
+            dir.path(),
+            &journal_dir,
+            follower,
+            window,
+            metrics,
+            clock.clone(),
+        ));
     }
 
-    let handles = Handles { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() };
+    let handles = Handles {
+        inlet: ingester.inlet(),
+        accounts: ingester.accounts(),
+        losses: ingester.losses(),
+    };
     let instance = Arc::new(Instance {
         register,
         ingester: OnceLock::from(handles),
@@ -213,8 +257,22 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
     let listener_address = listener.as_ref().map(Listener::address);
-    let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
-    Ok(Running { instance, web, listener: listener_address, parts })
+    let parts = Parts {
+        ingester,
+        listener,
+        brokers,
+        tsdbs,
+        history,
+        web: web_task,
+        end_web,
+        _dir: dir,
+    };
+    Ok(Running {
+        instance,
+        web,
+        listener: listener_address,
+        parts,
+    })
 }
 
 fn start_alerting(
@@ -257,7 +315,11 @@ fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
     let one = |channel: &config::Channel| {
         let kind = match (&channel.url, &channel.secret_file) {
             (Some(url), secret) if channel.kind == "webhook" => {
-                let secret = secret.as_deref().map(read_secret).transpose()?.unwrap_or_default();
+                let secret = secret
+                    .as_deref()
+                    .map(read_secret)
+                    .transpose()?
+                    .unwrap_or_default();
                 ChannelKind::Webhook {
                     url: url.clone(),
                     secret: Secret::new(secret.into_bytes()),
@@ -266,7 +328,11 @@ fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
             }
             _ => ChannelKind::Console,
         };
-        Ok(lampguard_alerting::Channel { id: channel.id.clone(), to: "desk".to_owned(), kind })
+        Ok(lampguard_alerting::Channel {
+            id: channel.id.clone(),
+            to: "desk".to_owned(),
+            kind,
+        })
     };
     config.channels.iter().map(one).collect()
 }
@@ -313,7 +379,16 @@ async fn start_sources(
         None => None,
         Some(listener) => {
             let mappings = mappings(&listener.mapping, &profiles);
-            Some(Listener::start(listener, mappings, ingester.inlet(), metrics.clone(), clock.clone()).await?)
+            Some(
+                Listener::start(
+                    listener,
+                    mappings,
+                    ingester.inlet(),
+                    metrics.clone(),
+                    clock.clone(),
+                )
+                .await?,
+            )
         }
     };
     let mut brokers = Vec::new();
@@ -347,17 +422,23 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
 /// Host and port of `mqtt://host:port`; the port may be left out (1883).
 pub(crate) fn broker_address(url: &str) -> Result<(String, u16), String> {
     let Some(rest) = url.strip_prefix("mqtt://") else {
-        return Err(format!("{url:?} does not begin with mqtt://; TLS to brokers comes in a later version"));
+        return Err(format!(
+            "{url:?} does not begin with mqtt://; TLS to brokers comes in a later version"
+        ));
     };
     let rest = rest.trim_end_matches('/');
     let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => {
-            (host, port.parse().map_err(|_| format!("{port:?} is no port from 1 to 65535"))?)
-        }
+        Some((host, port)) if !host.ends_with(':') => (
+            host,
+            port.parse()
+                .map_err(|_| format!("{port:?} is no port from 1 to 65535"))?,
+        ),
         _ => (rest, 1883),
     };
     if host.is_empty() || host.contains(['/', '@', ' ']) || port == 0 {
-        return Err(format!("{url:?} is not mqtt://host:port; user and password have keys of their own"));
+        return Err(format!(
+            "{url:?} is not mqtt://host:port; user and password have keys of their own"
+        ));
     }
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
@@ -397,7 +478,16 @@ fn stored_client_id(data_dir: &Path, broker: &str) -> Result<String> {
 impl Running {
     /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
     pub(crate) async fn stop(self) {
-        let Parts { ingester, listener, brokers, tsdbs, history, web, end_web, _dir } = self.parts;
+        let Parts {
+            ingester,
+            listener,
+            brokers,
+            tsdbs,
+            history,
+            web,
+            end_web,
+            _dir,
+        } = self.parts;
         if let Some(listener) = &listener {
             listener.stop_reading();
         }

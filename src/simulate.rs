@@ -14,7 +14,10 @@ use crate::{UsageError, clock, serve};
 
 /// A shipped scenario by its name, else a file.
 pub(crate) fn scenario(name: &str) -> Result<Scenario> {
-    let shipped: Vec<&str> = lampguard_simulator::scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
+    let shipped: Vec<&str> = lampguard_simulator::scenario::SHIPPED
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
     if shipped.contains(&name) {
         return Ok(Scenario::shipped(name)?);
     }
@@ -25,24 +28,39 @@ pub(crate) fn scenario(name: &str) -> Result<Scenario> {
 
 /// A new number for each run, so that a simulated sensor's running numbers never repeat.
 pub(crate) fn boot() -> u32 {
-    u32::try_from(clock::now().0 / 1000 % i64::from(u32::MAX)).unwrap_or(0).max(2)
+    u32::try_from(clock::now().0 / 1000 % i64::from(u32::MAX))
+        .unwrap_or(0)
+        .max(2)
 }
 
 pub(crate) fn run(asked: &Simulate) -> Result<()> {
     let scenario = scenario(&asked.scenario)?;
     let city = Arc::new(City::new(asked.posts, asked.seed, &scenario)?);
     if let Some(path) = &asked.posts_out {
-        std::fs::write(path, city.register_csv()).with_context(|| format!("writing register {}", path.display()))?;
+        std::fs::write(path, city.register_csv())
+            .with_context(|| format!("writing register {}", path.display()))?;
         eprintln!("register of {} posts in {}", asked.posts, path.display());
     }
     let start = clock::now();
-    let run = Run { seed: asked.seed, speed: asked.speed, boot: boot(), start };
+    let run = Run {
+        seed: asked.seed,
+        speed: asked.speed,
+        boot: boot(),
+        start,
+    };
     let mut simulation = Simulation::new(city, scenario, run)?;
-    let until = start + Millis::seconds(asked.duration.and_then(|s| i64::try_from(s).ok()).unwrap_or(86_400));
+    let until = start
+        + Millis::seconds(
+            asked
+                .duration
+                .and_then(|s| i64::try_from(s).ok())
+                .unwrap_or(86_400),
+        );
     if let Some(path) = &asked.truth {
         let mut out = create(path, "truth")?;
         recording::write_truth(&mut out, &simulation.truth(until))?;
-        out.flush().with_context(|| format!("writing truth {}", path.display()))?;
+        out.flush()
+            .with_context(|| format!("writing truth {}", path.display()))?;
     }
     if let Some(path) = &asked.out {
         let mut out = create(path, "recording")?;
@@ -52,11 +70,18 @@ pub(crate) fn run(asked: &Simulate) -> Result<()> {
                 eprint!("\r{at}  {counts:?}");
             }
         })?;
-        out.flush().with_context(|| format!("writing recording {}", path.display()))?;
-        eprintln!("{}{counts:?} in {}", if terminal { "\r" } else { "" }, path.display());
+        out.flush()
+            .with_context(|| format!("writing recording {}", path.display()))?;
+        eprintln!(
+            "{}{counts:?} in {}",
+            if terminal { "\r" } else { "" },
+            path.display()
+        );
         return Ok(());
     }
-    let Some(url) = asked.broker.as_deref() else { bail!("give --broker or --out") };
+    let Some(url) = asked.broker.as_deref() else {
+        bail!("give --broker or --out")
+    };
     publish_to(url, asked, simulation)
 }
 
@@ -70,7 +95,8 @@ fn publish_to(url: &str, asked: &Simulate, simulation: Simulation) -> Result<()>
     options.gateways = asked.gateways;
     options.username.clone_from(&asked.username);
     if let Some(file) = &asked.password_file {
-        let text = std::fs::read_to_string(file).with_context(|| format!("reading password {}", file.display()))?;
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("reading password {}", file.display()))?;
         options.password = text.lines().next().map(str::to_owned);
     }
     let duration = asked.duration.map(Duration::from_secs);
@@ -89,7 +115,10 @@ fn publish_to(url: &str, asked: &Simulate, simulation: Simulation) -> Result<()>
         let progress = move |report: &publish::Report| {
             if terminal && told.elapsed() >= Duration::from_secs(1) {
                 told = Instant::now();
-                eprint!("\rsent {}  acknowledged {}  connected {}", report.sent, report.acknowledged, report.connected);
+                eprint!(
+                    "\rsent {}  acknowledged {}  connected {}",
+                    report.sent, report.acknowledged, report.connected
+                );
             }
         };
         let report = publish::run(options, simulation, clock::now, progress, shutdown).await?;

@@ -24,24 +24,49 @@ impl From<SubmitError> for ApiError {
 
 /// Every topic, read by the canonical decoder: the readings name their devices themselves.
 fn any_topic() -> Vec<Mapping> {
-    vec![Mapping { filter: "#".to_owned(), profile: None }]
+    vec![Mapping {
+        filter: "#".to_owned(),
+        profile: None,
+    }]
 }
 
 async fn hand_over(instance: &Instance, topic: &str, body: Bytes) -> Result<Tally, ApiError> {
-    let Some(handles) = instance.ingester.get() else { return Err(ApiError::unavailable("starting")) };
+    let Some(handles) = instance.ingester.get() else {
+        return Err(ApiError::unavailable("starting"));
+    };
     let now = (instance.clock)();
-    Ok(submit(&handles.inlet, Source::Http, any_topic(), topic, body, Fate::Read, now).await?)
+    Ok(submit(
+        &handles.inlet,
+        Source::Http,
+        any_topic(),
+        topic,
+        body,
+        Fate::Read,
+        now,
+    )
+    .await?)
 }
 
 pub(super) async fn readings(State(instance): Shared, body: Bytes) -> Answer {
     let tally = hand_over(&instance, "", body).await?;
     let whole = tally.stored + tally.duplicate == 0 && tally.quarantined.len() == 1;
-    if let Some((_, reason @ ("json" | "utf8" | "empty" | "nesting"))) = tally.quarantined.first().filter(|_| whole) {
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, reason, "the body is not JSON; its bytes are in quarantine"));
+    if let Some((_, reason @ ("json" | "utf8" | "empty" | "nesting"))) =
+        tally.quarantined.first().filter(|_| whole)
+    {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            reason,
+            "the body is not JSON; its bytes are in quarantine",
+        ));
     }
-    let quarantined: Vec<Value> =
-        tally.quarantined.iter().map(|(index, reason)| json!({ "index": index, "reason": reason })).collect();
-    Ok(Json(json!({ "stored": tally.stored, "duplicate": tally.duplicate, "quarantined": quarantined })))
+    let quarantined: Vec<Value> = tally
+        .quarantined
+        .iter()
+        .map(|(index, reason)| json!({ "index": index, "reason": reason }))
+        .collect();
+    Ok(Json(
+        json!({ "stored": tally.stored, "duplicate": tally.duplicate, "quarantined": quarantined }),
+    ))
 }
 
 pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
@@ -49,7 +74,9 @@ pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
     let zone = report.zone.as_deref().unwrap_or("all");
     let known = zone == "all" || instance.config.zones.iter().any(|known| known.id == zone);
     if !known || !register::is_identifier(zone) {
-        return Err(ApiError::bad(format!("zone {zone:?} is not known; name one of the configuration, or all")));
+        return Err(ApiError::bad(format!(
+            "zone {zone:?} is not known; name one of the configuration, or all"
+        )));
     }
     hand_over(&instance, &format!("weather/{zone}/rain"), body).await?;
     Ok(Json(json!({ "zone": zone, "accepted": true })))
@@ -68,10 +95,14 @@ pub(super) async fn retry(State(instance): Shared, body: Bytes) -> Answer {
     } else {
         serde_json::from_slice(&body).map_err(|e| ApiError::bad(e.to_string()))?
     };
-    let Some(handles) = instance.ingester.get() else { return Err(ApiError::unavailable("starting")) };
+    let Some(handles) = instance.ingester.get() else {
+        return Err(ApiError::unavailable("starting"));
+    };
     let (mut from, mut released, mut left) = (0, 0u64, 0u64);
     loop {
-        let payloads = open(&instance)?.list(from, PAGE_MAX, asked.reason.as_deref()).map_err(ApiError::unavailable)?;
+        let payloads = open(&instance)?
+            .list(from, PAGE_MAX, asked.reason.as_deref())
+            .map_err(ApiError::unavailable)?;
         let Some(last) = payloads.last() else { break };
         from = last.id + 1;
         for payload in payloads {
@@ -81,7 +112,16 @@ pub(super) async fn retry(State(instance): Shared, body: Bytes) -> Answer {
             let (id, whole) = (payload.id, payload.is_whole());
             let body = Bytes::from(payload.payload);
             let tally = if whole {
-                submit(&handles.inlet, Source::Retry, mappings, &payload.topic, body, fate, now).await?
+                submit(
+                    &handles.inlet,
+                    Source::Retry,
+                    mappings,
+                    &payload.topic,
+                    body,
+                    fate,
+                    now,
+                )
+                .await?
             } else {
                 Tally::default()
             };
@@ -109,5 +149,8 @@ fn mappings_for(instance: &Instance, payload: &Payload) -> Vec<Mapping> {
     let profiles = Profiles::load(&instance.config.profiles).unwrap_or_default();
     let listener = instance.config.listener.iter().map(|listener| &listener.mapping);
     let brokers = instance.config.brokers.iter().map(|broker| &broker.mapping);
-    listener.chain(brokers).flat_map(|mapping| crate::serve::mappings(mapping, &profiles)).collect()
+    listener
+        .chain(brokers)
+        .flat_map(|mapping| crate::serve::mappings(mapping, &profiles))
+        .collect()
 }

@@ -55,13 +55,21 @@ pub(super) fn run(options: &Burst) -> Result<()> {
     let peer = match options.peer_script.as_deref().filter(|_| broker).map(Peer::find) {
         Some(Ok(peer)) => Some(peer),
         Some(Err(reason)) => {
-            report.row(&Row::of("burst").text("row", "peer").text("note", format!("peer not present: {reason:#}")))?;
+            report.row(
+                &Row::of("burst")
+                    .text("row", "peer")
+                    .text("note", format!("peer not present: {reason:#}")),
+            )?;
             None
         }
         None => None,
     };
     if let (Err(note), true) = (&tools.victoria_metrics, options.database || peer.is_some()) {
-        report.row(&Row::of("burst").text("row", "victoria-metrics").text("note", note))?;
+        report.row(
+            &Row::of("burst")
+                .text("row", "victoria-metrics")
+                .text("note", note),
+        )?;
     }
     let (mut listener, mut ours, mut raw, mut peers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
@@ -75,7 +83,10 @@ pub(super) fn run(options: &Burst) -> Result<()> {
             print(&mut listener, lampguard(options, &tools, Path::Listener, false)?)?;
         }
         if broker {
-            print(&mut ours, lampguard(options, &tools, Path::Broker, peer.is_some())?)?;
+            print(
+                &mut ours,
+                lampguard(options, &tools, Path::Broker, peer.is_some())?,
+            )?;
             if let Some(peer) = &peer {
                 print(&mut peers, peer.measure(&tools, &shape(options, true))?)?;
             }
@@ -122,7 +133,13 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
         _ => None,
     };
     let broker = path == Path::Broker;
-    let wanted = Wanted { lampguard: true, broker, database, stub, webhook: None };
+    let wanted = Wanted {
+        lampguard: true,
+        broker,
+        database,
+        stub,
+        webhook: None,
+    };
     let mut stage = Stage::set(tools, options.posts, wanted)?;
     let shape = shape(options, with_peer);
     let warm = stage.warm_up(&shape)?;
@@ -140,9 +157,20 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
     stage.lampguard()?.wait_for_followers(PATIENCE)?;
     let end = Sample::take(&stage)?;
     stage.check_books(warm + options.readings)?;
-    let wall_s = if broker { from.seconds_to(&done) } else { found.wall_s };
+    let wall_s = if broker {
+        from.seconds_to(&done)
+    } else {
+        found.wall_s
+    };
     Ok(Row::default()
-        .text("row", if broker { "lampguard-broker" } else { "lampguard-listener" })
+        .text(
+            "row",
+            if broker {
+                "lampguard-broker"
+            } else {
+                "lampguard-listener"
+            },
+        )
         .text("data", tools.disk())
         .text("database", database_word(&stage))
         .number("readings", options.readings as f64)
@@ -169,10 +197,26 @@ pub(super) fn database_word(stage: &Stage) -> &'static str {
 
 /// A consumer that only acknowledges: what the broker path costs anybody.
 fn raw_consumer(options: &Burst, tools: &Tools) -> Result<Row> {
-    let stage = Stage::set(tools, options.posts, Wanted { broker: true, ..Wanted::default() })?;
+    let stage = Stage::set(
+        tools,
+        options.posts,
+        Wanted {
+            broker: true,
+            ..Wanted::default()
+        },
+    )?;
     let mut command = Command::new(std::env::current_exe().context("finding our own program")?);
-    command.args(["bench", "sink", "--from", &format!("127.0.0.1:{}", stage.mqtt_port())]);
-    let mut sink = Talker::start(&stage.site, "sink", command.args(["--expect", &options.readings.to_string()]))?;
+    command.args([
+        "bench",
+        "sink",
+        "--from",
+        &format!("127.0.0.1:{}", stage.mqtt_port()),
+    ]);
+    let mut sink = Talker::start(
+        &stage.site,
+        "sink",
+        command.args(["--expect", &options.readings.to_string()]),
+    )?;
     let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &shape(options, false))?;
     let (from, before) = (Sample::take(&stage)?, Cpu::of(sink.process.pid())?);
     load.go()?;
@@ -198,7 +242,8 @@ fn raw_consumer(options: &Burst, tools: &Tools) -> Result<Row> {
 fn ratio(ours: &[Row], peers: &[Row]) -> Option<Row> {
     let pairs = |key: &str| -> Vec<f64> {
         let both = ours.iter().zip(peers);
-        both.filter_map(|(ours, peer)| Some(peer.get("cpu_s_per_M")? / ours.get(key)?)).collect()
+        both.filter_map(|(ours, peer)| Some(peer.get("cpu_s_per_M")? / ours.get(key)?))
+            .collect()
     };
     let (mut all, mut way) = (pairs("cpu_s_per_M"), pairs("way_cpu_s_per_M"));
     if all.is_empty() {
@@ -211,8 +256,14 @@ fn ratio(ours: &[Row], peers: &[Row]) -> Option<Row> {
             .text("of", "peer cpu_s_per_M / lampguard")
             .number("pairs", all.len() as f64)
             .number("with_all_followers", all_median)
-            .text("with_all_followers_range", format!("{:.2}..{:.2}", all[0], all[all.len() - 1]))
+            .text(
+                "with_all_followers_range",
+                format!("{:.2}..{:.2}", all[0], all[all.len() - 1]),
+            )
             .number("way_alone", way_median)
-            .text("way_alone_range", format!("{:.2}..{:.2}", way[0], way[way.len() - 1])),
+            .text(
+                "way_alone_range",
+                format!("{:.2}..{:.2}", way[0], way[way.len() - 1]),
+            ),
     )
 }

@@ -72,27 +72,46 @@ struct Outcome {
 /// Prepares, says `ready`, waits for a line on standard input, sends, and prints one JSON line.
 pub(super) fn run(options: &Load) -> Result<()> {
     if options.posts == 0 || options.connections == 0 || options.connections > options.posts {
-        bail!("--posts {} and --connections {}: at least one of each, and a post a connection", options.posts, options.connections);
+        bail!(
+            "--posts {} and --connections {}: at least one of each, and a post a connection",
+            options.posts,
+            options.connections
+        );
     }
     let mut lanes = Vec::new();
     for number in 0..options.connections {
         lanes.push(Lane::prepare(options, number)?);
     }
     println!("ready");
-    std::io::stdin().read_line(&mut String::new()).context("waiting for the start")?;
-    let start = Start { at: Instant::now(), wall_ms: wall_ms() };
+    std::io::stdin()
+        .read_line(&mut String::new())
+        .context("waiting for the start")?;
+    let start = Start {
+        at: Instant::now(),
+        wall_ms: wall_ms(),
+    };
     let threads: Vec<_> = lanes
         .into_iter()
         .map(|lane| std::thread::spawn(move || lane.send(start)))
         .collect();
     let mut outcomes = Vec::new();
     for thread in threads {
-        outcomes.push(thread.join().map_err(|_| anyhow!("a sending thread ended in panic"))??);
+        outcomes.push(
+            thread
+                .join()
+                .map_err(|_| anyhow!("a sending thread ended in panic"))??,
+        );
     }
     let wall_s = start.at.elapsed().as_secs_f64();
-    let mut latencies: Vec<f64> = outcomes.iter().flat_map(|outcome| outcome.latencies_ms.iter().copied()).collect();
+    let mut latencies: Vec<f64> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.latencies_ms.iter().copied())
+        .collect();
     latencies.sort_by(f64::total_cmp);
-    let alarms: Vec<_> = outcomes.iter().flat_map(|outcome| outcome.alarms.iter()).collect();
+    let alarms: Vec<_> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.alarms.iter())
+        .collect();
     let longest = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).fold(0.0, f64::max);
     let line = json!({
         "sent": outcomes.iter().map(|outcome| outcome.sent).sum::<u64>(),
@@ -111,7 +130,11 @@ pub(super) fn run(options: &Load) -> Result<()> {
 }
 
 fn wall_ms() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+        * 1000.0
 }
 
 #[derive(Clone, Copy)]
@@ -123,7 +146,11 @@ struct Start {
 fn example(options: &Load) -> String {
     let mut text = String::new();
     let number = options.readings / 2;
-    payload::write(&mut text, reading(options, number, wall_ms() as i64), options.both);
+    payload::write(
+        &mut text,
+        reading(options, number, wall_ms() as i64),
+        options.both,
+    );
     text
 }
 
@@ -222,7 +249,12 @@ impl Lane {
             let age = (rounds - (number / self.options.posts) as i64) * SPACING_MS;
             let reading = reading(&self.options, number, now - age);
             payload::write(&mut text, reading, self.options.both);
-            mqtt::publish(&mut self.frames, &payload::topic(reading.post), pkid(place as u64), text.as_bytes());
+            mqtt::publish(
+                &mut self.frames,
+                &payload::topic(reading.post),
+                pkid(place as u64),
+                text.as_bytes(),
+            );
             self.ends.push(self.frames.len());
         }
     }
@@ -232,13 +264,24 @@ impl Lane {
         let (stream, shared) = (self.stream.try_clone()?, self.shared.clone());
         let patience = Duration::from_secs(self.options.patience_s);
         let reader = std::thread::spawn(move || read_acks(stream, &shared, expected, start.at, patience));
-        let (sent, alarms) = if self.options.rate > 0.0 { self.send_paced(start)? } else { (self.send_burst(start)?, Vec::new()) };
+        let (sent, alarms) = if self.options.rate > 0.0 {
+            self.send_paced(start)?
+        } else {
+            (self.send_burst(start)?, Vec::new())
+        };
         let sent_after_s = start.at.elapsed().as_secs_f64();
-        let latencies_ms = reader.join().map_err(|_| anyhow!("a reading thread ended in panic"))??;
+        let latencies_ms = reader
+            .join()
+            .map_err(|_| anyhow!("a reading thread ended in panic"))??;
         // Goodbye, so that nobody takes this for a lost connection.
         let _ = self.stream.write_all(&[0xe0, 0]);
         let _ = self.stream.shutdown(Shutdown::Both);
-        Ok(Outcome { sent, latencies_ms, sent_after_s, alarms })
+        Ok(Outcome {
+            sent,
+            latencies_ms,
+            sent_after_s,
+            alarms,
+        })
     }
 
     fn send_burst(&mut self, start: Start) -> Result<u64> {
@@ -254,9 +297,15 @@ impl Lane {
             for place in sent..sent + count {
                 self.shared.since[usize::from(pkid(place))].store(now, Ordering::Release);
             }
-            let begin = if sent == 0 { 0 } else { self.ends[sent as usize - 1] };
+            let begin = if sent == 0 {
+                0
+            } else {
+                self.ends[sent as usize - 1]
+            };
             let end = self.ends[(sent + count) as usize - 1];
-            self.stream.write_all(&self.frames[begin..end]).context("sending readings")?;
+            self.stream
+                .write_all(&self.frames[begin..end])
+                .context("sending readings")?;
             sent += count;
         }
         Ok(sent)
@@ -281,7 +330,12 @@ impl Lane {
             let reading = reading(&self.options, *number, (start.wall_ms + due_s * 1000.0) as i64);
             payload::write(&mut text, reading, self.options.both);
             self.shared.since[usize::from(pkid(sent))].store((due_s * 1e9) as u64, Ordering::Release);
-            mqtt::publish(&mut out, &payload::topic(reading.post), pkid(sent), text.as_bytes());
+            mqtt::publish(
+                &mut out,
+                &payload::topic(reading.post),
+                pkid(sent),
+                text.as_bytes(),
+            );
             if confirms(&self.options, *number) {
                 alarms.push((payload::post_id(reading.post), start.wall_ms + due_s * 1000.0));
             }
@@ -293,7 +347,10 @@ impl Lane {
 
     fn pause(&self) -> Result<()> {
         if self.shared.broken.load(Ordering::Acquire) {
-            bail!("the connection broke with {} acknowledged", self.shared.acked.load(Ordering::Acquire));
+            bail!(
+                "the connection broke with {} acknowledged",
+                self.shared.acked.load(Ordering::Acquire)
+            );
         }
         std::thread::sleep(Duration::from_micros(200));
         Ok(())
@@ -327,7 +384,8 @@ fn read_acks(
         let now = start.elapsed().as_nanos() as u64;
         while let Some((first, body)) = incoming.next() {
             if let (0x40, [high, low]) = (first, body) {
-                let since = shared.since[usize::from(u16::from_be_bytes([*high, *low]))].load(Ordering::Acquire);
+                let since =
+                    shared.since[usize::from(u16::from_be_bytes([*high, *low]))].load(Ordering::Acquire);
                 latencies.push(now.saturating_sub(since) as f64 / 1e6);
             }
         }
@@ -354,8 +412,10 @@ mod tests {
             both: false,
             patience_s: 1,
         };
-        let mut posts: Vec<u64> =
-            (0..options.readings).filter(|number| confirms(&options, *number)).map(|number| number % 3200).collect();
+        let mut posts: Vec<u64> = (0..options.readings)
+            .filter(|number| confirms(&options, *number))
+            .map(|number| number % 3200)
+            .collect();
         posts.sort_unstable();
         assert_eq!(posts, (0..100).collect::<Vec<_>>());
     }

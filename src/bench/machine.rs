@@ -49,7 +49,11 @@ impl Moment {
         let all = (now.all_s - self.all_s).max(0.01);
         let others = (now.busy_s - self.busy_s - ours_s).max(0.0) / all;
         let load = std::fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
-        let load: f64 = load.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
+        let load: f64 = load
+            .split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0.0);
         Ok(Row::default()
             .number("load1", load)
             .number("others_share", others)
@@ -72,13 +76,18 @@ fn calibrate() -> f64 {
 pub(super) fn disk_row(dir: &Path) -> Result<Row> {
     let path = dir.join("probe");
     let doing = || format!("measuring the disk with {}", path.display());
-    let mut file =
-        OpenOptions::new().create(true).append(true).open(&path).with_context(doing)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(doing)?;
     let block = [0x5a; 4096];
     let mut took = Vec::with_capacity(PROBES);
     for _ in 0..PROBES {
         let started = Instant::now();
-        file.write_all(&block).and_then(|()| file.sync_data()).with_context(doing)?;
+        file.write_all(&block)
+            .and_then(|()| file.sync_data())
+            .with_context(doing)?;
         took.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     std::fs::remove_file(&path).with_context(doing)?;

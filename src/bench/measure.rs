@@ -98,7 +98,11 @@ impl Talker {
     pub(super) fn start(site: &Site, name: &'static str, command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&site.family, name, command, &site.dir.join(format!("{name}.log")))?;
-        let out = process.child().stdout.take().with_context(|| format!("{name} has no standard output"))?;
+        let out = process
+            .child()
+            .stdout
+            .take()
+            .with_context(|| format!("{name} has no standard output"))?;
         let mut talker = Self {
             process,
             lines: BufReader::new(out),
@@ -115,15 +119,26 @@ impl Talker {
         let mut line = String::new();
         self.lines.read_line(&mut line).context("listening to a child")?;
         if line.is_empty() {
-            bail!("a child ended without a word; its log ends:\n{}", self.process.last_words());
+            bail!(
+                "a child ended without a word; its log ends:\n{}",
+                self.process.last_words()
+            );
         }
         Ok(line.trim().to_owned())
     }
 
     /// Lets it go on.
     pub(super) fn go(&mut self) -> Result<()> {
-        let input = self.process.child().stdin.as_mut().context("a child has no standard input")?;
-        input.write_all(b"go\n").and_then(|()| input.flush()).context("starting the load")
+        let input = self
+            .process
+            .child()
+            .stdin
+            .as_mut()
+            .context("a child has no standard input")?;
+        input
+            .write_all(b"go\n")
+            .and_then(|()| input.flush())
+            .context("starting the load")
     }
 }
 
@@ -159,9 +174,14 @@ impl Load {
     /// Waits until every reading is acknowledged.
     pub(super) fn result(&mut self) -> Result<Found> {
         let line = self.0.line()?;
-        let found: Found = serde_json::from_str(&line).with_context(|| format!("reading what the load found: {line}"))?;
+        let found: Found =
+            serde_json::from_str(&line).with_context(|| format!("reading what the load found: {line}"))?;
         if found.acked != found.sent {
-            bail!("{} readings were sent and {} acknowledged", found.sent, found.acked);
+            bail!(
+                "{} readings were sent and {} acknowledged",
+                found.sent,
+                found.acked
+            );
         }
         Ok(found)
     }
@@ -212,7 +232,11 @@ impl Stage {
             _ => None,
         };
         site.configure(&plan)?;
-        let lampguard = if wanted.lampguard { Some(Lampguard::start(&site, &plan)?) } else { None };
+        let lampguard = if wanted.lampguard {
+            Some(Lampguard::start(&site, &plan)?)
+        } else {
+            None
+        };
         Ok(Self {
             lampguard,
             broker,
@@ -229,19 +253,28 @@ impl Stage {
 
     /// Lampguard, which this contest was set up with.
     pub(super) fn lampguard(&mut self) -> Result<&mut Lampguard> {
-        self.lampguard.as_mut().context("no lampguard runs in this contest")
+        self.lampguard
+            .as_mut()
+            .context("no lampguard runs in this contest")
     }
 
     /// Waits until lampguard's books say that so many readings are stored.
     pub(super) fn wait_for_stored(&mut self, stored: u64) -> Result<()> {
-        self.lampguard()?.wait_until(&format!("{stored} stored readings"), PATIENCE, |it| {
-            Ok(it.accounting()?.stored >= stored)
-        })
+        self.lampguard()?
+            .wait_until(&format!("{stored} stored readings"), PATIENCE, |it| {
+                Ok(it.accounting()?.stored >= stored)
+            })
     }
 
     /// Sends some readings that do not count, and waits until they are through.
     pub(super) fn warm_up(&mut self, shape: &Shape) -> Result<u64> {
-        let shape = Shape { readings: WARM_UP, rate: 0.0, alarms: 0, boot: 1, ..shape.clone() };
+        let shape = Shape {
+            readings: WARM_UP,
+            rate: 0.0,
+            alarms: 0,
+            boot: 1,
+            ..shape.clone()
+        };
         let mut load = Load::prepare(&self.site, self.mqtt_port(), &shape)?;
         load.go()?;
         load.finish(None)?;
@@ -285,7 +318,8 @@ pub(super) struct Sample {
 
 impl Sample {
     pub(super) fn take(stage: &Stage) -> Result<Self> {
-        let of = |process: Option<&Process>| process.map_or(Ok(Cpu::default()), |process| Cpu::of(process.pid()));
+        let of =
+            |process: Option<&Process>| process.map_or(Ok(Cpu::default()), |process| Cpu::of(process.pid()));
         Ok(Self {
             at: Instant::now(),
             machine: Moment::now()?,

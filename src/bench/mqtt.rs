@@ -135,7 +135,10 @@ mod tests {
         incoming.bytes[incoming.filled] = frame[frame.len() - 1];
         incoming.filled += 1;
         let (first, body) = incoming.next().unwrap();
-        assert_eq!((first, body.len(), &body[25..27]), (0x32, frame.len() - 3, &[2, 1][..]));
+        assert_eq!(
+            (first, body.len(), &body[25..27]),
+            (0x32, frame.len() - 3, &[2, 1][..])
+        );
         assert!(incoming.next().is_none());
     }
 }

@@ -55,7 +55,11 @@ impl Row {
             Cell::Text(text) => Value::from(text.as_str()),
             Cell::Number(number) => Value::from(*number),
         };
-        let map: Map<String, Value> = self.0.iter().map(|(key, value)| (key.clone(), cell(value))).collect();
+        let map: Map<String, Value> = self
+            .0
+            .iter()
+            .map(|(key, value)| (key.clone(), cell(value)))
+            .collect();
         Value::Object(map)
     }
 }
@@ -92,12 +96,18 @@ pub(super) fn medians(rows: &[Row]) -> Option<Row> {
     let mut out = Row::default();
     for (key, cell) in &first.0 {
         match cell {
-            Cell::Number(_) if key == "round" => out = out.text("row", "median").number("rounds", rows.len() as f64),
+            Cell::Number(_) if key == "round" => {
+                out = out.text("row", "median").number("rounds", rows.len() as f64)
+            }
             Cell::Number(_) => {
                 let mut values: Vec<f64> = rows.iter().filter_map(|row| row.get(key)).collect();
                 out = out.number(key, median(&mut values));
             }
-            Cell::Text(_) if rows.iter().all(|row| row.0.contains(&(key.clone(), cell.clone()))) => {
+            Cell::Text(_)
+                if rows
+                    .iter()
+                    .all(|row| row.0.contains(&(key.clone(), cell.clone()))) =>
+            {
                 out.0.push((key.clone(), cell.clone()));
             }
             Cell::Text(_) => {}
@@ -147,7 +157,9 @@ impl Report {
             writeln!(file, "{}", row.json()).context("writing the JSON rows")?;
         }
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{row}").and_then(|()| out.flush()).context("writing rows to standard output")
+        writeln!(out, "{row}")
+            .and_then(|()| out.flush())
+            .context("writing rows to standard output")
     }
 
     /// Says what is being done; only on a terminal.
@@ -169,9 +181,15 @@ mod tests {
             row.text("path", "listener").text("note", format!("n {round}"))
         };
         let rows = [row(1.0, 81_234.56), row(2.0, 1.5), row(3.0, 70.126)];
-        assert_eq!(rows[0].to_string(), "scenario=burst round=1 rate=81235 path=listener note=\"n 1\"");
+        assert_eq!(
+            rows[0].to_string(),
+            "scenario=burst round=1 rate=81235 path=listener note=\"n 1\""
+        );
         let medians = medians(&rows).unwrap();
-        assert_eq!(medians.to_string(), "scenario=burst row=median rounds=3 rate=70.13 path=listener");
+        assert_eq!(
+            medians.to_string(),
+            "scenario=burst row=median rounds=3 rate=70.13 path=listener"
+        );
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.99), 4.0);
     }
 }

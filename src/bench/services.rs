@@ -22,7 +22,13 @@ pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// HTTP on loopback.
 pub(super) fn agent() -> Agent {
     let config = Agent::config_builder();
-    Agent::new_with_config(config.timeout_global(Some(ANSWER)).http_status_as_error(false).proxy(None).build())
+    Agent::new_with_config(
+        config
+            .timeout_global(Some(ANSWER))
+            .http_status_as_error(false)
+            .proxy(None)
+            .build(),
+    )
 }
 
 /// Status and body of a GET.
@@ -47,7 +53,11 @@ fn wait_for(agent: &Agent, url: &str, process: &mut Process) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    bail!("{url} did not answer within {} s; the log ends:\n{}", START.as_secs(), process.last_words())
+    bail!(
+        "{url} did not answer within {} s; the log ends:\n{}",
+        START.as_secs(),
+        process.last_words()
+    )
 }
 
 /// The sum over all series of a metric; `None` when there is none.
@@ -56,7 +66,9 @@ pub(super) fn metric(text: &str, name: &str) -> Option<f64> {
         let rest = line.strip_prefix(name);
         rest.is_some_and(|rest| rest.starts_with([' ', '{']))
     });
-    let values: Vec<f64> = series.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).collect();
+    let values: Vec<f64> = series
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
+        .collect();
     (!values.is_empty()).then(|| values.iter().sum())
 }
 
@@ -118,7 +130,11 @@ impl Lampguard {
     }
 
     pub(super) fn accounting(&self) -> Result<Accounting> {
-        let (status, text) = get(&self.agent, &format!("{}/api/v1/accounting", self.url), Some(&self.token))?;
+        let (status, text) = get(
+            &self.agent,
+            &format!("{}/api/v1/accounting", self.url),
+            Some(&self.token),
+        )?;
         if status != 200 {
             bail!("GET /api/v1/accounting answered {status}: {text}");
         }
@@ -173,7 +189,12 @@ impl Lampguard {
 
 fn spawn(site: &Site) -> Result<Process> {
     let mut command = ourselves(site)?;
-    Process::start_quiet(&site.family, "lampguard", command.arg("serve"), &site.dir.join("lampguard.log"))
+    Process::start_quiet(
+        &site.family,
+        "lampguard",
+        command.arg("serve"),
+        &site.dir.join("lampguard.log"),
+    )
 }
 
 /// This program with the site's configuration, and without what the environment would put over it.
@@ -189,12 +210,18 @@ fn ourselves(site: &Site) -> Result<Command> {
 
 fn make_token(site: &Site) -> Result<String> {
     let mut command = ourselves(site)?;
-    let made = command.args(["token", "create", "--role", "viewer", "--name", "bench"]).stdin(Stdio::null());
+    let made = command
+        .args(["token", "create", "--role", "viewer", "--name", "bench"])
+        .stdin(Stdio::null());
     let made = made.output().context("running `lampguard token create`")?;
     let words = String::from_utf8_lossy(&made.stdout);
     let token = words.split_whitespace().last().filter(|_| made.status.success());
     token.map(str::to_owned).ok_or_else(|| {
-        anyhow!("`lampguard token create` failed ({}): {}", made.status, String::from_utf8_lossy(&made.stderr))
+        anyhow!(
+            "`lampguard token create` failed ({}): {}",
+            made.status,
+            String::from_utf8_lossy(&made.stderr)
+        )
     })
 }
 
@@ -232,12 +259,20 @@ impl Mosquitto {
         std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let mut command = Command::new(program);
         let command = command.arg("-c").arg(&file);
-        let mut process = Process::start_quiet(&site.family, "mosquitto", command, &site.dir.join("mosquitto.log"))?;
+        let mut process = Process::start_quiet(
+            &site.family,
+            "mosquitto",
+            command,
+            &site.dir.join("mosquitto.log"),
+        )?;
         let until = Instant::now() + START;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             process.check()?;
             if Instant::now() > until {
-                bail!("mosquitto did not listen on port {port} within {} s", START.as_secs());
+                bail!(
+                    "mosquitto did not listen on port {port} within {} s",
+                    START.as_secs()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -248,24 +283,52 @@ impl Mosquitto {
 /// The shipped settings without what belongs to one machine (addresses, users, files), else their like:
 /// nothing queued is dropped, sessions are on disk every 30 s, the window is as large as the consumer's.
 fn settings() -> String {
-    let shipped = [Path::new("deploy"), Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"))];
-    let shipped = shipped.iter().find_map(|dir| std::fs::read_to_string(dir.join("mosquitto.conf")).ok());
+    let shipped = [
+        Path::new("deploy"),
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy")),
+    ];
+    let shipped = shipped
+        .iter()
+        .find_map(|dir| std::fs::read_to_string(dir.join("mosquitto.conf")).ok());
     let Some(shipped) = shipped else {
         return "persistence true\nautosave_interval 30\nmax_inflight_messages 4096\nmax_queued_messages 0\n\
                 max_queued_bytes 0\nset_tcp_nodelay true\n"
             .to_owned();
     };
     const LOCAL: [&str; 23] = [
-        "listener", "port", "bind_address", "protocol", "socket_domain", "persistence_location", "persistence_file",
-        "log_dest", "log_type", "log_facility", "connection_messages", "user", "password_file", "acl_file",
-        "allow_anonymous", "pid_file", "cafile", "capath", "certfile", "keyfile", "require_certificate",
-        "include_dir", "per_listener_settings",
+        "listener",
+        "port",
+        "bind_address",
+        "protocol",
+        "socket_domain",
+        "persistence_location",
+        "persistence_file",
+        "log_dest",
+        "log_type",
+        "log_facility",
+        "connection_messages",
+        "user",
+        "password_file",
+        "acl_file",
+        "allow_anonymous",
+        "pid_file",
+        "cafile",
+        "capath",
+        "certfile",
+        "keyfile",
+        "require_certificate",
+        "include_dir",
+        "per_listener_settings",
     ];
     let of_everybody = |line: &&str| {
         let key = line.split_whitespace().next().unwrap_or("#");
         !key.starts_with('#') && !LOCAL.contains(&key)
     };
-    shipped.lines().filter(of_everybody).map(|line| format!("{line}\n")).collect()
+    shipped
+        .lines()
+        .filter(of_everybody)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// A real VictoriaMetrics.
@@ -280,9 +343,16 @@ impl Database {
     /// Starts it; the same folder again continues its data.
     pub(super) fn start(site: &Site, program: &Path, port: u16) -> Result<Self> {
         let mut command = Command::new(program);
-        command.arg(format!("-storageDataPath={}", site.dir.join("victoria-metrics").display()));
+        command.arg(format!(
+            "-storageDataPath={}",
+            site.dir.join("victoria-metrics").display()
+        ));
         command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
-        command.args(["-retentionPeriod=13", "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=0s"]);
+        command.args([
+            "-retentionPeriod=13",
+            "-dedup.minScrapeInterval=1ms",
+            "-search.latencyOffset=0s",
+        ]);
         command.arg("-loggerLevel=WARN");
         let log = site.dir.join("victoria-metrics.log");
         let mut process = Process::start_quiet(&site.family, "victoria-metrics", &mut command, &log)?;
@@ -294,8 +364,12 @@ impl Database {
     /// Values taken in by the Influx protocol since it was started.
     pub(super) fn values(&self) -> Result<f64> {
         let (_, text) = get(&self.agent, &format!("{}/metrics", self.url), None)?;
-        let line = text.lines().find(|line| line.starts_with("vm_rows_inserted_total{type=\"influx\"}"));
-        Ok(line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or(0.0))
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("vm_rows_inserted_total{type=\"influx\"}"));
+        Ok(line
+            .and_then(|line| line.rsplit_once(' ')?.1.parse().ok())
+            .unwrap_or(0.0))
     }
 }
 

@@ -1,0 +1,197 @@
+//! The sample loads and names every key; every fault is told at once.
+
+use super::*;
+
+/// A folder with the sample, with optional edits, and the files that it names.
+fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let register = format!(
+        "{}\nP1,,z1,r,1,,F1,C1,113,35,1,100,false,,\n",
+        lampguard_model::register::header()
+    );
+    std::fs::write(home.path().join("posts.csv"), register).unwrap();
+    let file = home.path().join("lampguard.toml");
+    std::fs::write(&file, text).unwrap();
+    (home, file)
+}
+
+#[test]
+fn the_printed_sample_loads_as_it_is() {
+    let (home, file) = folder(SAMPLE);
+    let config = load(&file).unwrap();
+    assert_eq!(config.site.data_dir, home.path().join("data"));
+    assert_eq!(config.brokers.len(), 1);
+    assert_eq!(config.journal.replay_window_s, 120);
+}
+
+#[test]
+fn values_of_the_sample_are_the_defaults() {
+    let (_home, file) = folder(SAMPLE);
+    let sample = load(&file).unwrap();
+    let (journal, listener) = (JournalConfig::default(), sample.listener.unwrap());
+    assert_eq!(
+        (
+            sample.journal.max_bytes,
+            sample.journal.min_free_bytes,
+            sample.journal.replay_window_s
+        ),
+        (journal.max_bytes, journal.min_free_bytes, journal.replay_window_s)
+    );
+    let default = ListenerConfig::on(listener.bind);
+    assert_eq!(
+        (
+            listener.max_packet_bytes,
+            listener.max_connections,
+            listener.per_address
+        ),
+        (
+            default.max_packet_bytes,
+            default.max_connections,
+            default.per_address
+        )
+    );
+    assert_eq!(sample.quarantine.max_bytes, QuarantineConfig::default().max_bytes);
+    assert_eq!(sample.history.keep_days, History::default().keep_days);
+    assert_eq!(
+        (sample.web.bind, &sample.site.language),
+        (Web::default().bind, &Site::default().language)
+    );
+    let bare: TsdbConfig = toml::from_str("id = \"main\"\nurl = \"http://127.0.0.1:8428\"").unwrap();
+    let tsdb = &sample.tsdbs[0];
+    assert_eq!(
+        (
+            tsdb.batch_lines,
+            tsdb.batch_ms,
+            tsdb.timeout_s,
+            tsdb.retention_days,
+            tsdb.max_lag_bytes
+        ),
+        (
+            bare.batch_lines,
+            bare.batch_ms,
+            bare.timeout_s,
+            bare.retention_days,
+            bare.max_lag_bytes
+        )
+    );
+}
+
+#[test]
+fn keys_that_the_sample_comments_out_are_known_too() {
+    let uncommented: String = SAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.starts_with("[[") || rest.split(' ').nth(1) == Some("=") => {
+                format!("{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let (home, file) = folder(&uncommented);
+    for name in [
+        "server.pem",
+        "server.key",
+        "sensors.txt",
+        "broker.password",
+        "tsdb.token",
+        "webhook.secret",
+    ] {
+        std::fs::write(home.path().join(name), "x").unwrap();
+    }
+    let faults = load(&file).map(|_| Vec::new()).unwrap_or_else(|bad| bad.faults);
+    // `shared_group` beside the sample's `judge = true` is the one combination that is refused.
+    let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(text.len() == 1 && text[0].contains("shared_group"), "{text:#?}");
+}
+
+#[test]
+fn fault_c1_every_fault_is_told_at_once_with_its_line() {
+    let (_home, file) = folder(
+        r#"[site]
+time_zone = "Mars/Base"
+colour = "red"
+size = 3
+
+[posts]
+file = "missing.csv"
+
+[journal]
+max_bytes = 0
+
+[history]
+keep_days = 0
+
+[[broker]]
+id = "a b"
+url = "tcp://x"
+[[broker.mapping]]
+filter = "a/#/b"
+profile = "nobody"
+
+[[tsdb]]
+id = "main"
+url = "not a url"
+
+[[zone]]
+id = "z1"
+name = "one"
+crew = "c9"
+[[zone]]
+id = "z1"
+name = "two"
+crew = "c9"
+
+[[channel]]
+id = "x"
+kind = "pigeon"
+
+[escalation]
+x = 1
+[unknown]
+y = 2
+"#,
+    );
+    let bad = load(&file).unwrap_err();
+    let text = bad.to_string();
+    for part in [
+        "site.colour",
+        "site.size",
+        "posts.file",
+        "missing.csv",
+        "journal.max_bytes",
+        "history.keep_days",
+        "broker[0].id",
+        "broker[0].url",
+        "\"a/#/b\"",
+        "\"nobody\"",
+        "tsdb[0]",
+        "zone[0].crew",
+        "z1 is there twice",
+        "pigeon",
+        "escalation",
+        "not built in this version",
+        "nobody knows this section",
+    ] {
+        assert!(text.contains(part), "{part} is not told:\n{text}");
+    }
+    assert!(text.contains("line 3: site.colour"), "{text}");
+    assert!(text.contains("line 17: broker[0].url"), "{text}");
+}
+
+#[test]
+fn what_is_no_toml_is_told_with_its_line() {
+    let (_home, file) = folder("[site]\nname = \"x\"\nname = \"y\"\n");
+    let bad = load(&file).unwrap_err();
+    assert_eq!(bad.faults.len(), 1);
+    assert!(bad.faults[0].line.is_some_and(|line| line >= 2), "{bad}");
+}
+
+#[test]
+fn a_wrong_type_names_its_key() {
+    let (_home, file) = folder("[journal]\nmax_bytes = \"lots\"\n");
+    let text = load(&file).unwrap_err().to_string();
+    assert!(
+        text.contains("journal.max_bytes") && text.contains("lots"),
+        "{text}"
+    );
+}
