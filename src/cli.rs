@@ -85,7 +85,7 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "to", required = true, multiple = false, args = ["broker", "out"])]
+#[command(group(clap::ArgGroup::new("to").required(true).args(["broker", "out"])))]
 pub(crate) struct Simulate {
     /// Publish to this broker: mqtt://host:port.
     #[arg(long, value_name = "URL")]
@@ -235,4 +235,36 @@ pub(crate) enum TokenCommand {
 pub(crate) enum AuditCommand {
     /// Check the hash chain of the record of incidents.
     Verify,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn simulate_goes_to_a_broker_or_into_a_recording_and_takes_its_options_with_either() {
+        let good = [
+            "--broker mqtt://h:1 --duration 3 --seed 4",
+            "--out f --duration 3 --posts-out p --truth t",
+        ];
+        let bad = [
+            "--duration 3",
+            "--out f",
+            "--out f --broker mqtt://h:1 --duration 3",
+        ];
+        let parse = |line: &str| Cli::try_parse_from(format!("lampguard simulate {line}").split(' '));
+        for line in good {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        for line in bad {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
 }

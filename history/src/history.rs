@@ -38,7 +38,7 @@ impl Default for Options {
         Self {
             keep_days: 30,
             flush_every: Millis::seconds(60),
-            flush_rows: 50_000,
+            flush_rows: 10_000,
             rows_max: 200_000,
             posts_max: 110_000,
         }

@@ -60,7 +60,10 @@ fn keep<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus:
 
 impl Metrics {
     /// Makes and registers every metric.
-    #[expect(clippy::too_many_lines, reason = "one line a metric, and no decision among them")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one line a metric, and no decision among them"
+    )]
     pub fn register(registry: &Registry) -> Self {
         let counter = |name: &str, help: &str| keep(registry, IntCounter::new(name, help));
         let gauge = |name: &str, help: &str| keep(registry, IntGauge::new(name, help));

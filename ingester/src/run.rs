@@ -95,7 +95,11 @@ impl Intake {
         let mut next = inlet.blocking_recv();
         while let Some(Input::Chunk(chunk)) = next {
             self.take(chunk);
-            next = if self.unit.frames.len() < UNIT_FRAMES { inlet.try_recv().ok() } else { None };
+            next = if self.unit.frames.len() < UNIT_FRAMES {
+                inlet.try_recv().ok()
+            } else {
+                None
+            };
             if next.is_none() {
                 self.hand_over(commit);
                 next = inlet.blocking_recv();
@@ -370,10 +374,12 @@ impl Intake {
         };
         self.frame
             .push(record::READING, |out| record::encode_reading(&stored, out));
-        self.setup
-            .metrics
-            .unknown_keys
-            .inc_by(u64::from(reading.unknown_keys));
+        if reading.unknown_keys > 0 {
+            self.setup
+                .metrics
+                .unknown_keys
+                .inc_by(u64::from(reading.unknown_keys));
+        }
         for mark in reading.marks.names() {
             self.setup.metrics.marked.with_label_values(&[mark]).inc();
         }

@@ -82,7 +82,8 @@ macro_rules! bits {
 
             /// The words of the bits that are set.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
-                Self::WORDS.iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, word)| *word)
+                let words = if self.0 == 0 { &[] } else { Self::WORDS };
+                words.iter().filter(move |(bit, _)| self.has(*bit)).map(|(_, word)| *word)
             }
         }
     };

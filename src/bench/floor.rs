@@ -19,7 +19,7 @@ use rumqttc::mqttbytes::v4;
 use super::machine;
 use super::mqtt;
 use super::payload::{self, Danger};
-use super::process::Family;
+use super::process::{Cpu, Family};
 use super::row::{Report, Row, median, quantile};
 use super::site::{Place as Folder, Site};
 

@@ -62,7 +62,7 @@ impl Moment {
     }
 }
 
-/// Nanoseconds of a fixed loop: tells whether the processor was as fast as the last time.
+/// Nanoseconds of a thousand turns of a fixed loop: tells whether the processor was as fast as the last time.
 fn calibrate() -> f64 {
     let started = Instant::now();
     let mut state = 1u64;

@@ -295,7 +295,10 @@ impl Worker {
             };
             self.next = self.next.max(reader.position());
             let lost = reader.take_lost().records;
-            self.count_gap(lost.min(self.next.saturating_sub(self.furthest)));
+            if lost > 0 {
+                self.count_gap(lost.min(self.next.saturating_sub(self.furthest)));
+                self.window.cut(self.setup.follower.tail().first());
+            }
             self.furthest = self.furthest.max(self.next);
             self.reader = Some(reader);
             if !more {
@@ -362,7 +365,8 @@ impl Worker {
     }
 
     fn is_due(&self) -> bool {
-        let waited = self.first_row_at.elapsed() >= Duration::from_millis(self.setup.config.batch_ms);
+        // The row may have waited one tick before it was read.
+        let waited = self.first_row_at.elapsed() + TICK >= Duration::from_millis(self.setup.config.batch_ms);
         let full = self.rows.len() >= self.most_lines;
         self.rows.len() > 0 && (full || waited) && self.reachable && Instant::now() >= self.retry_at
     }

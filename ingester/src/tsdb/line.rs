@@ -54,6 +54,16 @@ pub(crate) enum Skipped {
 }
 
 impl Skipped {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::TooOld,
+        Self::TooNew,
+        Self::Untracked,
+        Self::Empty,
+        Self::BadName,
+        Self::Unreadable,
+    ];
+
     /// The metric label.
     pub(crate) fn word(self) -> &'static str {
         match self {

@@ -30,6 +30,8 @@ mod send;
 mod window;
 
 #[cfg(test)]
+mod road_tests;
+#[cfg(test)]
 mod stub;
 #[cfg(test)]
 mod tests;
@@ -192,6 +194,14 @@ pub fn start(
     metrics: TsdbMetrics,
     clock: Clock,
 ) -> Running {
+    // A counter that was never raised is absent from /metrics, and an alert on it can never fire.
+    for reason in line::Skipped::ALL
+        .map(line::Skipped::word)
+        .iter()
+        .chain(&["refused"])
+    {
+        metrics.rejected.with_label_values(&[reason]);
+    }
     let shared = Arc::new(Shared {
         stop: AtomicBool::new(false),
         up: AtomicBool::new(false),

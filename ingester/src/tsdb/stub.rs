@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -82,6 +82,8 @@ pub(super) struct Stub {
     stopped: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
     seen: Arc<Mutex<Vec<Request>>>,
+    /// So many next writes are broken off in the middle of their body.
+    pub(super) cut: Arc<AtomicUsize>,
 }
 
 impl Stub {
@@ -96,9 +98,11 @@ impl Stub {
             stopped: Arc::default(),
             open: Arc::default(),
             seen: Arc::default(),
+            cut: Arc::default(),
         };
         let handler: Handler = Arc::new(handler);
         let (stopped, open, seen) = (stub.stopped.clone(), stub.open.clone(), stub.seen.clone());
+        let cut = stub.cut.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::Relaxed) {
@@ -106,7 +110,8 @@ impl Stub {
                 }
                 open.lock().unwrap().push(stream.try_clone().unwrap());
                 let (handler, seen, stopped) = (handler.clone(), seen.clone(), stopped.clone());
-                std::thread::spawn(move || serve(&stream, &handler, &seen, &stopped));
+                let cut = cut.clone();
+                std::thread::spawn(move || serve(&stream, &handler, &seen, &stopped, &cut));
             }
         });
         stub
@@ -142,10 +147,16 @@ impl Drop for Stub {
     }
 }
 
-fn serve(stream: &TcpStream, handler: &Handler, seen: &Mutex<Vec<Request>>, stopped: &AtomicBool) {
+fn serve(
+    stream: &TcpStream,
+    handler: &Handler,
+    seen: &Mutex<Vec<Request>>,
+    stopped: &AtomicBool,
+    cut: &AtomicUsize,
+) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
-    while let Some(request) = read_request(&mut reader) {
+    while let Some(request) = read_request(&mut reader, cut) {
         seen.lock().unwrap().push(request.clone());
         let reply = handler(&request);
         match reply {
@@ -175,7 +186,7 @@ fn serve(stream: &TcpStream, handler: &Handler, seen: &Mutex<Vec<Request>>, stop
     }
 }
 
-fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+fn read_request(reader: &mut BufReader<&TcpStream>, cut: &AtomicUsize) -> Option<Request> {
     let mut line = String::new();
     let mut next = || {
         line.clear();
@@ -194,6 +205,12 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
     let length = headers.get("content-length").map_or(0, |n| n.parse().unwrap());
+    let less = |left: usize| left.checked_sub(1);
+    if method == "POST" && cut.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+        let _ = reader.read_exact(&mut vec![0; length / 2]);
+        let _ = reader.get_ref().shutdown(std::net::Shutdown::Both);
+        return None;
+    }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
@@ -431,4 +448,33 @@ pub(super) fn config(url: &str) -> TsdbConfig {
     config.batch_ms = 100;
     config.timeout_s = 5;
     config
+}
+
+/// A database that does something else with the first writes.
+pub(super) fn spoiled(
+    times: usize,
+    first: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+) -> (Stub, Database) {
+    spoiled_at(0, times, first)
+}
+
+pub(super) fn spoiled_at(
+    port: u16,
+    times: usize,
+    first: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
+) -> (Stub, Database) {
+    let database = Database::default();
+    let (kept, count) = (database.clone(), AtomicUsize::new(0));
+    let stub = Stub::start_at(port, move |request| {
+        let turn = request.is_write().then(|| count.fetch_add(1, Ordering::SeqCst));
+        match turn {
+            Some(turn) if turn < times => first(turn, request),
+            _ => kept.answer(request),
+        }
+    });
+    (stub, database)
+}
+
+pub(super) fn all(count: u64) -> Vec<u64> {
+    (0..count).collect()
 }

@@ -1,44 +1,17 @@
 //! The follower against a stub database: every class of answer, restarts, and what must not be lost.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lampguard_model::{Marks, Millis, Timestamp, record};
 
-use super::stub::{Bench, Database, Reply, Request, Stub, config, parse, reading, status, until};
-use super::{Sink, stored_cursor};
-use crate::config::{Api, Auth};
-
-/// A database that does something else with the first writes.
-fn spoiled(
-    times: usize,
-    first: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
-) -> (Stub, Database) {
-    spoiled_at(0, times, first)
-}
-
-fn spoiled_at(
-    port: u16,
-    times: usize,
-    first: impl Fn(usize, &Request) -> Reply + Send + Sync + 'static,
-) -> (Stub, Database) {
-    let database = Database::default();
-    let (kept, count) = (database.clone(), AtomicUsize::new(0));
-    let stub = Stub::start_at(port, move |request| {
-        let turn = request.is_write().then(|| count.fetch_add(1, Ordering::SeqCst));
-        match turn {
-            Some(turn) if turn < times => first(turn, request),
-            _ => kept.answer(request),
-        }
-    });
-    (stub, database)
-}
-
-fn all(count: u64) -> Vec<u64> {
-    (0..count).collect()
-}
+use super::stored_cursor;
+use super::stub::{
+    Bench, Database, Reply, Request, Stub, all, config, parse, reading, spoiled, spoiled_at, status, until,
+};
+use crate::config::Auth;
 
 #[test]
 fn every_row_arrives_compressed_and_is_what_the_sensor_sent() {
@@ -57,10 +30,12 @@ fn every_row_arrives_compressed_and_is_what_the_sensor_sent() {
     until("all rows", || database.seqs().len() == 2500);
     until("no lag", || running.status().lag_records == 0);
     assert_eq!(database.seqs(), all(2500));
-    assert!(running.status().up);
+    until("up", || running.status().up);
+    until("the gauges", || {
+        (bench.metrics.lag.get(), bench.metrics.up.get()) == (0, 1)
+    });
     assert_eq!(bench.metrics.written.get(), 2501);
     assert_eq!(bench.metrics.resent.get(), 0);
-    assert_eq!((bench.metrics.lag.get(), bench.metrics.up.get()), (0, 1));
     let writes = stub.writes();
     let query = "bucket=lamps%26more&org=the+office&precision=ms";
     assert!(
@@ -111,7 +86,7 @@ fn a_server_that_never_answers_is_given_up_and_tried_again() {
         assert!(text.contains("time"), "{text}");
         let writes = stub.writes();
         let waited = writes[1].at.duration_since(writes[0].at);
-        assert!(waited >= Duration::from_millis(1400), "{waited:?}");
+        assert!(waited >= Duration::from_secs(1), "{waited:?}");
         running.stop();
     }
 }
@@ -152,7 +127,7 @@ fn an_overloaded_or_failing_server_loses_nothing() {
 
 #[test]
 fn a_connection_reset_half_way_loses_no_row() {
-    // The first is taken and its answer lost, the second is never read.
+    // One is broken off in its body, one is taken and its answer lost, one is read and thrown away.
     let kept = Database::default();
     let first = kept.clone();
     let (stub, database) = spoiled(2, move |turn, request| {
@@ -161,11 +136,13 @@ fn a_connection_reset_half_way_loses_no_row() {
         }
         Reply::Reset
     });
+    stub.cut.store(1, Ordering::SeqCst);
     let mut bench = Bench::new();
     bench.readings(6000);
     let running = bench.follow(&config(&stub.url()));
     until("all rows", || database.seqs() == all(6000));
-    assert_eq!(kept.seqs().len(), 5000);
+    until("no lag", || running.status().lag_records == 0);
+    assert_eq!((stub.cut.load(Ordering::SeqCst), kept.seqs().len()), (0, 5000));
     assert_eq!(bench.metrics.written.get(), 6000);
     running.stop();
 }
@@ -256,76 +233,6 @@ fn a_server_that_refuses_everything_is_a_wrong_address_and_costs_no_row() {
     running.stop();
 }
 
-/// Everything that any thread of this test process logs.
-fn log() -> Arc<Mutex<String>> {
-    struct Kept(Arc<Mutex<String>>);
-    impl tracing::Subscriber for Kept {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-        fn event(&self, event: &tracing::Event<'_>) {
-            let mut text = self.0.lock().unwrap();
-            event.record(
-                &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                    text.push_str(&format!("{}={value:?} ", field.name()));
-                },
-            );
-            text.push('\n');
-        }
-        fn enter(&self, _: &tracing::span::Id) {}
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
-    static LOG: OnceLock<Arc<Mutex<String>>> = OnceLock::new();
-    LOG.get_or_init(|| {
-        let text = Arc::new(Mutex::new(String::new()));
-        let _ = tracing::subscriber::set_global_default(Kept(text.clone()));
-        text
-    })
-    .clone()
-}
-
-#[test]
-fn a_new_token_is_read_without_a_restart_and_no_token_is_ever_printed() {
-    let log = log();
-    for auth in [Auth::Token, Auth::Bearer] {
-        let kept = Database::default();
-        let database = kept.clone();
-        let stub = Stub::start(move |request| {
-            let login = request.headers.get("authorization").cloned().unwrap_or_default();
-            if request.is_write() && !login.ends_with(" new-s3cret") {
-                // As unkind as can be: it repeats what it was sent.
-                return Reply::Status(401, "", format!("who is {login}?"));
-            }
-            kept.answer(request)
-        });
-        let mut bench = Bench::new();
-        let mut config = config(&stub.url());
-        config.auth = Some(auth);
-        config.token_file = Some(bench.token_file("old-s3cret"));
-        bench.readings(300);
-        let running = bench.follow(&config);
-        until("the fault", || running.status().last_error.is_some());
-        let status = running.status();
-        assert!(status.last_error.as_ref().unwrap().contains("401 who is"));
-        let shown = format!("{status:?} {running:?} {config:?}");
-        bench.token_file("new-s3cret");
-        until("all rows", || database.seqs() == all(300));
-        until("up", || running.status().up);
-        assert!(!shown.contains("s3cret"), "{shown}");
-        running.stop();
-    }
-    let text = log.lock().unwrap().clone();
-    assert!(text.contains("database does not take rows"), "{text}");
-    assert!(!text.contains("s3cret"), "{text}");
-    let outages = text.matches("401 who is").count();
-    assert_eq!(outages, 2, "one outage, one line: {text}");
-}
-
 #[test]
 fn a_database_that_forgets_the_last_seconds_and_restarts_gets_everything_again() {
     let (stub, database) = spoiled(0, |_, _| status(204));
@@ -340,7 +247,7 @@ fn a_database_that_forgets_the_last_seconds_and_restarts_gets_everything_again()
     database.restart_and_forget(Duration::from_secs(5));
     assert!(database.seqs().is_empty());
     until("all rows again", || database.seqs() == all(6000));
-    assert_eq!(bench.metrics.resent.get(), 6000);
+    until("the count", || bench.metrics.resent.get() == 6000);
     assert_eq!(stored_cursor(bench.home.path(), "main"), 0);
     running.stop();
 }
@@ -358,9 +265,9 @@ fn a_database_without_a_start_time_is_sent_the_window_again_when_its_connection_
     bench.readings(500);
     let running = bench.follow(&config(&stub.url()));
     until("all rows", || database.seqs() == all(500));
-    // Two quiet probes are no reason to send anything again.
-    until("three probes", || {
-        stub.all().iter().filter(|r| r.path == "/ping").count() >= 3
+    // A quiet probe is no reason to send anything again.
+    until("two probes", || {
+        stub.all().iter().filter(|r| r.path == "/ping").count() >= 2
     });
     assert_eq!(bench.metrics.resent.get(), 0);
     database.restart_and_forget(Duration::from_secs(60));
@@ -464,83 +371,6 @@ fn what_the_journal_no_longer_holds_is_a_stated_gap() {
 }
 
 #[test]
-fn other_roads_carry_the_same_rows() {
-    let kept = Database::default();
-    let database = kept.clone();
-    let stub = Stub::start(move |request| match request.path.as_str() {
-        "/metrics" => kept.metrics(),
-        "/base/path/api/v2/write" | "/write" | "/base/path/write" => kept.take(request),
-        _ if request.is_write() => status(404),
-        _ => status(404),
-    });
-    let mut bench = Bench::new();
-    let login = bench.token_file("user:pass");
-    let cases = [
-        ("v2", "/base/path", Api::V2, Auth::None),
-        ("v2basic", "/base/path/", Api::V2, Auth::Basic),
-        ("v1", "", Api::V1, Auth::None),
-        ("v1base", "/base/path", Api::V1, Auth::Basic),
-    ];
-    for (round, (id, path, api, auth)) in (1..).zip(cases) {
-        let mut config = config(&format!("{}{path}", stub.url()));
-        config.id = id.to_owned();
-        (config.api, config.auth) = (api, Some(auth));
-        config.token_file = Some(login.clone());
-        bench.readings(200);
-        database.restart_and_forget(Duration::ZERO);
-        let before = stub.writes().len();
-        let running = bench.follow(&config);
-        until(id, || database.seqs() == all(200 * round));
-        running.stop();
-        let writes = stub.writes().split_off(before);
-        let (query, login) = (&writes[0].query, writes[0].headers.get("authorization"));
-        let expected = match api {
-            Api::V2 => "bucket=lampguard&org=lampguard&precision=ms",
-            Api::V1 => "db=lampguard&precision=ms",
-        };
-        assert_eq!(query, expected);
-        let basic = (auth == Auth::Basic).then_some("Basic dXNlcjpwYXNz");
-        assert_eq!(login.map(String::as_str), basic, "{id}");
-    }
-}
-
-#[test]
-fn a_redirect_is_not_followed() {
-    let elsewhere = Stub::start(|_| status(204));
-    let target: &'static str = format!("Location: {}/api/v2/write\r\n", elsewhere.url()).leak();
-    for auth in [Auth::None, Auth::Bearer] {
-        let (stub, database) = spoiled(1, move |_, _| Reply::Status(307, target, String::new()));
-        let mut bench = Bench::new();
-        let mut config = config(&stub.url());
-        (config.auth, config.token_file) = (Some(auth), Some(bench.token_file("t")));
-        bench.readings(10);
-        let running = bench.follow(&config);
-        until("all rows", || database.seqs() == all(10));
-        running.stop();
-    }
-    assert!(elsewhere.all().is_empty());
-}
-
-#[test]
-fn stopping_does_not_wait_for_a_server_that_hangs() {
-    for auth in [Auth::None, Auth::Bearer] {
-        let (stub, _) = spoiled(9, |_, _| Reply::Silence);
-        let mut bench = Bench::new();
-        let mut config = config(&stub.url());
-        (config.timeout_s, config.auth) = (60, Some(auth));
-        config.token_file = Some(bench.token_file("t"));
-        bench.readings(10);
-        let running = bench.follow(&config);
-        until("a write", || stub.writes().len() == 1);
-        let began = Instant::now();
-        running.stop();
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(stub.writes().len(), 1);
-    }
-}
-
-#[test]
 fn a_database_that_is_down_holds_up_nothing_and_gets_all_when_it_comes() {
     let port = {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -564,72 +394,12 @@ fn a_database_that_is_down_holds_up_nothing_and_gets_all_when_it_comes() {
 }
 
 #[test]
-fn a_missing_token_file_may_come_later() {
-    let (stub, database) = spoiled(0, |_, _| status(204));
-    let mut bench = Bench::new();
-    let mut config = config(&stub.url());
-    config.token_file = Some(bench.home.path().join("token"));
-    assert!(Sink::check(&config).is_err());
-    bench.readings(10);
-    let running = bench.follow(&config);
-    until("the fault", || running.status().last_error.is_some());
-    bench.token_file("t0ken");
-    until("all rows", || database.seqs() == all(10));
-    assert_eq!(stub.writes()[0].headers["authorization"], "Token t0ken");
-    running.stop();
-}
-
-#[test]
 fn several_databases_show_the_worst_of_them() {
     let worst = super::Worst::default();
     assert_eq!(worst.with("a", 0, true), (0, true));
     assert_eq!(worst.with("b", 70, false), (70, false));
     assert_eq!(worst.with("a", 3, true), (70, false));
     assert_eq!(worst.with("b", 0, true), (3, true));
-}
-
-/// Processor time of this process's threads of that name, nanoseconds.
-fn thread_ns(name: &str) -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let ours = tasks.filter(|task| {
-        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
-    });
-    let ns = ours.filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    ns.sum()
-}
-
-#[test]
-#[ignore = "a measurement: cargo test --release -p lampguard-ingester tsdb -- --ignored --nocapture"]
-fn measure_the_processor_time_of_a_million_rows() {
-    const ROWS: u64 = 1_000_000;
-    let taken = Arc::new(AtomicU64::new(0));
-    let count = taken.clone();
-    let stub = Stub::start(move |request| {
-        if request.is_write() {
-            count.fetch_add(request.body.len() as u64, Ordering::SeqCst);
-            return status(204);
-        }
-        Reply::Status(200, "", "process_start_time_seconds 1\n".to_owned())
-    });
-    let mut bench = Bench::new();
-    bench.readings(ROWS);
-    let mut config = config(&stub.url());
-    config.id = "cpu".to_owned();
-    let began = Instant::now();
-    let running = bench.follow(&config);
-    until("all rows", || bench.metrics.written.get() == ROWS);
-    let (cpu_ns, took) = (thread_ns("tsdb:cpu"), began.elapsed());
-    let bytes = taken.load(Ordering::SeqCst) as f64 / ROWS as f64;
-    println!(
-        "{ROWS} rows: {:.2} CPU s, {:.2} s, {bytes:.1} bytes a row on the wire, {} requests",
-        cpu_ns as f64 / 1e9,
-        took.as_secs_f64(),
-        stub.writes().len(),
-    );
-    running.stop();
 }
 
 #[test]

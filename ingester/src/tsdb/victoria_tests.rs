@@ -108,7 +108,7 @@ fn victoria_metrics_killed_right_after_the_write_has_every_row_once_after_the_re
     assert_eq!(seqs, (0..ROWS).collect::<Vec<_>>());
     let leakage = export(port, "lamp_leakage_ma").unwrap();
     assert!(leakage.len() as u64 == ROWS && leakage.values().all(|values| values == &[0.82]));
-    assert!(running.status().up);
+    until("up", || running.status().up);
     running.stop();
     victoria.kill();
 }
