@@ -503,7 +503,12 @@ impl Running {
         let _ = tokio::time::timeout(Duration::from_millis(500), web).await;
         let alerting = self.instance.alerting.clone();
         let _ = tokio::task::spawn_blocking(move || {
-            tsdbs.into_iter().for_each(tsdb::Running::stop);
+            // Side by side: each may wait almost two seconds for an answer that is under way.
+            std::thread::scope(|scope| {
+                for database in tsdbs {
+                    scope.spawn(move || database.stop());
+                }
+            });
             alerting.shutdown();
             if history.join().is_err() {
                 warn!("the history ended in panic");

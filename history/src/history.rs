@@ -24,10 +24,10 @@ pub struct Options {
     pub keep_days: u32,
     /// A flush is due this long after the first row that waits. Default and maximum 60 s.
     pub flush_every: Millis,
-    /// A flush is due at this many waiting rows. Default 50,000 (some 7 MB).
+    /// A flush is due at this many waiting rows. Default 10,000 (some 1.4 MB).
     pub flush_rows: usize,
     /// Most rows in memory while flushes fail; then nothing more is read and the journal keeps the rest.
-    /// Default 200,000 (some 27 MB).
+    /// Default 65,536 (some 9 MB).
     pub rows_max: usize,
     /// Most posts with a latest reading: the registered ones and 10,000 unregistered devices. Default 110,000.
     pub posts_max: usize,
@@ -39,7 +39,7 @@ impl Default for Options {
             keep_days: 30,
             flush_every: Millis::seconds(60),
             flush_rows: 10_000,
-            rows_max: 200_000,
+            rows_max: 65_536,
             posts_max: 110_000,
         }
     }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lampguard_journal::{Follower, Reader};
+use lampguard_journal::{Follower, Frame, Reader};
 use lampguard_model::Timestamp;
 use lampguard_model::record::{self, Record};
 use lampguard_model::wire::{REFUSALS, Refusal};
@@ -271,80 +271,95 @@ impl Quarantine {
 /// Rows of one transaction.
 const ROWS: usize = 500;
 
+/// A commit is a sync, so frames without refused payloads move the cursor only every so many records.
+const CURSOR_EVERY: u64 = 100_000;
+
 /// The follower's loop, on its own thread, until the journal is closed.
-pub fn follow(mut quarantine: Quarantine, journal_dir: &Path, follower: &Follower) {
-    let mut cursor = quarantine.cursor().unwrap_or(0);
+pub fn follow(quarantine: Quarantine, journal_dir: &Path, follower: &Follower) {
+    let cursor = quarantine.cursor().unwrap_or(0);
+    let mut work = Work {
+        quarantine,
+        journal_dir,
+        follower,
+        cursor,
+        reader: None,
+    };
     let mut told = false;
-    while !follower.tail().is_closed() || cursor < follower.tail().end() {
-        match catch_up(&mut quarantine, journal_dir, follower, &mut cursor) {
+    loop {
+        match work.catch_up() {
             Ok(()) if told => {
                 info!("quarantine is written again");
                 told = false;
             }
             Ok(()) => {}
             Err(e) => {
+                // The next try reads from the cursor again; rows that are there already are left alone.
+                work.reader = None;
                 if !told {
                     warn!(error = %e, "quarantine cannot be written; the journal keeps the payloads");
                     told = true;
                 }
-                if follower.tail().is_closed() {
-                    return;
-                }
-                std::thread::sleep(Duration::from_secs(1));
             }
         }
-        follower.tail().wait_past(cursor, Duration::from_secs(1));
+        if follower.tail().is_closed() {
+            return;
+        }
+        let position = work.reader.as_ref().map_or(work.cursor, Reader::position);
+        follower.tail().wait_past(position, Duration::from_secs(1));
+        // A little more may have come in the meantime; refused payloads are in no hurry.
+        std::thread::sleep(Duration::from_millis(if told { 1000 } else { 100 }));
     }
 }
 
-fn catch_up(
-    quarantine: &mut Quarantine,
-    journal_dir: &Path,
-    follower: &Follower,
-    cursor: &mut u64,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let end = follower.tail().end();
-    if *cursor >= end {
-        return Ok(());
-    }
-    let mut reader = Reader::open(journal_dir, *cursor)?;
-    let mut taken = 0;
-    while let Some(frame) = reader.next(end)? {
-        let records = frame
-            .records()
-            .filter(|(seq, kind, _)| seq >= cursor && *kind == record::QUARANTINED);
-        let refused: Vec<_> = records
-            .filter_map(|(seq, kind, bytes)| match record::decode(kind, bytes) {
-                Ok(Record::Quarantined(refused)) => Some((seq, refused)),
-                _ => None,
-            })
-            .collect();
-        taken += refused.len();
-        // Frames without refused payloads move the cursor only now and then: a commit is a sync.
-        if !refused.is_empty() || frame.end_seq() >= *cursor + 100_000 {
+struct Work<'a> {
+    quarantine: Quarantine,
+    journal_dir: &'a Path,
+    follower: &'a Follower,
+    cursor: u64,
+    reader: Option<Reader>,
+}
+
+impl Work<'_> {
+    fn catch_up(&mut self) -> Result<(), Box<dyn std::error::Error>> {
+        let (end, closing) = (self.follower.tail().end(), self.follower.tail().is_closed());
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => self.reader.insert(Reader::open(self.journal_dir, self.cursor)?),
+        };
+        let (mut taken, mut position) = (0, reader.position());
+        while let Some(frame) = reader.next(end)? {
+            let refused = refused_in(&frame, self.cursor);
+            taken += refused.len();
             for part in refused.chunks(ROWS) {
-                quarantine.take(part, part.last().map_or(*cursor, |(seq, _)| seq + 1))?;
+                self.quarantine
+                    .take(part, part.last().map_or(self.cursor, |(seq, _)| seq + 1))?;
             }
-            quarantine.take(&[], frame.end_seq())?;
-            *cursor = frame.end_seq();
-            follower.keep_from(*cursor);
+            position = frame.end_seq();
+            self.follower.report(position);
         }
-        follower.report(frame.end_seq());
-    }
-    if *cursor < end {
-        quarantine.take(&[], end)?;
-        *cursor = end;
-        follower.keep_from(end);
-    }
-    if taken > 0 {
-        let gone = quarantine.shrink()?;
-        if gone > 0 {
-            warn!(
-                gone,
-                max_bytes = quarantine.max_bytes,
-                "quarantine is full: the oldest payloads went"
-            );
+        if taken > 0 || position >= self.cursor + CURSOR_EVERY || (closing && position > self.cursor) {
+            self.quarantine.take(&[], position)?;
+            self.cursor = position;
+            self.follower.keep_from(position);
         }
+        if taken > 0 {
+            let gone = self.quarantine.shrink()?;
+            if gone > 0 {
+                let max_bytes = self.quarantine.max_bytes;
+                warn!(gone, max_bytes, "quarantine is full: the oldest payloads went");
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn refused_in<'f>(frame: &Frame<'f>, cursor: u64) -> Vec<(u64, record::Quarantined<'f>)> {
+    let records = frame
+        .records()
+        .filter(|(seq, kind, _)| *seq >= cursor && *kind == record::QUARANTINED);
+    let refused = records.filter_map(|(seq, kind, bytes)| match record::decode(kind, bytes) {
+        Ok(Record::Quarantined(refused)) => Some((seq, refused)),
+        _ => None,
+    });
+    refused.collect()
 }

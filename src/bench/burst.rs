@@ -11,6 +11,7 @@ use super::measure::{Load, PATIENCE, Sample, Shape, Stage, Talker, Tools, Wanted
 use super::peer::Peer;
 use super::process::Cpu;
 use super::row::{Report, Row, median, medians};
+use super::services::metric;
 
 /// Options of `bench burst`.
 #[derive(Debug, Args)]
@@ -180,10 +181,17 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
         .number("rate_per_s", options.readings as f64 / wall_s)
         .with(from.cpu_row(&done, &end, options.readings))
         .with(from.services_row(&end, &stage, options.readings))
+        .number("history_waiting", history_waiting(&mut stage)?)
         .with(memory_row(stage.lampguard()?.process.pid())?)
         .with(found.row())
         .with(disk)
         .with(from.machine_row(&end, found.cpu_s)?))
+}
+
+/// Readings that the history still holds in memory; it writes at least once a minute, and what these cost
+/// is not in its figure.
+fn history_waiting(stage: &mut Stage) -> Result<f64> {
+    Ok(metric(&stage.lampguard()?.metrics()?, "lampguard_history_pending_rows").unwrap_or(0.0))
 }
 
 /// The word for what the readings are written to besides journal and history.

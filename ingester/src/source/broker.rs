@@ -50,8 +50,6 @@ const GATHER: Duration = Duration::from_millis(2);
 const LOAD: usize = 8;
 /// rumqttc hands out at most this many packets a turn; fewer mean the socket is empty.
 const TURN: usize = 9;
-/// Messages in one chunk.
-const CHUNK: usize = 256;
 
 /// How to reach one broker.
 #[derive(Clone, Debug)]
@@ -341,19 +339,20 @@ impl Poll {
         }
     }
 
-    /// The next `poll()` reads from the socket: hand over what is there, and under load let packets gather.
+    /// The events of one turn are through: hand over what came, and under load let packets gather before the
+    /// socket is read again. A turn that only wrote an acknowledgement brought nothing.
     async fn end_of_turn(&mut self) {
-        let drained = self.turn < TURN;
-        self.recent += self.turn;
-        self.turn = 0;
-        if drained || self.chunk.len() >= CHUNK {
-            self.hand_over();
+        let came = std::mem::take(&mut self.turn);
+        if came == 0 {
+            return;
         }
-        if drained && self.recent >= LOAD {
-            self.recent = 0;
-            tokio::time::sleep(GATHER).await;
-        } else if drained {
-            self.recent = 0;
+        self.hand_over();
+        self.recent += came;
+        if came < TURN {
+            let load = std::mem::take(&mut self.recent) >= LOAD;
+            if load {
+                tokio::time::sleep(GATHER).await;
+            }
         }
     }
 
