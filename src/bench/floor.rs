@@ -70,7 +70,7 @@ pub(super) fn run(options: &Floor) -> Result<()> {
     report.row(
         &Row::of("floor")
             .text("row", "machine")
-            .with(before.row_since(0.0)?),
+            .with(before.row_since(Cpu::of(std::process::id())?.total_s)?),
     )
 }
 

@@ -62,13 +62,14 @@ fn wait_for(agent: &Agent, url: &str, process: &mut Process) -> Result<()> {
 
 /// The sum over all series of a metric; `None` when there is none.
 pub(super) fn metric(text: &str, name: &str) -> Option<f64> {
-    let series = text.lines().filter(|line| {
-        let rest = line.strip_prefix(name);
-        rest.is_some_and(|rest| rest.starts_with([' ', '{']))
-    });
-    let values: Vec<f64> = series
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
-        .collect();
+    metric_where(text, name, |_| true)
+}
+
+/// The same over the series whose labels (`{a="b"}`, or nothing) are wanted.
+fn metric_where(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
+    let series = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    let series = series.filter(|(labels, _)| (labels.is_empty() || labels.starts_with('{')) && wanted(labels));
+    let values: Vec<f64> = series.filter_map(|(_, value)| value.parse().ok()).collect();
     (!values.is_empty()).then(|| values.iter().sum())
 }
 

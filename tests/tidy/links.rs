@@ -1,4 +1,4 @@
-//! Links in Markdown: files have to exist, headings too.
+//! Links in Markdown, and the files and tests that papers name: they have to exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -124,4 +124,80 @@ fn a_dead_link_and_a_missing_heading_are_found() {
         let bad = page("docs/a.md", bad);
         assert_eq!(dead_links(&[&bad, &other], exists).1.len(), 1, "{bad:?}");
     }
+}
+
+// ---- files and tests in code spans
+
+/// Code spans of a page, those inside fenced code aside.
+fn spans(text: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        if !fenced {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// True for the name of a test as we write them: a sentence of at least five words.
+fn is_sentence(span: &str) -> bool {
+    let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    span.chars().all(letters) && span.matches('_').count() >= 4 && !span.starts_with("lampguard_")
+}
+
+/// Looks for files by the end of their path, for tests by their name.
+fn dead_names(pages: &[&File], files: &[File]) -> (usize, Faults) {
+    let (mut looked, mut faults) = (0, Faults::new());
+    for (path, text) in pages {
+        for span in spans(text) {
+            let is_file = span.contains('/')
+                && !span.starts_with('/')
+                && !span.contains(['…', ' ', '<', '*'])
+                && [".rs", ".sql", ".toml", ".md", ".conf", ".default"]
+                    .iter()
+                    .any(|end| span.ends_with(end));
+            let there = if is_file {
+                files
+                    .iter()
+                    .any(|(known, _)| *known == span || known.ends_with(&format!("/{span}")))
+            } else if is_sentence(&span) {
+                let made = format!("fn {span}(");
+                files
+                    .iter()
+                    .any(|(known, text)| known.ends_with(".rs") && text.contains(&made))
+            } else {
+                continue;
+            };
+            looked += 1;
+            if !there {
+                faults.push(format!("{path}: {span} does not exist"));
+            }
+        }
+    }
+    (looked, faults)
+}
+
+#[test]
+fn files_and_tests_that_papers_name_exist() {
+    let files = tree();
+    let pages = with_end(&files, ".md");
+    let (looked, faults) = dead_names(&pages, &files);
+    assert!(looked > 40, "only {looked} names were looked at");
+    clean(&faults);
+}
+
+#[test]
+fn a_file_and_a_test_that_are_gone_are_found() {
+    let files = [(
+        "a/src/run.rs".to_owned(),
+        "fn what_is_old_stays_as_it_was() {}".to_owned(),
+    )];
+    let page = |text: &str| ("a.md".to_owned(), text.to_owned());
+    let good =
+        page("`a/src/run.rs`, `src/run.rs`, `what_is_old_stays_as_it_was`, `plain_word`, `/etc/x/y.conf`");
+    assert_eq!(dead_names(&[&good], &files), (3, Faults::new()));
+    let bad = page("`src/walk.rs` and `what_is_new_stays_as_it_was`");
+    assert_eq!(dead_names(&[&bad], &files).1.len(), 2);
 }

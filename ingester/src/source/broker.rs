@@ -1,34 +1,39 @@
 //! Consumer of one MQTT broker: persistent session, manual acknowledgements.
 //!
-//! One task owns `poll()` and waits for nothing else. Publishes go to the intake by a queue that it never
-//! waits for; acknowledgements come from the committer by rumqttc's own queue, which is larger than any
-//! in-flight window and so never full.
+//! One task owns the connection and waits for nothing else. Publishes go to the intake by a queue that it
+//! never waits for; acknowledgements come back from the committer and are written many at a time.
 //!
-//! Traps that this file exists to step around (rumqttc 0.25.1, see also ARCHITECTURE.md):
+//! rumqttc 0.25.1 connects, frames and keeps the session's state. Its `poll()` writes and flushes every
+//! acknowledgement alone, which costs more than all else on this path together; so after the CONNACK this
+//! task calls the same public parts that `poll()` is made of: `readb`, `handle_outgoing_packet`, `write`,
+//! and one `flush` for all. Traps that remain and are stepped around here:
 //! - It never subscribes again by itself: we do, on every CONNACK.
-//! - After an error, packets read before may surface behind the next CONNACK: they are thrown away, the
+//! - After an error, packets read before would surface behind the next CONNACK: they are thrown away, the
 //!   broker sends them again.
 //! - An acknowledgement of an old connection would acknowledge somebody else's message: acks carry the number
 //!   of their connection (*epoch*), and old ones are dropped.
 //! - A packet over the size limit is an error, and a persistent session brings it back for ever: one
 //!   reconnect with a limit that lets it in, then it goes to quarantine.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lampguard_model::Timestamp;
 use lampguard_model::record::Source;
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, Packet, Publish, QoS, StateError,
-    SubscribeFilter, SubscribeReasonCode,
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PingReq, PubAck, Publish, QoS,
+    Request, StateError, Subscribe, SubscribeFilter, SubscribeReasonCode,
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use crate::intake::{Chunk, Fate, HELD_BYTES_MAX, Inlet, Mapping, Message, Origin, Settled};
+use crate::intake::{Chunk, Fate, HELD_BYTES_MAX, Held, Inlet, Mapping, Message, Origin, Settled};
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::run::Clock;
@@ -42,10 +47,12 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Messages unacknowledged, journal healthy, and no ack written for this long: cut and connect again.
 const WATCHDOG: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Every packet id may wait for its ack at once, and a few requests of our own.
-const REQUESTS: usize = 65_535 + 16;
+/// A write that the broker does not take within this time means the connection is dead.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// Settled chunks whose acknowledgements are written with one flush.
+const ACK_BATCH: usize = 256;
 /// Under load packets gather this long between reads: fewer, fuller reads cost half the CPU.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(4);
 /// Messages within a gather window that count as load.
 const LOAD: usize = 8;
 /// rumqttc hands out at most this many packets a turn; fewer mean the socket is empty.
@@ -83,15 +90,12 @@ pub struct Context {
     pub losses: Arc<LossBook>,
 }
 
-/// State shared between the polling task, the committer and the supervisor.
+/// What the task, the committer and the intake share.
 struct Link {
     options: Options,
     context: Context,
-    /// The number of the connection, and the client that acks go to. One lock, so that no ack of an old
-    /// connection can slip in behind the change of epoch.
-    current: Mutex<(u64, Option<AsyncClient>)>,
-    received: AtomicU64,
-    acked: AtomicU64,
+    /// Settled chunks on their way back. Bounded by the broker's in-flight window.
+    acks: mpsc::UnboundedSender<Settled>,
     shed: AtomicBool,
     up: AtomicBool,
 }
@@ -99,28 +103,31 @@ struct Link {
 /// A running consumer.
 pub struct Broker {
     link: Arc<Link>,
-    supervisor: JoinHandle<()>,
+    task: JoinHandle<()>,
     deaf: JoinHandle<()>,
+    end: watch::Sender<bool>,
 }
 
 impl Broker {
     /// Connects and keeps connected until [`Broker::stop`].
     pub fn start(options: Options, context: Context) -> Self {
+        let (acks, settled) = mpsc::unbounded_channel();
+        let (shed, up) = (AtomicBool::new(false), AtomicBool::new(false));
         let link = Arc::new(Link {
             options,
             context,
-            current: Mutex::new((0, None)),
-            received: AtomicU64::new(0),
-            acked: AtomicU64::new(0),
-            shed: AtomicBool::new(false),
-            up: AtomicBool::new(false),
+            acks,
+            shed,
+            up,
         });
-        let supervisor = tokio::spawn(supervise(link.clone()));
+        let (end, ending) = watch::channel(false);
+        let task = tokio::spawn(Session::new(link.clone(), settled).run(ending));
         let deaf = tokio::spawn(listen_while_stopped(link.clone()));
         Self {
             link,
-            supervisor,
+            task,
             deaf,
+            end,
         }
     }
 
@@ -134,32 +141,17 @@ impl Broker {
         &self.link.options.id
     }
 
-    /// Sends the acks that wait, says goodbye and ends. The session stays with the broker.
-    pub async fn stop(self) {
-        let client = self.link.lock().1.take();
-        if let Some(client) = client {
-            let _ = client.try_disconnect();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        self.supervisor.abort();
+    /// Sends the acknowledgements that wait, says goodbye and ends. The session stays with the broker.
+    pub async fn stop(mut self) {
         self.deaf.abort();
+        self.end.send_replace(true);
+        if timeout(Duration::from_secs(1), &mut self.task).await.is_err() {
+            self.task.abort();
+        }
     }
 }
 
 impl Link {
-    fn lock(&self) -> std::sync::MutexGuard<'_, (u64, Option<AsyncClient>)> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A new connection number: acks of the old one are void from here on.
-    fn next_epoch(&self) -> u64 {
-        let mut current = self.lock();
-        current.0 += 1;
-        self.received.store(0, Ordering::Release);
-        self.acked.store(0, Ordering::Release);
-        current.0
-    }
-
     fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Release);
         self.context
@@ -211,20 +203,8 @@ impl Origin for Link {
     }
 
     fn settle(&self, settled: Settled) {
-        let current = self.lock();
-        let (epoch, Some(client)) = (current.0, current.1.as_ref()) else {
-            return;
-        };
-        if settled.epoch != epoch {
-            self.context.metrics.stale_ack.inc_by(settled.tokens.len() as u64);
-            return;
-        }
-        let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
-        for token in settled.tokens {
-            publish.pkid = token as u16;
-            // The queue holds one ack for every packet id; if it fails the connection is gone anyway.
-            let _ = client.try_ack(&publish);
-        }
+        // An error means that the consumer has ended; the broker sends again what is not acknowledged.
+        let _ = self.acks.send(settled);
     }
 
     fn shed(&self, _epoch: u64) {
@@ -232,152 +212,242 @@ impl Origin for Link {
     }
 }
 
-/// Starts the polling task, and starts it anew when acks do not move or messages were shed.
-async fn supervise(link: Arc<Link>) {
-    loop {
-        let options = link.mqtt_options(&link.options.client_id, false);
-        let (client, eventloop) = AsyncClient::new(options, REQUESTS);
-        link.lock().1 = Some(client.clone());
-        let polling = tokio::spawn(Poll::new(link.clone(), client, eventloop).run());
-        let mut watch = Watch {
-            acked: 0,
-            since: Instant::now(),
-        };
-        let why = loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            if let Some(why) = watch.look(&link) {
-                break why;
-            }
-        };
-        link.next_epoch();
-        link.lock().1 = None;
-        link.set_up(false);
-        polling.abort();
-        warn!(broker = %link.options.id, why, "connection cut, the broker will send again what was not acknowledged");
+/// Why a connection ends.
+enum Cut {
+    /// rumqttc or the network.
+    Failed(Box<ConnectionError>),
+    /// Our own decision, in words.
+    Ours(&'static str),
+    /// The instance ends.
+    Ending,
+}
+
+impl<E: Into<ConnectionError>> From<E> for Cut {
+    fn from(e: E) -> Self {
+        Self::Failed(Box::new(e.into()))
     }
 }
 
-struct Watch {
-    acked: u64,
-    since: Instant,
-}
-
-impl Watch {
-    /// Why the connection should be cut now, if it should.
-    fn look(&mut self, link: &Link) -> Option<&'static str> {
-        let gate = &link.context.inlet.gate;
-        let (received, acked) = (
-            link.received.load(Ordering::Acquire),
-            link.acked.load(Ordering::Acquire),
-        );
-        if gate.is_stopped() || received <= acked || acked != self.acked {
-            (self.acked, self.since) = (acked, Instant::now());
-        }
-        if !gate.is_stopped() && link.shed.swap(false, Ordering::AcqRel) {
-            return Some("messages were let go while the journal was stopped");
-        }
-        if self.since.elapsed() < WATCHDOG {
-            return None;
-        }
-        link.context.metrics.broker_watchdog.inc();
-        Some("acknowledgements do not move")
-    }
-}
-
-/// The task that owns `poll()`.
-struct Poll {
+/// The task that owns the connection.
+struct Session {
     link: Arc<Link>,
-    client: AsyncClient,
+    settled: mpsc::UnboundedReceiver<Settled>,
     eventloop: EventLoop,
+    /// Number of the connection; raised at every CONNACK and every end.
     epoch: u64,
-    chunk: Vec<Message>,
-    chunk_bytes: usize,
-    received_at: Timestamp,
+    received: u64,
+    acked: u64,
+    /// When an acknowledgement was written last, or none was owed.
+    progress: Instant,
     /// Chunks that did not fit into the intake's queue; they wait here, the task does not.
-    backlog: std::collections::VecDeque<Chunk>,
-    backlog_bytes: usize,
-    turn: usize,
+    backlog: VecDeque<Chunk>,
     recent: usize,
     failures: u32,
     lost_since: Option<Timestamp>,
 }
 
-impl Poll {
-    fn new(link: Arc<Link>, client: AsyncClient, eventloop: EventLoop) -> Self {
+impl Session {
+    fn new(link: Arc<Link>, settled: mpsc::UnboundedReceiver<Settled>) -> Self {
+        let options = link.mqtt_options(&link.options.client_id, false);
         Self {
+            eventloop: EventLoop::new(options, 1),
             link,
-            client,
-            eventloop,
+            settled,
             epoch: 0,
-            chunk: Vec::new(),
-            chunk_bytes: 0,
-            received_at: Timestamp::default(),
-            backlog: std::collections::VecDeque::new(),
-            backlog_bytes: 0,
-            turn: 0,
+            received: 0,
+            acked: 0,
+            progress: Instant::now(),
+            backlog: VecDeque::new(),
             recent: 0,
             failures: 0,
             lost_since: None,
         }
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, mut ending: watch::Receiver<bool>) {
         loop {
-            if self.eventloop.state.events.is_empty() {
-                self.end_of_turn().await;
-            }
-            match self.eventloop.poll().await {
-                Ok(Event::Incoming(Packet::Publish(publish))) => self.take(publish),
-                Ok(Event::Incoming(Packet::ConnAck(ack))) => self.connected(ack.session_present),
-                Ok(Event::Incoming(Packet::SubAck(ack))) => self.subscribed(&ack.return_codes),
-                Ok(Event::Outgoing(Outgoing::PubAck(_))) => {
-                    self.link.acked.fetch_add(1, Ordering::AcqRel);
+            let cut = match self.connect().await {
+                Ok(()) => self.serve(&mut ending).await.err(),
+                Err(cut) => Some(cut),
+            };
+            let pause = match cut {
+                Some(Cut::Ending) | None => return self.say_goodbye().await,
+                Some(Cut::Failed(e)) => self.failed(&e),
+                Some(Cut::Ours(why)) => {
+                    warn!(broker = %self.link.options.id, why, "connection cut; the broker sends again what was not acknowledged");
+                    self.forget();
+                    Duration::ZERO
                 }
-                Ok(_) => {}
-                Err(e) => self.failed(e).await,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = async { drop(ending.wait_for(|ending| *ending).await) } => return,
             }
         }
     }
 
-    /// The events of one turn are through: hand over what came, and under load let packets gather before the
-    /// socket is read again. A turn that only wrote an acknowledgement brought nothing.
-    async fn end_of_turn(&mut self) {
-        let came = std::mem::take(&mut self.turn);
-        if came == 0 {
-            return;
-        }
-        self.hand_over();
-        self.recent += came;
-        if came < TURN {
-            let load = std::mem::take(&mut self.recent) >= LOAD;
-            if load {
-                tokio::time::sleep(GATHER).await;
-            }
-        }
-    }
-
-    fn connected(&mut self, session_present: bool) {
-        self.epoch = self.link.next_epoch();
+    /// CONNECT, CONNACK, SUBSCRIBE.
+    async fn connect(&mut self) -> Result<(), Cut> {
+        let Event::Incoming(Packet::ConnAck(ack)) = self.eventloop.poll().await? else {
+            return Err(Cut::Ours("something else came before the CONNACK"));
+        };
+        self.epoch += 1;
         self.failures = 0;
+        (self.received, self.acked, self.progress) = (0, 0, Instant::now());
         // Holds for the next connection; this one keeps the limit it was made with.
         self.eventloop
             .mqtt_options
             .set_max_packet_size(PACKET_MAX, PACKET_MAX);
-        let now = (self.link.context.clock)();
-        info!(broker = %self.link.options.id, session_present, "connected");
+        let (id, session_present) = (&self.link.options.id, ack.session_present);
+        info!(broker = %id, session_present, "connected");
         if let Some(since) = self.lost_since.take()
             && !session_present
         {
-            warn!(broker = %self.link.options.id, "the broker forgot our session: what it held for us may be lost");
+            warn!(broker = %id, "the broker forgot our session: what it held for us may be lost");
             self.link
                 .context
                 .losses
-                .session_lost(&self.link.options.id, since, now);
+                .session_lost(id, since, (self.link.context.clock)());
         }
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
-        let _ = self
-            .client
-            .try_subscribe_many(self.link.filters(QoS::AtLeastOnce));
+        let subscribe = Subscribe::new_many(self.link.filters(QoS::AtLeastOnce));
+        self.send([Request::Subscribe(subscribe)]).await
+    }
+
+    /// Reads, acknowledges and pings until the connection ends.
+    async fn serve(&mut self, ending: &mut watch::Receiver<bool>) -> Result<(), Cut> {
+        let mut ping = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let mut settled = Vec::with_capacity(ACK_BATCH);
+        loop {
+            let Some(network) = self.eventloop.network.as_mut() else {
+                return Err(Cut::Ours("no connection"));
+            };
+            tokio::select! {
+                // Cancel-safe here: with manual acks `readb` waits for nothing after its first packet.
+                read = network.readb(&mut self.eventloop.state) => {
+                    read?;
+                    self.take_events().await?;
+                }
+                count = self.settled.recv_many(&mut settled, ACK_BATCH) => {
+                    if count == 0 {
+                        return Err(Cut::Ending);
+                    }
+                    self.acknowledge(&mut settled).await?;
+                }
+                _ = ping.tick() => self.send([Request::PingReq(PingReq)]).await?,
+                _ = tick.tick() => {
+                    self.hand_over();
+                    self.watch()?;
+                }
+                () = async { drop(ending.wait_for(|ending| *ending).await) } => return Err(Cut::Ending),
+            }
+        }
+    }
+
+    /// Writes these requests with one flush.
+    async fn send(&mut self, requests: impl IntoIterator<Item = Request>) -> Result<(), Cut> {
+        let Some(network) = self.eventloop.network.as_mut() else {
+            return Err(Cut::Ours("no connection"));
+        };
+        let state = &mut self.eventloop.state;
+        let written = timeout(WRITE_PATIENCE, async {
+            for request in requests {
+                if let Some(packet) = state.handle_outgoing_packet(request)? {
+                    network.write(packet).await?;
+                }
+            }
+            network.flush().await
+        });
+        match written.await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(Cut::Failed(Box::new(ConnectionError::FlushTimeout))),
+        }
+    }
+
+    /// Acknowledges what is durable, in order of arrival; what came on an old connection is not ours any more.
+    async fn acknowledge(&mut self, settled: &mut Vec<Settled>) -> Result<(), Cut> {
+        let mut tokens = Vec::new();
+        for settled in settled.drain(..) {
+            if settled.epoch == self.epoch {
+                tokens.extend(settled.tokens);
+            } else {
+                self.link
+                    .context
+                    .metrics
+                    .stale_ack
+                    .inc_by(settled.tokens.len() as u64);
+            }
+        }
+        let count = tokens.len() as u64;
+        self.send(
+            tokens
+                .into_iter()
+                .map(|token| Request::PubAck(PubAck::new(token as u16))),
+        )
+        .await?;
+        self.acked += count;
+        self.progress = Instant::now();
+        Ok(())
+    }
+
+    /// What one read brought goes to the intake; under load packets gather before the socket is read again.
+    async fn take_events(&mut self) -> Result<(), Cut> {
+        let received_at = (self.link.context.clock)();
+        let (mut messages, mut came) = (Vec::new(), 0);
+        while let Some(event) = self.eventloop.state.events.pop_front() {
+            match event {
+                Event::Incoming(Packet::Publish(publish)) => {
+                    came += 1;
+                    messages.push(self.message(publish));
+                }
+                Event::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack.return_codes),
+                Event::Incoming(Packet::Disconnect) => return Err(Cut::Ours("the broker said goodbye")),
+                _ => {}
+            }
+        }
+        if came == 0 {
+            return Ok(());
+        }
+        let held = self
+            .link
+            .context
+            .inlet
+            .gate
+            .hold(messages.iter().map(Message::cost).sum());
+        let (origin, epoch) = (self.link.clone(), self.epoch);
+        self.backlog.push_back(Chunk {
+            origin,
+            epoch,
+            received_at,
+            judge_only: false,
+            messages,
+            held,
+        });
+        self.hand_over();
+        self.recent += came;
+        if came < TURN && std::mem::take(&mut self.recent) >= LOAD {
+            tokio::time::sleep(GATHER).await;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, publish: Publish) -> Message {
+        let token = (publish.qos != QoS::AtMostOnce).then_some(u32::from(publish.pkid));
+        if token.is_some() {
+            if self.received == self.acked {
+                self.progress = Instant::now();
+            }
+            self.received += 1;
+        }
+        let (payload, fate) = cut_oversize(publish.payload);
+        Message {
+            topic: publish.topic,
+            payload,
+            token,
+            retain: publish.retain,
+            fate,
+        }
     }
 
     fn subscribed(&self, codes: &[SubscribeReasonCode]) {
@@ -391,88 +461,74 @@ impl Poll {
         self.link.set_up(refused == 0);
     }
 
-    fn take(&mut self, publish: Publish) {
-        if self.chunk.is_empty() {
-            self.received_at = (self.link.context.clock)();
-        }
-        self.turn += 1;
-        let token = (publish.qos != QoS::AtMostOnce).then_some(u32::from(publish.pkid));
-        if token.is_some() {
-            self.link.received.fetch_add(1, Ordering::AcqRel);
-        }
-        let (payload, fate) = cut_oversize(publish.payload);
-        let message = Message {
-            topic: publish.topic,
-            payload,
-            token,
-            retain: publish.retain,
-            fate,
-        };
-        self.chunk_bytes += message.cost();
-        self.chunk.push(message);
-    }
-
     fn hand_over(&mut self) {
-        if !self.chunk.is_empty() {
-            let inlet = &self.link.context.inlet;
-            let bytes = std::mem::take(&mut self.chunk_bytes);
-            self.backlog_bytes += bytes;
-            self.backlog.push_back(Chunk {
-                origin: self.link.clone(),
-                epoch: self.epoch,
-                received_at: self.received_at,
-                judge_only: false,
-                messages: std::mem::take(&mut self.chunk),
-                held: inlet.gate.hold(bytes),
-            });
-        }
         while let Some(chunk) = self.backlog.pop_front() {
             if let Err(chunk) = self.link.context.inlet.try_send(chunk) {
                 self.backlog.push_front(chunk);
                 break;
             }
         }
-        if self.backlog.is_empty() {
-            self.backlog_bytes = 0;
-        }
-        if self.backlog_bytes > HELD_BYTES_MAX {
-            // Not acknowledged, so the broker sends them again once the connection is made anew.
-            self.backlog.clear();
-            self.link.shed(self.epoch);
-        }
     }
 
-    /// An error: old acks and left-over packets are void, then wait and let the next `poll()` connect.
-    async fn failed(&mut self, e: ConnectionError) {
-        self.link.next_epoch();
-        // Acks queued before the change of epoch are still in the request queue; `clean` throws them out.
-        self.eventloop.clean();
-        self.eventloop.state.events.clear();
-        self.chunk.clear();
-        self.chunk_bytes = 0;
-        self.turn = 0;
-        self.backlog.clear();
-        self.backlog_bytes = 0;
-        if self.link.up.load(Ordering::Acquire) || self.failures == 0 {
-            warn!(broker = %self.link.options.id, error = %e, "connection lost");
+    /// Reasons of our own to end the connection; looked at once a second.
+    fn watch(&mut self) -> Result<(), Cut> {
+        let gate = &self.link.context.inlet.gate;
+        if gate.is_stopped() || self.received <= self.acked {
+            self.progress = Instant::now();
         }
+        if !gate.is_stopped() && self.link.shed.swap(false, Ordering::AcqRel) {
+            return Err(Cut::Ours("messages were let go while the journal was stopped"));
+        }
+        let waiting: usize = self
+            .backlog
+            .iter()
+            .flat_map(|chunk| &chunk.messages)
+            .map(Message::cost)
+            .sum();
+        if waiting > HELD_BYTES_MAX {
+            return Err(Cut::Ours("more messages wait than memory may hold"));
+        }
+        if self.progress.elapsed() >= WATCHDOG {
+            self.link.context.metrics.broker_watchdog.inc();
+            return Err(Cut::Ours("acknowledgements do not move"));
+        }
+        Ok(())
+    }
+
+    /// Voids everything of the connection that has ended.
+    fn forget(&mut self) {
+        self.epoch += 1;
+        self.eventloop.clean();
+        self.eventloop.pending.clear();
+        self.eventloop.state.events.clear();
+        self.backlog.clear();
+        self.recent = 0;
         self.link.set_up(false);
-        let now = (self.link.context.clock)();
-        self.lost_since.get_or_insert(now);
+        self.lost_since.get_or_insert((self.link.context.clock)());
         self.link
             .context
             .metrics
             .broker_reconnect
             .with_label_values(&[&self.link.options.id])
             .inc();
+    }
+
+    /// Tells of an error once, and how long to wait before the next try.
+    fn failed(&mut self, e: &ConnectionError) -> Duration {
+        if self.failures == 0 {
+            warn!(broker = %self.link.options.id, error = %e, "connection lost");
+        }
+        self.forget();
+        self.failures = self.failures.saturating_add(1);
         if let ConnectionError::MqttState(StateError::Deserialization(
             CodecError::PayloadSizeLimitExceeded(size),
         )) = e
         {
+            let size = *size;
             if size <= OVERSIZE_MAX {
                 warn!(broker = %self.link.options.id, bytes = size, "oversize packet: letting it in once, for the quarantine");
                 self.eventloop.mqtt_options.set_max_packet_size(size, PACKET_MAX);
-                return;
+                return Duration::ZERO;
             }
             error!(
                 broker = %self.link.options.id, bytes = size, limit = OVERSIZE_MAX,
@@ -480,8 +536,20 @@ impl Poll {
             );
             self.failures = self.failures.max(4);
         }
-        self.failures = self.failures.saturating_add(1);
-        tokio::time::sleep(backoff(self.failures, rand::random())).await;
+        backoff(self.failures, rand::random())
+    }
+
+    /// Writes the acknowledgements that are still on their way, and DISCONNECT.
+    async fn say_goodbye(mut self) {
+        let mut settled = Vec::new();
+        while let Ok(Some(one)) = timeout(Duration::from_millis(50), self.settled.recv()).await {
+            settled.push(one);
+        }
+        if self.acknowledge(&mut settled).await.is_ok() {
+            // Without it the broker waits for our keep-alive before it believes that we are gone.
+            let _ = self.send([Request::Disconnect(rumqttc::Disconnect)]).await;
+        }
+        self.link.set_up(false);
     }
 }
 
@@ -549,7 +617,7 @@ async fn hear(link: Arc<Link>) {
                     received_at: (link.context.clock)(),
                     judge_only: true,
                     messages: vec![message],
-                    held: crate::intake::Held::default(),
+                    held: Held::default(),
                 };
                 // When even this queue is full the first subscription's copy is being judged already.
                 let _ = link.context.inlet.try_send(chunk);

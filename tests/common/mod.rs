@@ -1,0 +1,87 @@
+//! What the end-to-end tests share: the built program as a child, real servers, clients of few words.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `process.rs` | a child process: its output, its signals, its end in `Drop` by its own pid |
+//! | `site.rs` | a temporary folder with register and configuration, `lampguard` running on it |
+//! | `http.rs` | questions to the HTTP interface, and a stub that takes webhooks |
+//! | `mqtt.rs` | an MQTT 3.1.1 client that keeps its own list of acknowledgements |
+//! | `servers.rs` | real Mosquitto and VictoriaMetrics, left out when they are not installed |
+//! | `disk.rs` | a small disk that can be filled |
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test program uses its part of this module"
+)]
+
+pub mod disk;
+pub mod http;
+pub mod mqtt;
+pub mod process;
+pub mod servers;
+pub mod site;
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub use http::{Answer, WebhookStub};
+pub use mqtt::{Ending, Mqtt};
+pub use process::{Program, program};
+pub use servers::{Mosquitto, Victoria};
+pub use site::{Lampguard, Site};
+
+/// Ports are taken from below the range of outgoing connections: a client that looks for a server that was
+/// just killed could otherwise be given that very port and connect to itself.
+const PORTS: std::ops::Range<u32> = 20_000..32_000;
+
+/// A loopback port that nobody uses now, and that no other test of this program was given.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let span = PORTS.end - PORTS.start;
+    let start = std::process::id().wrapping_mul(6151);
+    for _ in 0..span {
+        let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % span;
+        let port = (PORTS.start + at) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port from {} to {}", PORTS.start, PORTS.end);
+}
+
+/// Milliseconds UTC.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// Looks every 20 ms until something is true; fails the test with `what` after `patience`.
+pub fn wait_until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < patience, "waited {patience:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    started.elapsed()
+}
+
+/// True when a test that needs something not installed has to fail instead of being left out.
+pub fn everything_is_asked_for() -> bool {
+    std::env::var("LAMPGUARD_TESTS").is_ok_and(|value| value == "all")
+}
+
+/// A reading in the canonical form: leakage in mA, with its own number.
+pub fn reading(boot: u32, seq: u64, leakage_ma: f64) -> String {
+    format!(
+        r#"{{"ts":{},"boot":{boot},"seq":{seq},"leakage_ma":{leakage_ma},"shell_v":0.4,"supply_v":228.0}}"#,
+        now_ms()
+    )
+}
+
+/// Seconds, for patience.
+pub const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}

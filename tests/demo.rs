@@ -1,0 +1,74 @@
+//! `lampguard demo`: everything in one process, and an incident within a minute.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::Instant;
+
+use common::process::{Program, program};
+use common::{http, seconds, wait_until};
+use serde_json::Value;
+
+/// The word behind a label at the beginning of a line of the demo's introduction.
+fn labelled(out: &str, label: &str) -> Option<String> {
+    let line = out.lines().find(|line| line.trim_start().starts_with(label))?;
+    line.split_whitespace().nth(1).map(str::to_owned)
+}
+
+#[test]
+fn the_demo_shows_its_first_incident_within_a_minute_and_ends_by_itself() {
+    let started = Instant::now();
+    let mut command = program();
+    command.args(["demo", "--posts", "400", "--port", "0", "--duration", "45"]);
+    let mut demo = Program::start("lampguard demo", command);
+    wait_until("address and token", seconds(30), || {
+        labelled(&demo.stdout(), "token").is_some() && labelled(&demo.stdout(), "address").is_some()
+    });
+    let out = demo.stdout();
+    let address = labelled(&out, "address").unwrap();
+    let token = labelled(&out, "token").unwrap();
+    let root = address.trim_end_matches('/').to_owned();
+    let items = |path: &str| {
+        let answer = http::try_get(&format!("{root}{path}"), Some(&token)).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["items"].as_array().unwrap().clone()
+    };
+    assert_eq!(items("/api/v1/posts?limit=1000").len(), 400);
+    wait_until(
+        "the first incident",
+        seconds(60).saturating_sub(started.elapsed()),
+        || !items("/api/v1/incidents").is_empty(),
+    );
+    let incident: Value = items("/api/v1/incidents").remove(0);
+    assert_eq!(incident["severity"], "P1", "{incident}");
+    wait_until("the incident on the console", seconds(5), || {
+        demo.stdout().contains(incident["post_id"].as_str().unwrap())
+    });
+    let status = demo
+        .wait(seconds(60))
+        .expect("the demo goes on after its duration");
+    assert!(status.success(), "{status}");
+    let out = demo.stdout();
+    let closing = out
+        .lines()
+        .rev()
+        .find(|line| line.contains("balanced"))
+        .unwrap_or("");
+    assert!(closing.contains("balanced: true"), "{out}");
+}
+
+#[test]
+fn a_demo_on_a_port_in_use_says_so() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    let home = tempfile::tempdir().unwrap();
+    let output = common::process::run(
+        home.path(),
+        &["demo", "--posts", "20", "--port", &port],
+        seconds(30),
+    );
+    let (_, err) = common::process::texts(&output);
+    assert!(!output.status.success());
+    assert!(err.contains(&port), "{err}");
+}
