@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use common::http::{try_get, try_post};
 use common::process::{Program, program, texts};
-use common::{Lampguard, Mqtt, Site, now_ms, reading, seconds, wait_until};
+use common::{Mqtt, Site, now_ms, reading, seconds, wait_until};
 use serde_json::{Value, json};
 
 const READ: [&str; 9] = [
