@@ -222,7 +222,7 @@ fn introduce(demo: &Demo, running: &serve::Running, token: &str, rows: u64) {
          \n\
          address   http://{web}/\n\
          token     {token}   (viewer; shown this once)\n\
-         history   {rows} readings of the past day\n\
+         history   {rows} readings from before the start\n\
          \n\
          open incidents:   curl -s -H 'Authorization: Bearer {token}' http://{web}/api/v1/incidents\n\
          where all went:   curl -s -H 'Authorization: Bearer {token}' http://{web}/api/v1/accounting\n\

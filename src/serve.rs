@@ -220,6 +220,10 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let history = std::thread::Builder::new()
         .name("history".to_owned())
         .spawn(move || lampguard_history::run(history, history_dir, history_follower, history_clock))?;
+    if config.tsdbs.is_empty() {
+        // A gauge that says 0 for want of a database would be a false alarm.
+        registry.unregister(Box::new(ingester.metrics().tsdb.up))?;
+    }
     let mut tsdbs = Vec::new();
     for (database, follower) in config.tsdbs.iter().zip(tsdb_followers) {
         let window = Duration::from_secs(config.journal.replay_window_s);

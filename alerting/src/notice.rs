@@ -81,7 +81,7 @@ impl Notice {
         let names = zones.join(", ");
         let when = local_time(since, site);
         let text = if site.language.starts_with("zh") {
-            format!("【天气未知】片区 {names}：{when} 以来没有天气数据，按潮湿限值判定")
+            format!("【天气未知】责任区 {names}：{when} 以来没有天气数据，按潮湿限值判定")
         } else {
             format!("[weather unknown] zones {names}: no weather since {when}, wet limits in force")
         };
@@ -225,7 +225,7 @@ fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String
     };
     let (zone, road, id) = (&post.zone, &post.road, &post.post_id);
     if chinese {
-        format!("{road}{landmark} {}号杆（{id}，片区 {zone}）", post.number)
+        format!("{road}{landmark} {}号杆（{id}，责任区 {zone}）", post.number)
     } else {
         format!("{road}{landmark} post {} ({id}, zone {zone})", post.number)
     }

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::run::Clock;
 
 /// Bytes that one commit carries at most; what waits beyond goes with the next.
-const COMMIT_BYTES: usize = 4 << 20;
+const COMMIT_BYTES: usize = 1 << 20;
 /// Pause between tries while the journal takes nothing.
 const RETRY: Duration = Duration::from_millis(500);
 /// Pause between looks at followers and the book of losses.

@@ -45,7 +45,8 @@ pub struct TsdbMetrics {
     pub(crate) resent: IntCounter,
     pub(crate) rejected: IntCounterVec,
     pub(crate) lag: IntGauge,
-    pub(crate) up: IntGauge,
+    /// Whether the databases answer; take it out where there is none.
+    pub up: IntGauge,
     pub(crate) gap: IntCounter,
     pub(crate) worst: crate::tsdb::Worst,
 }

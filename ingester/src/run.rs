@@ -34,7 +34,7 @@ use crate::profile;
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Frames in one unit of work for the committer.
-const UNIT_FRAMES: usize = 32;
+const UNIT_FRAMES: usize = 8;
 
 /// Called with every closed frame before it is on disk. Must not wait for disks or networks.
 pub type Judge = Box<dyn FnMut(Arc<FrameBuf>) + Send>;

@@ -225,7 +225,7 @@ impl Writer {
             }
         }
         self.scratch = bytes;
-        self.scratch.shrink_to(1 << 20);
+        self.scratch.shrink_to(256 << 10);
         outcome
     }
 

@@ -8,16 +8,20 @@
 //! | [`units`] | exact decimals, and quantities that carry their unit as a type |
 //! | [`field`] | the measured fields of a reading, their ranges and units |
 //! | [`reading`] | one reading as a sensor sent it |
-//! | [`wire`] | canonical payload and topic grammar |
+//! | [`wire`] | canonical payload; `mend.rs` reads what cheap firmware prints |
+//! | [`topic`] | topic grammar and MQTT filters |
 //! | [`register`] | the register of posts (台账) |
 //! | [`weather`] | rain and warnings for one zone |
 //! | [`record`] | what the journal keeps: the binary form that every follower reads |
 
+mod canonical;
 pub mod field;
+mod mend;
 pub mod reading;
 pub mod record;
 pub mod register;
 pub mod time;
+pub mod topic;
 pub mod units;
 pub mod weather;
 pub mod wire;

@@ -8,13 +8,17 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::field::Field;
+use crate::mend::mend;
 use crate::reading::{Cause, Flags, Marks, Reading};
 use crate::register::is_identifier;
 use crate::time::Timestamp;
-use crate::units::{Decimal, to_f64};
+use crate::units::Decimal;
+
+pub use crate::canonical::{field_json, to_json};
+pub use crate::topic::{CANONICAL_FILTERS, Topic, filter_matches, is_filter, parse_topic};
 
 /// Readings that one message may carry; the rest of a longer batch is refused with reason `batch_too_long`.
 pub const BATCH_MAX: usize = 10_000;
@@ -553,177 +557,6 @@ pub fn parse_json(payload: &[u8]) -> Result<(Json, Mended), Refusal> {
                 .ok_or_else(|| plain_refusal(payload))
         }
     }
-}
-
-/// Mends bare `NaN`, `Infinity` and leading zeros outside of texts.
-fn mend(payload: &[u8]) -> (Vec<u8>, Mended) {
-    let mut out = Vec::with_capacity(payload.len());
-    let mut mended = Mended::default();
-    let mut at = 0;
-    while at < payload.len() {
-        let rest = &payload[at..];
-        if rest[0] == b'"' {
-            let end = text_end(rest);
-            out.extend_from_slice(&rest[..end]);
-            at += end;
-        } else if let Some(length) = not_a_number(rest) {
-            mended.not_a_number = true;
-            out.extend_from_slice(b"null");
-            at += length;
-        } else if rest[0] == b'-' || rest[0].is_ascii_digit() {
-            at += mend_number(rest, &mut out, &mut mended);
-        } else {
-            out.push(rest[0]);
-            at += 1;
-        }
-    }
-    (out, mended)
-}
-
-/// Length of the text that starts here, quotes included; to the end when it is not closed.
-fn text_end(rest: &[u8]) -> usize {
-    let mut at = 1;
-    while at < rest.len() {
-        match rest[at] {
-            b'\\' => at += 2,
-            b'"' => return at + 1,
-            _ => at += 1,
-        }
-    }
-    rest.len()
-}
-
-fn not_a_number(rest: &[u8]) -> Option<usize> {
-    let words: [&[u8]; 6] = [b"NaN", b"nan", b"Infinity", b"-Infinity", b"inf", b"-inf"];
-    let word = words
-        .into_iter()
-        .filter(|word| rest.starts_with(word))
-        .max_by_key(|word| word.len())?;
-    let after = rest
-        .get(word.len())
-        .is_none_or(|byte| !byte.is_ascii_alphanumeric());
-    after.then_some(word.len())
-}
-
-fn mend_number(rest: &[u8], out: &mut Vec<u8>, mended: &mut Mended) -> usize {
-    let sign = usize::from(rest[0] == b'-');
-    let number = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
-    let length = sign + rest[sign..].iter().take_while(number).count();
-    let zeros = rest[sign..length]
-        .windows(2)
-        .take_while(|pair| pair[0] == b'0' && pair[1].is_ascii_digit())
-        .count();
-    mended.leading_zero |= zeros > 0;
-    out.extend_from_slice(&rest[..sign]);
-    out.extend_from_slice(&rest[sign + zeros..length]);
-    length
-}
-
-/// The canonical JSON of a reading: what the simulator publishes and `record` writes.
-pub fn to_json(reading: &Reading) -> Json {
-    let mut map = Map::new();
-    let mut put = |key: &str, value: Option<Json>| {
-        if let Some(value) = value {
-            map.insert(key.to_owned(), value);
-        }
-    };
-    put("device", reading.device.as_deref().map(|device| json!(device)));
-    put("ts", reading.ts.map(|ts| json!(ts.0)));
-    put("seq", reading.seq.map(|seq| json!(seq)));
-    put("boot", reading.boot.map(|boot| json!(boot)));
-    put(
-        "cause",
-        (reading.cause != Cause::Periodic).then(|| json!(reading.cause.name())),
-    );
-    put("by", reading.by.as_deref().map(|by| json!(by)));
-    for (field, value) in reading.fields.iter() {
-        put(field.name(), Some(field_json(field, value)));
-    }
-    if reading.marks.has(Marks::SATURATED) {
-        put("leakage_ma", Some(json!(65_535)));
-    }
-    if reading.flags != Flags::default() {
-        put("flags", Some(json!(reading.flags.names().collect::<Vec<_>>())));
-    }
-    Json::Object(map)
-}
-
-/// One value as it stands in JSON: yes/no fields as booleans, `supply` and `check` as words.
-pub fn field_json(field: Field, thousandths: i64) -> Json {
-    match field {
-        Field::Supply => json!(if thousandths != 0 { "on" } else { "off" }),
-        Field::Check => json!(["ok", "suspect", "live"][(thousandths / 1000).clamp(0, 2) as usize]),
-        _ if field.info().boolean => json!(thousandths != 0),
-        _ if thousandths % 1000 == 0 => json!(thousandths / 1000),
-        _ => json!(to_f64(thousandths)),
-    }
-}
-
-/// What a canonical topic names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Topic<'a> {
-    /// `lamp/<zone>/<device>/reading`
-    Reading {
-        /// Zone hint.
-        zone: &'a str,
-        /// Device.
-        device: &'a str,
-    },
-    /// `lamp/<zone>/<device>/status`
-    Status {
-        /// Zone hint.
-        zone: &'a str,
-        /// Device.
-        device: &'a str,
-    },
-    /// `weather/<zone>/rain`
-    Weather {
-        /// Zone id or `all`.
-        zone: &'a str,
-    },
-}
-
-/// Filters of the three canonical topics.
-pub const CANONICAL_FILTERS: [&str; 3] = ["lamp/+/+/reading", "lamp/+/+/status", "weather/+/rain"];
-
-/// Reads a canonical topic; `None` for any other.
-pub fn parse_topic(topic: &str) -> Option<Topic<'_>> {
-    let mut levels = topic.split('/');
-    let (first, second, third) = (levels.next()?, levels.next()?, levels.next()?);
-    let (fourth, fifth) = (levels.next(), levels.next());
-    match (first, third, fourth, fifth) {
-        ("lamp", device, Some("reading"), None) => Some(Topic::Reading { zone: second, device }),
-        ("lamp", device, Some("status"), None) => Some(Topic::Status { zone: second, device }),
-        ("weather", "rain", None, None) => Some(Topic::Weather { zone: second }),
-        _ => None,
-    }
-}
-
-/// True when a topic fits an MQTT filter (`+` one level, `#` the rest; topics with `$` fit no wildcard).
-pub fn filter_matches(filter: &str, topic: &str) -> bool {
-    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    let (mut filters, mut levels) = (filter.split('/'), topic.split('/'));
-    loop {
-        match (filters.next(), levels.next()) {
-            (Some("#"), _) | (None, None) => return true,
-            (Some("+"), Some(_)) => {}
-            (Some(wanted), Some(level)) if wanted == level => {}
-            _ => return false,
-        }
-    }
-}
-
-/// True when a filter is one that MQTT allows.
-pub fn is_filter(filter: &str) -> bool {
-    let levels: Vec<&str> = filter.split('/').collect();
-    !filter.is_empty()
-        && levels.iter().enumerate().all(|(place, level)| match *level {
-            "#" => place + 1 == levels.len(),
-            "+" => true,
-            other => !other.contains(['+', '#', '\0']),
-        })
 }
 
 #[cfg(test)]

@@ -123,13 +123,43 @@ async fn admit(State(instance): Shared, request: Request, next: Next) -> Respons
     };
     let mut response = match refused {
         Some(refused) => refused.into_response(),
-        None => next.run(request).await,
+        None => in_our_form(next.run(request).await).await,
     };
     response.headers_mut().insert(
         header::CACHE_CONTROL,
         header::HeaderValue::from_static("no-store"),
     );
     response
+}
+
+/// Faults that axum finds before a route runs (a query that cannot be read, a body that is too long) come as
+/// plain text; everybody gets faults in one form.
+async fn in_our_form(response: Response) -> Response {
+    const TEXT_MAX: usize = 4096;
+    let status = response.status();
+    let kind = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or("");
+    if !(status.is_client_error() || status.is_server_error()) || kind.starts_with("application/json") {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), TEXT_MAX)
+        .await
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+        StatusCode::METHOD_NOT_ALLOWED => "method",
+        _ => "bad_request",
+    };
+    ApiError::new(
+        status,
+        code,
+        if text.is_empty() { status.to_string() } else { text },
+    )
+    .into_response()
 }
 
 fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<(), ApiError> {

@@ -25,7 +25,7 @@ pub(super) async fn readyz(State(instance): Shared) -> Response {
         "ready": !stopped,
         "journal": if stopped { "takes nothing: acknowledgements are held back, alarms go on" } else { "writable" },
         "brokers": gauges(&instance, "lampguard_broker_up"),
-        "databases": gauges(&instance, "lampguard_tsdb_up"),
+        "databases": if instance.config.tsdbs.is_empty() { json!({}) } else { gauges(&instance, "lampguard_tsdb_up") },
     });
     (status, Json(body)).into_response()
 }

@@ -4,7 +4,7 @@
 //!  floor   pure functions in this process                                   floor.rs
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
-//!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, oracle.py
+//!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, story.rs, oracle.py
 //!
 //!  site.rs      temporary folder, register, configuration, ports     process.rs   children and their CPU
 //!  services.rs  lampguard, Mosquitto, VictoriaMetrics as children    machine.rs   what else the machine did
@@ -26,10 +26,12 @@ mod paced;
 mod payload;
 mod peer;
 mod process;
+mod publisher;
 mod row;
 mod services;
 mod sink;
 mod site;
+mod story;
 mod stub;
 
 use anyhow::Result;

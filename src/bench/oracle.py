@@ -228,7 +228,8 @@ class Publisher:
             self.files["refusable"].write("%s %s\n" % message.key)
         elif message.kind == "good":
             self.files["acknowledged"].write("%s %d %d\n" % message.key)
-            if sum(message.key[1:]) % self.options.duplicate_every == 0:
+            post, boot, seq = message.key
+            if (int(post[1:]) + boot + seq) % self.options.duplicate_every == 0:
                 self.again.append((now + AGAIN_AFTER, message))
 
     def hand_out(self, now, elapsed):

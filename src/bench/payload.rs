@@ -84,12 +84,7 @@ pub(super) fn write(out: &mut String, reading: Reading, both: bool) {
             "\"post\":\"P{post:06}\",\"zone\":{zone},\"v\":{volts:.1},\"leak_ma\":{leak:.2},\"temp_c\":{temperature:.1},"
         );
     } else {
-        let _ = write!(
-            out,
-            "\"lamp_w\":{:.1},\"humidity_pct\":{},",
-            volts * amps,
-            40 + number % 60
-        );
+        let _ = write!(out, "\"lamp_w\":{:.1},", volts * amps);
     }
     if danger == Danger::LeakWithFlag {
         out.push_str("\"flags\":[\"leak_alarm\"],");

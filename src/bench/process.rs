@@ -178,7 +178,7 @@ impl Process {
     }
 
     /// SIGTERM, then at most `patience` for it to go. Returns how long it took.
-    pub(super) fn terminate(mut self, patience: Duration) -> Result<Duration> {
+    pub(super) fn terminate(&mut self, patience: Duration) -> Result<Duration> {
         let started = Instant::now();
         signal(self.child.id(), Signal::TERM)?;
         while started.elapsed() < patience {
@@ -200,7 +200,7 @@ impl Process {
     }
 
     /// Waits for the child to end well.
-    pub(super) fn wait(mut self, patience: Duration) -> Result<()> {
+    pub(super) fn wait(&mut self, patience: Duration) -> Result<()> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
             match self

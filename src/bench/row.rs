@@ -97,7 +97,7 @@ pub(super) fn medians(rows: &[Row]) -> Option<Row> {
     for (key, cell) in &first.0 {
         match cell {
             Cell::Number(_) if key == "round" => {
-                out = out.text("row", "median").number("rounds", rows.len() as f64)
+                out = out.text("round", "median").number("rounds", rows.len() as f64);
             }
             Cell::Number(_) => {
                 let mut values: Vec<f64> = rows.iter().filter_map(|row| row.get(key)).collect();
@@ -188,7 +188,7 @@ mod tests {
         let medians = medians(&rows).unwrap();
         assert_eq!(
             medians.to_string(),
-            "scenario=burst row=median rounds=3 rate=70.13 path=listener"
+            "scenario=burst round=median rounds=3 rate=70.13 path=listener"
         );
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.99), 4.0);
     }

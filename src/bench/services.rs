@@ -67,8 +67,11 @@ pub(super) fn metric(text: &str, name: &str) -> Option<f64> {
 
 /// The same over the series whose labels (`{a="b"}`, or nothing) are wanted.
 fn metric_where(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
-    let series = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
-    let series = series.filter(|(labels, _)| (labels.is_empty() || labels.starts_with('{')) && wanted(labels));
+    let series = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    let series =
+        series.filter(|(labels, _)| (labels.is_empty() || labels.starts_with('{')) && wanted(labels));
     let values: Vec<f64> = series.filter_map(|(_, value)| value.parse().ok()).collect();
     (!values.is_empty()).then(|| values.iter().sum())
 }
@@ -187,7 +190,6 @@ impl Lampguard {
             std::thread::sleep(LOOK);
         }
     }
-
 }
 
 fn spawn(site: &Site) -> Result<Process> {

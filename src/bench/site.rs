@@ -69,6 +69,10 @@ impl Site {
         self.keep = true;
     }
 
+    pub(super) fn is_kept(&self) -> bool {
+        self.keep
+    }
+
     /// Writes register and configuration.
     pub(super) fn configure(&self, plan: &Plan) -> Result<()> {
         for (name, text) in [

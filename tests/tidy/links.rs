@@ -1,4 +1,4 @@
-//! Links in Markdown, and the files and tests that papers name: they have to exist.
+//! Links in Markdown, and the files, tests and constants that papers name: they have to exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ fn a_dead_link_and_a_missing_heading_are_found() {
     }
 }
 
-// ---- files and tests in code spans
+// ---- files, tests and constants in code spans
 
 /// Code spans of a page, those inside fenced code aside.
 fn spans(text: &str) -> Vec<String> {
@@ -147,7 +147,13 @@ fn is_sentence(span: &str) -> bool {
     span.chars().all(letters) && span.matches('_').count() >= 4 && !span.starts_with("lampguard_")
 }
 
-/// Looks for files by the end of their path, for tests by their name.
+/// True for the name of a constant of at least two words.
+fn is_constant(span: &str) -> bool {
+    let letters = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    span.chars().all(letters) && span.contains('_') && span.len() > 4 && !span.starts_with("LAMPGUARD_")
+}
+
+/// Looks for files by the end of their path, for tests and constants by their name.
 fn dead_names(pages: &[&File], files: &[File]) -> (usize, Faults) {
     let (mut looked, mut faults) = (0, Faults::new());
     for (path, text) in pages {
@@ -167,6 +173,11 @@ fn dead_names(pages: &[&File], files: &[File]) -> (usize, Faults) {
                 files
                     .iter()
                     .any(|(known, text)| known.ends_with(".rs") && text.contains(&made))
+            } else if is_constant(&span) {
+                let made = [format!("const {span}:"), format!("static {span}:")];
+                files.iter().any(|(known, text)| {
+                    known.ends_with(".rs") && made.iter().any(|made| text.contains(made))
+                })
             } else {
                 continue;
             };
@@ -180,7 +191,7 @@ fn dead_names(pages: &[&File], files: &[File]) -> (usize, Faults) {
 }
 
 #[test]
-fn files_and_tests_that_papers_name_exist() {
+fn files_tests_and_constants_that_papers_name_exist() {
     let files = tree();
     let pages = with_end(&files, ".md");
     let (looked, faults) = dead_names(&pages, &files);
@@ -189,7 +200,7 @@ fn files_and_tests_that_papers_name_exist() {
 }
 
 #[test]
-fn a_file_and_a_test_that_are_gone_are_found() {
+fn a_file_a_test_and_a_constant_that_are_gone_are_found() {
     let files = [(
         "a/src/run.rs".to_owned(),
         "fn what_is_old_stays_as_it_was() {}".to_owned(),
@@ -198,6 +209,6 @@ fn a_file_and_a_test_that_are_gone_are_found() {
     let good =
         page("`a/src/run.rs`, `src/run.rs`, `what_is_old_stays_as_it_was`, `plain_word`, `/etc/x/y.conf`");
     assert_eq!(dead_names(&[&good], &files), (3, Faults::new()));
-    let bad = page("`src/walk.rs` and `what_is_new_stays_as_it_was`");
-    assert_eq!(dead_names(&[&bad], &files).1.len(), 2);
+    let bad = page("`src/walk.rs` and `what_is_new_stays_as_it_was` and `LIMIT_MAX`");
+    assert_eq!(dead_names(&[&bad], &files).1.len(), 3);
 }

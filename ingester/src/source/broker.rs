@@ -15,6 +15,8 @@
 //! - A packet over the size limit is an error, and a persistent session brings it back for ever: one
 //!   reconnect with a limit that lets it in, then it goes to quarantine.
 
+mod second;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +26,8 @@ use lampguard_model::Timestamp;
 use lampguard_model::record::Source;
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, PingReq, PubAck, Publish, QoS,
-    Request, StateError, Subscribe, SubscribeFilter, SubscribeReasonCode,
+    ConnectionError, Event, EventLoop, MqttOptions, Packet, PingReq, PubAck, Publish, QoS, Request,
+    StateError, Subscribe, SubscribeFilter, SubscribeReasonCode,
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
@@ -33,7 +35,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use crate::intake::{Chunk, Fate, HELD_BYTES_MAX, Held, Inlet, Mapping, Message, Origin, Settled};
+use crate::intake::{Chunk, Fate, HELD_BYTES_MAX, Inlet, Mapping, Message, Origin, Settled};
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::run::Clock;
@@ -49,15 +51,14 @@ const WATCHDOG: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A write that the broker does not take within this time means the connection is dead.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// Settled chunks whose acknowledgements are written with one flush.
-const ACK_BATCH: usize = 256;
+/// Acknowledgements that are written with one flush.
+const ACKS_MAX: usize = 4096;
+/// Messages that one chunk gathers.
+const CHUNK: usize = 512;
 /// Under load packets gather this long between reads: fewer, fuller reads cost half the CPU.
 const GATHER: Duration = Duration::from_millis(4);
 /// Messages within a gather window that count as load.
 const LOAD: usize = 8;
-/// rumqttc hands out at most this many packets a turn; fewer mean the socket is empty.
-const TURN: usize = 9;
-
 /// How to reach one broker.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -122,7 +123,7 @@ impl Broker {
         });
         let (end, ending) = watch::channel(false);
         let task = tokio::spawn(Session::new(link.clone(), settled).run(ending));
-        let deaf = tokio::spawn(listen_while_stopped(link.clone()));
+        let deaf = tokio::spawn(second::listen_while_stopped(link.clone()));
         Self {
             link,
             task,
@@ -241,7 +242,8 @@ struct Session {
     progress: Instant,
     /// Chunks that did not fit into the intake's queue; they wait here, the task does not.
     backlog: VecDeque<Chunk>,
-    recent: usize,
+    /// Messages read and not handed over yet.
+    gathered: Vec<Message>,
     failures: u32,
     lost_since: Option<Timestamp>,
 }
@@ -258,7 +260,7 @@ impl Session {
             acked: 0,
             progress: Instant::now(),
             backlog: VecDeque::new(),
-            recent: 0,
+            gathered: Vec::new(),
             failures: 0,
             lost_since: None,
         }
@@ -318,29 +320,29 @@ impl Session {
     async fn serve(&mut self, ending: &mut watch::Receiver<bool>) -> Result<(), Cut> {
         let mut ping = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
-        let mut settled = Vec::with_capacity(ACK_BATCH);
         loop {
             let Some(network) = self.eventloop.network.as_mut() else {
                 return Err(Cut::Ours("no connection"));
             };
             tokio::select! {
-                // Cancel-safe here: with manual acks `readb` waits for nothing after its first packet.
-                read = network.readb(&mut self.eventloop.state) => {
-                    read?;
-                    self.take_events().await?;
-                }
-                count = self.settled.recv_many(&mut settled, ACK_BATCH) => {
-                    if count == 0 {
-                        return Err(Cut::Ending);
-                    }
-                    self.acknowledge(&mut settled).await?;
-                }
+                biased;
                 _ = ping.tick() => self.send([Request::PingReq(PingReq)]).await?,
                 _ = tick.tick() => {
                     self.hand_over();
                     self.watch()?;
                 }
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return Err(Cut::Ending),
+                // Cancel-safe here: with manual acks `readb` waits for nothing after its first packet.
+                read = network.readb(&mut self.eventloop.state), if self.gathered.len() < CHUNK => {
+                    read?;
+                    self.take_events()?;
+                }
+                // Reached when the socket has no more, or enough was gathered.
+                () = std::future::ready(()), if !self.gathered.is_empty() => self.end_of_reading().await?,
+                settled = self.settled.recv() => match settled {
+                    Some(settled) => self.acknowledge(settled).await?,
+                    None => return Err(Cut::Ending),
+                },
             }
         }
     }
@@ -365,10 +367,11 @@ impl Session {
         }
     }
 
-    /// Acknowledges what is durable, in order of arrival; what came on an old connection is not ours any more.
-    async fn acknowledge(&mut self, settled: &mut Vec<Settled>) -> Result<(), Cut> {
-        let mut tokens = Vec::new();
-        for settled in settled.drain(..) {
+    /// Acknowledges what is durable, in order of arrival: this chunk and all that wait behind it, with one
+    /// flush. What came on an old connection is not ours any more.
+    async fn acknowledge(&mut self, first: Settled) -> Result<(), Cut> {
+        let (mut next, mut tokens) = (Some(first), Vec::new());
+        while let Some(settled) = next {
             if settled.epoch == self.epoch {
                 tokens.extend(settled.tokens);
             } else {
@@ -378,6 +381,11 @@ impl Session {
                     .stale_ack
                     .inc_by(settled.tokens.len() as u64);
             }
+            next = if tokens.len() < ACKS_MAX {
+                self.settled.try_recv().ok()
+            } else {
+                None
+            };
         }
         let count = tokens.len() as u64;
         self.send(
@@ -391,31 +399,34 @@ impl Session {
         Ok(())
     }
 
-    /// What one read brought goes to the intake; under load packets gather before the socket is read again.
-    async fn take_events(&mut self) -> Result<(), Cut> {
-        let received_at = (self.link.context.clock)();
-        let (mut messages, mut came) = (Vec::new(), 0);
+    /// Gathers what one read brought.
+    fn take_events(&mut self) -> Result<(), Cut> {
         while let Some(event) = self.eventloop.state.events.pop_front() {
             match event {
                 Event::Incoming(Packet::Publish(publish)) => {
-                    came += 1;
-                    messages.push(self.message(publish));
+                    let message = self.message(publish);
+                    self.gathered.push(message);
                 }
                 Event::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack.return_codes),
                 Event::Incoming(Packet::Disconnect) => return Err(Cut::Ours("the broker said goodbye")),
                 _ => {}
             }
         }
-        if came == 0 {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// What was gathered goes to the intake, what is durable is acknowledged, and under load packets gather
+    /// a little before the socket is read again: fewer, fuller reads.
+    async fn end_of_reading(&mut self) -> Result<(), Cut> {
+        let messages = std::mem::take(&mut self.gathered);
+        let load = messages.len() >= LOAD && messages.len() < CHUNK;
         let held = self
             .link
             .context
             .inlet
             .gate
             .hold(messages.iter().map(Message::cost).sum());
-        let (origin, epoch) = (self.link.clone(), self.epoch);
+        let (origin, epoch, received_at) = (self.link.clone(), self.epoch, (self.link.context.clock)());
         self.backlog.push_back(Chunk {
             origin,
             epoch,
@@ -425,8 +436,10 @@ impl Session {
             held,
         });
         self.hand_over();
-        self.recent += came;
-        if came < TURN && std::mem::take(&mut self.recent) >= LOAD {
+        if let Ok(settled) = self.settled.try_recv() {
+            self.acknowledge(settled).await?;
+        }
+        if load {
             tokio::time::sleep(GATHER).await;
         }
         Ok(())
@@ -502,7 +515,7 @@ impl Session {
         self.eventloop.pending.clear();
         self.eventloop.state.events.clear();
         self.backlog.clear();
-        self.recent = 0;
+        self.gathered.clear();
         self.link.set_up(false);
         self.lost_since.get_or_insert((self.link.context.clock)());
         self.link
@@ -541,14 +554,13 @@ impl Session {
 
     /// Writes the acknowledgements that are still on their way, and DISCONNECT.
     async fn say_goodbye(mut self) {
-        let mut settled = Vec::new();
-        while let Ok(Some(one)) = timeout(Duration::from_millis(50), self.settled.recv()).await {
-            settled.push(one);
+        while let Ok(Some(settled)) = timeout(Duration::from_millis(50), self.settled.recv()).await {
+            if self.acknowledge(settled).await.is_err() {
+                return self.link.set_up(false);
+            }
         }
-        if self.acknowledge(&mut settled).await.is_ok() {
-            // Without it the broker waits for our keep-alive before it believes that we are gone.
-            let _ = self.send([Request::Disconnect(rumqttc::Disconnect)]).await;
-        }
+        // Without it the broker waits for our keep-alive before it believes that we are gone.
+        let _ = self.send([Request::Disconnect(rumqttc::Disconnect)]).await;
         self.link.set_up(false);
     }
 }
@@ -578,77 +590,6 @@ fn backoff(failures: u32, dice: u32) -> Duration {
     full / 2 + full.mul_f64(f64::from(dice) / f64::from(u32::MAX) / 2.0)
 }
 
-/// While the journal is stopped, a second subscription without promises keeps the judge hearing.
-async fn listen_while_stopped(link: Arc<Link>) {
-    let mut stopped = link.context.inlet.gate.watch();
-    loop {
-        if stopped.wait_for(|stopped| *stopped).await.is_err() {
-            return;
-        }
-        warn!(broker = %link.options.id, "second subscription opened, for the judge alone");
-        let hearing = tokio::spawn(hear(link.clone()));
-        let _ = stopped.wait_for(|stopped| !*stopped).await;
-        hearing.abort();
-        info!(broker = %link.options.id, "second subscription closed");
-    }
-}
-
-async fn hear(link: Arc<Link>) {
-    let client_id = format!("{}-judge-{:08x}", link.options.client_id, rand::random::<u32>());
-    let (client, mut eventloop) = AsyncClient::new(link.mqtt_options(&client_id, true), 16);
-    loop {
-        match eventloop.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {
-                let _ = client.try_subscribe_many(link.filters(QoS::AtMostOnce));
-            }
-            // A retained message is state from before; the judge has heard it or must not.
-            Ok(Event::Incoming(Packet::Publish(publish))) if !publish.retain => {
-                let (payload, fate) = cut_oversize(publish.payload);
-                let message = Message {
-                    topic: publish.topic,
-                    payload,
-                    token: None,
-                    retain: false,
-                    fate,
-                };
-                let chunk = Chunk {
-                    origin: link.clone(),
-                    epoch: 0,
-                    received_at: (link.context.clock)(),
-                    judge_only: true,
-                    messages: vec![message],
-                    held: Held::default(),
-                };
-                // When even this queue is full the first subscription's copy is being judged already.
-                let _ = link.context.inlet.try_send(chunk);
-            }
-            Ok(_) => {}
-            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn peer_p6_the_pause_between_tries_grows_to_thirty_seconds_and_no_further() {
-        assert!(backoff(1, 0) >= Duration::from_millis(125));
-        for failures in 1..100 {
-            for dice in [0, u32::MAX / 2, u32::MAX] {
-                assert!(backoff(failures, dice) <= BACKOFF_MAX, "{failures} {dice}");
-            }
-        }
-        assert!(backoff(50, 0) >= Duration::from_secs(15));
-        assert_ne!(backoff(5, 1), backoff(5, u32::MAX));
-    }
-
-    #[test]
-    fn an_oversize_payload_keeps_its_hash_and_its_beginning() {
-        let (kept, fate) = cut_oversize(bytes::Bytes::from(vec![7; PACKET_MAX + 1]));
-        assert_eq!(kept.len(), 64 * 1024);
-        assert!(matches!(fate, Fate::TooLarge { bytes, .. } if bytes as usize == PACKET_MAX + 1));
-        assert_eq!(cut_oversize(bytes::Bytes::from_static(b"{}")).1, Fate::Read);
-    }
-}
+#[path = "broker/tests.rs"]
+mod tests;
