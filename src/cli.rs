@@ -250,15 +250,9 @@ mod tests {
 
     #[test]
     fn simulate_goes_to_a_broker_or_into_a_recording_and_takes_its_options_with_either() {
-        let good = [
-            "--broker mqtt://h:1 --duration 3 --seed 4",
-            "--out f --duration 3 --posts-out p --truth t",
-        ];
-        let bad = [
-            "--duration 3",
-            "--out f",
-            "--out f --broker mqtt://h:1 --duration 3",
-        ];
+        let good =
+            ["--broker mqtt://h:1 --duration 3 --seed 4", "--out f --duration 3 --posts-out p --truth t"];
+        let bad = ["--duration 3", "--out f", "--out f --broker mqtt://h:1 --duration 3"];
         let parse = |line: &str| Cli::try_parse_from(format!("lampguard simulate {line}").split(' '));
         for line in good {
             assert!(parse(line).is_ok(), "{line}");

@@ -115,10 +115,7 @@ pub(crate) struct Web {
 
 impl Default for Web {
     fn default() -> Self {
-        Self {
-            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            public_url: None,
-        }
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None }
     }
 }
 
@@ -156,10 +153,7 @@ pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(file) = named {
         return Ok(file.to_owned());
     }
-    let usual = [
-        PathBuf::from("lampguard.toml"),
-        PathBuf::from("/etc/lampguard/lampguard.toml"),
-    ];
+    let usual = [PathBuf::from("lampguard.toml"), PathBuf::from("/etc/lampguard/lampguard.toml")];
     match usual.iter().find(|file| file.is_file()) {
         Some(file) => Ok(file.clone()),
         None => bail!(
@@ -174,10 +168,7 @@ pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf> {
 /// # Errors
 /// [`BadConfig`] with every fault at once.
 pub(crate) fn load(file: &Path) -> Result<Config, BadConfig> {
-    let bad = |faults| BadConfig {
-        file: file.to_owned(),
-        faults,
-    };
+    let bad = |faults| BadConfig { file: file.to_owned(), faults };
     let (tree, text) = tree::read(file).map_err(|fault| bad(vec![fault]))?;
     let mut faults = Vec::new();
     let mut config = tree::sections(tree, &mut faults);

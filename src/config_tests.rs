@@ -5,10 +5,8 @@ use super::*;
 /// A folder with the sample, with optional edits, and the files that it names.
 fn folder(text: &str) -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
-    let register = format!(
-        "{}\nP1,,z1,r,1,,F1,C1,113,35,1,100,false,,\n",
-        lampguard_model::register::header()
-    );
+    let register =
+        format!("{}\nP1,,z1,r,1,,F1,C1,113,35,1,100,false,,\n", lampguard_model::register::header());
     std::fs::write(home.path().join("posts.csv"), register).unwrap();
     let file = home.path().join("lampguard.toml");
     std::fs::write(&file, text).unwrap();
@@ -30,49 +28,22 @@ fn values_of_the_sample_are_the_defaults() {
     let sample = load(&file).unwrap();
     let (journal, listener) = (JournalConfig::default(), sample.listener.unwrap());
     assert_eq!(
-        (
-            sample.journal.max_bytes,
-            sample.journal.min_free_bytes,
-            sample.journal.replay_window_s
-        ),
+        (sample.journal.max_bytes, sample.journal.min_free_bytes, sample.journal.replay_window_s),
         (journal.max_bytes, journal.min_free_bytes, journal.replay_window_s)
     );
     let default = ListenerConfig::on(listener.bind);
     assert_eq!(
-        (
-            listener.max_packet_bytes,
-            listener.max_connections,
-            listener.per_address
-        ),
-        (
-            default.max_packet_bytes,
-            default.max_connections,
-            default.per_address
-        )
+        (listener.max_packet_bytes, listener.max_connections, listener.per_address),
+        (default.max_packet_bytes, default.max_connections, default.per_address)
     );
     assert_eq!(sample.quarantine.max_bytes, QuarantineConfig::default().max_bytes);
     assert_eq!(sample.history.keep_days, History::default().keep_days);
-    assert_eq!(
-        (sample.web.bind, &sample.site.language),
-        (Web::default().bind, &Site::default().language)
-    );
+    assert_eq!((sample.web.bind, &sample.site.language), (Web::default().bind, &Site::default().language));
     let bare: TsdbConfig = toml::from_str("id = \"main\"\nurl = \"http://127.0.0.1:8428\"").unwrap();
     let tsdb = &sample.tsdbs[0];
     assert_eq!(
-        (
-            tsdb.batch_lines,
-            tsdb.batch_ms,
-            tsdb.timeout_s,
-            tsdb.retention_days,
-            tsdb.max_lag_bytes
-        ),
-        (
-            bare.batch_lines,
-            bare.batch_ms,
-            bare.timeout_s,
-            bare.retention_days,
-            bare.max_lag_bytes
-        )
+        (tsdb.batch_lines, tsdb.batch_ms, tsdb.timeout_s, tsdb.retention_days, tsdb.max_lag_bytes),
+        (bare.batch_lines, bare.batch_ms, bare.timeout_s, bare.retention_days, bare.max_lag_bytes)
     );
 }
 
@@ -88,14 +59,8 @@ fn keys_that_the_sample_comments_out_are_known_too() {
         })
         .collect();
     let (home, file) = folder(&uncommented);
-    for name in [
-        "server.pem",
-        "server.key",
-        "sensors.txt",
-        "broker.password",
-        "tsdb.token",
-        "webhook.secret",
-    ] {
+    for name in ["server.pem", "server.key", "sensors.txt", "broker.password", "tsdb.token", "webhook.secret"]
+    {
         std::fs::write(home.path().join(name), "x").unwrap();
     }
     let faults = load(&file).map(|_| Vec::new()).unwrap_or_else(|bad| bad.faults);
@@ -190,8 +155,5 @@ fn what_is_no_toml_is_told_with_its_line() {
 fn a_wrong_type_names_its_key() {
     let (_home, file) = folder("[journal]\nmax_bytes = \"lots\"\n");
     let text = load(&file).unwrap_err().to_string();
-    assert!(
-        text.contains("journal.max_bytes") && text.contains("lots"),
-        "{text}"
-    );
+    assert!(text.contains("journal.max_bytes") && text.contains("lots"), "{text}");
 }

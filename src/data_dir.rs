@@ -47,10 +47,7 @@ impl DataDir {
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
         check_format(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -61,14 +58,9 @@ impl DataDir {
     pub(crate) fn announce(&self, url: &str, token: &str) -> Result<()> {
         let path = self.path.join("local.json");
         let _ = std::fs::remove_file(&path);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let text = serde_json::json!({ "url": url, "token": token }).to_string();
-        file.write_all(text.as_bytes())
-            .with_context(|| format!("writing {}", path.display()))
+        file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
     }
 }
 
@@ -77,10 +69,8 @@ fn check_format(dir: &Path) -> Result<()> {
     let path = dir.join("format");
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let found: u32 = text
-                .trim()
-                .parse()
-                .with_context(|| format!("{} is no format number", path.display()))?;
+            let found: u32 =
+                text.trim().parse().with_context(|| format!("{} is no format number", path.display()))?;
             if found > FORMAT {
                 bail!(
                     "data directory {} has format {found}, this version reads up to {FORMAT}; use the newer lampguard",
@@ -135,13 +125,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("format"), "99\n").unwrap();
         let refused = DataDir::lock(home.path()).err().unwrap().to_string();
-        assert!(
-            refused.contains("format 99") && refused.contains("newer"),
-            "{refused}"
-        );
-        assert_eq!(
-            std::fs::read_to_string(home.path().join("format")).unwrap(),
-            "99\n"
-        );
+        assert!(refused.contains("format 99") && refused.contains("newer"), "{refused}");
+        assert_eq!(std::fs::read_to_string(home.path().join("format")).unwrap(), "99\n");
     }
 }

@@ -48,21 +48,13 @@ async fn live(demo: &Demo, data: &Path) -> Result<()> {
         .with_context(|| format!("writing {}", register.display()))?;
 
     let start = clock::now();
-    let run = Run {
-        seed: demo.seed,
-        speed: demo.speed,
-        boot: simulate::boot(),
-        start,
-    };
+    let run = Run { seed: demo.seed, speed: demo.speed, boot: simulate::boot(), start };
     let simulation = Simulation::new(city, scenario, run)?;
     let rows = fill_history(&simulation, &register, &data.join("history"), demo.posts, start)?;
 
     let config = configuration(data, register, web_address(demo));
     let running = serve::start(config).await?;
-    let token = running
-        .instance
-        .tokens
-        .create(Role::Viewer, "demo", None, start.0)?;
+    let token = running.instance.tokens.create(Role::Viewer, "demo", None, start.0)?;
     introduce(demo, &running, &token, rows);
 
     let address = running.listener.context("the demo's listener did not start")?;
@@ -81,11 +73,7 @@ async fn live(demo: &Demo, data: &Path) -> Result<()> {
     }
     let _ = end.send(());
     let report = tokio::time::timeout(Duration::from_secs(4), publishing).await;
-    let books = running
-        .instance
-        .ingester
-        .get()
-        .map(|handles| handles.accounts.statement());
+    let books = running.instance.ingester.get().map(|handles| handles.accounts.statement());
     running.stop().await;
     if let (Ok(Ok(Ok(report))), Some(books)) = (report, books) {
         println!(
@@ -113,11 +101,7 @@ fn web_address(demo: &Demo) -> SocketAddr {
 fn configuration(data: &Path, register: PathBuf, web: SocketAddr) -> Config {
     let zones = ZONES.iter().enumerate();
     Config {
-        site: Site {
-            name: "演示城市".to_owned(),
-            data_dir: data.to_owned(),
-            ..Site::default()
-        },
+        site: Site { name: "演示城市".to_owned(), data_dir: data.to_owned(), ..Site::default() },
         posts: Posts { file: register },
         listener: Some(ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0)))),
         history: History::default(),
@@ -130,15 +114,9 @@ fn configuration(data: &Path, register: PathBuf, web: SocketAddr) -> Config {
             })
             .collect(),
         crews: zones
-            .map(|(n, _)| Crew {
-                id: format!("c{}", n + 1),
-                name: format!("抢修{}班", n + 1),
-            })
+            .map(|(n, _)| Crew { id: format!("c{}", n + 1), name: format!("抢修{}班", n + 1) })
             .collect(),
-        web: Web {
-            bind: web,
-            public_url: None,
-        },
+        web: Web { bind: web, public_url: None },
         ..Config::default()
     }
 }
@@ -154,10 +132,8 @@ fn fill_history(
     let register =
         Register::parse(&std::fs::read(register)?).map_err(|faults| anyhow::anyhow!("{}", faults[0]))?;
     let metrics = lampguard_history::Metrics::register(&prometheus::Registry::new())?;
-    let options = lampguard_history::Options {
-        posts_max: posts as usize,
-        ..lampguard_history::Options::default()
-    };
+    let options =
+        lampguard_history::Options { posts_max: posts as usize, ..lampguard_history::Options::default() };
     let mut history =
         lampguard_history::History::open(dir, options, metrics).context("opening the history")?;
     if !history.is_new() {
@@ -165,10 +141,7 @@ fn fill_history(
     }
     let step = i64::from(PAST_STEP_S);
     let length = (PAST_ROWS / i64::from(posts) * step).clamp(step, PAST.as_seconds());
-    eprintln!(
-        "filling the history with the last {} h of {posts} posts …",
-        length / 3600
-    );
+    eprintln!("filling the history with the last {} h of {posts} posts …", length / 3600);
     let (mut rows, mut bytes, mut readings) = (0u64, Vec::new(), Vec::new());
     // The past takes the numbers from 0 on; the journal, which is new, begins behind them.
     for message in simulation.past(now - Millis::seconds(length), now, PAST_STEP_S)? {

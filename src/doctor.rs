@@ -43,18 +43,11 @@ pub(crate) struct Findings(Vec<Finding>);
 
 impl Findings {
     pub(crate) fn add(&mut self, grade: Grade, about: &str, text: impl Into<String>) {
-        self.0.push(Finding {
-            grade,
-            about: about.to_owned(),
-            text: text.into(),
-        });
+        self.0.push(Finding { grade, about: about.to_owned(), text: text.into() });
     }
 
     fn worst_count(&self) -> usize {
-        self.0
-            .iter()
-            .filter(|finding| finding.grade == Grade::Bad)
-            .count()
+        self.0.iter().filter(|finding| finding.grade == Grade::Bad).count()
     }
 }
 
@@ -95,11 +88,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
 
 fn check_register(config: &Config, findings: &mut Findings) {
     match serve::load_register(config) {
-        Ok(register) => findings.add(
-            Grade::Good,
-            "register",
-            format!("{} posts", register.posts().len()),
-        ),
+        Ok(register) => findings.add(Grade::Good, "register", format!("{} posts", register.posts().len())),
         Err(e) => findings.add(Grade::Bad, "register", format!("{e:#}")),
     }
 }
@@ -107,11 +96,7 @@ fn check_register(config: &Config, findings: &mut Findings) {
 fn check_disk(config: &Config, findings: &mut Findings) {
     let dir = &config.site.data_dir;
     if let Err(e) = std::fs::create_dir_all(dir) {
-        return findings.add(
-            Grade::Bad,
-            "data_dir",
-            format!("{} cannot be made: {e}", dir.display()),
-        );
+        return findings.add(Grade::Bad, "data_dir", format!("{} cannot be made: {e}", dir.display()));
     }
     match std::fs::metadata(dir) {
         Ok(meta) if meta.permissions().mode() & 0o077 != 0 => findings.add(
@@ -175,33 +160,16 @@ fn syncs(dir: &Path) -> std::io::Result<(Duration, Duration)> {
 }
 
 fn check_secrets(config: &Config, findings: &mut Findings) {
-    let brokers = config
-        .brokers
-        .iter()
-        .filter_map(|broker| broker.password_file.as_deref());
-    let databases = config
-        .tsdbs
-        .iter()
-        .filter_map(|database| database.token_file.as_deref());
-    let channels = config
-        .channels
-        .iter()
-        .filter_map(|channel| channel.secret_file.as_deref());
-    let listener = config
-        .listener
-        .iter()
-        .flat_map(|listener| [&listener.credentials_file, &listener.tls_key]);
-    for path in brokers
-        .chain(databases)
-        .chain(channels)
-        .chain(listener.flatten().map(|path| path.as_path()))
+    let brokers = config.brokers.iter().filter_map(|broker| broker.password_file.as_deref());
+    let databases = config.tsdbs.iter().filter_map(|database| database.token_file.as_deref());
+    let channels = config.channels.iter().filter_map(|channel| channel.secret_file.as_deref());
+    let listener =
+        config.listener.iter().flat_map(|listener| [&listener.credentials_file, &listener.tls_key]);
+    for path in brokers.chain(databases).chain(channels).chain(listener.flatten().map(|path| path.as_path()))
     {
         let open = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o007 != 0);
         if open {
-            let text = format!(
-                "everybody on this machine may read {0}; cure: chmod 640 {0}",
-                path.display()
-            );
+            let text = format!("everybody on this machine may read {0}; cure: chmod 640 {0}", path.display());
             findings.add(Grade::Warn, "secret", text);
         }
     }
@@ -223,11 +191,7 @@ fn check_profiles(config: &Config, findings: &mut Findings) {
 
 fn check_instance(config: &Config, findings: &mut Findings) {
     match Local::read(&config.site.data_dir) {
-        Err(_) => findings.add(
-            Grade::Unknown,
-            "instance",
-            "none has run on this data directory yet",
-        ),
+        Err(_) => findings.add(Grade::Unknown, "instance", "none has run on this data directory yet"),
         Ok(local) => {
             let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3)));
             let agent: ureq::Agent = agent.http_status_as_error(false).build().into();

@@ -56,11 +56,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
-        Command::Profile(ProfileCommand::Test {
-            name,
-            file: payload,
-            topic,
-        }) => tools::test_profile(file, &name, &payload, &topic),
+        Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {
+            tools::test_profile(file, &name, &payload, &topic)
+        }
         Command::Quarantine(QuarantineCommand::List { reason, limit, json }) => {
             tools::list_quarantine(file, reason.as_deref(), limit, json)
         }

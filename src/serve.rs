@@ -17,13 +17,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::{Alerting, ChannelKind, Policy, Secret, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
-use lampguard_ingester::config::{BrokerConfig, MappingConfig};
+use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::source::broker::{self, Broker};
 use lampguard_ingester::source::listener::Listener;
 use lampguard_ingester::{Ingester, Opened, tsdb};
-use lampguard_journal::FrameBuf;
+use lampguard_journal::{Follower, FrameBuf};
 use lampguard_model::record::{self, Record};
 use lampguard_model::{Register, register};
 use prometheus::Registry;
@@ -140,16 +140,9 @@ pub(crate) fn load_register(config: &Config) -> Result<Register> {
 /// Every fault of a register as one error of wrong configuration.
 pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -> anyhow::Error {
     const SHOWN: usize = 50;
-    let lines: Vec<String> = faults
-        .iter()
-        .take(SHOWN)
-        .map(|fault| format!("  {fault}"))
-        .collect();
-    let more = if faults.len() > SHOWN {
-        format!("\n  and {} more", faults.len() - SHOWN)
-    } else {
-        String::new()
-    };
+    let lines: Vec<String> = faults.iter().take(SHOWN).map(|fault| format!("  {fault}")).collect();
+    let more =
+        if faults.len() > SHOWN { format!("\n  and {} more", faults.len() - SHOWN) } else { String::new() };
     let count = faults.len();
     anyhow!(crate::UsageError(format!(
         "register {} has {count} fault(s):\n{}{more}",
@@ -172,78 +165,30 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let mut tokens = Tokens::open(dir.path())?;
     let local = tokens.make_local();
 
-    let options = lampguard_history::Options {
-        keep_days: config.history.keep_days,
-        posts_max: register.posts().len() + lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX,
-        ..lampguard_history::Options::default()
-    };
-    let metrics = lampguard_history::Metrics::register(&registry)?;
-    let history =
-        History::open(&dir.path().join("history"), options, metrics).context("opening the history")?;
+    let history = open_history(&config, &dir, &register, &registry)?;
     let mut cursors = vec![history.cursor()];
-    cursors.extend(
-        config
-            .tsdbs
-            .iter()
-            .map(|database| tsdb::stored_cursor(dir.path(), &database.id)),
-    );
+    cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
-    let tsdb_followers: Vec<_> = config
-        .tsdbs
-        .iter()
-        .zip(&cursors[1..])
-        .map(|(database, cursor)| {
-            opened
-                .tail()
-                .follow_bounded(&format!("tsdb:{}", database.id), *cursor, database.max_lag_bytes)
-        })
-        .collect();
-
+    let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
     let alerting = start_alerting(&config, &dir, &opened, &register, &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
-    let judge = judge(
-        alerting.clone(),
-        history.latest().clone(),
-        live.clone(),
-        gate.clone(),
-    );
+    let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
     let (view, latest) = (history.view(), history.latest().clone());
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
 
-    let history_clock = clock.clone();
-    let history_dir = journal_dir.clone();
+    let (dir_of_journal, its_clock) = (journal_dir.clone(), clock.clone());
     let history = std::thread::Builder::new()
         .name("history".to_owned())
-        .spawn(move || lampguard_history::run(history, history_dir, history_follower, history_clock))?;
-    if config.tsdbs.is_empty() {
-        // A gauge that says 0 for want of a database would be a false alarm.
-        registry.unregister(Box::new(ingester.metrics().tsdb.up))?;
-    }
-    let mut tsdbs = Vec::new();
-    for (database, follower) in config.tsdbs.iter().zip(tsdb_followers) {
-        let window = Duration::from_secs(config.journal.replay_window_s);
-        let metrics = ingester.metrics().tsdb;
-        tsdbs.push(tsdb::start(
-            database.clone(),
-            dir.path(),
-            &journal_dir,
-            follower,
-            window,
-            metrics,
-            clock.clone(),
-        ));
-    }
+        .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
+    let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
-    let handles = Handles {
-        inlet: ingester.inlet(),
-        accounts: ingester.accounts(),
-        losses: ingester.losses(),
-    };
+    let handles =
+        Handles { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() };
     let instance = Arc::new(Instance {
         register,
         ingester: OnceLock::from(handles),
@@ -261,22 +206,54 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
     let listener_address = listener.as_ref().map(Listener::address);
-    let parts = Parts {
-        ingester,
-        listener,
-        brokers,
-        tsdbs,
-        history,
-        web: web_task,
-        end_web,
-        _dir: dir,
+    let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
+    Ok(Running { instance, web, listener: listener_address, parts })
+}
+
+fn open_history(config: &Config, dir: &DataDir, register: &Register, registry: &Registry) -> Result<History> {
+    let options = lampguard_history::Options {
+        keep_days: config.history.keep_days,
+        posts_max: register.posts().len() + lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX,
+        ..lampguard_history::Options::default()
     };
-    Ok(Running {
-        instance,
-        web,
-        listener: listener_address,
-        parts,
-    })
+    let metrics = lampguard_history::Metrics::register(registry)?;
+    History::open(&dir.path().join("history"), options, metrics).context("opening the history")
+}
+
+/// Holds the journal for every database from its stored cursor on, before anything is trimmed.
+fn follow_for_databases(config: &Config, opened: &Opened, cursors: &[u64]) -> Vec<Follower> {
+    let follow = |(database, cursor): (&TsdbConfig, &u64)| {
+        opened.tail().follow_bounded(&format!("tsdb:{}", database.id), *cursor, database.max_lag_bytes)
+    };
+    config.tsdbs.iter().zip(cursors).map(follow).collect()
+}
+
+fn start_databases(
+    config: &Config,
+    dir: &DataDir,
+    ingester: &Ingester,
+    registry: &Registry,
+    followers: Vec<Follower>,
+    clock: &Clock,
+) -> Result<Vec<tsdb::Running>> {
+    if config.tsdbs.is_empty() {
+        // A gauge that says 0 for want of a database would be a false alarm.
+        registry.unregister(Box::new(ingester.metrics().tsdb.up))?;
+    }
+    let window = Duration::from_secs(config.journal.replay_window_s);
+    let start = |(database, follower): (&TsdbConfig, Follower)| {
+        let metrics = ingester.metrics().tsdb;
+        tsdb::start(
+            database.clone(),
+            dir.path(),
+            ingester.journal_dir(),
+            follower,
+            window,
+            metrics,
+            clock.clone(),
+        )
+    };
+    Ok(config.tsdbs.iter().zip(followers).map(start).collect())
 }
 
 fn start_alerting(
@@ -319,11 +296,7 @@ fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
     let one = |channel: &config::Channel| {
         let kind = match (&channel.url, &channel.secret_file) {
             (Some(url), secret) if channel.kind == "webhook" => {
-                let secret = secret
-                    .as_deref()
-                    .map(read_secret)
-                    .transpose()?
-                    .unwrap_or_default();
+                let secret = secret.as_deref().map(read_secret).transpose()?.unwrap_or_default();
                 ChannelKind::Webhook {
                     url: url.clone(),
                     secret: Secret::new(secret.into_bytes()),
@@ -332,11 +305,7 @@ fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
             }
             _ => ChannelKind::Console,
         };
-        Ok(lampguard_alerting::Channel {
-            id: channel.id.clone(),
-            to: "desk".to_owned(),
-            kind,
-        })
+        Ok(lampguard_alerting::Channel { id: channel.id.clone(), to: "desk".to_owned(), kind })
     };
     config.channels.iter().map(one).collect()
 }
@@ -383,16 +352,7 @@ async fn start_sources(
         None => None,
         Some(listener) => {
             let mappings = mappings(&listener.mapping, &profiles);
-            Some(
-                Listener::start(
-                    listener,
-                    mappings,
-                    ingester.inlet(),
-                    metrics.clone(),
-                    clock.clone(),
-                )
-                .await?,
-            )
+            Some(Listener::start(listener, mappings, ingester.inlet(), metrics.clone(), clock.clone()).await?)
         }
     };
     let mut brokers = Vec::new();
@@ -426,23 +386,17 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
 /// Host and port of `mqtt://host:port`; the port may be left out (1883).
 pub(crate) fn broker_address(url: &str) -> Result<(String, u16), String> {
     let Some(rest) = url.strip_prefix("mqtt://") else {
-        return Err(format!(
-            "{url:?} does not begin with mqtt://; TLS to brokers comes in a later version"
-        ));
+        return Err(format!("{url:?} does not begin with mqtt://; TLS to brokers comes in a later version"));
     };
     let rest = rest.trim_end_matches('/');
     let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => (
-            host,
-            port.parse()
-                .map_err(|_| format!("{port:?} is no port from 1 to 65535"))?,
-        ),
+        Some((host, port)) if !host.ends_with(':') => {
+            (host, port.parse().map_err(|_| format!("{port:?} is no port from 1 to 65535"))?)
+        }
         _ => (rest, 1883),
     };
     if host.is_empty() || host.contains(['/', '@', ' ']) || port == 0 {
-        return Err(format!(
-            "{url:?} is not mqtt://host:port; user and password have keys of their own"
-        ));
+        return Err(format!("{url:?} is not mqtt://host:port; user and password have keys of their own"));
     }
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
@@ -482,16 +436,7 @@ fn stored_client_id(data_dir: &Path, broker: &str) -> Result<String> {
 impl Running {
     /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
     pub(crate) async fn stop(self) {
-        let Parts {
-            ingester,
-            listener,
-            brokers,
-            tsdbs,
-            history,
-            web,
-            end_web,
-            _dir,
-        } = self.parts;
+        let Parts { ingester, listener, brokers, tsdbs, history, web, end_web, _dir } = self.parts;
         if let Some(listener) = &listener {
             listener.stop_reading();
         }

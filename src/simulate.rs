@@ -14,10 +14,7 @@ use crate::{UsageError, clock, serve};
 
 /// A shipped scenario by its name, else a file.
 pub(crate) fn scenario(name: &str) -> Result<Scenario> {
-    let shipped: Vec<&str> = lampguard_simulator::scenario::SHIPPED
-        .iter()
-        .map(|(name, _)| *name)
-        .collect();
+    let shipped: Vec<&str> = lampguard_simulator::scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
     if shipped.contains(&name) {
         return Ok(Scenario::shipped(name)?);
     }
@@ -28,9 +25,7 @@ pub(crate) fn scenario(name: &str) -> Result<Scenario> {
 
 /// A new number for each run, so that a simulated sensor's running numbers never repeat.
 pub(crate) fn boot() -> u32 {
-    u32::try_from(clock::now().0 / 1000 % i64::from(u32::MAX))
-        .unwrap_or(0)
-        .max(2)
+    u32::try_from(clock::now().0 / 1000 % i64::from(u32::MAX)).unwrap_or(0).max(2)
 }
 
 pub(crate) fn run(asked: &Simulate) -> Result<()> {
@@ -42,25 +37,13 @@ pub(crate) fn run(asked: &Simulate) -> Result<()> {
         eprintln!("register of {} posts in {}", asked.posts, path.display());
     }
     let start = clock::now();
-    let run = Run {
-        seed: asked.seed,
-        speed: asked.speed,
-        boot: boot(),
-        start,
-    };
+    let run = Run { seed: asked.seed, speed: asked.speed, boot: boot(), start };
     let mut simulation = Simulation::new(city, scenario, run)?;
-    let until = start
-        + Millis::seconds(
-            asked
-                .duration
-                .and_then(|s| i64::try_from(s).ok())
-                .unwrap_or(86_400),
-        );
+    let until = start + Millis::seconds(asked.duration.and_then(|s| i64::try_from(s).ok()).unwrap_or(86_400));
     if let Some(path) = &asked.truth {
         let mut out = create(path, "truth")?;
         recording::write_truth(&mut out, &simulation.truth(until))?;
-        out.flush()
-            .with_context(|| format!("writing truth {}", path.display()))?;
+        out.flush().with_context(|| format!("writing truth {}", path.display()))?;
     }
     if let Some(path) = &asked.out {
         let mut out = create(path, "recording")?;
@@ -70,18 +53,11 @@ pub(crate) fn run(asked: &Simulate) -> Result<()> {
                 eprint!("\r{at}  {counts:?}");
             }
         })?;
-        out.flush()
-            .with_context(|| format!("writing recording {}", path.display()))?;
-        eprintln!(
-            "{}{counts:?} in {}",
-            if terminal { "\r" } else { "" },
-            path.display()
-        );
+        out.flush().with_context(|| format!("writing recording {}", path.display()))?;
+        eprintln!("{}{counts:?} in {}", if terminal { "\r" } else { "" }, path.display());
         return Ok(());
     }
-    let Some(url) = asked.broker.as_deref() else {
-        bail!("give --broker or --out")
-    };
+    let Some(url) = asked.broker.as_deref() else { bail!("give --broker or --out") };
     publish_to(url, asked, simulation)
 }
 

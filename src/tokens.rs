@@ -34,17 +34,11 @@ const ROLES: [(Role, &str); 5] = [
 
 impl Role {
     pub(crate) fn name(self) -> &'static str {
-        ROLES
-            .iter()
-            .find(|(role, _)| *role == self)
-            .map_or("viewer", |(_, name)| name)
+        ROLES.iter().find(|(role, _)| *role == self).map_or("viewer", |(_, name)| name)
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        ROLES
-            .iter()
-            .find(|(_, known)| *known == name)
-            .map(|(role, _)| *role)
+        ROLES.iter().find(|(_, known)| *known == name).map(|(role, _)| *role)
     }
 }
 
@@ -80,26 +74,19 @@ impl Tokens {
         let doing = || format!("opening tokens {}", path.display());
         let connection = Connection::open(&path).with_context(doing)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .with_context(doing)?;
+        connection.pragma_update(None, "journal_mode", "WAL").with_context(doing)?;
         match connection
             .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
             .with_context(doing)?
         {
-            0 => connection
-                .execute_batch(&format!("BEGIN;{SCHEMA}COMMIT;"))
-                .with_context(doing)?,
+            0 => connection.execute_batch(&format!("BEGIN;{SCHEMA}COMMIT;")).with_context(doing)?,
             1 => {}
             found => bail!(
                 "{}: format {found}, this version reads up to 1; use the newer lampguard",
                 path.display()
             ),
         }
-        Ok(Self {
-            connection: Mutex::new(connection),
-            local: None,
-        })
+        Ok(Self { connection: Mutex::new(connection), local: None })
     }
 
     /// Makes the token by which local commands talk to this process.
@@ -127,27 +114,17 @@ impl Tokens {
     pub(crate) fn check(&self, token: &str) -> Option<Identity> {
         let hash = hash(token);
         if self.local == Some(hash) {
-            return Some(Identity {
-                role: Role::Admin,
-                name: "local".to_owned(),
-                zone: None,
-            });
+            return Some(Identity { role: Role::Admin, name: "local".to_owned(), zone: None });
         }
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let sql = "SELECT role, name, zone FROM token WHERE hash = ?1";
         let found = connection.prepare_cached(sql).and_then(|mut statement| {
             statement
-                .query_row([hash], |row| {
-                    Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))
-                })
+                .query_row([hash], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
                 .optional()
         });
         let (role, name, zone) = found.ok().flatten()?;
-        Some(Identity {
-            role: Role::from_name(&role)?,
-            name,
-            zone,
-        })
+        Some(Identity { role: Role::from_name(&role)?, name, zone })
     }
 }
 
@@ -173,10 +150,7 @@ mod tests {
         let token = beside.create(Role::Crew, "一班", Some("z1"), 0).unwrap();
         assert_eq!(token.len(), 40);
         let who = running.check(&token).unwrap();
-        assert_eq!(
-            (who.role, who.name.as_str(), who.zone.as_deref()),
-            (Role::Crew, "一班", Some("z1"))
-        );
+        assert_eq!((who.role, who.name.as_str(), who.zone.as_deref()), (Role::Crew, "一班", Some("z1")));
         assert_eq!(running.check("0000"), None);
         assert!(beside.create(Role::Crew, "x", None, 0).is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -36,10 +37,7 @@ pub(crate) fn check_config(file: &Path) -> Result<()> {
     let config = config::load(file)?;
     let register = serve::load_register(&config)?;
     let (posts, zones) = (register.posts().len(), config.zones.len());
-    print(&format!(
-        "{}: good; {posts} posts in {zones} zone(s)\n",
-        file.display()
-    ))
+    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n", file.display()))
 }
 
 pub(crate) fn check_posts(file: &Path) -> Result<()> {
@@ -62,16 +60,11 @@ pub(crate) fn test_profile(file: Option<&Path>, name: &str, payload: &Path, topi
     let profiles = Profiles::load(&configured).map_err(|faults| UsageError(faults[0].to_string()))?;
     if !profiles.knows(name) {
         let known: Vec<&str> = profiles.names().collect();
-        bail!(UsageError(format!(
-            "profile {name:?} is not known; known are {}",
-            known.join(", ")
-        )));
+        bail!(UsageError(format!("profile {name:?} is not known; known are {}", known.join(", "))));
     }
     let bytes = if payload == Path::new("-") {
         let mut bytes = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .context("reading standard input")?;
+        std::io::stdin().read_to_end(&mut bytes).context("reading standard input")?;
         bytes
     } else {
         std::fs::read(payload).with_context(|| format!("reading payload {}", payload.display()))?
@@ -105,28 +98,18 @@ pub(crate) fn test_profile(file: Option<&Path>, name: &str, payload: &Path, topi
 pub(crate) fn inspect_journal(dir: &Path) -> Result<()> {
     let segments = lampguard_journal::inspect(&RealDisk, dir)?;
     if segments.is_empty() {
-        bail!(
-            "{} holds no journal segment; name the directory DATA_DIR/journal",
-            dir.display()
-        );
+        bail!("{} holds no journal segment; name the directory DATA_DIR/journal", dir.display());
     }
     let time = |ms: Option<i64>| {
-        ms.map_or_else(
-            || "damaged".to_owned(),
-            |ms| lampguard_model::Timestamp(ms).to_rfc3339(),
-        )
+        ms.map_or_else(|| "damaged".to_owned(), |ms| lampguard_model::Timestamp(ms).to_rfc3339())
     };
     let mut totals = None;
     for segment in &segments {
         let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
-        let records = segment
-            .records
-            .map_or_else(|| "none".to_owned(), |(first, end)| format!("{first}..{end}"));
-        let kinds: Vec<String> = segment
-            .kinds
-            .iter()
-            .map(|(kind, count)| format!("{} {count}", kind_name(*kind)))
-            .collect();
+        let records =
+            segment.records.map_or_else(|| "none".to_owned(), |(first, end)| format!("{first}..{end}"));
+        let kinds: Vec<String> =
+            segment.kinds.iter().map(|(kind, count)| format!("{} {count}", kind_name(*kind))).collect();
         print(&format!(
             "{name}  {} bytes  made {}  last {}  frames {}  records {records}  [{}]  damaged {} bytes\n",
             segment.bytes,
@@ -140,10 +123,7 @@ pub(crate) fn inspect_journal(dir: &Path) -> Result<()> {
     }
     if let Some(totals) = totals {
         let reasons = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
-            counts
-                .map(|(reason, count)| format!("{reason} {count}"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            counts.map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
         };
         print(&format!(
             "totals of the last frame: stored {}  duplicate {}  quarantined [{}]  refused [{}]\n",
@@ -184,17 +164,11 @@ pub(crate) fn create_token(file: Option<&Path>, role: Role, name: &str, zone: Op
 pub(crate) fn verify_audit(file: Option<&Path>) -> Result<()> {
     let path = load(file)?.site.data_dir.join("incidents.db");
     if !path.exists() {
-        bail!(
-            "{} is not there: no instance ran on this data directory",
-            path.display()
-        );
+        bail!("{} is not there: no instance ran on this data directory", path.display());
     }
     let rows =
         lampguard_alerting::verify_file(&path).with_context(|| format!("checking {}", path.display()))?;
-    print(&format!(
-        "{}: {rows} event(s), the chain is whole\n",
-        path.display()
-    ))
+    print(&format!("{}: {rows} event(s), the chain is whole\n", path.display()))
 }
 
 pub(crate) fn list_quarantine(
@@ -241,19 +215,15 @@ pub(crate) struct Asker {
 impl Asker {
     pub(crate) fn new(file: Option<&Path>, target: &Target, timeout: Option<Duration>) -> Result<Self> {
         let local = match (&target.url, &target.token) {
-            (Some(url), Some(token)) => Local {
-                url: url.trim_end_matches('/').to_owned(),
-                token: token.clone(),
-            },
+            (Some(url), Some(token)) => {
+                Local { url: url.trim_end_matches('/').to_owned(), token: token.clone() }
+            }
             _ => Local::read(&load(file)?.site.data_dir)?,
         };
         let config = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(5)))
             .timeout_global(timeout);
-        Ok(Self {
-            local,
-            agent: config.http_status_as_error(false).build().into(),
-        })
+        Ok(Self { local, agent: config.http_status_as_error(false).build().into() })
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<(u16, ureq::Body)> {
@@ -267,22 +237,13 @@ impl Asker {
     fn post(&self, path: &str, body: &Value) -> Result<(u16, String)> {
         let url = format!("{}{path}", self.local.url);
         let bearer = format!("Bearer {}", self.local.token);
-        let request = self
-            .agent
-            .post(&url)
-            .header("Authorization", bearer)
-            .header("Content-Type", "application/json");
+        let request =
+            self.agent.post(&url).header("Authorization", bearer).header("Content-Type", "application/json");
         let response = request
             .send(body.to_string())
             .with_context(|| format!("asking {url}: is the instance running?"))?;
         let status = response.status().as_u16();
-        Ok((
-            status,
-            response
-                .into_body()
-                .read_to_string()
-                .context("reading the answer")?,
-        ))
+        Ok((status, response.into_body().read_to_string().context("reading the answer")?))
     }
 }
 
@@ -293,46 +254,44 @@ pub(crate) fn retry_quarantine(file: Option<&Path>, reason: Option<&str>, target
         bail!("the instance answered {status}: {body}");
     }
     let answer: Value = serde_json::from_str(&body).context("reading the answer")?;
-    print(&format!(
-        "read after all: {}  still refused: {}\n",
-        answer["released"], answer["left"]
-    ))
+    print(&format!("read after all: {}  still refused: {}\n", answer["released"], answer["left"]))
 }
 
 pub(crate) fn healthcheck(file: Option<&Path>, target: &Target) -> Result<()> {
     let (status, mut body) = Asker::new(file, target, Some(Duration::from_secs(10)))?.get("/readyz")?;
     let text = body.read_to_string().context("reading the answer")?;
-    if status == 200 {
-        print(&format!("{text}\n"))
-    } else {
-        bail!("not ready ({status}): {text}")
-    }
+    if status == 200 { print(&format!("{text}\n")) } else { bail!("not ready ({status}): {text}") }
 }
 
 pub(crate) fn record(file: Option<&Path>, record: &Record) -> Result<()> {
     let asker = Asker::new(file, &record.target, None)?;
     let (status, mut body) = asker.get("/api/v1/recording")?;
     if status != 200 {
-        bail!(
-            "the instance answered {status}: {}",
-            body.read_to_string().unwrap_or_default()
-        );
+        bail!("the instance answered {status}: {}", body.read_to_string().unwrap_or_default());
     }
     let doing = || format!("writing recording {}", record.out.display());
     let mut out = std::io::BufWriter::new(std::fs::File::create(&record.out).with_context(doing)?);
-    let until = record
-        .duration
-        .map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut lines = BufReader::new(body.into_reader());
-    let (mut line, mut count, mut told) = (String::new(), 0u64, Instant::now());
+    let until = record.duration.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    // Lines may stay away for long; the end of the duration must not wait for the next one.
+    let (sender, lines) = std::sync::mpsc::sync_channel::<std::io::Result<String>>(1024);
+    std::thread::spawn(move || {
+        for line in BufReader::new(body.into_reader()).lines() {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut count, mut told) = (0u64, Instant::now());
     let progress = std::io::IsTerminal::is_terminal(&std::io::stderr());
     while until.is_none_or(|until| Instant::now() < until) {
-        line.clear();
-        if lines.read_line(&mut line).context("reading from the instance")? == 0 {
-            break;
+        match lines.recv_timeout(Duration::from_millis(200)) {
+            Ok(line) => {
+                writeln!(out, "{}", line.context("reading from the instance")?).with_context(doing)?;
+                count += 1;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        out.write_all(line.as_bytes()).with_context(doing)?;
-        count += 1;
         if told.elapsed() > Duration::from_secs(1) {
             out.flush().with_context(doing)?;
             told = Instant::now();
@@ -342,10 +301,6 @@ pub(crate) fn record(file: Option<&Path>, record: &Record) -> Result<()> {
         }
     }
     out.flush().with_context(doing)?;
-    eprintln!(
-        "{}{count} line(s) in {}",
-        if progress { "\r" } else { "" },
-        record.out.display()
-    );
+    eprintln!("{}{count} line(s) in {}", if progress { "\r" } else { "" }, record.out.display());
     Ok(())
 }

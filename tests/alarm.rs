@@ -31,12 +31,7 @@ fn milliseconds(time: &Value) -> i64 {
 fn signature(body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body);
-    let hex: String = mac
-        .finalize()
-        .into_bytes()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256={hex}")
 }
 
@@ -46,21 +41,14 @@ fn two_critical_readings_open_one_incident_that_is_due_in_30_minutes_and_told_wi
     let site = site_with(&stub);
     let lampguard = site.start();
     publish(&site, "P001", 1, 80.0);
-    assert_eq!(
-        lampguard.items("/api/v1/incidents").len(),
-        0,
-        "one sample is not confirmed"
-    );
+    assert_eq!(lampguard.items("/api/v1/incidents").len(), 0, "one sample is not confirmed");
     publish(&site, "P001", 2, 81.0);
     publish(&site, "P001", 3, 82.0);
     wait_until("the webhook", seconds(5), || !stub.opened().is_empty());
     let incidents = lampguard.items("/api/v1/incidents");
     assert_eq!(incidents.len(), 1, "{incidents:?}");
     let incident = &incidents[0];
-    let (opened, due) = (
-        milliseconds(&incident["opened_at"]),
-        milliseconds(&incident["due_at"]),
-    );
+    let (opened, due) = (milliseconds(&incident["opened_at"]), milliseconds(&incident["due_at"]));
     assert_eq!(due - opened, 30 * 60 * 1000);
     let named =
         ["kind", "severity", "post_id", "zone", "state", "signal"].map(|key| incident[key].as_str().unwrap());
@@ -69,27 +57,18 @@ fn two_critical_readings_open_one_incident_that_is_due_in_30_minutes_and_told_wi
     let hook = &stub.opened()[0];
     assert_eq!(hook.signature, signature(&hook.body));
     let told = hook.json();
-    assert_eq!(
-        (&told["incident"]["id"], &told["drill"]),
-        (&incident["id"], &json!(false))
-    );
+    assert_eq!((&told["incident"]["id"], &told["drill"]), (&incident["id"], &json!(false)));
     assert_eq!(told["incident"]["due_at"], incident["due_at"]);
     let one = lampguard.json(&format!("/api/v1/incidents/{}", incident["id"].as_str().unwrap()));
     assert!(!one["timeline"].as_array().unwrap().is_empty(), "{one}");
     wait_until("the notice to be noted as sent", seconds(5), || {
         let notices = lampguard.items("/api/v1/notices");
-        notices
-            .iter()
-            .any(|n| n["incident_id"] == incident["id"] && n["outcome"] == "sent")
+        notices.iter().any(|n| n["incident_id"] == incident["id"] && n["outcome"] == "sent")
     });
     assert_eq!(lampguard.metric("lampguard_alerting_open_incidents"), 1.0);
     assert_eq!(lampguard.metric("lampguard_alerting_alarm_seconds_count"), 1.0);
     let post = lampguard.json("/api/v1/posts/P001");
-    assert_eq!(
-        (&post["state"], &post["incidents"][0]),
-        (&json!("danger"), &incident["id"]),
-        "{post}"
-    );
+    assert_eq!((&post["state"], &post["incidents"][0]), (&json!("danger"), &incident["id"]), "{post}");
 }
 
 #[test]
@@ -112,26 +91,16 @@ fn fault_kill_9_moves_no_deadline_and_opens_no_incident_a_second_time() {
         let incidents = lampguard.items("/api/v1/incidents?state=all");
         assert_eq!(incidents.len(), 1, "{incidents:?}");
         for key in ["id", "opened_at", "due_at"] {
-            assert_eq!(
-                incidents[0][key], first["incident"][key],
-                "{key} after restart {round}"
-            );
+            assert_eq!(incidents[0][key], first["incident"][key], "{key} after restart {round}");
         }
         lampguard.process.kill();
     }
     let lampguard = site.start();
-    let ids: std::collections::BTreeSet<String> = stub
-        .opened()
-        .iter()
-        .map(|hook| hook.json()["notice"]["id"].to_string())
-        .collect();
+    let ids: std::collections::BTreeSet<String> =
+        stub.opened().iter().map(|hook| hook.json()["notice"]["id"].to_string()).collect();
     assert_eq!(ids.len(), 1, "an incident was told as a new one: {ids:?}");
     let opened: Vec<Value> = timeline_of(&lampguard.items("/api/v1/incidents"), &lampguard);
-    assert_eq!(
-        opened.iter().filter(|event| event["event"] == "opened").count(),
-        1,
-        "{opened:?}"
-    );
+    assert_eq!(opened.iter().filter(|event| event["event"] == "opened").count(), 1, "{opened:?}");
     lampguard.stop();
     let output = site.run(&["audit", "verify"]);
     assert!(output.status.success(), "{}", texts(&output).1);
@@ -157,9 +126,7 @@ fn a_webhook_that_was_down_is_told_later_under_the_same_notice_id() {
     publish(&site, "P001", 2, 81.0);
     wait_until("a first failed attempt", seconds(10), || {
         let notices = lampguard.items("/api/v1/notices");
-        notices
-            .iter()
-            .any(|n| n["event"] == "incident.opened" && n["attempt"].as_u64() >= Some(1))
+        notices.iter().any(|n| n["event"] == "incident.opened" && n["attempt"].as_u64() >= Some(1))
     });
     let id = lampguard.items("/api/v1/notices")[0]["id"].clone();
     let stub = WebhookStub::start_on(port);
@@ -182,33 +149,20 @@ fn retry_moves_a_payload_from_quarantined_to_stored_once_its_profile_is_there() 
     let listed = || texts(&site.run(&["quarantine", "list"])).0.lines().count();
     wait_until("the quarantine to hold both", seconds(5), || listed() == 2);
     let nothing = site.run(&["quarantine", "retry"]);
-    assert!(
-        texts(&nothing).0.contains("read after all: 0  still refused: 2"),
-        "{:?}",
-        texts(&nothing)
-    );
+    assert!(texts(&nothing).0.contains("read after all: 0  still refused: 2"), "{:?}", texts(&nothing));
     lampguard.stop();
 
-    let site = site
-        .with_listener("[[listener.mapping]]\nfilter = \"vendor/+/up\"\nprofile = \"vendor\"")
-        .with(
+    let site =
+        site.with_listener("[[listener.mapping]]\nfilter = \"vendor/+/up\"\nprofile = \"vendor\"").with(
             "[[profile]]\nname = \"vendor\"\ndecoder = \"json\"\ndevice = { from = \"topic:1\" }\n\
              fields = [{ path = \"/leak\", to = \"leakage_ma\", scale = 0.1 }]\n\
              time = { path = \"/at\", format = \"number\" }",
         );
     let lampguard = site.start();
     let retried = site.run(&["quarantine", "retry", "--reason", "topic"]);
-    assert!(
-        texts(&retried).0.contains("read after all: 1  still refused: 1"),
-        "{:?}",
-        texts(&retried)
-    );
+    assert!(texts(&retried).0.contains("read after all: 1  still refused: 1"), "{:?}", texts(&retried));
     let books = lampguard.balanced();
-    assert_eq!(
-        (&books["stored"], &books["quarantined"]),
-        (&json!(1), &json!({"topic": 1})),
-        "{books}"
-    );
+    assert_eq!((&books["stored"], &books["quarantined"]), (&json!(1), &json!({"topic": 1})), "{books}");
     wait_until("the post to show it", seconds(5), || {
         lampguard.json("/api/v1/posts/P001")["last"]["fields"]["leakage_ma"] == json!(30.1)
     });
@@ -219,9 +173,5 @@ fn retry_moves_a_payload_from_quarantined_to_stored_once_its_profile_is_there() 
     lampguard.stop();
     let lampguard = site.start();
     let books = lampguard.balanced();
-    assert_eq!(
-        (&books["stored"], &books["quarantined"]),
-        (&json!(1), &json!({"topic": 1})),
-        "{books}"
-    );
+    assert_eq!((&books["stored"], &books["quarantined"]), (&json!(1), &json!({"topic": 1})), "{books}");
 }

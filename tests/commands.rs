@@ -45,10 +45,7 @@ fn wrong_use_ends_with_2_and_help_with_0() {
     }
     for arguments in [["--help"], ["--version"]] {
         let (code, out, _) = told(home.path(), &arguments);
-        assert!(
-            code == Some(0) && out.contains("lampguard"),
-            "{arguments:?}: {out}"
-        );
+        assert!(code == Some(0) && out.contains("lampguard"), "{arguments:?}: {out}");
     }
 }
 
@@ -104,17 +101,11 @@ fn config_check_names_eight_different_faults_at_once_each_with_its_line() {
         (19, "web.bind"),
     ];
     for (line, word) in faults {
-        let named = err
-            .lines()
-            .any(|told| told.contains(&format!("line {line}:")) && told.contains(word));
+        let named = err.lines().any(|told| told.contains(&format!("line {line}:")) && told.contains(word));
         assert!(named, "line {line} ({word}) is not named:\n{err}");
     }
     assert!(err.contains("bad.toml"), "{err}");
-    std::fs::write(
-        home.path().join("torn.toml"),
-        "[site]\nname = \"x\"\n[posts\nfile = 1\n",
-    )
-    .unwrap();
+    std::fs::write(home.path().join("torn.toml"), "[site]\nname = \"x\"\n[posts\nfile = 1\n").unwrap();
     let (code, _, err) = told(home.path(), &["config", "check", "torn.toml"]);
     assert!(code == Some(2) && err.contains("line 3"), "{err}");
 }
@@ -127,10 +118,7 @@ fn the_printed_sample_checks_and_serves_with_its_ports_changed() {
     let (web, listener) = (free_port(), free_port());
     let sample = sample
         .replace("127.0.0.1:8080", &format!("127.0.0.1:{web}"))
-        .replace(
-            "bind = \"127.0.0.1:1883\"",
-            &format!("bind = \"127.0.0.1:{listener}\""),
-        )
+        .replace("bind = \"127.0.0.1:1883\"", &format!("bind = \"127.0.0.1:{listener}\""))
         .replace("127.0.0.1:1884", &format!("127.0.0.1:{}", free_port()))
         .replace("127.0.0.1:8428", &format!("127.0.0.1:{}", free_port()));
     std::fs::write(home.path().join("lampguard.toml"), sample).unwrap();
@@ -188,10 +176,7 @@ fn a_second_instance_on_one_data_directory_is_refused_and_told_the_first_ones_pi
     site.write("other.toml", &other);
     let (code, _, err) = told(site.dir(), &["--config", "other.toml", "serve"]);
     assert_eq!(code, Some(1), "{err}");
-    assert!(
-        err.contains(&format!("in use by process {}", lampguard.process.pid())),
-        "{err}"
-    );
+    assert!(err.contains(&format!("in use by process {}", lampguard.process.pid())), "{err}");
     assert!(lampguard.is_ready());
     // The refused one has not spoilt what belongs to the first.
     assert_eq!(on(&site, &["healthcheck"]).0, Some(0));
@@ -205,10 +190,7 @@ fn fault_u2_a_data_directory_of_a_newer_version_is_refused_and_left_alone() {
     let (code, _, err) = on(&site, &["serve"]);
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("format 99") && err.contains("newer"), "{err}");
-    assert_eq!(
-        std::fs::read_to_string(site.data().join("format")).unwrap(),
-        "99\n"
-    );
+    assert_eq!(std::fs::read_to_string(site.data().join("format")).unwrap(), "99\n");
     let mut names: Vec<String> = std::fs::read_dir(site.data())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
@@ -225,10 +207,7 @@ fn a_port_in_use_is_named_with_the_key_that_chooses_another() {
         let _holder = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
         let (code, _, err) = on(&site, &["serve"]);
         assert_eq!(code, Some(1), "{key}: {err}");
-        assert!(
-            err.contains(&format!("127.0.0.1:{port}")) && err.contains(section),
-            "{key}: {err}"
-        );
+        assert!(err.contains(&format!("127.0.0.1:{port}")) && err.contains(section), "{key}: {err}");
     }
 }
 
@@ -244,10 +223,7 @@ fn healthcheck_says_by_its_exit_code_whether_the_instance_is_ready() {
     assert_eq!(code, Some(0), "{err}");
     lampguard.stop();
     let (code, _, err) = on(&site, &["healthcheck"]);
-    assert!(
-        code == Some(1) && err.contains("is the instance running?"),
-        "{err}"
-    );
+    assert!(code == Some(1) && err.contains("is the instance running?"), "{err}");
 }
 
 #[test]
@@ -262,14 +238,8 @@ fn the_journal_is_inspected_beside_a_running_instance() {
     let dir = site.data().join("journal");
     let (code, out, err) = told(site.dir(), &["journal", "inspect", dir.to_str().unwrap()]);
     assert_eq!(code, Some(0), "{err}");
-    assert!(
-        out.contains("readings 25") && out.contains("quarantined 1"),
-        "{out}"
-    );
-    assert!(
-        out.contains("stored 25") && out.contains("damaged 0 bytes"),
-        "{out}"
-    );
+    assert!(out.contains("readings 25") && out.contains("quarantined 1"), "{out}");
+    assert!(out.contains("stored 25") && out.contains("damaged 0 bytes"), "{out}");
     sensor.publish_and_wait("lamp/z1/P001/reading", reading(1, 26, 1.0).as_bytes());
     assert_eq!(lampguard.stored(), 26);
     let (code, _, err) = told(site.dir(), &["journal", "inspect", site.dir().to_str().unwrap()]);
@@ -280,29 +250,17 @@ fn the_journal_is_inspected_beside_a_running_instance() {
 fn a_token_is_the_last_word_of_stdout_and_valid_at_once() {
     let site = Site::new();
     let lampguard = site.start();
-    let (code, out, _) = on(
-        &site,
-        &["token", "create", "--role", "viewer", "--name", "wall screen"],
-    );
+    let (code, out, _) = on(&site, &["token", "create", "--role", "viewer", "--name", "wall screen"]);
     let token = out.split_whitespace().last().unwrap();
     assert_eq!((code, token.len()), (Some(0), 40), "{out}");
     let answer = common::http::try_get(&format!("{}/api/v1/accounting", lampguard.url), Some(token)).unwrap();
     assert_eq!(answer.status, 200);
     for (arguments, word) in [
-        (
-            &["token", "create", "--role", "crew", "--name", "x"][..],
-            "--zone",
-        ),
-        (
-            &["token", "create", "--role", "crew", "--name", "x", "--zone", "z9"],
-            "z9",
-        ),
+        (&["token", "create", "--role", "crew", "--name", "x"][..], "--zone"),
+        (&["token", "create", "--role", "crew", "--name", "x", "--zone", "z9"], "z9"),
     ] {
         let (code, out, err) = on(&site, arguments);
-        assert!(
-            code == Some(2) && out.is_empty() && err.contains(word),
-            "{arguments:?}: {err}"
-        );
+        assert!(code == Some(2) && out.is_empty() && err.contains(word), "{arguments:?}: {err}");
     }
     // What is kept cannot be turned back into a token.
     let database = std::fs::read(site.data().join("accounts.db")).unwrap();
@@ -319,22 +277,15 @@ fn audit_verify_finds_a_single_changed_byte() {
         Mqtt::connect(site.listener, "P001")
             .publish_and_wait("lamp/z1/P001/reading", reading(1, seq, 80.0).as_bytes());
     }
-    common::wait_until("the incident", seconds(5), || {
-        lampguard.items("/api/v1/incidents").len() == 1
-    });
+    common::wait_until("the incident", seconds(5), || lampguard.items("/api/v1/incidents").len() == 1);
     common::wait_until("its record", seconds(5), || {
         on(&site, &["audit", "verify"]).1.contains("the chain is whole")
     });
     lampguard.stop();
     let (code, out, err) = on(&site, &["audit", "verify"]);
     assert_eq!(code, Some(0), "{err}");
-    let events: u64 = out
-        .split(": ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .unwrap()
-        .parse()
-        .unwrap();
+    let events: u64 =
+        out.split(": ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
     assert!(events >= 2, "{out}");
 
     let connection = rusqlite::Connection::open(site.data().join("incidents.db")).unwrap();
@@ -344,9 +295,7 @@ fn audit_verify_finds_a_single_changed_byte() {
         .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
         .unwrap();
     for trigger in triggers {
-        connection
-            .execute(&format!("DROP TRIGGER {trigger}"), [])
-            .unwrap();
+        connection.execute(&format!("DROP TRIGGER {trigger}"), []).unwrap();
     }
     let changed = connection.execute(
         "UPDATE event SET body = replace(body, '80', '90') WHERE rowid = (SELECT min(rowid) FROM event WHERE body LIKE '%80%')",
@@ -366,18 +315,14 @@ fn doctor_finds_the_default_queue_of_a_bare_mosquitto_and_passes_the_shipped_set
     let site = Site::new().with_broker(bare.port, "");
     let (code, out, _) = on(&site, &["doctor"]);
     assert_eq!(code, Some(1), "{out}");
-    let bad: Vec<&str> = out
-        .lines()
-        .filter(|line| line.starts_with("BAD") && line.contains("broker main"))
-        .collect();
+    let bad: Vec<&str> =
+        out.lines().filter(|line| line.starts_with("BAD") && line.contains("broker main")).collect();
     assert!(
-        bad.iter()
-            .any(|line| line.contains("of 1500 messages") && line.contains("max_queued_messages")),
+        bad.iter().any(|line| line.contains("of 1500 messages") && line.contains("max_queued_messages")),
         "{out}"
     );
     assert!(
-        out.lines()
-            .any(|line| line.starts_with("WARN") && line.contains("max_inflight_messages")),
+        out.lines().any(|line| line.starts_with("WARN") && line.contains("max_inflight_messages")),
         "{out}"
     );
 
@@ -385,19 +330,9 @@ fn doctor_finds_the_default_queue_of_a_bare_mosquitto_and_passes_the_shipped_set
     let site = Site::new().with_broker(shipped.port, "");
     let (_, out, _) = on(&site, &["doctor"]);
     let broker: Vec<&str> = out.lines().filter(|line| line.contains("broker main")).collect();
-    assert!(
-        broker
-            .iter()
-            .any(|line| line.contains("keeps at least 1500 messages")),
-        "{out}"
-    );
+    assert!(broker.iter().any(|line| line.contains("keeps at least 1500 messages")), "{out}");
     // Whether it survives a restart is read from this machine's own file, which is not the one we started.
-    assert!(
-        broker
-            .iter()
-            .all(|line| !line.starts_with("BAD") || line.contains("/etc/mosquitto")),
-        "{out}"
-    );
+    assert!(broker.iter().all(|line| !line.starts_with("BAD") || line.contains("/etc/mosquitto")), "{out}");
     // It leaves nothing behind: a second look finds the same.
     let (_, again, _) = on(&site, &["doctor"]);
     assert!(again.contains("keeps at least 1500 messages"), "{again}");
@@ -411,25 +346,18 @@ fn doctor_finds_a_database_that_would_count_rows_twice() {
     let (code, out, _) = on(&Site::new().with_database(without.port), &["doctor"]);
     assert_eq!(code, Some(1), "{out}");
     assert!(
-        out.lines()
-            .any(|line| line.starts_with("BAD") && line.contains("dedup.minScrapeInterval")),
+        out.lines().any(|line| line.starts_with("BAD") && line.contains("dedup.minScrapeInterval")),
         "{out}"
     );
     let with = Victoria::start().unwrap();
     let (code, out, err) = on(&Site::new().with_database(with.port), &["doctor"]);
     assert_eq!(code, Some(0), "{out}{err}");
-    assert!(
-        out.lines()
-            .any(|line| line.starts_with("ok") && line.contains("count once")),
-        "{out}"
-    );
+    assert!(out.lines().any(|line| line.starts_with("ok") && line.contains("count once")), "{out}");
 }
 
 #[test]
 fn doctor_names_a_broker_and_a_database_that_are_not_there() {
-    let site = Site::new()
-        .with_broker(free_port(), "")
-        .with_database(free_port());
+    let site = Site::new().with_broker(free_port(), "").with_database(free_port());
     let (code, out, err) = on(&site, &["doctor"]);
     assert_eq!(code, Some(1), "{out}{err}");
     for about in ["broker main", "tsdb main"] {
@@ -443,14 +371,8 @@ fn doctor_names_a_broker_and_a_database_that_are_not_there() {
 #[test]
 fn output_into_a_pipe_that_was_closed_is_no_crash() {
     let mut command = std::process::Command::new("sh");
-    command.arg("-c").arg(format!(
-        "'{}' config print | head -n 1",
-        env!("CARGO_BIN_EXE_lampguard")
-    ));
+    command.arg("-c").arg(format!("'{}' config print | head -n 1", env!("CARGO_BIN_EXE_lampguard")));
     let output = finish("config print into head", command, seconds(20));
     let (out, err) = texts(&output);
-    assert!(
-        output.status.success() && out.lines().count() == 1 && err.is_empty(),
-        "{err}"
-    );
+    assert!(output.status.success() && out.lines().count() == 1 && err.is_empty(), "{err}");
 }

@@ -14,10 +14,8 @@ const SHORT: &str = "--readings 10000 --posts 400 --rate 1000 --kills 4 --broker
 
 fn crash(path: &str) {
     let home = tempfile::tempdir().unwrap();
-    let arguments: Vec<&str> = ["bench", "crash", "--path", path]
-        .into_iter()
-        .chain(SHORT.split(' '))
-        .collect();
+    let arguments: Vec<&str> =
+        ["bench", "crash", "--path", path].into_iter().chain(SHORT.split(' ')).collect();
     let output = run(home.path(), &arguments, seconds(240));
     let (out, err) = texts(&output);
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);

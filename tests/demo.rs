@@ -35,26 +35,18 @@ fn the_demo_shows_its_first_incident_within_a_minute_and_ends_by_itself() {
         answer.json()["items"].as_array().unwrap().clone()
     };
     assert_eq!(items("/api/v1/posts?limit=1000").len(), 400);
-    wait_until(
-        "the first incident",
-        seconds(60).saturating_sub(started.elapsed()),
-        || !items("/api/v1/incidents").is_empty(),
-    );
+    wait_until("the first incident", seconds(60).saturating_sub(started.elapsed()), || {
+        !items("/api/v1/incidents").is_empty()
+    });
     let incident: Value = items("/api/v1/incidents").remove(0);
     assert_eq!(incident["severity"], "P1", "{incident}");
     wait_until("the incident on the console", seconds(5), || {
         demo.stdout().contains(incident["post_id"].as_str().unwrap())
     });
-    let status = demo
-        .wait(seconds(60))
-        .expect("the demo goes on after its duration");
+    let status = demo.wait(seconds(60)).expect("the demo goes on after its duration");
     assert!(status.success(), "{status}");
     let out = demo.stdout();
-    let closing = out
-        .lines()
-        .rev()
-        .find(|line| line.contains("balanced"))
-        .unwrap_or("");
+    let closing = out.lines().rev().find(|line| line.contains("balanced")).unwrap_or("");
     assert!(closing.contains("balanced: true"), "{out}");
 }
 
@@ -63,11 +55,7 @@ fn a_demo_on_a_port_in_use_says_so() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port().to_string();
     let home = tempfile::tempdir().unwrap();
-    let output = common::process::run(
-        home.path(),
-        &["demo", "--posts", "20", "--port", &port],
-        seconds(30),
-    );
+    let output = common::process::run(home.path(), &["demo", "--posts", "20", "--port", &port], seconds(30));
     let (_, err) = common::process::texts(&output);
     assert!(!output.status.success());
     assert!(err.contains(&port), "{err}");

@@ -31,26 +31,15 @@ fn routes_without_login_answer_and_all_others_ask_for_a_token() {
         let answer = try_get(&format!("{}{path}", lampguard.url), None).unwrap();
         assert_eq!(answer.status, 200, "{path}");
     }
-    for path in READ
-        .iter()
-        .chain(&["/api/v1/recording", "/api/v1/incidents/LG-X"])
-    {
+    for path in READ.iter().chain(&["/api/v1/recording", "/api/v1/incidents/LG-X"]) {
         for token in [None, Some("0000"), Some("")] {
             let answer = try_get(&format!("{}{path}", lampguard.url), token).unwrap();
-            assert_eq!(
-                (answer.status, answer.code().as_str()),
-                (401, "unauthorized"),
-                "{path} {token:?}"
-            );
+            assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{path} {token:?}");
         }
     }
     for path in ["/api/v1/readings", "/api/v1/weather", "/api/v1/quarantine/retry"] {
         let answer = try_post(&format!("{}{path}", lampguard.url), None, b"{}").unwrap();
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (401, "unauthorized"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{path}");
     }
     let answer = lampguard.get("/api/v1/no-such-route");
     assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
@@ -89,11 +78,7 @@ fn each_role_may_do_its_own_and_nothing_more() {
             let answer =
                 try_post(&format!("{}{path}", lampguard.url), Some(&token), body.as_bytes()).unwrap();
             assert_eq!(answer.status, expected, "{role} {path}: {}", answer.text);
-            assert!(
-                answer.status != 403 || answer.code() == "forbidden",
-                "{}",
-                answer.text
-            );
+            assert!(answer.status != 403 || answer.code() == "forbidden", "{}", answer.text);
         }
     }
     assert_eq!(lampguard.balanced()["stored"], 4);
@@ -108,11 +93,7 @@ fn lists_have_limits_and_cursors_and_refuse_wrong_questions() {
         let page = lampguard.json(&format!("/api/v1/posts?limit=7{cursor}"));
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= 7);
-        seen.extend(
-            items
-                .iter()
-                .map(|item| item["post_id"].as_str().unwrap().to_owned()),
-        );
+        seen.extend(items.iter().map(|item| item["post_id"].as_str().unwrap().to_owned()));
         match page["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
@@ -143,23 +124,11 @@ fn lists_have_limits_and_cursors_and_refuse_wrong_questions() {
         assert_eq!(answer.status, 400, "{path}: {}", answer.text);
         let fault: Value = serde_json::from_str(&answer.text).unwrap_or_default();
         let message = fault["error"]["message"].as_str().unwrap_or_default();
-        assert!(
-            !message.is_empty(),
-            "{path} answers a fault that is not the contract's: {}",
-            answer.text
-        );
+        assert!(!message.is_empty(), "{path} answers a fault that is not the contract's: {}", answer.text);
     }
-    for path in [
-        "/api/v1/posts/P999",
-        "/api/v1/posts/P999/history",
-        "/api/v1/incidents/LG-NONE",
-    ] {
+    for path in ["/api/v1/posts/P999", "/api/v1/posts/P999/history", "/api/v1/incidents/LG-NONE"] {
         let answer = lampguard.get(path);
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (404, "not_found"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
 }
 
@@ -184,10 +153,7 @@ fn posted_readings_are_stored_doubled_or_quarantined_each_by_its_index() {
         {"index": 4, "reason": "not_object"},
     ]});
     let mut got = answer.json();
-    got["quarantined"]
-        .as_array_mut()
-        .unwrap()
-        .sort_by_key(|item| item["index"].as_u64());
+    got["quarantined"].as_array_mut().unwrap().sort_by_key(|item| item["index"].as_u64());
     assert_eq!(got, expected);
 
     let not_json = lampguard.post("/api/v1/readings", "{\"leakage_ma\":");
@@ -219,14 +185,9 @@ fn ten_thousand_readings_go_in_one_request_and_the_next_one_is_refused() {
     });
     let first = lampguard.json("/api/v1/posts/P001/history?fields=leakage_ma&limit=9000");
     let next = first["next"].as_str().unwrap();
-    let second = lampguard.json(&format!(
-        "/api/v1/posts/P001/history?fields=leakage_ma&limit=9000&cursor={next}"
-    ));
-    assert_eq!(
-        second["rows"].as_array().unwrap().len(),
-        1000,
-        "no row twice, none left out"
-    );
+    let second =
+        lampguard.json(&format!("/api/v1/posts/P001/history?fields=leakage_ma&limit=9000&cursor={next}"));
+    assert_eq!(second["rows"].as_array().unwrap().len(), 1000, "no row twice, none left out");
     assert!(second["next"].is_null());
 }
 
@@ -241,30 +202,15 @@ fn two_readings_of_one_post_with_the_same_time_and_different_values_are_both_sto
         {"post_id": "P001", "ts": ts, "leakage_ma": 2.0},
     ]);
     let answer = lampguard.post("/api/v1/readings", &batch.to_string()).json();
-    assert_eq!(
-        (&answer["stored"], &answer["duplicate"]),
-        (&json!(2), &json!(1)),
-        "{answer}"
-    );
-    wait_until("both rows", seconds(5), || {
-        lampguard.history("P001", "leakage_ma").len() == 2
-    });
+    assert_eq!((&answer["stored"], &answer["duplicate"]), (&json!(2), &json!(1)), "{answer}");
+    wait_until("both rows", seconds(5), || lampguard.history("P001", "leakage_ma").len() == 2);
     let rows = lampguard.history("P001", "leakage_ma");
-    let millis = |row: &Value| {
-        row[0]
-            .as_str()
-            .unwrap()
-            .parse::<jiff::Timestamp>()
-            .unwrap()
-            .as_millisecond()
-    };
+    let millis = |row: &Value| row[0].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
     assert_eq!((millis(&rows[0]), millis(&rows[1])), (ts, ts + 1));
     assert_eq!((rows[0][1].as_f64(), rows[1][1].as_f64()), (Some(1.0), Some(2.0)));
     let marks = lampguard.json("/api/v1/posts/P001")["last"]["marks"].clone();
     assert!(
-        ["ts_moved", "seq_reused"]
-            .iter()
-            .all(|mark| marks.as_array().unwrap().contains(&json!(mark))),
+        ["ts_moved", "seq_reused"].iter().all(|mark| marks.as_array().unwrap().contains(&json!(mark))),
         "{marks}"
     );
 }
@@ -296,29 +242,18 @@ fn devices_that_nobody_registered_are_listed_for_enrolment() {
     let lampguard = site.start();
     let mut gateway = Mqtt::connect(site.listener, "gateway");
     for device in ["stranger-1", "stranger-2", "P001"] {
-        gateway.publish_and_wait(
-            &format!("lamp/z1/{device}/reading"),
-            reading(1, 1, 0.5).as_bytes(),
-        );
+        gateway.publish_and_wait(&format!("lamp/z1/{device}/reading"), reading(1, 1, 0.5).as_bytes());
     }
-    wait_until("the devices", seconds(5), || {
-        lampguard.items("/api/v1/devices").len() == 3
-    });
+    wait_until("the devices", seconds(5), || lampguard.items("/api/v1/devices").len() == 3);
     let strangers = lampguard.items("/api/v1/devices?registered=false");
-    let names: Vec<&str> = strangers
-        .iter()
-        .map(|item| item["device"].as_str().unwrap())
-        .collect();
+    let names: Vec<&str> = strangers.iter().map(|item| item["device"].as_str().unwrap()).collect();
     assert_eq!(names, ["stranger-1", "stranger-2"]);
     let first = lampguard.json("/api/v1/devices?limit=1");
     let next = first["next"].as_str().unwrap();
     let second = lampguard.json(&format!("/api/v1/devices?limit=2&cursor={next}"));
     assert_eq!(second["items"].as_array().unwrap().len(), 2, "{second}");
     let stranger = lampguard.json("/api/v1/posts/stranger-1");
-    assert_eq!(
-        (&stranger["zone"], &stranger["state"]),
-        (&json!("unregistered"), &json!("unregistered"))
-    );
+    assert_eq!((&stranger["zone"], &stranger["state"]), (&json!("unregistered"), &json!("unregistered")));
     assert_eq!(lampguard.items("/api/v1/posts?zone=unregistered").len(), 2);
 }
 
@@ -326,9 +261,7 @@ fn devices_that_nobody_registered_are_listed_for_enrolment() {
 fn record(site: &Site, duration: &str) -> Program {
     let mut command = program();
     command.arg("--config").arg(site.path("lampguard.toml"));
-    command
-        .args(["record", "--duration", duration, "--out"])
-        .arg(site.path("recording.jsonl"));
+    command.args(["record", "--duration", duration, "--out"]).arg(site.path("recording.jsonl"));
     Program::start("lampguard record", command)
 }
 
@@ -353,26 +286,13 @@ fn record_writes_lines_of_the_contract_and_ends_after_its_duration() {
     };
     assert!(status.success(), "{}", recording.stderr());
     let text = std::fs::read_to_string(site.path("recording.jsonl")).unwrap();
-    let lines: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let of = |topic: &str| lines.iter().filter(|line| line["topic"] == topic).count();
-    assert!(
-        of("lamp/z1/P001/reading") > 10 && of("weather/z1/rain") > 0,
-        "{} lines",
-        lines.len()
-    );
+    assert!(of("lamp/z1/P001/reading") > 10 && of("weather/z1/rain") > 0, "{} lines", lines.len());
     for line in &lines {
-        assert!(
-            line["received_at"].is_i64() && line["payload"].is_object(),
-            "{line}"
-        );
+        assert!(line["received_at"].is_i64() && line["payload"].is_object(), "{line}");
     }
-    let reading = lines
-        .iter()
-        .find(|line| line["topic"] == "lamp/z1/P001/reading")
-        .unwrap();
+    let reading = lines.iter().find(|line| line["topic"] == "lamp/z1/P001/reading").unwrap();
     assert_eq!(reading["payload"]["boot"], 1, "{reading}");
 }
 
@@ -402,17 +322,10 @@ fn a_slow_and_a_broken_http_client_hold_up_nobody() {
     let mut held = Vec::new();
     for _ in 0..50 {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", site.web)).unwrap();
-        stream
-            .write_all(b"POST /api/v1/readings HTTP/1.1\r\nHost: x\r\nContent-Le")
-            .unwrap();
+        stream.write_all(b"POST /api/v1/readings HTTP/1.1\r\nHost: x\r\nContent-Le").unwrap();
         held.push(stream);
     }
-    assert_eq!(
-        lampguard
-            .post("/api/v1/readings", "[{\"post_id\":\"P001\",\"leakage_ma\":1}]")
-            .status,
-        200
-    );
+    assert_eq!(lampguard.post("/api/v1/readings", "[{\"post_id\":\"P001\",\"leakage_ma\":1}]").status, 200);
     // Nor do they hold up the end.
     lampguard.stop();
 }

@@ -70,10 +70,7 @@ fn qos_0_1_and_2_are_stored_each_with_its_own_answers() {
     assert_eq!(lampguard.stored(), 3, "PUBREC comes after the disk");
     sensor.send(&mqtt::packet(0x62, &77u16.to_be_bytes()));
     sensor.expect(0x70, 77);
-    assert_eq!(
-        lampguard.metric("lampguard_ingester_qos0_total{source=\"listener\"}"),
-        1.0
-    );
+    assert_eq!(lampguard.metric("lampguard_ingester_qos0_total{source=\"listener\"}"), 1.0);
     sensor.send(&mqtt::packet(0xc0, &[]));
     assert_eq!(sensor.next(seconds(5)).unwrap().first, 0xd0, "PINGRESP");
     assert_eq!(leakages(&lampguard, 3), [1.0, 2.0, 3.0]);
@@ -109,11 +106,7 @@ fn a_reading_sent_again_on_a_new_connection_is_acknowledged_and_counted_as_dupli
         Mqtt::connect(site.listener, "P001").publish_and_wait(TOPIC, payload.as_bytes());
     }
     let books = lampguard.balanced();
-    assert_eq!(
-        (&books["stored"], &books["duplicate"]),
-        (&1.into(), &2.into()),
-        "{books}"
-    );
+    assert_eq!((&books["stored"], &books["duplicate"]), (&1.into(), &2.into()), "{books}");
 }
 
 #[test]
@@ -134,10 +127,7 @@ fn subscribe_gets_the_standard_refusal_for_every_filter() {
 }
 
 fn sha256(token: &str) -> String {
-    Sha256::digest(token)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A site whose listener asks for logins: sensors P001, P002 and a gateway.
@@ -170,10 +160,7 @@ fn only_who_is_in_the_credentials_file_may_connect() {
         assert_eq!(client.greet(&hello), Ok(expected), "{login:?}");
         assert_eq!(client.is_closed_within(seconds(1)), expected != 0, "{login:?}");
     }
-    assert_eq!(
-        lampguard.metric("lampguard_listener_refused_total{reason=\"login\"}"),
-        3.0
-    );
+    assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"login\"}"), 3.0);
 }
 
 #[test]
@@ -194,10 +181,7 @@ fn a_sensor_that_publishes_for_another_post_is_cut_and_counted() {
     });
     let books = lampguard.balanced();
     assert_eq!(books["stored"], 2, "{books}");
-    assert_eq!(
-        lampguard.metric("lampguard_ingester_refused_total{reason=\"not_authorised\"}"),
-        1.0
-    );
+    assert_eq!(lampguard.metric("lampguard_ingester_refused_total{reason=\"not_authorised\"}"), 1.0);
     assert_eq!(leakages(&lampguard, 1), [1.0]);
 }
 
@@ -211,9 +195,7 @@ fn a_sensor_speaks_tls_and_a_plain_one_is_turned_away() {
 
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
     let session = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect(("127.0.0.1", site.listener)).unwrap();
@@ -226,14 +208,8 @@ fn a_sensor_speaks_tls_and_a_plain_one_is_turned_away() {
 
     let mut plain = Mqtt::silent(site.listener);
     plain.send(&Hello::new("P002").bytes());
-    assert!(
-        plain.is_closed_within(seconds(12)),
-        "a plain CONNECT holds a TLS place"
-    );
-    assert_eq!(
-        lampguard.metric("lampguard_listener_refused_total{reason=\"tls\"}"),
-        1.0
-    );
+    assert!(plain.is_closed_within(seconds(12)), "a plain CONNECT holds a TLS place");
+    assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"tls\"}"), 1.0);
     assert_eq!(lampguard.balanced()["stored"], 20);
 }
 
@@ -241,15 +217,10 @@ fn a_sensor_speaks_tls_and_a_plain_one_is_turned_away() {
 fn one_address_gets_no_more_connections_than_its_limit() {
     let site = Site::new().with_listener("per_address = 3");
     let lampguard = site.start();
-    let mut held: Vec<Mqtt> = (0..3)
-        .map(|n| Mqtt::connect(site.listener, &format!("c{n}")))
-        .collect();
+    let mut held: Vec<Mqtt> = (0..3).map(|n| Mqtt::connect(site.listener, &format!("c{n}"))).collect();
     let mut fourth = Mqtt::silent(site.listener);
     fourth.send(&Hello::new("c3").bytes());
-    assert!(
-        fourth.is_closed_within(seconds(5)),
-        "a fourth connection was served"
-    );
+    assert!(fourth.is_closed_within(seconds(5)), "a fourth connection was served");
     let refused: f64 = lampguard.metric("lampguard_listener_refused_total");
     assert_eq!(refused, 1.0);
     held[0].publish_and_wait(TOPIC, reading(1, 1, 1.0).as_bytes());
@@ -268,15 +239,9 @@ fn a_sensor_that_is_silent_beyond_its_keep_alive_is_cut_and_its_will_is_taken() 
     hello.keep_alive_s = 1;
     assert_eq!(sensor.greet(&hello), Ok(0));
     let started = Instant::now();
-    assert!(
-        sensor.is_closed_within(seconds(6)),
-        "a dead sensor holds its connection"
-    );
+    assert!(sensor.is_closed_within(seconds(6)), "a dead sensor holds its connection");
     let took = started.elapsed();
-    assert!(
-        took >= Duration::from_millis(1300),
-        "cut after {took:?}, keep-alive is 1 s"
-    );
+    assert!(took >= Duration::from_millis(1300), "cut after {took:?}, keep-alive is 1 s");
     // A ping in time holds it.
     let mut sensor = Mqtt::silent(site.listener);
     assert_eq!(sensor.greet(&hello), Ok(0));
@@ -325,14 +290,8 @@ fn silent_peers_and_half_a_connect_hold_no_place_and_hold_up_nobody() {
     let mut sensor = Mqtt::connect(site.listener, "P001");
     sensor.publish_and_wait(TOPIC, reading(1, 1, 1.0).as_bytes());
     // Ten seconds for a CONNECT, written in the listener.
-    assert!(
-        half.is_closed_within(seconds(15)),
-        "half a CONNECT holds its place"
-    );
-    assert!(
-        silent.iter_mut().all(|peer| peer.is_closed_within(seconds(3))),
-        "a silent peer holds its place"
-    );
+    assert!(half.is_closed_within(seconds(15)), "half a CONNECT holds its place");
+    assert!(silent.iter_mut().all(|peer| peer.is_closed_within(seconds(3))), "a silent peer holds its place");
     sensor.publish_and_wait(TOPIC, reading(1, 2, 1.0).as_bytes());
     assert_eq!(lampguard.metric("lampguard_listener_connections"), 1.0);
 }
@@ -350,20 +309,12 @@ fn an_oversize_packet_and_one_that_is_none_end_their_connection_alone() {
     odd.send(&[0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff]);
     assert!(odd.is_closed_within(seconds(5)), "a packet of no kind was read");
     let mut browser = Mqtt::silent(site.listener);
-    browser.send(
-        format!(
-            "GET / HTTP/1.1\r\nHost: lamps\r\nUser-Agent: {}\r\n\r\n",
-            "x".repeat(200)
-        )
-        .as_bytes(),
-    );
+    browser
+        .send(format!("GET / HTTP/1.1\r\nHost: lamps\r\nUser-Agent: {}\r\n\r\n", "x".repeat(200)).as_bytes());
     assert!(browser.is_closed_within(seconds(5)), "a browser was served");
     good.publish_and_wait(TOPIC, reading(1, 2, 1.0).as_bytes());
-    let refused = |reason: &str| {
-        lampguard.metric(&format!(
-            "lampguard_listener_refused_total{{reason=\"{reason}\"}}"
-        ))
-    };
+    let refused =
+        |reason: &str| lampguard.metric(&format!("lampguard_listener_refused_total{{reason=\"{reason}\"}}"));
     assert_eq!((refused("packet_too_long"), refused("malformed")), (1.0, 2.0));
     assert_eq!(lampguard.balanced()["stored"], 2);
 }
@@ -375,10 +326,7 @@ fn the_same_client_id_takes_over_and_nothing_acknowledged_is_lost() {
     let mut first = Mqtt::connect(site.listener, "P001");
     first.publish_and_wait(TOPIC, reading(1, 1, 1.0).as_bytes());
     let mut second = Mqtt::connect(site.listener, "P001");
-    assert!(
-        first.is_closed_within(seconds(5)),
-        "two connections share one client id"
-    );
+    assert!(first.is_closed_within(seconds(5)), "two connections share one client id");
     second.publish_and_wait(TOPIC, reading(1, 2, 1.0).as_bytes());
     assert_eq!(lampguard.balanced()["stored"], 2);
 }
@@ -394,10 +342,7 @@ fn another_protocol_version_gets_connack_1() {
         assert_eq!(client.greet(&hello), Ok(1), "level {level}");
         assert!(client.is_closed_within(seconds(5)));
     }
-    assert_eq!(
-        lampguard.metric("lampguard_listener_refused_total{reason=\"version\"}"),
-        2.0
-    );
+    assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"version\"}"), 2.0);
 }
 
 #[test]
@@ -437,11 +382,7 @@ fn sigterm_under_load_ends_in_under_5_seconds_and_keeps_every_acknowledged_readi
     for (numbers, boot) in acked.iter().zip(1u32..) {
         let known = numbers_of(&lampguard, &format!("P{boot:03}"));
         let lost: Vec<&u64> = numbers.iter().filter(|number| !known.contains(number)).collect();
-        assert!(
-            lost.is_empty(),
-            "P{boot:03}: {} acknowledged readings are lost: {lost:?}",
-            lost.len()
-        );
+        assert!(lost.is_empty(), "P{boot:03}: {} acknowledged readings are lost: {lost:?}", lost.len());
     }
     lampguard.balanced();
     lampguard.stop();

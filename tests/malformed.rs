@@ -29,9 +29,8 @@ fn specimens() -> Vec<(Vec<u8>, &'static str)> {
         ("{\"leakage_ma\":\"--\",\"shell_v\":null}", "no_measurement"),
         ("{\"device\":\"no such name!\",\"leakage_ma\":1}", "bad_device"),
     ];
-    let mut all: Vec<(Vec<u8>, &'static str)> = texts
-        .map(|(text, reason)| (text.as_bytes().to_vec(), reason))
-        .to_vec();
+    let mut all: Vec<(Vec<u8>, &'static str)> =
+        texts.map(|(text, reason)| (text.as_bytes().to_vec(), reason)).to_vec();
     all.push((b"{\"leakage_ma\":\"\xff\xfe\"}".to_vec(), "utf8"));
     all.push((b"\x00\x01\xc3\x28".to_vec(), "utf8"));
     all.push((nested.into_bytes(), "nesting"));
@@ -48,11 +47,7 @@ fn two_thousand_malformed_payloads_in_a_row_are_counted_by_reason_and_ingest_goe
     let lampguard = site.start();
     lampguard.wait_for_broker();
     flood(&site, &lampguard, mosquitto.port);
-    assert_eq!(
-        lampguard.metric("lampguard_broker_reconnect_total"),
-        0.0,
-        "a payload cost the connection"
-    );
+    assert_eq!(lampguard.metric("lampguard_broker_reconnect_total"), 0.0, "a payload cost the connection");
 }
 
 #[test]
@@ -74,10 +69,7 @@ fn flood(site: &Site, lampguard: &Lampguard, port: u16) {
         sender.note_acks(100, seconds(10)).unwrap();
     }
     sender.publish(TOPIC, reading(1, 2, 1.0).as_bytes(), 0);
-    assert!(
-        sender.wait_for_acks(seconds(10)),
-        "not everything was acknowledged"
-    );
+    assert!(sender.wait_for_acks(seconds(10)), "not everything was acknowledged");
 
     wait_until("the last good reading", seconds(20), || lampguard.stored() == 2);
     let books = lampguard.balanced();
@@ -87,9 +79,7 @@ fn flood(site: &Site, lampguard: &Lampguard, port: u16) {
         let name = format!("lampguard_ingester_quarantined_total{{reason=\"{reason}\"}}");
         assert_eq!(lampguard.metric(&name), *count as f64, "{name}");
     }
-    wait_until("the quarantine to hold them all", seconds(10), || {
-        quarantined(site, "").len() == MALFORMED
-    });
+    wait_until("the quarantine to hold them all", seconds(10), || quarantined(site, "").len() == MALFORMED);
     for (reason, count) in expected {
         assert_eq!(quarantined(site, &reason).len() as u64, count, "{reason}");
     }
@@ -104,9 +94,7 @@ fn quarantined(site: &Site, reason: &str) -> Vec<Value> {
     let output = site.run(&arguments);
     let (out, err) = texts(&output);
     assert!(output.status.success(), "{err}");
-    out.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -138,18 +126,10 @@ fn payloads_of_11_kib_and_of_2_mib_cost_nobody_else_a_reading() {
     for seq in 3..103 {
         sender.publish_and_wait(TOPIC, reading(1, seq, 1.0).as_bytes());
     }
-    wait_until("the readings behind the 2 MiB one", seconds(30), || {
-        lampguard.stored() == 101
-    });
+    wait_until("the readings behind the 2 MiB one", seconds(30), || lampguard.stored() == 101);
     let books = lampguard.balanced();
-    assert_eq!(
-        books["quarantined"],
-        serde_json::json!({"json": 1, "too_large": 1}),
-        "{books}"
-    );
-    wait_until("the quarantine to hold it", seconds(5), || {
-        quarantined(&site, "too_large").len() == 1
-    });
+    assert_eq!(books["quarantined"], serde_json::json!({"json": 1, "too_large": 1}), "{books}");
+    wait_until("the quarantine to hold it", seconds(5), || quarantined(&site, "too_large").len() == 1);
     let kept = &quarantined(&site, "too_large")[0];
     assert_eq!(kept["full_length"], 2 << 20, "{kept}");
     assert_eq!(kept["topic"], TOPIC);
@@ -174,33 +154,22 @@ fn leading_zeros_and_nan_are_mended_counted_and_judged() {
         sender.publish_and_wait(&format!("lamp/z1/{post}/reading"), payload.as_bytes());
     };
     // Twice dangerous with NaN beside it: confirmed by two samples.
-    send(
-        "P002",
-        "\"seq\":1,\"leakage_ma\":80,\"shell_v\":NaN,\"temperature_c\":-Infinity",
-    );
+    send("P002", "\"seq\":1,\"leakage_ma\":80,\"shell_v\":NaN,\"temperature_c\":-Infinity");
     send("P002", "\"seq\":2,\"leakage_ma\":80,\"shell_v\":NaN");
     // Once dangerous with the device's own flag.
-    send(
-        "P003",
-        "\"seq\":1,\"leakage_ma\":80,\"shell_v\":NaN,\"flags\":[\"leak_alarm\"]",
-    );
+    send("P003", "\"seq\":1,\"leakage_ma\":80,\"shell_v\":NaN,\"flags\":[\"leak_alarm\"]");
     send("P004", "\"seq\":1,\"leakage_ma\":00000123,\"supply_v\":00000228");
     send("P004", "\"seq\":2,\"leakage_ma\":00000123,\"supply_v\":00000228");
     // Nothing dangerous.
     send("P005", "\"seq\":1,\"leakage_ma\":NaN,\"shell_v\":0.4");
 
-    wait_until("three incidents", seconds(10), || {
-        lampguard.items("/api/v1/incidents").len() == 3
-    });
+    wait_until("three incidents", seconds(10), || lampguard.items("/api/v1/incidents").len() == 3);
     let incidents = lampguard.items("/api/v1/incidents");
     let of = |post: &str| {
         let found = incidents.iter().find(|incident| incident["post_id"] == post);
         found.unwrap_or_else(|| panic!("no incident at {post}: {incidents:?}"))["evidence"]["value"].clone()
     };
-    assert_eq!(
-        (of("P002"), of("P003"), of("P004")),
-        (80.0.into(), 80.0.into(), 123.0.into())
-    );
+    assert_eq!((of("P002"), of("P003"), of("P004")), (80.0.into(), 80.0.into(), 123.0.into()));
     lampguard.wait_for_stored(6, seconds(10));
     let mended =
         |reason: &str| lampguard.metric(&format!("lampguard_ingester_mended_total{{reason=\"{reason}\"}}"));

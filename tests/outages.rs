@@ -21,12 +21,7 @@ struct Sender {
 impl Sender {
     fn new(port: u16) -> Self {
         let client = Mqtt::connect(port, "sender");
-        Self {
-            port,
-            client,
-            acked: Vec::new(),
-            connections: 1,
-        }
+        Self { port, client, acked: Vec::new(), connections: 1 }
     }
 
     /// Sends readings number `from` to `to`, spread over the posts, about `per_second` of them.
@@ -67,9 +62,8 @@ impl Sender {
         });
         self.client = Mqtt::connect(port, "sender");
         self.connections += 1;
-        let open: Vec<u64> = (0..self.acked.len() as u64)
-            .filter(|number| !self.acked[*number as usize])
-            .collect();
+        let open: Vec<u64> =
+            (0..self.acked.len() as u64).filter(|number| !self.acked[*number as usize]).collect();
         open.into_iter().for_each(|number| self.publish(number));
     }
 }
@@ -95,10 +89,7 @@ fn fault_a_broker_that_restarts_in_mid_stream_costs_no_reading() {
     });
     wait_until("the stream to flow", seconds(20), || lampguard.stored() > 500);
     mosquitto.stop();
-    assert!(
-        lampguard.stored() < 4000,
-        "the restart came too late to hit the stream"
-    );
+    assert!(lampguard.stored() < 4000, "the restart came too late to hit the stream");
     mosquitto.start_again();
     let connections = sending.join().unwrap();
     assert!(connections >= 2, "the sender never saw the restart");
@@ -107,10 +98,7 @@ fn fault_a_broker_that_restarts_in_mid_stream_costs_no_reading() {
     assert_eq!(books["stored"], 4000, "{books}");
     assert!(lampguard.metric("lampguard_broker_reconnect_total") >= 1.0);
     let losses = books["possible_loss"].as_array().unwrap();
-    assert!(
-        losses.iter().all(|loss| loss["source"] != "broker:main"),
-        "{losses:?}"
-    );
+    assert!(losses.iter().all(|loss| loss["source"] != "broker:main"), "{losses:?}");
 }
 
 /// Waits until the database holds numbers 0 to `count` of boot 7, each once.
@@ -132,11 +120,7 @@ fn send_to_listener(site: &Site, from: u64, to: u64) {
     let mut client = Mqtt::connect(site.listener, "gateway");
     for number in from..to {
         let post = number % 40 + 1;
-        client.publish(
-            &format!("lamp/z1/P{post:03}/reading"),
-            reading_of(number).as_bytes(),
-            number,
-        );
+        client.publish(&format!("lamp/z1/P{post:03}/reading"), reading_of(number).as_bytes(), number);
         client.note_acks(200, seconds(10)).unwrap();
     }
     assert!(client.wait_for_acks(seconds(10)));
@@ -156,17 +140,13 @@ fn a_database_that_was_down_gets_every_row_once() {
     // Acknowledgements, history and alarms go on without it.
     send_to_listener(&site, 500, 1500);
     assert_eq!(lampguard.stored(), 1500);
-    wait_until("the outage to be seen", seconds(20), || {
-        lampguard.metric("lampguard_tsdb_lag_seconds") > 0.0
-    });
+    wait_until("the outage to be seen", seconds(20), || lampguard.metric("lampguard_tsdb_lag_seconds") > 0.0);
     wait_until("the history to have the rows", seconds(10), || {
         lampguard.history("P001", "supply_v").len() == 38
     });
     victoria.start_again();
     wait_for_rows(&victoria, 1500);
-    wait_until("the lag to be gone", seconds(20), || {
-        lampguard.metric("lampguard_tsdb_lag_seconds") == 0.0
-    });
+    wait_until("the lag to be gone", seconds(20), || lampguard.metric("lampguard_tsdb_lag_seconds") == 0.0);
     lampguard.balanced();
 }
 
@@ -205,9 +185,7 @@ fn alarm(stub: &WebhookStub, post: &str, mut send: impl FnMut(&str, &[u8])) -> D
         let mut hooks = stub.opened().into_iter();
         hooks.find(|hook| hook.json()["incident"]["post_id"] == post)
     };
-    wait_until(&format!("the alarm of {post}"), seconds(15), || {
-        told(stub).is_some()
-    });
+    wait_until(&format!("the alarm of {post}"), seconds(15), || told(stub).is_some());
     told(stub).unwrap().at.saturating_duration_since(sent)
 }
 
@@ -252,22 +230,14 @@ fn fault_a_full_disk_stops_acknowledgements_and_no_alarm() {
     wait_until("the second subscription to hear", seconds(20), || {
         lampguard.metric("lampguard_ingester_judge_only_total{source=\"broker\"}") > 0.0
     });
-    let by_listener = alarm(&stub, "P002", |topic, payload| {
-        sensor.publish(topic, payload, 999)
-    });
-    let by_broker = alarm(&stub, "P003", |topic, payload| {
-        gateway.publish_and_wait(topic, payload)
-    });
+    let by_listener = alarm(&stub, "P002", |topic, payload| sensor.publish(topic, payload, 999));
+    let by_broker = alarm(&stub, "P003", |topic, payload| gateway.publish_and_wait(topic, payload));
     assert!(by_listener < seconds(2), "listener: told after {by_listener:?}");
     assert!(by_broker < seconds(2), "broker: told after {by_broker:?}");
     assert!(sensor.unacked() > 2, "something was acknowledged on a full disk");
     assert_eq!(lampguard.get("/readyz").status, 503);
     disk.empty();
-    assert!(
-        sensor.wait_for_acks(seconds(20)),
-        "{} are not acknowledged",
-        sensor.unacked()
-    );
+    assert!(sensor.wait_for_acks(seconds(20)), "{} are not acknowledged", sensor.unacked());
     wait_until("everything to be stored", seconds(60), || {
         lampguard.stored() >= (sensor_sent + 6000 + 4) as u64
     });
@@ -281,23 +251,12 @@ fn fault_a_full_disk_turns_http_readings_away_and_the_listener_goes_on_judging()
     let site = site_on(&disk, &stub);
     let lampguard = site.start();
     let mut sensor = stop_journal(&site, &lampguard, &disk);
-    let took = alarm(&stub, "P002", |topic, payload| {
-        sensor.publish(topic, payload, 999)
-    });
+    let took = alarm(&stub, "P002", |topic, payload| sensor.publish(topic, payload, 999));
     assert!(took < seconds(2), "told after {took:?}");
     let refused = lampguard.post("/api/v1/readings", "[{\"post_id\":\"P004\",\"leakage_ma\":1}]");
-    assert_eq!(
-        (refused.status, refused.code().as_str()),
-        (503, "journal_stopped"),
-        "{}",
-        refused.text
-    );
+    assert_eq!((refused.status, refused.code().as_str()), (503, "journal_stopped"), "{}", refused.text);
     disk.empty();
-    assert!(
-        sensor.wait_for_acks(seconds(20)),
-        "{} are not acknowledged",
-        sensor.unacked()
-    );
+    assert!(sensor.wait_for_acks(seconds(20)), "{} are not acknowledged", sensor.unacked());
     assert_eq!(lampguard.balanced()["stored"], sensor.acked.len());
     assert!(lampguard.is_ready());
     assert_eq!(lampguard.items("/api/v1/incidents").len(), 1);
@@ -305,14 +264,9 @@ fn fault_a_full_disk_turns_http_readings_away_and_the_listener_goes_on_judging()
 
 /// A site whose data directory is on the small disk.
 fn site_on(disk: &SmallDisk, stub: &WebhookStub) -> Site {
-    let journal = format!(
-        "[journal]\nmax_bytes = 67108864\nmin_free_bytes = {}\n",
-        disk.min_free_bytes
-    );
-    let site = Site::new()
-        .with_data(&disk.path().join("data"))
-        .with(&journal)
-        .with(&stub.channel("secret.txt"));
+    let journal = format!("[journal]\nmax_bytes = 67108864\nmin_free_bytes = {}\n", disk.min_free_bytes);
+    let site =
+        Site::new().with_data(&disk.path().join("data")).with(&journal).with(&stub.channel("secret.txt"));
     site.write("secret.txt", "s3cret\n");
     site
 }
@@ -328,10 +282,7 @@ fn check_after_the_disk_is_back(site: &Site, lampguard: Lampguard, sent: u64, st
     let lampguard = site.start();
     let after = lampguard.items("/api/v1/incidents");
     for (before, after) in incidents.iter().zip(&after) {
-        assert_eq!(
-            (&before["id"], &before["due_at"]),
-            (&after["id"], &after["due_at"])
-        );
+        assert_eq!((&before["id"], &before["due_at"]), (&after["id"], &after["due_at"]));
     }
     assert_eq!(stub.opened().len(), 2, "an incident was told twice");
     assert_eq!(lampguard.balanced()["stored"], stored);

@@ -26,12 +26,7 @@ fn last(lampguard: &Lampguard, post: &str) -> Value {
 fn site(broker: u16) -> Site {
     let site = Site::new().with_broker(broker, MAPPINGS);
     // Devices with their makers' own names on posts of ours.
-    let more = [
-        ("T1", "tasmota_4B"),
-        ("S1", "shellyem-08f9"),
-        ("C1", "860016"),
-        ("B1", "box-7"),
-    ];
+    let more = [("T1", "tasmota_4B"), ("S1", "shellyem-08f9"), ("C1", "860016"), ("B1", "box-7")];
     let lines: String = more
         .iter()
         .map(|(post, device)| format!("{post},{device},z1,解放路,1,,F9,C1,113.62,34.75,1,100,false,,\n"))
@@ -43,10 +38,7 @@ fn site(broker: u16) -> Site {
 
 fn tasmota_now() -> String {
     let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
-    let local = zone
-        .to_datetime(jiff::Timestamp::now())
-        .strftime("%Y-%m-%dT%H:%M:%S")
-        .to_string();
+    let local = zone.to_datetime(jiff::Timestamp::now()).strftime("%Y-%m-%dT%H:%M:%S").to_string();
     format!(
         r#"{{"Time":"{local}","ENERGY":{{"TotalStartTime":"2025-01-01T00:00:00","Total":812.431,"Yesterday":1.2,
         "Today":0.41,"Power":118,"ApparentPower":121,"ReactivePower":27,"Factor":0.97,"Voltage":228,"Current":0.523}}}}"#
@@ -91,27 +83,17 @@ fn tasmota_shelly_chinese_tenths_and_the_leakage_box_arrive_as_readings_of_their
         "tenths are exact: {fields}"
     );
     let fields = last(&lampguard, "B1")["fields"].clone();
-    assert_eq!(
-        (number(&fields, "leakage_ma"), number(&fields, "earth_ohm")),
-        (2.25, 3.1),
-        "{fields}"
-    );
+    assert_eq!((number(&fields, "leakage_ma"), number(&fields, "earth_ohm")), (2.25, 3.1), "{fields}");
     assert_eq!(number(&last(&lampguard, "P001")["fields"], "leakage_ma"), 0.5);
     for post in ["T1", "C1", "B1"] {
         assert_eq!(last(&lampguard, post)["marks"], json!([]), "{post}");
     }
     let books = lampguard.balanced();
-    assert_eq!(
-        (&books["stored"], &books["quarantined"]),
-        (&json!(4), &json!({})),
-        "{books}"
-    );
+    assert_eq!((&books["stored"], &books["quarantined"]), (&json!(4), &json!({})), "{books}");
 }
 
 fn number(fields: &Value, name: &str) -> f64 {
-    fields[name]
-        .as_f64()
-        .unwrap_or_else(|| panic!("no {name} in {fields}"))
+    fields[name].as_f64().unwrap_or_else(|| panic!("no {name} in {fields}"))
 }
 
 /// The fields as they came, after every expected number was found equal, and no further one.
@@ -154,24 +136,15 @@ fn a_partial_shelly_frame_keeps_older_values_and_says_from_when_they_are() {
         last(&lampguard, "S1")["fields"]["lamp_a"] == json!(0.611)
     });
     let now = last(&lampguard, "S1");
-    assert_eq!(
-        number(&now["fields"], "supply_v"),
-        228.4,
-        "an unchanged value is left out, not gone: {now}"
-    );
+    assert_eq!(number(&now["fields"], "supply_v"), 228.4, "an unchanged value is left out, not gone: {now}");
     let earlier = now["measured_earlier"].as_object().unwrap();
     let names: Vec<&String> = earlier.keys().collect();
     assert_eq!(names, ["lamp_w", "power_factor", "supply_v"], "{now}");
     let at: jiff::Timestamp = earlier["supply_v"].as_str().unwrap().parse().unwrap();
     let apart = at.as_millisecond() as f64 / 1000.0 - start;
-    assert!(
-        apart.abs() < 0.02,
-        "supply_v is said to be from {apart} s after its frame"
-    );
+    assert!(apart.abs() < 0.02, "supply_v is said to be from {apart} s after its frame");
     // The history holds what was measured, no more.
-    wait_until("two rows", seconds(10), || {
-        lampguard.history("S1", "supply_v").len() == 2
-    });
+    wait_until("two rows", seconds(10), || lampguard.history("S1", "supply_v").len() == 2);
     assert_eq!(lampguard.history("S1", "supply_v")[1][1], Value::Null);
 }
 
@@ -180,17 +153,9 @@ fn profile_test_shows_what_a_payload_turns_into_and_says_by_its_exit_code_whethe
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("good.json"), tasmota_now()).unwrap();
     std::fs::write(home.path().join("bad.json"), "{\"ENERGY\":").unwrap();
-    std::fs::write(
-        home.path().join("empty.json"),
-        "{\"Time\":\"2026-11-23T10:00:00\"}",
-    )
-    .unwrap();
+    std::fs::write(home.path().join("empty.json"), "{\"Time\":\"2026-11-23T10:00:00\"}").unwrap();
     let test = |arguments: &[&str]| {
-        let output = run(
-            home.path(),
-            &[&["profile", "test"], arguments].concat(),
-            seconds(20),
-        );
+        let output = run(home.path(), &[&["profile", "test"], arguments].concat(), seconds(20));
         let (out, err) = texts(&output);
         (output.status.code(), out, err)
     };

@@ -29,10 +29,7 @@ const ARROWS: [(&str, &str); 7] = [
 
 /// Libraries that a package never names: sockets, databases, runtimes, other people's jobs.
 const NEVER: [(&str, &str); 6] = [
-    (
-        "lampguard-model",
-        "tokio rusqlite rumqttc influxdb2 ureq anyhow tracing",
-    ),
+    ("lampguard-model", "tokio rusqlite rumqttc influxdb2 ureq anyhow tracing"),
     ("lampguard-journal", "tokio rusqlite serde serde_json anyhow"),
     ("lampguard-history", "tokio rumqttc influxdb2 ureq anyhow"),
     ("lampguard-alerting", "tokio rumqttc influxdb2 anyhow"),
@@ -61,11 +58,7 @@ fn tree() -> Vec<File> {
         // What goes away while we look was not part of the tree.
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or("")
-                .to_owned();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("").to_owned();
             let at_top = folder == top();
             if matches!(name.as_str(), ".git" | "target") || at_top && name == "data" {
                 continue;
@@ -91,12 +84,7 @@ fn with_end<'f>(files: &'f [File], end: &str) -> Vec<&'f File> {
 }
 
 fn clean(faults: &[String]) {
-    assert!(
-        faults.is_empty(),
-        "{} fault(s):\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} fault(s):\n{}", faults.len(), faults.join("\n"));
 }
 
 // ---- file length
@@ -148,17 +136,12 @@ fn bad_arrows(manifests: &[&File]) -> Faults {
             faults.push(format!("{path}: not TOML"));
             continue;
         };
-        let Some(name) = manifest
-            .get("package")
-            .and_then(|package| package.get("name")?.as_str())
-        else {
+        let Some(name) = manifest.get("package").and_then(|package| package.get("name")?.as_str()) else {
             continue;
         };
         seen.insert(name.to_owned());
         let Some(allowed) = words(&ARROWS, name) else {
-            faults.push(format!(
-                "{path}: {name} has no arrows in tests/tidy.rs and ARCHITECTURE.md"
-            ));
+            faults.push(format!("{path}: {name} has no arrows in tests/tidy.rs and ARCHITECTURE.md"));
             continue;
         };
         let never = words(&NEVER, name).unwrap_or_default();
@@ -168,11 +151,7 @@ fn bad_arrows(manifests: &[&File]) -> Faults {
                 faults.push(format!("{path}: {name} must not name {dependency}"));
             }
         }
-        if manifest
-            .get("lints")
-            .and_then(|lints| lints.get("workspace")?.as_bool())
-            != Some(true)
-        {
+        if manifest.get("lints").and_then(|lints| lints.get("workspace")?.as_bool()) != Some(true) {
             faults.push(format!("{path}: the lints of the workspace are not on"));
         }
     }
@@ -205,10 +184,7 @@ fn an_arrow_that_is_not_drawn_is_found() {
     let good: Vec<File> = ARROWS.iter().map(|(name, _)| manifest(name, "")).collect();
     assert_eq!(bad_arrows(&good.iter().collect::<Vec<_>>()), Faults::new());
     let planted = [
-        (
-            "lampguard-alerting",
-            "[dev-dependencies]\nlampguard-ingester.workspace = true",
-        ),
+        ("lampguard-alerting", "[dev-dependencies]\nlampguard-ingester.workspace = true"),
         ("lampguard-model", "[dependencies]\ntokio = \"1\""),
         ("lampguard-new", ""),
     ];
@@ -216,11 +192,7 @@ fn an_arrow_that_is_not_drawn_is_found() {
         let mut files = good.clone();
         files.retain(|(path, _)| *path != format!("{name}/Cargo.toml"));
         files.push(manifest(name, rest));
-        assert_eq!(
-            bad_arrows(&files.iter().collect::<Vec<_>>()).len(),
-            1,
-            "{name} {rest}"
-        );
+        assert_eq!(bad_arrows(&files.iter().collect::<Vec<_>>()).len(), 1, "{name} {rest}");
     }
     assert_eq!(bad_arrows(&good[1..].iter().collect::<Vec<_>>()).len(), 1);
 }
@@ -231,11 +203,7 @@ fn an_arrow_that_is_not_drawn_is_found() {
 fn bad_words(files: &[&File]) -> Faults {
     // In pieces, so that this file does not find itself.
     let notes = [concat!("TO", "DO"), concat!("FIX", "ME")];
-    let paths = [
-        concat!("/wo", "rk/"),
-        concat!("/ro", "ot/"),
-        concat!("/ho", "me/"),
-    ];
+    let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
     let hosts = [
         concat!("registry", "+"),
         concat!("sparse", "+"),
@@ -248,10 +216,7 @@ fn bad_words(files: &[&File]) -> Faults {
     for (path, text) in files {
         for (number, line) in text.lines().enumerate() {
             let mut fault = |what: &str| faults.push(format!("{path}:{}: {what}", number + 1));
-            let issue = line
-                .split('#')
-                .skip(1)
-                .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            let issue = line.split('#').skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
             if notes.iter().any(|note| line.contains(note)) && !issue {
                 fault("a note to ourselves without the number of its issue");
             }
@@ -278,10 +243,7 @@ fn no_loose_note_no_path_of_one_machine_and_no_registry_host_stays() {
 fn a_loose_note_a_local_path_and_a_registry_host_are_found() {
     let file = |text: &str| ("a.rs".to_owned(), text.to_owned());
     let note = concat!("// TO", "DO");
-    assert_eq!(
-        bad_words(&[&file(&format!("{note} (#12): name it\nplain\n"))]),
-        Faults::new()
-    );
+    assert_eq!(bad_words(&[&file(&format!("{note} (#12): name it\nplain\n"))]), Faults::new());
     for bad in [
         format!("{note}: later"),
         concat!("see /wo", "rk/shared").to_owned(),
@@ -306,14 +268,8 @@ fn clock_faults(path: &str, text: &str) -> Faults {
         .filter_map(|entry| entry.get("path").unwrap_or(entry).as_str())
         .collect();
     let missing = CLOCKS.iter().filter(|clock| !banned.contains(clock));
-    let mut faults: Faults = missing
-        .map(|clock| format!("{path}: {clock} is not banned"))
-        .collect();
-    if table
-        .get("too-many-lines-threshold")
-        .and_then(toml::Value::as_integer)
-        != Some(70)
-    {
+    let mut faults: Faults = missing.map(|clock| format!("{path}: {clock} is not banned")).collect();
+    if table.get("too-many-lines-threshold").and_then(toml::Value::as_integer) != Some(70) {
         faults.push(format!("{path}: functions may be longer than 70 lines"));
     }
     faults
@@ -324,19 +280,12 @@ fn crates_that_decide_ban_both_clocks_and_only_named_files_ask_one() {
     let files = tree();
     for package in CLOCKLESS {
         let path = format!("{package}/clippy.toml");
-        let text = files
-            .iter()
-            .find(|(known, _)| *known == path)
-            .map_or("", |(_, text)| text.as_str());
+        let text = files.iter().find(|(known, _)| *known == path).map_or("", |(_, text)| text.as_str());
         clean(&clock_faults(&path, text));
     }
     let exempt: Vec<&str> = with_end(&files, ".rs")
         .into_iter()
-        .filter(|(path, _)| {
-            CLOCKLESS
-                .iter()
-                .any(|package| path.starts_with(&format!("{package}/src/")))
-        })
+        .filter(|(path, _)| CLOCKLESS.iter().any(|package| path.starts_with(&format!("{package}/src/"))))
         .filter(|(path, _)| !path.contains("_tests") && !path.contains("testkit"))
         .filter(|(_, text)| text.contains("clippy::disallowed_methods"))
         .map(|(path, _)| path.as_str())
@@ -360,38 +309,19 @@ fn a_clock_that_is_not_banned_is_found() {
 #[test]
 fn every_package_stands_on_the_map_of_architecture_md() {
     let text = std::fs::read_to_string(top().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
-    for folder in [
-        "model",
-        "journal",
-        "history",
-        "ingester",
-        "alerting",
-        "simulator",
-        "src",
-    ] {
-        assert!(
-            text.contains(&format!("{folder}/")),
-            "ARCHITECTURE.md does not name {folder}/"
-        );
+    for folder in ["model", "journal", "history", "ingester", "alerting", "simulator", "src"] {
+        assert!(text.contains(&format!("{folder}/")), "ARCHITECTURE.md does not name {folder}/");
     }
     let invariants = text.split("## Invariants").nth(1).unwrap_or("");
     let numbered = invariants.lines().take_while(|line| !line.starts_with("## "));
-    let count = numbered
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()))
-        .count();
+    let count = numbered.filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count();
     assert!(count >= 10, "only {count} invariants");
 }
 
 #[test]
 fn the_changelog_names_kind_and_part_of_every_change() {
     let text = std::fs::read_to_string(top().join("CHANGELOG.md")).expect("CHANGELOG.md is there");
-    let kinds = [
-        "[CHANGE] ",
-        "[FEATURE] ",
-        "[ENHANCEMENT] ",
-        "[BUGFIX] ",
-        "[SECURITY] ",
-    ];
+    let kinds = ["[CHANGE] ", "[FEATURE] ", "[ENHANCEMENT] ", "[BUGFIX] ", "[SECURITY] "];
     let entries: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("* ")).collect();
     assert!(entries.len() > 5, "only {} entries", entries.len());
     for entry in entries {

@@ -33,14 +33,7 @@ pub struct Filter {
 
 impl Default for Filter {
     fn default() -> Self {
-        Self {
-            state: StateFilter::Open,
-            zone: None,
-            kind: None,
-            from: None,
-            after: None,
-            limit: 200,
-        }
+        Self { state: StateFilter::Open, zone: None, kind: None, from: None, after: None, limit: 200 }
     }
 }
 
@@ -84,11 +77,7 @@ impl Alerting {
             found.extend(open.take(limit + 1).map(|i| (false, i.clone())));
         }
         if filter.state != StateFilter::Open && found.len() <= limit {
-            let mut at = if ended {
-                after.clone()
-            } else {
-                (i64::MIN, String::new())
-            };
+            let mut at = if ended { after.clone() } else { (i64::MIN, String::new()) };
             loop {
                 let rows = Reads::new(&lock(&self.reads)).ended_incidents((at.0, &at.1), limit + 1)?;
                 let Some(last) = rows.last() else { break };
@@ -169,10 +158,7 @@ impl Alerting {
 
     /// Ids of open incidents for every post that has some.
     pub fn open_incidents_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
-        self.board
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .by_post()
+        self.board.read().unwrap_or_else(PoisonError::into_inner).by_post()
     }
 }
 

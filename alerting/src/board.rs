@@ -31,19 +31,10 @@ impl Board {
         let id = incident.id.clone();
         let shown = self.shown.entry(id.clone()).or_insert_with(|| {
             self.order.insert((incident.due_at.0, id.clone()), ());
-            self.by_post
-                .entry(incident.post_id.clone())
-                .or_default()
-                .push(id.clone());
-            Shown {
-                incident: incident.clone(),
-                events: Vec::new(),
-            }
+            self.by_post.entry(incident.post_id.clone()).or_default().push(id.clone());
+            Shown { incident: incident.clone(), events: Vec::new() }
         });
-        assert!(
-            shown.incident.due_at == incident.due_at,
-            "a deadline moved by itself"
-        );
+        assert!(shown.incident.due_at == incident.due_at, "a deadline moved by itself");
         shown.incident = incident;
         let known = |event: &&Event| !shown.events.iter().any(|(key, _)| *key == event.key);
         if let Some(event) = event.filter(known) {

@@ -73,11 +73,7 @@ pub(crate) fn confirm(q: &Question<'_>) -> Option<Confirmed> {
     };
     let single = alone.iter().rev().find_map(|s| Some((*s, one(*s, q)?)));
     if let Some((sample, rule)) = single {
-        return Some(Confirmed {
-            rule,
-            opening: sample,
-            shown: sample,
-        });
+        return Some(Confirmed { rule, opening: sample, shown: sample });
     }
     let pair = |among: &[Sample]| {
         let mut above = among.iter().filter(|s| s.is_above(q.limit));
@@ -118,12 +114,8 @@ mod tests {
         let at = |n: usize| Timestamp(1_795_435_200_000) + Millis::seconds(gap_s * n as i64);
         let make = |(n, v): (usize, &i64)| Sample::new(at(n), *v, (n as u64 + 1) << 5, Bits::POWERED);
         let samples: Vec<Sample> = values.iter().enumerate().map(make).collect();
-        let question = Question {
-            samples: &samples,
-            limit: 30,
-            period,
-            came: came.then(|| samples.len() - 1),
-        };
+        let question =
+            Question { samples: &samples, limit: 30, period, came: came.then(|| samples.len() - 1) };
         confirm(&question).map(|c| c.rule)
     }
 
@@ -135,32 +127,16 @@ mod tests {
             (&[30], 60, five, true, None),
             (&[30, 30], 1, five, true, Some(Rule::TwoOfThree)),
             (&[30, 29, 30], 60, five, true, Some(Rule::TwoOfThree)),
-            (
-                &[30, 1, 1, 30],
-                60,
-                five,
-                true,
-                Some(Rule::TwoWithinThirtyMinutes),
-            ),
+            (&[30, 1, 1, 30], 60, five, true, Some(Rule::TwoWithinThirtyMinutes)),
             (&[30, 1, 1, 30], 19, five, true, None),
             (&[30, 1, 1, 30], 601, five, true, None),
             (&[30, 1, 1, 30], 60, five, false, None),
             (&[30, 1, 30], 60, five, false, Some(Rule::TwoOfThree)),
             (&[1, 30], 700, Millis::minutes(10), true, None),
-            (
-                &[1, 30],
-                700,
-                Millis::seconds(601),
-                true,
-                Some(Rule::SingleSample),
-            ),
+            (&[1, 30], 700, Millis::seconds(601), true, Some(Rule::SingleSample)),
         ];
         for (values, gap_s, period, came, rule) in cases {
-            assert_eq!(
-                ask(values, gap_s, period, came),
-                rule,
-                "{values:?} every {gap_s} s"
-            );
+            assert_eq!(ask(values, gap_s, period, came), rule, "{values:?} every {gap_s} s");
         }
     }
 }

@@ -330,11 +330,7 @@ mod tests {
         let id = incident_id("P1", 7, at);
         assert_eq!(id, incident_id("P1", 7, at));
         assert!(id.starts_with("LG-") && id.len() == 15, "{id}");
-        for other in [
-            incident_id("P2", 7, at),
-            incident_id("P1", 8, at),
-            incident_id("P1", 7, None),
-        ] {
+        for other in [incident_id("P2", 7, at), incident_id("P1", 8, at), incident_id("P1", 7, None)] {
             assert_ne!(id, other);
         }
     }

@@ -41,9 +41,7 @@ impl Metrics {
             "lampguard_alerting_alarm_seconds",
             "Receipt of the confirming reading to hand-over to the first channel",
         )
-        .buckets(vec![
-            0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0,
-        ]);
+        .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0]);
         let metrics = Self {
             open_incidents: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_open_incidents", "Incidents that are open"),
@@ -54,10 +52,7 @@ impl Metrics {
                 &["channel", "outcome"],
             )?,
             alarm_seconds: Histogram::with_opts(alarm)?,
-            judged: IntCounter::new(
-                "lampguard_alerting_judged_total",
-                "Readings judged, replay included",
-            )?,
+            judged: IntCounter::new("lampguard_alerting_judged_total", "Readings judged, replay included")?,
             reviews: IntCounter::new(
                 "lampguard_alerting_review_total",
                 "Old criticals contradicted by newer samples",
@@ -79,10 +74,7 @@ impl Metrics {
                 "1 while the store refuses writes",
             )?,
             queue_full: IntCounterVec::new(
-                Opts::new(
-                    "lampguard_alerting_queue_full_total",
-                    "Notices left in the outbox, queue full",
-                ),
+                Opts::new("lampguard_alerting_queue_full_total", "Notices left in the outbox, queue full"),
                 &["channel"],
             )?,
         };

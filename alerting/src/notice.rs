@@ -96,18 +96,10 @@ impl Notice {
 
     fn new(subject: &Subject, incident: &Value, text: &str, site: &SiteText, to: Address<'_>) -> Self {
         let step = 0u32;
-        let parts = [
-            &*subject.about,
-            subject.event,
-            &step.to_string(),
-            to.to,
-            to.channel,
-        ];
+        let parts = [&*subject.about, subject.event, &step.to_string(), to.to, to.channel];
         let id: Arc<str> = Arc::from(format!("N-{}", short_hash(&parts, 16)));
         let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
-        let link = base
-            .zip(subject.incident.as_ref())
-            .map(|(url, id)| format!("{url}/incidents/{id}"));
+        let link = base.zip(subject.incident.as_ref()).map(|(url, id)| format!("{url}/incidents/{id}"));
         let body = json!({
             "event": subject.event,
             "incident": incident,
@@ -149,11 +141,7 @@ impl Notice {
     /// The one line that people read.
     pub fn text(&self, attempt: u32) -> String {
         let text = self.body.get("text").and_then(Value::as_str).unwrap_or_default();
-        if attempt > 1 {
-            format!("{text} [#{attempt}]")
-        } else {
-            text.to_owned()
-        }
+        if attempt > 1 { format!("{text} [#{attempt}]") } else { text.to_owned() }
     }
 }
 
@@ -175,10 +163,8 @@ fn opened_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> Str
         (Kind::LeakCritical, false) => "leakage",
     };
     let unknown = if chinese { "数值未知" } else { "unknown" };
-    let value = e.thousandths.map_or_else(
-        || unknown.to_owned(),
-        |v| format!("{} {}", Thousandths(v), e.kind.unit()),
-    );
+    let value =
+        e.thousandths.map_or_else(|| unknown.to_owned(), |v| format!("{} {}", Thousandths(v), e.kind.unit()));
     let limit = format!("{} {}", Thousandths(e.limit), e.kind.unit());
     let place = place_text(incident, post, chinese);
     let due = local_time(incident.due_at, site);
@@ -211,18 +197,10 @@ fn opened_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> Str
 
 fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     let Some(post) = post else {
-        let unknown = if chinese {
-            "未登记设备"
-        } else {
-            "unregistered device"
-        };
+        let unknown = if chinese { "未登记设备" } else { "unregistered device" };
         return format!("{unknown} {}", incident.post_id);
     };
-    let landmark = if post.landmark.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", post.landmark)
-    };
+    let landmark = if post.landmark.is_empty() { String::new() } else { format!(" {}", post.landmark) };
     let (zone, road, id) = (&post.zone, &post.road, &post.post_id);
     if chinese {
         format!("{road}{landmark} {}号杆（{id}，责任区 {zone}）", post.number)
@@ -235,10 +213,7 @@ fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String
 fn local_time(at: Timestamp, site: &SiteText) -> String {
     let zone = jiff::tz::TimeZone::get(&site.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
     match jiff::Timestamp::from_millisecond(at.0) {
-        Ok(t) => t
-            .to_zoned_datetime(zone)
-            .strftime("%Y-%m-%d %H:%M:%S%:z")
-            .to_string(),
+        Ok(t) => t.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
         Err(_) => at.to_rfc3339(),
     }
 }

@@ -25,12 +25,7 @@ fn office() -> Office {
         reads: Arc::new(Mutex::new(crate::store::open_for_reading(dir.path()).unwrap())),
         metrics,
     };
-    Office {
-        _dir: dir,
-        writer,
-        around,
-        clock,
-    }
+    Office { _dir: dir, writer, around, clock }
 }
 
 impl Office {
@@ -49,9 +44,7 @@ impl Office {
             });
         }
         let e = event(&i, "opened");
-        self.around
-            .writes
-            .push(Write::Open(Box::new(i), e, notices), ticket);
+        self.around.writes.push(Write::Open(Box::new(i), e, notices), ticket);
     }
 
     fn outcomes(&self) -> Vec<(String, u32)> {
@@ -80,20 +73,14 @@ fn a_webhook_is_signed_and_says_what_where_and_until_when() {
     assert_eq!(body["notice"]["attempt"], 1);
     assert_eq!(body["notice"]["to"], "crew");
     assert_eq!(body["notice"]["link"], "http://desk.example/incidents/LG-TEST1");
-    wait_for("the outbox says sent", || {
-        office.outcomes() == [("sent".to_owned(), 1)]
-    });
+    wait_for("the outbox says sent", || office.outcomes() == [("sent".to_owned(), 1)]);
 }
 
 #[test]
 fn the_signature_is_the_known_answer_of_hmac_sha256() {
     let text = b"what do ya want for nothing?";
     let known = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-    assert_eq!(
-        webhook::signature(&Secret::new(b"Jefe".to_vec()), text),
-        known,
-        "RFC 4231, test case 2"
-    );
+    assert_eq!(webhook::signature(&Secret::new(b"Jefe".to_vec()), text), known, "RFC 4231, test case 2");
     assert_eq!(format!("{:?}", Secret::new(b"Jefe".to_vec())), "***");
 }
 
@@ -127,18 +114,9 @@ fn fault_n4_a_500_is_tried_again_with_the_same_id() {
     let (first, second) = (server.next().json(), server.next().json());
     assert_eq!(first["notice"]["id"], second["notice"]["id"]);
     assert_eq!(second["notice"]["attempt"], 2);
-    wait_for("the outbox says sent", || {
-        office.outcomes() == [("sent".to_owned(), 2)]
-    });
+    wait_for("the outbox says sent", || office.outcomes() == [("sent".to_owned(), 2)]);
     assert!(server.within(Duration::from_millis(200)).is_none());
-    let count = |outcome| {
-        office
-            .around
-            .metrics
-            .notices
-            .with_label_values(&["hook", outcome])
-            .get()
-    };
+    let count = |outcome| office.around.metrics.notices.with_label_values(&["hook", outcome]).get();
     assert_eq!((count("retry"), count("sent")), (1, 1));
 }
 
@@ -169,10 +147,7 @@ fn fault_n5_a_hanging_channel_delays_no_other() {
     slow.begin_stop();
     let before = Instant::now();
     slow.end_stop(before + Duration::from_millis(100));
-    assert!(
-        before.elapsed() < Duration::from_secs(2),
-        "shutdown does not wait for it"
-    );
+    assert!(before.elapsed() < Duration::from_secs(2), "shutdown does not wait for it");
 }
 
 #[test]
@@ -184,24 +159,14 @@ fn a_full_queue_leaves_notices_in_the_outbox_and_they_go_out_later() {
     for n in 0..many {
         office.open(n, &[&desk]);
     }
-    assert!(
-        office
-            .around
-            .metrics
-            .queue_full
-            .with_label_values(&["hook"])
-            .get()
-            > 0
-    );
+    assert!(office.around.metrics.queue_full.with_label_values(&["hook"]).get() > 0);
     let mut seen = HashSet::new();
     while seen.len() < many {
         let request = server.next().json();
         seen.insert(request["notice"]["id"].as_str().unwrap().to_owned());
         office.clock.set(T + Millis::seconds(60));
     }
-    wait_for("every notice is sent", || {
-        office.outcomes().iter().all(|(outcome, _)| outcome == "sent")
-    });
+    wait_for("every notice is sent", || office.outcomes().iter().all(|(outcome, _)| outcome == "sent"));
 }
 
 #[test]
@@ -211,16 +176,11 @@ fn what_an_earlier_run_left_unsent_goes_out_marked_as_a_repeat() {
     let notices = vec![notice(&i, "hook")];
     let e = event(&i, "opened");
     let ticket = Ticket::default();
-    office
-        .around
-        .writes
-        .push(Write::Open(Box::new(i), e, notices), ticket.clone());
+    office.around.writes.push(Write::Open(Box::new(i), e, notices), ticket.clone());
     assert!(ticket.wait(Duration::from_secs(5)));
     let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
     assert_eq!(server.next().json()["notice"]["attempt"], 2);
-    wait_for("the outbox says sent", || {
-        office.outcomes() == [("sent".to_owned(), 2)]
-    });
+    wait_for("the outbox says sent", || office.outcomes() == [("sent".to_owned(), 2)]);
     drop(desk);
     office.writer.stop();
 }
@@ -232,9 +192,7 @@ fn a_notice_is_given_up_after_a_day() {
     office.clock.set(T + Millis::hours(25));
     office.open(1, &[&desk]);
     server.next();
-    wait_for("the outbox says failed", || {
-        office.outcomes() == [("failed".to_owned(), 1)]
-    });
+    wait_for("the outbox says failed", || office.outcomes() == [("failed".to_owned(), 1)]);
 }
 
 #[test]
@@ -242,10 +200,7 @@ fn pauses_double_to_a_minute_with_jitter() {
     for (attempt, middle) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (40, 60)] {
         let pause = pause("N-1", attempt).0;
         let middle = middle * 1000;
-        assert!(
-            (middle - middle / 5..=middle + middle / 5).contains(&pause),
-            "{attempt}: {pause}"
-        );
+        assert!((middle - middle / 5..=middle + middle / 5).contains(&pause), "{attempt}: {pause}");
     }
     assert_ne!(pause("N-1", 7), pause("N-2", 7));
 }
@@ -273,14 +228,8 @@ fn the_console_prints_one_clear_line_in_the_language_of_the_site() {
          未确认断电，视为带电 · 2026-11-23 20:30:00+08:00 前到场 · LG-TEST1\n"
     );
     let register = crate::engine::tests::register();
-    let english = crate::notice::SiteText {
-        language: "en".to_owned(),
-        ..crate::testkit::site()
-    };
-    let to = crate::notice::Address {
-        channel: "console",
-        to: "desk",
-    };
+    let english = crate::notice::SiteText { language: "en".to_owned(), ..crate::testkit::site() };
+    let to = crate::notice::Address { channel: "console", to: "desk" };
     let post = register.by_post("P1").map(|post| &**post);
     let text = Notice::opened(&i, post, &english, to).text(3);
     for part in [

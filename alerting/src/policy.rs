@@ -31,22 +31,10 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            shell_critical: Limits {
-                dry: Volts::whole(25),
-                wet: Volts::whole(12),
-            },
-            leak_critical: Limits {
-                dry: Milliamps::whole(30),
-                wet: Milliamps::whole(15),
-            },
-            shell_warning: Limits {
-                dry: Volts::whole(12),
-                wet: Volts::whole(6),
-            },
-            leak_warning: Limits {
-                dry: Milliamps::whole(10),
-                wet: Milliamps::whole(6),
-            },
+            shell_critical: Limits { dry: Volts::whole(25), wet: Volts::whole(12) },
+            leak_critical: Limits { dry: Milliamps::whole(30), wet: Milliamps::whole(15) },
+            shell_warning: Limits { dry: Volts::whole(12), wet: Volts::whole(6) },
+            leak_warning: Limits { dry: Milliamps::whole(10), wet: Milliamps::whole(6) },
             p1_due: Millis::minutes(30),
         }
     }
@@ -76,28 +64,15 @@ pub enum PolicyError {
 }
 
 fn check_limits<Q: Quantity>(name: &'static str, limits: Limits<Q>) -> Result<(), PolicyError> {
-    let text = |q: Q| {
-        format!(
-            "{} {}",
-            lampguard_model::units::Thousandths(q.thousandths()),
-            Q::UNIT
-        )
-    };
+    let text = |q: Q| format!("{} {}", lampguard_model::units::Thousandths(q.thousandths()), Q::UNIT);
     let (dry, wet) = (limits.dry, limits.wet);
     for value in [dry, wet] {
         if value.thousandths() <= 0 {
-            return Err(PolicyError::NotPositive {
-                name,
-                value: text(value),
-            });
+            return Err(PolicyError::NotPositive { name, value: text(value) });
         }
     }
     if wet.thousandths() > dry.thousandths() {
-        return Err(PolicyError::WetAboveDry {
-            name,
-            dry: text(dry),
-            wet: text(wet),
-        });
+        return Err(PolicyError::WetAboveDry { name, dry: text(dry), wet: text(wet) });
     }
     Ok(())
 }
@@ -167,10 +142,7 @@ mod tests {
         assert_eq!(policy.check(), Ok(()));
         policy.shell_critical.wet = Volts::whole(26);
         let text = policy.check().unwrap_err().to_string();
-        assert_eq!(
-            text,
-            "policy: shell_critical is higher wet (26 V) than dry (25 V)"
-        );
+        assert_eq!(text, "policy: shell_critical is higher wet (26 V) than dry (25 V)");
         policy.shell_critical.wet = Volts::whole(0);
         assert!(policy.check().is_err());
     }

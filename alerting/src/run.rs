@@ -15,10 +15,7 @@
 //!
 //! Limits: [`QUEUE_MAX`] batches wait to be judged. When the queue is full [`Alerting::judge`] waits:
 //! receiving slows down, no alarm is skipped.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "ticks, telling and shutdown need a running clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "ticks, telling and shutdown need a running clock")]
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -152,11 +149,7 @@ impl Alerting {
             metrics: metrics.clone(),
         };
         let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
-        let desks = setup
-            .channels
-            .iter()
-            .map(start_desk)
-            .collect::<Result<Vec<_>, _>>()?;
+        let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
         let mut story = Story {
             marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
@@ -180,14 +173,7 @@ impl Alerting {
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
-        Ok(Self {
-            queue,
-            engine,
-            board,
-            reads,
-            clock: setup.clock,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -303,16 +289,10 @@ impl Story {
                     "part of the journal could not be replayed"
                 );
             }
-            info!(
-                from,
-                end,
-                readings = self.metrics.judged.get(),
-                "journal replayed for alerting"
-            );
+            info!(from, end, readings = self.metrics.judged.get(), "journal replayed for alerting");
         }
         if self.marks.is_empty() {
-            self.marks
-                .push_back(((self.clock)(), end, sky_json(engine.sky())));
+            self.marks.push_back(((self.clock)(), end, sky_json(engine.sky())));
         }
         self.move_cursor((self.clock)());
         Ok(())
@@ -353,10 +333,7 @@ impl Story {
                 }
                 Ok(Record::Weather(received_at, zone, json)) => match WeatherReport::decode(json) {
                     Ok(report) => {
-                        let input = Input::Weather {
-                            zone,
-                            report: &report,
-                        };
+                        let input = Input::Weather { zone, report: &report };
                         engine.step(received_at, input, &mut self.effects);
                     }
                     Err(error) => self.unreadable(&error),
@@ -392,21 +369,14 @@ impl Story {
     /// Moves the cursor to the newest mark that is 40 min old. At most a mark a minute is kept, and a clock
     /// that goes back empties none of them: the cursor only waits.
     fn move_cursor(&mut self, now: Timestamp) {
-        while self
-            .marks
-            .get(1)
-            .is_some_and(|(at, ..)| now.since(*at) >= REBUILD)
-        {
+        while self.marks.get(1).is_some_and(|(at, ..)| now.since(*at) >= REBUILD) {
             self.marks.pop_front();
         }
         if let Some((_, seq, sky)) = self.marks.front()
             && self.saved != Some(*seq)
         {
             self.saved = Some(*seq);
-            let cursor = Write::Cursor {
-                seq: *seq,
-                sky: sky.clone(),
-            };
+            let cursor = Write::Cursor { seq: *seq, sky: sky.clone() };
             self.writes.push(cursor, Ticket::default());
         }
     }
@@ -423,8 +393,7 @@ impl Story {
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
                     self.put(&incident, &event);
-                    self.writes
-                        .push(Write::Change(incident, event), Ticket::default());
+                    self.writes.push(Write::Change(incident, event), Ticket::default());
                 }
                 Effect::WeatherUnknown { since, zones } => {
                     warn!(?zones, %since, "weather unknown, wet limits in force");
@@ -460,8 +429,7 @@ impl Story {
         let notices = self.notices(|to| Notice::opened(&incident, post.map(|p| &**p), site, to));
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
-        self.writes
-            .push(Write::Open(Box::new(incident), event, notices), ticket);
+        self.writes.push(Write::Open(Box::new(incident), event, notices), ticket);
     }
 
     fn put(&self, incident: &Incident, event: &Event) {
@@ -472,10 +440,7 @@ impl Story {
     fn notices(&self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
         let address = |desk: &Desk| {
             let channel = desk.channel();
-            let to = Address {
-                channel: &channel.id,
-                to: &channel.to,
-            };
+            let to = Address { channel: &channel.id, to: &channel.to };
             Arc::new(make(to))
         };
         self.desks.iter().map(address).collect()

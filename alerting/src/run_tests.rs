@@ -51,11 +51,7 @@ impl Station {
     /// Makes a batch durable.
     fn keep(&mut self, mut batch: FrameBuf) {
         batch.first_seq = self.tail.end();
-        self.journal
-            .as_mut()
-            .unwrap()
-            .commit(&[batch], self.clock.clock()().0)
-            .unwrap();
+        self.journal.as_mut().unwrap().commit(&[batch], self.clock.clock()().0).unwrap();
     }
 
     fn database(&self) -> Connection {
@@ -75,9 +71,7 @@ fn batch(readings: &[StoredReading<'_>]) -> FrameBuf {
 fn weather(at: Timestamp, json: &str) -> FrameBuf {
     let mut batch = FrameBuf::default();
     batch.closed_at = at.0;
-    batch.push(record::WEATHER, |out| {
-        encode_weather(at, "all", json.as_bytes(), out)
-    });
+    batch.push(record::WEATHER, |out| encode_weather(at, "all", json.as_bytes(), out));
     batch
 }
 
@@ -142,10 +136,7 @@ fn fault_p5_a_store_that_takes_nothing_does_not_stop_telling() {
     let other = station.database();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     alerting.judge(Arc::new(danger()));
-    let told = server
-        .within(Duration::from_secs(2))
-        .expect("told within 2 s")
-        .json();
+    let told = server.within(Duration::from_secs(2)).expect("told within 2 s").json();
     assert_eq!(open_ids(&alerting).len(), 1, "readable from memory");
     let id = told["incident"]["id"].as_str().unwrap();
     let single = alerting.incident(id).unwrap().unwrap();
@@ -153,9 +144,7 @@ fn fault_p5_a_store_that_takes_nothing_does_not_stop_telling() {
     other.execute_batch("ROLLBACK").unwrap();
     wait_for("the commit follows, with the same notice", || {
         let page = alerting.notices(None, None, 10).unwrap();
-        page.items
-            .iter()
-            .any(|n| n.outcome == "sent" && n.id == told["notice"]["id"])
+        page.items.iter().any(|n| n.outcome == "sent" && n.id == told["notice"]["id"])
     });
     assert!(server.within(Duration::from_millis(300)).is_none(), "told once");
 }
@@ -221,10 +210,7 @@ fn fault_n10_a_restart_keeps_every_deadline_and_tells_nobody_again() {
 fn replaying_twice_gives_the_same_incidents_and_nothing_twice() {
     let mut station = Station::new();
     station.keep(weather(T - Millis::minutes(30), r#"{"rain_mm_h":0}"#));
-    station.keep(batch(&[
-        leak(T - Millis::minutes(20), 17.0),
-        leak(T - Millis::minutes(15), 17.0),
-    ]));
+    station.keep(batch(&[leak(T - Millis::minutes(20), 17.0), leak(T - Millis::minutes(15), 17.0)]));
     station.keep(weather(T - Millis::minutes(12), r#"{"warning":"red"}"#));
     station.keep(danger());
     station.keep(batch(&[shell(minutes(1), 90.0), shell(minutes(2), 90.0)]));
@@ -262,15 +248,9 @@ fn the_cursor_stays_forty_minutes_behind_and_holds_the_journal() {
     station.open_journal();
     let alerting = station.start(Vec::new()).unwrap();
     // The frame of minute 19 is the newest that is 40 min old.
-    wait_for("the cursor moves", || {
-        station.tail.followers()[FOLLOWER] == ends[18]
-    });
+    wait_for("the cursor moves", || station.tail.followers()[FOLLOWER] == ends[18]);
     drop(alerting);
-    assert_eq!(
-        station.tail.followers()[FOLLOWER],
-        ends[18],
-        "after a restart replay starts there"
-    );
+    assert_eq!(station.tail.followers()[FOLLOWER], ends[18], "after a restart replay starts there");
     let alerting = station.start(Vec::new()).unwrap();
     assert_eq!(station.tail.followers()[FOLLOWER], ends[18]);
     drop(alerting);
@@ -333,11 +313,7 @@ fn lists_go_on_where_the_last_page_ended() {
         alerting.judge(Arc::new(batch(&pair)));
     }
     wait_for("25 incidents", || open_ids(&alerting).len() == 25);
-    let mut filter = Filter {
-        limit: 10,
-        state: StateFilter::All,
-        ..Filter::default()
-    };
+    let mut filter = Filter { limit: 10, state: StateFilter::All, ..Filter::default() };
     let mut sizes = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     loop {
@@ -350,10 +326,7 @@ fn lists_go_on_where_the_last_page_ended() {
         }
     }
     assert_eq!((sizes, seen.len()), (vec![10, 10, 5], 25));
-    let none = Filter {
-        zone: Some("z1".to_owned()),
-        ..Filter::default()
-    };
+    let none = Filter { zone: Some("z1".to_owned()), ..Filter::default() };
     assert!(alerting.incidents(&none).unwrap().items.is_empty());
 }
 
@@ -407,8 +380,5 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
     drop(Alerting::start(setup(site())).unwrap());
     station.database().pragma_update(None, "user_version", 9).unwrap();
     let refused = Alerting::start(setup(site())).err().unwrap();
-    assert!(matches!(
-        refused,
-        AlertingError::Store(StoreError::Newer { found: 9 })
-    ));
+    assert!(matches!(refused, AlertingError::Store(StoreError::Newer { found: 9 })));
 }

@@ -54,11 +54,7 @@ impl Sample {
         let value = u64::try_from(thousandths).unwrap_or(0).min(VALUE_MAX);
         let word = time << VALUE_BITS | value;
         let fold = (identity ^ identity >> 32) as u32;
-        Self {
-            high: (word >> 32) as u32,
-            low: word as u32,
-            tag: fold & !31 | bits.0,
-        }
+        Self { high: (word >> 32) as u32, low: word as u32, tag: fold & !31 | bits.0 }
     }
 
     fn word(self) -> u64 {
@@ -167,12 +163,7 @@ mod tests {
 
     #[test]
     fn a_sample_survives_its_packing() {
-        let s = Sample::new(
-            Timestamp(NOW),
-            4_999_999,
-            77 << 5,
-            Bits::POWERED.with(Bits::LIVE, true),
-        );
+        let s = Sample::new(Timestamp(NOW), 4_999_999, 77 << 5, Bits::POWERED.with(Bits::LIVE, true));
         assert_eq!((s.at(), s.value(), s.key()), (Timestamp(NOW), 4_999_999, 77));
         assert!(s.has(Bits::POWERED) && s.has(Bits::LIVE) && !s.has(Bits::MANUAL));
         assert_eq!(size_of::<Sample>(), 12);
@@ -189,11 +180,7 @@ mod tests {
         assert_eq!(ring.insert(sample(6, 6, 6)), Inserted::At(4));
         let values: Vec<i64> = ring.samples().iter().map(|s| s.value()).collect();
         assert_eq!(values, [2, 3, 4, 5, 6]);
-        assert_eq!(
-            ring.insert(sample(3, 7, 8)),
-            Inserted::At(1),
-            "a second sample of that moment"
-        );
+        assert_eq!(ring.insert(sample(3, 7, 8)), Inserted::At(1), "a second sample of that moment");
     }
 
     #[test]
@@ -202,11 +189,7 @@ mod tests {
         let at_receipt = |at| Sample::new(Timestamp(NOW + at), 1, 9 << 5, Bits::RECEIPT);
         assert_eq!(ring.insert(at_receipt(0)), Inserted::At(0));
         assert_eq!(ring.insert(at_receipt(700)), Inserted::Duplicate);
-        assert_eq!(
-            ring.insert(sample(900, 1, 9)),
-            Inserted::At(1),
-            "same fold, other time"
-        );
+        assert_eq!(ring.insert(sample(900, 1, 9)), Inserted::At(1), "same fold, other time");
     }
 
     #[test]

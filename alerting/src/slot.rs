@@ -170,11 +170,7 @@ impl Slot {
         let Some(new) = self.gaps[lit].period_s() else {
             return false;
         };
-        let old = if self.learned_s[lit] == 0 {
-            self.base_period_s
-        } else {
-            self.learned_s[lit]
-        };
+        let old = if self.learned_s[lit] == 0 { self.base_period_s } else { self.learned_s[lit] };
         self.learned_s[lit] = new;
         u32::from(old.abs_diff(new)) * 5 > u32::from(old) || (old > LONG_S) != (new > LONG_S)
     }

@@ -43,14 +43,7 @@ fn the_same_writes_again_insert_nothing_twice() {
     for _ in 0..2 {
         store.commit(&[open(1), open(2)]).unwrap();
     }
-    assert_eq!(
-        (
-            count(&store, "incident"),
-            count(&store, "event"),
-            count(&store, "outbox")
-        ),
-        (2, 2, 4)
-    );
+    assert_eq!((count(&store, "incident"), count(&store, "event"), count(&store, "outbox")), (2, 2, 4));
 }
 
 #[test]
@@ -71,10 +64,7 @@ fn a_full_disk_refuses_for_now_and_takes_the_same_writes_when_there_is_space() {
     let mut store = Store::open(dir.path()).unwrap();
     let mut big = incident(1);
     big.notes = vec!["x".repeat(50_000)];
-    let writes = [
-        Write::Open(Box::new(big.clone()), event(&big, "opened"), Vec::new()),
-        open(2),
-    ];
+    let writes = [Write::Open(Box::new(big.clone()), event(&big, "opened"), Vec::new()), open(2)];
     store.limit_growth(0);
     let error = store.commit(&writes).unwrap_err();
     assert!(!error.is_final(), "{error}");
@@ -87,10 +77,7 @@ fn a_full_disk_refuses_for_now_and_takes_the_same_writes_when_there_is_space() {
 #[test]
 fn an_edited_a_missing_and_a_cut_row_are_named() {
     let edits = [
-        (
-            "UPDATE event SET body = '{\"what\":\"nothing\"}' WHERE seq = 2",
-            2,
-        ),
+        ("UPDATE event SET body = '{\"what\":\"nothing\"}' WHERE seq = 2", 2),
         ("UPDATE event SET at = at + 1 WHERE seq = 3", 3),
         ("DELETE FROM event WHERE seq = 2", 2),
         ("DELETE FROM event WHERE seq = 4", 4),
@@ -124,10 +111,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     conn.pragma_update(None, "user_version", 2).unwrap();
     drop(conn);
     let before = std::fs::read(&path).unwrap();
-    assert!(matches!(
-        Store::open(dir.path()),
-        Err(StoreError::Newer { found: 2 })
-    ));
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found: 2 })));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -138,12 +122,7 @@ fn an_accepted_notice_is_an_event_and_a_refused_one_stays_queued() {
     let i = incident(1);
     let (console, hook) = (notice(&i, "console"), notice(&i, "hook"));
     let delivery = |notice: &Arc<Notice>, attempt, outcome| {
-        Write::Delivery(Delivery {
-            notice: notice.clone(),
-            attempt,
-            at: T,
-            outcome,
-        })
+        Write::Delivery(Delivery { notice: notice.clone(), attempt, at: T, outcome })
     };
     let again = T + lampguard_model::Millis(1000);
     store
@@ -170,17 +149,10 @@ fn cursor_weather_and_memories_read_back() {
     assert_eq!(store.reads().cursor().unwrap(), None);
     let mut sky = Sky::default();
     sky.entry("z1").unknown_told = true;
-    let memory = Memory {
-        post: Arc::from("P1"),
-        period_s: [0, 900],
-        immersed_at: Some(T),
-    };
+    let memory = Memory { post: Arc::from("P1"), period_s: [0, 900], immersed_at: Some(T) };
     store
         .commit(&[
-            Write::Cursor {
-                seq: 77,
-                sky: serde_json::to_string(&sky).unwrap(),
-            },
+            Write::Cursor { seq: 77, sky: serde_json::to_string(&sky).unwrap() },
             Write::Weather(Arc::from("z1"), Box::new(sky.get("z1").unwrap().clone())),
             Write::Remember(memory.clone()),
         ])

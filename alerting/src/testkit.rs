@@ -166,10 +166,7 @@ impl Server {
                 });
             }
         });
-        Self {
-            url,
-            requests: Mutex::new(requests),
-        }
+        Self { url, requests: Mutex::new(requests) }
     }
 
     pub(crate) fn channel(&self, id: &str) -> Channel {
@@ -209,10 +206,7 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
         }
         head.push_str(&line);
     }
-    let mut request = Request {
-        head,
-        body: Vec::new(),
-    };
+    let mut request = Request { head, body: Vec::new() };
     let length: usize = request.header("content-length").and_then(|v| v.parse().ok())?;
     request.body.resize(length, 0);
     reader.read_exact(&mut request.body).ok()?;

@@ -224,9 +224,7 @@ impl Sky {
         let unknown = || (!self.is_known(zone, now)).then_some(Because::Unknown);
         let said = [of(zone), of(ALL)];
         let now_wet = said.into_iter().flatten().find(|b| *b != Because::Drying);
-        now_wet
-            .or_else(unknown)
-            .or_else(|| said.into_iter().flatten().next())
+        now_wet.or_else(unknown).or_else(|| said.into_iter().flatten().next())
     }
 }
 

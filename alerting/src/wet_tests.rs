@@ -3,12 +3,7 @@ use super::*;
 const T: Timestamp = Timestamp(1_795_435_200_000);
 
 fn report(rain: Option<f64>, warning: Option<Warning>, wet: Option<bool>) -> WeatherReport {
-    WeatherReport {
-        rain_mm_h: rain,
-        warning,
-        wet,
-        ..WeatherReport::default()
-    }
+    WeatherReport { rain_mm_h: rain, warning, wet, ..WeatherReport::default() }
 }
 
 fn told(weather: &mut Weather, minute: i64, rain: f64) {
@@ -36,11 +31,7 @@ fn a_tenth_of_a_millimetre_in_three_hours_is_wet_and_less_is_not() {
 fn a_rate_holds_at_most_an_hour() {
     let mut weather = Weather::default();
     told(&mut weather, 0, 0.09);
-    assert_eq!(
-        because(&mut weather, 170, false),
-        None,
-        "0.09 mm in the hour it holds"
-    );
+    assert_eq!(because(&mut weather, 170, false), None, "0.09 mm in the hour it holds");
     let mut weather = Weather::default();
     told(&mut weather, 0, 0.1);
     assert_eq!(because(&mut weather, 61, false), Some(Because::Rain));
@@ -72,10 +63,7 @@ fn a_night_of_downtime_gives_the_same_answer_as_a_tick_each_minute() {
     }
     for minute in [0, 211, 569, 571, 700] {
         let later = 700 + minute;
-        assert_eq!(
-            because(&mut slept.clone(), later, false),
-            because(&mut awake.clone(), later, false)
-        );
+        assert_eq!(because(&mut slept.clone(), later, false), because(&mut awake.clone(), later, false));
     }
     assert_eq!(because(&mut slept, 569, false), Some(Because::Drying));
     assert_eq!(because(&mut slept, 575, false), None);
@@ -113,21 +101,14 @@ fn weather_is_unknown_before_the_first_message_and_after_an_hour_of_silence() {
     sky.advance(later);
     assert_eq!(sky.because("z1", later, false), Some(Because::Unknown));
     sky.entry("z1").apply(&report(Some(0.0), None, None), later);
-    assert_eq!(
-        sky.because("z1", later, false),
-        None,
-        "no drying after unknown weather"
-    );
+    assert_eq!(sky.because("z1", later, false), None, "no drying after unknown weather");
     assert_eq!(sky.because("z2", later, false), Some(Because::Unknown));
 }
 
 #[test]
 fn a_feed_that_runs_ahead_does_not_make_the_manual_switch_deaf() {
     let mut weather = Weather::default();
-    let ahead = WeatherReport {
-        ts: Some((T + Millis::minutes(4)).0),
-        ..report(Some(0.0), None, None)
-    };
+    let ahead = WeatherReport { ts: Some((T + Millis::minutes(4)).0), ..report(Some(0.0), None, None) };
     weather.apply(&ahead, T);
     weather.apply(&report(None, None, Some(true)), T + Millis(1));
     assert_eq!(because(&mut weather, 1, false), Some(Because::Manual));

@@ -100,23 +100,11 @@ impl Writer {
     /// The system has no thread to give: stop.
     pub fn start(store: Store, follower: Follower, metrics: &Metrics) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let writes = Writes {
-            shared: shared.clone(),
-            metrics: metrics.clone(),
-        };
-        let work = Work {
-            store,
-            follower,
-            shared,
-            metrics: metrics.clone(),
-        };
-        let thread = std::thread::Builder::new()
-            .name("incident-store".to_owned())
-            .spawn(move || work.run())?;
-        Ok(Self {
-            writes,
-            thread: Some(thread),
-        })
+        let writes = Writes { shared: shared.clone(), metrics: metrics.clone() };
+        let work = Work { store, follower, shared, metrics: metrics.clone() };
+        let thread =
+            std::thread::Builder::new().name("incident-store".to_owned()).spawn(move || work.run())?;
+        Ok(Self { writes, thread: Some(thread) })
     }
 
     /// Where writes are handed over.
@@ -174,10 +162,7 @@ impl Work {
                     }
                     if pending.stopping {
                         let lost = pending.queue.len();
-                        error!(
-                            lost,
-                            "stopping with writes the disk does not take; replay will find them"
-                        );
+                        error!(lost, "stopping with writes the disk does not take; replay will find them");
                         return;
                     }
                 }
@@ -191,10 +176,7 @@ impl Work {
     fn next_group(&self, failing: bool) -> Option<Vec<(Write, Ticket)>> {
         let mut pending = self.shared.pending();
         if failing {
-            let waited = self
-                .shared
-                .wake
-                .wait_timeout_while(pending, RETRY_EVERY, |p| !p.stopping);
+            let waited = self.shared.wake.wait_timeout_while(pending, RETRY_EVERY, |p| !p.stopping);
             pending = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let idle = |p: &mut Pending| p.queue.is_empty() && !p.stopping;

@@ -12,10 +12,7 @@ fn open(n: usize) -> Write {
 }
 
 fn cursor(seq: u64) -> Write {
-    Write::Cursor {
-        seq,
-        sky: "[]".to_owned(),
-    }
+    Write::Cursor { seq, sky: "[]".to_owned() }
 }
 
 #[test]
@@ -31,10 +28,7 @@ fn fault_p5_a_full_disk_keeps_incidents_in_memory_and_never_claims_to_have_them(
     assert!(!ticket.wait(Duration::from_millis(10)));
     assert_eq!(metrics.store_pending.get(), 1);
     writer.stop();
-    assert!(
-        !ticket.wait(Duration::ZERO),
-        "stopping does not pretend that it was written"
-    );
+    assert!(!ticket.wait(Duration::ZERO), "stopping does not pretend that it was written");
 }
 
 #[test]
@@ -52,11 +46,7 @@ fn a_locked_store_gets_everything_when_the_lock_goes() {
     }
     writer.writes().push(cursor(9), Ticket::default());
     wait_for("the store refuses", || metrics.store_failing.get() == 1);
-    assert_eq!(
-        tail.followers()["alerting"],
-        5,
-        "the cursor waits for what lies before it"
-    );
+    assert_eq!(tail.followers()["alerting"], 5, "the cursor waits for what lies before it");
     other.execute_batch("ROLLBACK").unwrap();
     for ticket in &tickets {
         assert!(ticket.wait(Duration::from_secs(10)));

@@ -32,9 +32,7 @@ fn cpu_s() -> Result<f64, Box<dyn Error>> {
 
 /// A small generator, so that every run writes the same rows.
 fn random(state: &mut u64) -> i64 {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 40).cast_signed()
 }
 
@@ -44,10 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rows_each: u64 = std::env::args().nth(2).map_or(Ok(8640), |text| text.parse())?;
     let dir = tempfile::tempdir()?;
     let metrics = Metrics::default();
-    let options = Options {
-        posts_max: posts as usize,
-        ..Options::default()
-    };
+    let options = Options { posts_max: posts as usize, ..Options::default() };
     let mut history = History::open(dir.path(), options, metrics.clone())?;
     let mut walks: Vec<Vec<i64>> = (0..posts).map(|_| VALUES.map(|value| value.1).to_vec()).collect();
     let (mut state, mut seq) = (1, 0);
@@ -66,10 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         cpu += cpu_s()? - before;
     }
     let rows = metrics.rows.get() as f64;
-    println!(
-        "{rows} rows of {posts} posts: {:.2} us CPU per row, apply and flush",
-        cpu * 1e6 / rows
-    );
+    println!("{rows} rows of {posts} posts: {:.2} us CPU per row, apply and flush", cpu * 1e6 / rows);
     println!("longest flush {slowest_ms} ms, {} chunks", metrics.chunks.get());
     let in_chunks = metrics.chunk_rows.get() as f64;
     println!(
@@ -79,10 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     ask(&history, posts, rows_each)?;
     history.retain(Timestamp(START))?;
-    println!(
-        "{:.2} bytes per row on disk, parts and logs included",
-        metrics.disk_bytes.get() as f64 / rows
-    );
+    println!("{:.2} bytes per row on disk, parts and logs included", metrics.disk_bytes.get() as f64 / rows);
     let status = std::fs::read_to_string("/proc/self/status")?;
     status
         .lines()
@@ -101,11 +90,7 @@ fn ask(history: &History, posts: u64, rows_each: u64) -> Result<(), Box<dyn Erro
         let mut found = 0;
         for post in 0..asked {
             let name = format!("Z1-{post:06}");
-            found += history
-                .view()
-                .rows(&name, from, Timestamp(i64::MAX), 10_000, None)?
-                .rows
-                .len();
+            found += history.view().rows(&name, from, Timestamp(i64::MAX), 10_000, None)?.rows.len();
         }
         let each = started.elapsed().as_secs_f64() * 1e3 / asked as f64;
         println!("one post, {what}: {each:.2} ms, {} rows", found as u64 / asked);
@@ -125,10 +110,7 @@ fn round_of(round: u64, walks: &mut [Vec<i64>], state: &mut u64) -> Vec<Vec<u8>>
         }
         let name = format!("Z1-{post:06}");
         let mut bytes = Vec::new();
-        encode_reading(
-            &stored(&name, at, at + 20 + random(state) % 200, round, fields),
-            &mut bytes,
-        );
+        encode_reading(&stored(&name, at, at + 20 + random(state) % 200, round, fields), &mut bytes);
         records.push(bytes);
     }
     records

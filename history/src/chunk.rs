@@ -61,10 +61,7 @@ type Column = Vec<Option<i64>>;
 /// # Panics
 /// Without rows or with more than [`ROWS_MAX`]; the writer splits before.
 pub fn encode(rows: &[Row]) -> Vec<u8> {
-    assert!(
-        (1..=ROWS_MAX).contains(&rows.len()),
-        "a chunk has 1 to {ROWS_MAX} rows"
-    );
+    assert!((1..=ROWS_MAX).contains(&rows.len()), "a chunk has 1 to {ROWS_MAX} rows");
     let mut out = vec![0, 0, 0, 0, VERSION];
     put_varint(&mut out, rows.len() as u64);
     let pco = FileCompressor::default();
@@ -77,9 +74,7 @@ pub fn encode(rows: &[Row]) -> Vec<u8> {
         put_column(rows, delta, value, &pco, &mut numbers, &mut out);
     };
     put(true, &|row| Some(row.stored_ts.0));
-    put(false, &|row| {
-        Some(row.received_at.0.wrapping_sub(row.stored_ts.0))
-    });
+    put(false, &|row| Some(row.received_at.0.wrapping_sub(row.stored_ts.0)));
     put(false, &|row| row.ts.map(|ts| ts.0.wrapping_sub(row.stored_ts.0)));
     put(true, &|row| row.seq.map(u64::cast_signed));
     put(false, &|row| row.boot.map(i64::from));
@@ -116,24 +111,16 @@ fn decode_body(body: &[u8]) -> Result<Vec<Row>, ChunkError> {
         return Err(ChunkError::Version { found: version });
     }
     let count = input.varint().and_then(|n| usize::try_from(n).ok());
-    let count = count
-        .filter(|n| (1..=ROWS_MAX).contains(n))
-        .ok_or(ChunkError::Content("row count"))?;
+    let count = count.filter(|n| (1..=ROWS_MAX).contains(n)).ok_or(ChunkError::Content("row count"))?;
     let (pco, rest) = FileDecompressor::new(input.rest).map_err(|_| ChunkError::Content("pco header"))?;
     input.rest = rest;
     let mask = input.varint().and_then(|mask| u32::try_from(mask).ok());
-    let mask = mask
-        .filter(|mask| mask >> field::FIELD_COUNT == 0)
-        .ok_or(ChunkError::Content("field mask"))?;
+    let mask =
+        mask.filter(|mask| mask >> field::FIELD_COUNT == 0).ok_or(ChunkError::Content("field mask"))?;
 
     let mut column = |name| take_column(&mut input, &pco, count).ok_or(ChunkError::Content(name));
     let stored_ts = column("stored_ts")?;
-    let (received, ts, seq, boot) = (
-        column("received_at")?,
-        column("ts")?,
-        column("seq")?,
-        column("boot")?,
-    );
+    let (received, ts, seq, boot) = (column("received_at")?, column("ts")?, column("seq")?, column("boot")?);
     let (marks, flags) = (column("marks")?, column("flags")?);
     let (cause, source) = (column("cause")?, column("source")?);
     let mut rows = Vec::with_capacity(count);
@@ -163,9 +150,7 @@ fn decode_body(body: &[u8]) -> Result<Vec<Row>, ChunkError> {
 }
 
 fn fields_of(mask: u32) -> impl Iterator<Item = Field> {
-    field::ALL
-        .into_iter()
-        .filter(move |field| mask & (1 << *field as u8) != 0)
+    field::ALL.into_iter().filter(move |field| mask & (1 << *field as u8) != 0)
 }
 
 fn source_of(number: i64) -> Source {
@@ -221,24 +206,14 @@ fn put_column(
     if divisor > 1 {
         numbers.iter_mut().for_each(|number| *number /= divisor);
     }
-    let order = if delta {
-        DeltaSpec::TryConsecutive(1)
-    } else {
-        DeltaSpec::NoOp
-    };
+    let order = if delta { DeltaSpec::TryConsecutive(1) } else { DeltaSpec::NoOp };
     let config = ChunkConfig::default()
         .with_compression_level(LEVEL)
         .with_mode_spec(ModeSpec::Classic)
         .with_delta_spec(order);
-    let mut chunk = pco
-        .chunk_compressor(numbers, &config)
-        .expect("the fixed configuration is valid");
-    chunk
-        .write_meta(&mut *out)
-        .expect("writing to memory cannot fail");
-    chunk
-        .write_page(0, &mut *out)
-        .expect("all numbers are in the one page");
+    let mut chunk = pco.chunk_compressor(numbers, &config).expect("the fixed configuration is valid");
+    chunk.write_meta(&mut *out).expect("writing to memory cannot fail");
+    chunk.write_page(0, &mut *out).expect("all numbers are in the one page");
 }
 
 /// pco's level. Measured with `examples/history_cost.rs 3200 900`: 4.18, 4.16, 4.19 bytes a row at levels 2, 4, 8; the
@@ -263,11 +238,7 @@ fn common_divisor(numbers: &[i64]) -> i64 {
 
 fn take_column(input: &mut Input<'_>, pco: &FileDecompressor, rows: usize) -> Option<Column> {
     let tag = input.u8()?;
-    let presence = if tag & SPARSE != 0 {
-        Some(input.take(rows.div_ceil(8))?)
-    } else {
-        None
-    };
+    let presence = if tag & SPARSE != 0 { Some(input.take(rows.div_ceil(8))?) } else { None };
     let is_there = |at: usize| presence.is_none_or(|bits| bits[at / 8] & (1 << (at % 8)) != 0);
     let count = (0..rows).filter(|at| is_there(*at)).count();
     let numbers = match tag & !SPARSE {
@@ -277,11 +248,7 @@ fn take_column(input: &mut Input<'_>, pco: &FileDecompressor, rows: usize) -> Op
         _ => return None,
     };
     let mut numbers = numbers.into_iter();
-    Some(
-        (0..rows)
-            .map(|at| if is_there(at) { numbers.next() } else { None })
-            .collect(),
-    )
+    Some((0..rows).map(|at| if is_there(at) { numbers.next() } else { None }).collect())
 }
 
 fn take_numbers(input: &mut Input<'_>, pco: &FileDecompressor, count: usize) -> Option<Vec<i64>> {
@@ -291,9 +258,7 @@ fn take_numbers(input: &mut Input<'_>, pco: &FileDecompressor, count: usize) -> 
     let mut page = chunk.page_decompressor(rest, count).ok()?;
     page.read(&mut numbers).ok()?;
     input.rest = page.into_src();
-    numbers
-        .iter_mut()
-        .for_each(|number| *number = number.wrapping_mul(divisor));
+    numbers.iter_mut().for_each(|number| *number = number.wrapping_mul(divisor));
     Some(numbers)
 }
 

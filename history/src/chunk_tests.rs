@@ -7,10 +7,7 @@ use super::*;
 /// Any row at all, sensible or not.
 pub(crate) fn any_row() -> impl Strategy<Value = Row> {
     let times = (any::<i64>(), any::<i64>(), proptest::option::of(any::<i64>()));
-    let numbers = (
-        proptest::option::of(any::<u64>()),
-        proptest::option::of(any::<u32>()),
-    );
+    let numbers = (proptest::option::of(any::<u64>()), proptest::option::of(any::<u32>()));
     let words = (any::<u32>(), any::<u16>(), 0u8..7, 0usize..4);
     let values = proptest::collection::vec((0..field::FIELD_COUNT, any::<i64>()), 0..8);
     (times, numbers, words, values).prop_map(|((stored, received, ts), (seq, boot), words, values)| {
@@ -76,10 +73,7 @@ fn an_ordinary_chunk_comes_out_as_it_went_in_and_is_small() {
     let bytes = encode(&rows);
     assert_eq!(decode(&bytes), Ok(rows));
     assert!(bytes.len() < 240 * 6, "{} bytes", bytes.len());
-    assert_eq!(
-        decode(&encode(&ordinary(ROWS_MAX as i64))),
-        Ok(ordinary(ROWS_MAX as i64))
-    );
+    assert_eq!(decode(&encode(&ordinary(ROWS_MAX as i64))), Ok(ordinary(ROWS_MAX as i64)));
     assert_eq!(encode(&ordinary(240)), bytes, "the same rows give the same bytes");
 }
 
@@ -90,10 +84,7 @@ fn every_flipped_bit_and_every_cut_is_an_error() {
         for bit in 0..8 {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << bit;
-            assert!(
-                matches!(decode(&flipped), Err(ChunkError::Checksum(_))),
-                "byte {at} bit {bit}"
-            );
+            assert!(matches!(decode(&flipped), Err(ChunkError::Checksum(_))), "byte {at} bit {bit}");
         }
         assert!(decode(&bytes[..at]).is_err(), "cut at {at}");
     }

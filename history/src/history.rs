@@ -135,10 +135,7 @@ impl History {
         })?;
         if unreadable > 0 {
             self.metrics.damaged.inc_by(unreadable);
-            warn!(
-                posts = unreadable,
-                "saved latest readings could not be read; the next reading mends them"
-            );
+            warn!(posts = unreadable, "saved latest readings could not be read; the next reading mends them");
         }
         self.open_rows = open_rows;
         lock(&self.waiting).current = Batch::starting_at(self.cursor);
@@ -274,9 +271,7 @@ impl History {
         }
         self.waiting_since = None;
         self.metrics.latest_posts.set(self.latest.len() as i64);
-        self.metrics
-            .latest_refused
-            .set(self.latest.refused().cast_signed());
+        self.metrics.latest_refused.set(self.latest.refused().cast_signed());
         Ok(())
     }
 
@@ -312,10 +307,7 @@ impl History {
         for (bucket, part) in &plan.damaged {
             self.metrics.damaged.inc();
             let (first_seq, rows) = (part.first_seq, part.rows);
-            error!(
-                bucket,
-                first_seq, rows, "waiting rows are damaged, moved to table damaged_part"
-            );
+            error!(bucket, first_seq, rows, "waiting rows are damaged, moved to table damaged_part");
         }
         for chunk in plan.chunks.values().flatten() {
             self.metrics.chunks.inc();
@@ -364,9 +356,7 @@ impl History {
         }
         let gone = self.latest.forget_unregistered(cutoff);
         self.main.forget(cutoff, &gone)?;
-        self.metrics
-            .disk_bytes
-            .set(self.months.disk_bytes()?.cast_signed());
+        self.metrics.disk_bytes.set(self.months.disk_bytes()?.cast_signed());
         Ok(())
     }
 

@@ -30,19 +30,12 @@ fn a_restart_loses_nothing_durable_and_the_cursor_matches() {
     history.flush(NOW).unwrap();
     assert_eq!((history.cursor(), history.pending_rows()), (1000, 0));
     fill(&mut history, "P1", 1000, 7);
-    assert_eq!(
-        rows(&history, "P1", 0, i64::MAX).len(),
-        1007,
-        "what waits is visible"
-    );
+    assert_eq!(rows(&history, "P1", 0, i64::MAX).len(), 1007, "what waits is visible");
     let latest = history.latest().get("P1");
     drop(history);
 
     let mut history = open(dir.path());
-    assert_eq!(
-        (history.cursor(), history.next_seq(), history.is_new()),
-        (1000, 1000, false)
-    );
+    assert_eq!((history.cursor(), history.next_seq(), history.is_new()), (1000, 1000, false));
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
     assert_eq!(history.latest().get("P1").unwrap().row, kept[999]);
     fill(&mut history, "P1", 1000, 7);
@@ -62,14 +55,8 @@ fn a_replay_below_the_cursor_counts_nothing_twice() {
     fill(&mut history, "P1", 0, 500);
     history.flush(NOW).unwrap();
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
-    let minutes = history
-        .view()
-        .rollups("z1", Timestamp(0), Timestamp(i64::MAX))
-        .unwrap();
-    assert_eq!(
-        minutes.iter().map(|(_, minute)| minute.readings).sum::<u64>(),
-        500
-    );
+    let minutes = history.view().rollups("z1", Timestamp(0), Timestamp(i64::MAX)).unwrap();
+    assert_eq!(minutes.iter().map(|(_, minute)| minute.readings).sum::<u64>(), 500);
 }
 
 #[test]
@@ -84,11 +71,7 @@ fn a_crash_between_month_file_and_main_commit_repeats_and_doubles_nothing() {
     history.flush_first_step_only();
     let chunks = count(&month, "SELECT count(*) FROM chunk");
     assert!(chunks >= 2);
-    assert_eq!(
-        rows(&history, "P1", 0, i64::MAX),
-        kept,
-        "seen in memory and in chunks, told once"
-    );
+    assert_eq!(rows(&history, "P1", 0, i64::MAX), kept, "seen in memory and in chunks, told once");
     drop(history);
 
     let mut history = open(dir.path());
@@ -100,11 +83,7 @@ fn a_crash_between_month_file_and_main_commit_repeats_and_doubles_nothing() {
         assert!(rows(&history, "P1", 0, i64::MAX).starts_with(&kept[..from as usize + 80]));
     }
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
-    assert_eq!(
-        count(&month, "SELECT count(*) FROM chunk"),
-        chunks,
-        "the same chunks were written again"
-    );
+    assert_eq!(count(&month, "SELECT count(*) FROM chunk"), chunks, "the same chunks were written again");
     let in_parts = count(&dir.path().join("history.db"), "SELECT sum(rows) FROM open_part");
     let in_chunks = count(&month, "SELECT sum(rows) FROM chunk");
     assert_eq!(in_parts + in_chunks, 1000);
@@ -127,17 +106,8 @@ fn a_late_row_is_found_in_its_month_and_in_its_place() {
     history.flush(NOW).unwrap();
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
     assert_eq!(rows(&history, "P1", NOON - 41 * DAY, NOON), kept[..1]);
-    assert!(
-        dir.path().join("history-2026-10.db").exists(),
-        "the late row lies in its own month"
-    );
-    assert_eq!(
-        count(
-            &dir.path().join("history-2026-10.db"),
-            "SELECT sum(rows) FROM chunk"
-        ),
-        1
-    );
+    assert!(dir.path().join("history-2026-10.db").exists(), "the late row lies in its own month");
+    assert_eq!(count(&dir.path().join("history-2026-10.db"), "SELECT sum(rows) FROM chunk"), 1);
 }
 
 #[test]
@@ -149,27 +119,14 @@ fn a_month_file_goes_whole_when_its_last_day_is_too_old_and_one_at_a_time() {
         apply(&mut history, seq, &reading("P1", at, 5));
     }
     history.flush(NOW).unwrap();
-    let months = || {
-        months::list(dir.path())
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-    };
+    let months = || months::list(dir.path()).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(months(), ["2026-09", "2026-10", "2026-11"]);
     let view = history.view();
     let oldest = || view.rows("P1", Timestamp(0), NOW, 1, None).unwrap().rows[0].stored_ts;
     assert_eq!(oldest(), Timestamp(NOON - 70 * DAY));
     history.retain(NOW).unwrap();
-    assert_eq!(
-        months(),
-        ["2026-10", "2026-11"],
-        "october ended less than 30 days before"
-    );
-    assert!(
-        oldest() >= Timestamp(1_790_812_800_000),
-        "nothing of september is answered"
-    );
+    assert_eq!(months(), ["2026-10", "2026-11"], "october ended less than 30 days before");
+    assert!(oldest() >= Timestamp(1_790_812_800_000), "nothing of september is answered");
     history.retain(NOW).unwrap();
     assert_eq!(months(), ["2026-10", "2026-11"]);
     let minutes = view.rollups("z1", Timestamp(0), Timestamp(i64::MAX)).unwrap();
@@ -183,19 +140,13 @@ fn a_month_file_goes_whole_when_its_last_day_is_too_old_and_one_at_a_time() {
 fn untracked_devices_and_other_kinds_only_move_the_cursor() {
     let dir = tempdir().unwrap();
     let mut history = open(dir.path());
-    let untracked = StoredReading {
-        marks: Marks::UNTRACKED,
-        ..reading("P9", NOON, 1)
-    };
+    let untracked = StoredReading { marks: Marks::UNTRACKED, ..reading("P9", NOON, 1) };
     apply(&mut history, 0, &untracked);
     history.apply(1, record::WEATHER, b"whatever");
     history.apply(2, record::READING, b"not a record");
     history.flush(NOW).unwrap();
     assert_eq!((history.cursor(), history.latest().len()), (3, 0));
-    assert_eq!(
-        (history.metrics.untracked.get(), history.metrics.unreadable.get()),
-        (1, 1)
-    );
+    assert_eq!((history.metrics.untracked.get(), history.metrics.unreadable.get()), (1, 1));
     assert!(rows(&history, "P9", 0, i64::MAX).is_empty());
 }
 
@@ -208,15 +159,8 @@ fn a_leap_in_the_sequence_is_remembered_as_a_gap() {
     history.skip_to(60);
     history.flush(NOW).unwrap();
     let gaps = history.view().gaps().unwrap();
-    let gaps: Vec<_> = gaps
-        .iter()
-        .map(|gap| (gap.from_seq, gap.to_seq, gap.noted_at))
-        .collect();
-    assert_eq!(
-        gaps,
-        [(41, 50, NOW), (51, 60, NOW)],
-        "where a new history begins is no gap"
-    );
+    let gaps: Vec<_> = gaps.iter().map(|gap| (gap.from_seq, gap.to_seq, gap.noted_at)).collect();
+    assert_eq!(gaps, [(41, 50, NOW), (51, 60, NOW)], "where a new history begins is no gap");
     assert_eq!(open(dir.path()).cursor(), 60);
 }
 
@@ -228,11 +172,7 @@ fn another_journal_is_read_from_its_start_and_what_is_kept_stays() {
     history.rewind(0, NOW).unwrap();
     assert_eq!((history.cursor(), history.next_seq()), (0, 0));
     for seq in 0..500 {
-        apply(
-            &mut history,
-            seq,
-            &reading("P1", NOON + DAY + seq.cast_signed(), 1),
-        );
+        apply(&mut history, seq, &reading("P1", NOON + DAY + seq.cast_signed(), 1));
     }
     history.flush(NOW).unwrap();
     assert_eq!(rows(&history, "P1", 0, NOON + DAY), old);
@@ -242,20 +182,14 @@ fn another_journal_is_read_from_its_start_and_what_is_kept_stays() {
 #[test]
 fn a_flush_is_due_by_time_or_by_rows() {
     let dir = tempdir().unwrap();
-    let options = Options {
-        flush_rows: 10,
-        ..Options::default()
-    };
+    let options = Options { flush_rows: 10, ..Options::default() };
     let mut history = History::open(dir.path(), options, Metrics::default()).unwrap();
     assert!(!history.flush_due(NOW));
     fill(&mut history, "P1", 0, 1);
     assert!(!history.flush_due(NOW));
     assert!(!history.flush_due(NOW + Millis(59_999)));
     assert!(history.flush_due(NOW + Millis::seconds(60)));
-    assert!(
-        !history.flush_due(NOW - Millis::seconds(3600)),
-        "a clock set back begins the wait anew"
-    );
+    assert!(!history.flush_due(NOW - Millis::seconds(3600)), "a clock set back begins the wait anew");
     assert!(history.flush_due(NOW - Millis::seconds(3540)));
     fill(&mut history, "P1", 1, 9);
     assert!(history.flush_due(NOW - Millis::seconds(3600)));
@@ -266,10 +200,7 @@ fn a_flush_is_due_by_time_or_by_rows() {
 #[test]
 fn a_failing_flush_keeps_everything_readable_and_the_next_one_counts_it_once() {
     let dir = tempdir().unwrap();
-    let options = Options {
-        rows_max: 450,
-        ..Options::default()
-    };
+    let options = Options { rows_max: 450, ..Options::default() };
     let mut history = History::open(dir.path(), options, Metrics::default()).unwrap();
     let mut kept = fill(&mut history, "P1", 0, 100);
     history.flush(NOW).unwrap();
@@ -283,19 +214,13 @@ fn a_failing_flush_keeps_everything_readable_and_the_next_one_counts_it_once() {
     assert_eq!((history.cursor(), history.pending_rows()), (100, 450));
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
     let readings = |history: &History| {
-        let minutes = history
-            .view()
-            .rollups("z1", Timestamp(0), Timestamp(i64::MAX))
-            .unwrap();
+        let minutes = history.view().rollups("z1", Timestamp(0), Timestamp(i64::MAX)).unwrap();
         minutes.iter().map(|(_, minute)| minute.readings).sum::<u64>()
     };
     assert_eq!(readings(&history), 550);
     mend(dir.path());
     history.flush(NOW).unwrap();
-    assert_eq!(
-        (history.cursor(), history.pending_rows(), readings(&history)),
-        (550, 0, 550)
-    );
+    assert_eq!((history.cursor(), history.pending_rows(), readings(&history)), (550, 0, 550));
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
     assert_eq!(history.metrics.flush_failed.get(), 2);
     drop(history);
@@ -314,14 +239,8 @@ fn a_commit_that_went_through_behind_an_error_is_not_done_again() {
     history.flush(NOW).unwrap();
     assert_eq!((history.cursor(), history.pending_rows()), (300, 0));
     assert_eq!(rows(&history, "P1", 0, i64::MAX), kept);
-    let minutes = history
-        .view()
-        .rollups("z1", Timestamp(0), Timestamp(i64::MAX))
-        .unwrap();
-    assert_eq!(
-        minutes.iter().map(|(_, minute)| minute.readings).sum::<u64>(),
-        300
-    );
+    let minutes = history.view().rollups("z1", Timestamp(0), Timestamp(i64::MAX)).unwrap();
+    assert_eq!(minutes.iter().map(|(_, minute)| minute.readings).sum::<u64>(), 300);
 }
 
 #[test]
@@ -336,28 +255,14 @@ fn a_damaged_part_is_told_kept_and_costs_itself_alone() {
     let sql = rusqlite::Connection::open(&path).unwrap();
     let damage = "UPDATE open_part SET data = zeroblob(length(data)) WHERE first_seq = 0";
     assert_eq!(sql.execute(damage, []).unwrap(), 1);
-    let answer = history
-        .view()
-        .rows("P1", Timestamp(0), Timestamp(i64::MAX), 1000, None)
-        .unwrap();
+    let answer = history.view().rows("P1", Timestamp(0), Timestamp(i64::MAX), 1000, None).unwrap();
     assert_eq!((answer.rows.len(), answer.damaged.len()), (50, 1));
-    assert!(matches!(
-        answer.damaged[0],
-        HistoryError::DamagedPart {
-            first_seq: 0,
-            rows: 50,
-            ..
-        }
-    ));
+    assert!(matches!(answer.damaged[0], HistoryError::DamagedPart { first_seq: 0, rows: 50, .. }));
     fill(&mut history, "P1", 100, 700);
     history.flush(NOW).unwrap();
     assert_eq!(rows(&history, "P1", 0, i64::MAX).len(), 750);
     assert_eq!(count(&path, "SELECT count(*) FROM damaged_part"), 1);
-    assert_eq!(
-        history.metrics.damaged.get(),
-        2,
-        "met by a reader, then by the writer"
-    );
+    assert_eq!(history.metrics.damaged.get(), 2, "met by a reader, then by the writer");
 }
 
 #[test]
@@ -367,17 +272,7 @@ fn a_newer_format_is_refused_by_name() {
     let sql = rusqlite::Connection::open(dir.path().join("history.db")).unwrap();
     sql.pragma_update(None, "user_version", 2).unwrap();
     let refused = History::open(dir.path(), Options::default(), Metrics::default()).unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            HistoryError::Newer {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, HistoryError::Newer { found: 2, known: 1, .. }), "{refused}");
 }
 
 /// What happens to the history of a few posts.
@@ -411,25 +306,16 @@ struct Model {
 
 impl Model {
     fn rows(&self, post: u8, from: i64, to: i64) -> Vec<Row> {
-        let own = self
-            .journal
-            .iter()
-            .filter(|(of, _)| *of == post)
-            .map(|(_, reading)| Row::from(reading));
+        let own = self.journal.iter().filter(|(of, _)| *of == post).map(|(_, reading)| Row::from(reading));
         let mut rows: Vec<Row> = own.filter(|row| (from..to).contains(&row.stored_ts.0)).collect();
         rows.sort_by_key(|row| row.stored_ts);
         rows
     }
 
     fn push(&mut self, post: u8, at: i64, leakage: i64) {
-        let taken = |at| {
-            self.journal
-                .iter()
-                .any(|(of, one)| *of == post && one.stored_ts.0 == at)
-        };
+        let taken = |at| self.journal.iter().any(|(of, one)| *of == post && one.stored_ts.0 == at);
         let free = (at..).find(|at| !taken(*at)).unwrap();
-        self.journal
-            .push((post, reading(POSTS[usize::from(post)], free, leakage)));
+        self.journal.push((post, reading(POSTS[usize::from(post)], free, leakage)));
     }
 
     /// Gives history everything from its cursor on, as the follower does after a start.

@@ -39,15 +39,8 @@ pub struct LatestReading {
 impl LatestReading {
     /// A value in thousandths and when it was measured.
     pub fn value(&self, field: Field) -> Option<(i64, Timestamp)> {
-        let aged = self
-            .aged
-            .iter()
-            .find(|(aged, _)| *aged == field)
-            .map(|(_, time)| *time);
-        Some((
-            self.row.fields.get(field)?,
-            aged.unwrap_or_else(|| self.row.measured_at()),
-        ))
+        let aged = self.aged.iter().find(|(aged, _)| *aged == field).map(|(_, time)| *time);
+        Some((self.row.fields.get(field)?, aged.unwrap_or_else(|| self.row.measured_at())))
     }
 }
 
@@ -85,9 +78,7 @@ impl Latest {
             limit,
             refused: AtomicU64::new(0),
         };
-        Self {
-            inner: Arc::new(inner),
-        }
+        Self { inner: Arc::new(inner) }
     }
 
     fn shard(&self, post: &str) -> MutexGuard<'_, Shard> {
@@ -134,15 +125,8 @@ impl Latest {
         let mut bytes = Vec::with_capacity(160);
         encode_reading(reading, &mut bytes);
         let (measured_at, received_at) = (reading.measured_at(), reading.received_at);
-        shard.insert(
-            reading.post.into(),
-            Entry {
-                measured_at,
-                received_at,
-                record: bytes,
-                aged: Vec::new(),
-            },
-        );
+        shard
+            .insert(reading.post.into(), Entry { measured_at, received_at, record: bytes, aged: Vec::new() });
         true
     }
 
@@ -156,10 +140,7 @@ impl Latest {
     pub fn for_each(&self, mut each: impl FnMut(&LatestReading)) {
         for shard in &self.inner.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard
-                .values()
-                .filter_map(owned)
-                .for_each(|reading| each(&reading));
+            shard.values().filter_map(owned).for_each(|reading| each(&reading));
         }
     }
 
@@ -249,9 +230,7 @@ fn merge_partial(entry: &mut Entry, reading: &StoredReading<'_>) {
             }
         }
     }
-    entry
-        .aged
-        .retain(|(field, _)| reading.fields.get(*field).is_none());
+    entry.aged.retain(|(field, _)| reading.fields.get(*field).is_none());
     let mut bytes = Vec::with_capacity(entry.record.capacity());
     encode_reading(&merged, &mut bytes);
     entry.record = bytes;

@@ -54,10 +54,7 @@ impl Default for Metrics {
             replayed: counter("replayed_total", "Records below the cursor that came again."),
             untracked: counter("untracked_total", "Readings of untracked devices, not kept here."),
             unreadable: counter("unreadable_total", "Records of readings that could not be read."),
-            gap: counter(
-                "gap_records_total",
-                "Records the journal could not deliver any more.",
-            ),
+            gap: counter("gap_records_total", "Records the journal could not deliver any more."),
             damaged: counter("damaged_total", "Damaged chunks and parts met."),
             chunks: counter("chunks_total", "Chunks written."),
             chunk_rows: counter("chunk_rows_total", "Rows of the chunks written."),
@@ -115,11 +112,7 @@ mod tests {
         let registry = Registry::new();
         Metrics::register(&registry).unwrap();
         assert!(Metrics::register(&registry).is_err());
-        let names: Vec<String> = registry
-            .gather()
-            .iter()
-            .map(|family| family.name().to_owned())
-            .collect();
+        let names: Vec<String> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
         assert_eq!(names.len(), 15);
         assert!(names.iter().all(|name| name.starts_with("lampguard_history_")));
     }

@@ -15,10 +15,7 @@ pub struct Month {
 }
 
 const FIRST: Month = Month { year: 1970, month: 1 };
-const LAST: Month = Month {
-    year: 9999,
-    month: 12,
-};
+const LAST: Month = Month { year: 9999, month: 12 };
 
 impl Month {
     /// The month of a point in time.
@@ -32,19 +29,12 @@ impl Month {
         let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let from_march = (5 * day_of_year + 2) / 153;
-        let month = if from_march < 10 {
-            from_march + 3
-        } else {
-            from_march - 9
-        };
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         i32::try_from(year)
             .ok()
             .filter(|year| *year <= LAST.year)
-            .map_or(LAST, |year| Self {
-                year,
-                month: month as u8,
-            })
+            .map_or(LAST, |year| Self { year, month: month as u8 })
     }
 
     /// The first millisecond of the month.
@@ -65,15 +55,9 @@ impl Month {
 
     fn next(self) -> Self {
         if self.month == 12 {
-            Self {
-                year: self.year + 1,
-                month: 1,
-            }
+            Self { year: self.year + 1, month: 1 }
         } else {
-            Self {
-                month: self.month + 1,
-                ..self
-            }
+            Self { month: self.month + 1, ..self }
         }
     }
 
@@ -84,14 +68,8 @@ impl Month {
 
     /// The month of a file of that name; `None` for any other file.
     pub fn from_file_name(name: &str) -> Option<Self> {
-        let (year, month) = name
-            .strip_prefix("history-")?
-            .strip_suffix(".db")?
-            .split_once('-')?;
-        let found = Self {
-            year: year.parse().ok()?,
-            month: month.parse().ok()?,
-        };
+        let (year, month) = name.strip_prefix("history-")?.strip_suffix(".db")?.split_once('-')?;
+        let found = Self { year: year.parse().ok()?, month: month.parse().ok()? };
         (found.file_name() == name && (1..=12).contains(&found.month) && found >= FIRST).then_some(found)
     }
 }
@@ -123,12 +101,7 @@ mod tests {
     fn absurd_times_have_a_month_too() {
         assert_eq!(Month::of(Timestamp(i64::MIN)), FIRST);
         assert_eq!(Month::of(Timestamp(i64::MAX)), LAST);
-        for other in [
-            "history.db",
-            "history-2026-13.db",
-            "history-2026-1.db",
-            "history-2026-01.db-wal",
-        ] {
+        for other in ["history.db", "history-2026-13.db", "history-2026-1.db", "history-2026-01.db-wal"] {
             assert_eq!(Month::from_file_name(other), None, "{other}");
         }
     }

@@ -55,10 +55,7 @@ pub(crate) struct Months {
 
 impl Months {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            open: BTreeMap::new(),
-        }
+        Self { dir: dir.to_owned(), open: BTreeMap::new() }
     }
 
     /// Writes chunks, one synced transaction per month. Doing it again changes nothing.
@@ -66,16 +63,14 @@ impl Months {
         for (month, chunks) in chunks {
             let db = self.month(*month)?;
             let mut write = || -> rusqlite::Result<()> {
-                let transaction = db
-                    .sql
-                    .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                let transaction =
+                    db.sql.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
                 let mut insert = transaction
                     .prepare_cached("INSERT OR REPLACE INTO chunk VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
                 for chunk in chunks {
                     let (first_seq, times) = (chunk.first_seq.cast_signed(), (chunk.t_min.0, chunk.t_max.0));
-                    insert.execute(params![
-                        chunk.post, times.0, times.1, chunk.rows, first_seq, chunk.data
-                    ])?;
+                    insert
+                        .execute(params![chunk.post, times.0, times.1, chunk.rows, first_seq, chunk.data])?;
                 }
                 drop(insert);
                 transaction.commit()
@@ -108,10 +103,7 @@ impl Months {
 
     /// Deletes the oldest file whose month ended before `cutoff`, if there is one, and says which.
     pub(crate) fn retain(&mut self, cutoff: Timestamp) -> Result<Option<Month>, HistoryError> {
-        let oldest = list(&self.dir)?
-            .into_iter()
-            .next()
-            .filter(|month| month.end() <= cutoff);
+        let oldest = list(&self.dir)?.into_iter().next().filter(|month| month.end() <= cutoff);
         if let Some(month) = oldest {
             self.open.remove(&month);
             let path = self.dir.join(month.file_name());
@@ -122,11 +114,7 @@ impl Months {
                 file.push(name);
                 match fs::remove_file(&file) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(HistoryError::Io {
-                            doing: "deleting",
-                            path: file.into(),
-                            source: e,
-                        });
+                        return Err(HistoryError::Io { doing: "deleting", path: file.into(), source: e });
                     }
                     _ => {}
                 }
@@ -138,11 +126,7 @@ impl Months {
 
     /// Bytes of all history files.
     pub(crate) fn disk_bytes(&self) -> Result<u64, HistoryError> {
-        let failed = |source| HistoryError::Io {
-            doing: "listing",
-            path: self.dir.clone(),
-            source,
-        };
+        let failed = |source| HistoryError::Io { doing: "listing", path: self.dir.clone(), source };
         let mut bytes = 0;
         for file in fs::read_dir(&self.dir).map_err(failed)? {
             let file = file.map_err(failed)?;
@@ -157,11 +141,7 @@ impl Months {
 
 /// The months that have a file, oldest first.
 pub(crate) fn list(dir: &Path) -> Result<Vec<Month>, HistoryError> {
-    let failed = |source| HistoryError::Io {
-        doing: "listing",
-        path: dir.to_owned(),
-        source,
-    };
+    let failed = |source| HistoryError::Io { doing: "listing", path: dir.to_owned(), source };
     let mut months = Vec::new();
     for file in fs::read_dir(dir).map_err(failed)? {
         let name = file.map_err(failed)?.file_name();
@@ -173,9 +153,5 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<Month>, HistoryError> {
 
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), HistoryError> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|source| HistoryError::Io {
-        doing: "syncing",
-        path: dir.to_owned(),
-        source,
-    })
+    synced.map_err(|source| HistoryError::Io { doing: "syncing", path: dir.to_owned(), source })
 }

@@ -42,13 +42,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(seq: u64, stored_ts: Timestamp) -> Self {
-        Self {
-            rows: 0,
-            first_seq: seq,
-            t_min: stored_ts,
-            t_max: stored_ts,
-            entries: Vec::new(),
-        }
+        Self { rows: 0, first_seq: seq, t_min: stored_ts, t_max: stored_ts, entries: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, seq: u64, stored_ts: Timestamp, record: &[u8]) {
@@ -77,11 +71,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn starting_at(base: Option<u64>) -> Self {
-        Self {
-            base,
-            end: base.unwrap_or(0),
-            ..Self::default()
-        }
+        Self { base, end: base.unwrap_or(0), ..Self::default() }
     }
 
     /// True when there is nothing to write, not even a cursor that moved.
@@ -91,8 +81,7 @@ impl Batch {
 
     pub(crate) fn push(&mut self, seq: u64, reading: &StoredReading<'_>, record: &[u8]) {
         if !self.posts.contains_key(reading.post) {
-            self.posts
-                .insert(reading.post.into(), Run::new(seq, reading.stored_ts));
+            self.posts.insert(reading.post.into(), Run::new(seq, reading.stored_ts));
         }
         if let Some(run) = self.posts.get_mut(reading.post) {
             run.push(seq, reading.stored_ts, record);
@@ -166,10 +155,7 @@ mod tests {
         finish(&mut part);
         let read = runs(&part).unwrap();
         assert_eq!(read, [("P1", 2, &run.entries[..]), ("P2", 0, &[][..])]);
-        assert_eq!(
-            entries(read[0].2).collect::<Vec<_>>(),
-            [(7, &b"one"[..]), (9, &b""[..])]
-        );
+        assert_eq!(entries(read[0].2).collect::<Vec<_>>(), [(7, &b"one"[..]), (9, &b""[..])]);
         for at in 0..part.len() {
             let mut flipped = part.clone();
             flipped[at] ^= 4;

@@ -57,10 +57,7 @@ impl OpenRows {
     }
 
     fn get(&self, post: &str) -> u32 {
-        self.0[usize::from(bucket_of(post))]
-            .get(post)
-            .copied()
-            .unwrap_or(0)
+        self.0[usize::from(bucket_of(post))].get(post).copied().unwrap_or(0)
     }
 
     /// True when at least half of the bucket's rows, `added` ones included, fill chunks.
@@ -76,9 +73,8 @@ impl OpenRows {
             count(open.get(*post).copied().unwrap_or(0) + run.rows);
         }
         // Posts with waiting rows and none in this batch; `added` is sorted by post.
-        let others = open
-            .iter()
-            .filter(|(post, _)| added.binary_search_by(|(added, _)| (*added).cmp(post)).is_err());
+        let others =
+            open.iter().filter(|(post, _)| added.binary_search_by(|(added, _)| (*added).cmp(post)).is_err());
         others.for_each(|(_, n)| count(*n));
         filling > 0 && filling * 2 >= rows
     }
@@ -149,9 +145,8 @@ fn new_part(bucket: u8, runs: &[(&str, &Run)]) -> NewPart {
 /// Turns the rows of a bucket into chunks as far as they fill them.
 fn close(bucket: u8, added: &[(&str, &Run)], stored: Vec<StoredPart>, plan: &mut Plan) {
     let mut posts: BTreeMap<&str, Vec<(u64, &[u8])>> = BTreeMap::new();
-    let (sound, damaged): (Vec<_>, Vec<_>) = stored
-        .into_iter()
-        .partition(|part| part::runs(&part.data).is_some());
+    let (sound, damaged): (Vec<_>, Vec<_>) =
+        stored.into_iter().partition(|part| part::runs(&part.data).is_some());
     for part in &sound {
         for (post, _, entries) in part::runs(&part.data).unwrap_or_default() {
             posts.entry(post).or_default().extend(part::entries(entries));
@@ -164,17 +159,15 @@ fn close(bucket: u8, added: &[(&str, &Run)], stored: Vec<StoredPart>, plan: &mut
     // The order is that of the journal: parts follow one another, entries in a run too. No sorting by sequence:
     // rows of an earlier journal may wait here under the same numbers (`History::rewind`).
     for (post, entries) in posts {
-        let (full, rest) = entries
-            .as_slice()
-            .split_at(entries.len() - entries.len() % chunk_rows(bucket) as usize);
+        let (full, rest) =
+            entries.as_slice().split_at(entries.len() - entries.len() % chunk_rows(bucket) as usize);
         for rows in full.chunks(chunk_rows(bucket) as usize) {
             close_chunk(bucket, post, rows, plan);
         }
         plan.open_rows.push((post.into(), rest.len() as u32));
         if let Some((first_seq, first)) = rest.first() {
             let mut run = Run::new(*first_seq, stored_ts(first));
-            rest.iter()
-                .for_each(|(seq, record)| run.push(*seq, stored_ts(record), record));
+            rest.iter().for_each(|(seq, record)| run.push(*seq, stored_ts(record), record));
             carried.push((post, run));
         }
     }
@@ -183,8 +176,7 @@ fn close(bucket: u8, added: &[(&str, &Run)], stored: Vec<StoredPart>, plan: &mut
         plan.parts.push(new_part(bucket, &runs));
     }
     plan.emptied.push(bucket);
-    plan.damaged
-        .extend(damaged.into_iter().map(|part| (bucket, part)));
+    plan.damaged.extend(damaged.into_iter().map(|part| (bucket, part)));
 }
 
 fn stored_ts(record: &[u8]) -> Timestamp {
@@ -199,22 +191,13 @@ fn close_chunk(bucket: u8, post: &str, entries: &[(u64, &[u8])], plan: &mut Plan
     let mut months: BTreeMap<Month, (u64, Vec<Row>)> = BTreeMap::new();
     for (seq, record) in entries {
         if let Ok(Record::Reading(reading)) = record::decode(record::READING, record) {
-            let month = months
-                .entry(Month::of(reading.stored_ts))
-                .or_insert_with(|| (*seq, Vec::new()));
+            let month = months.entry(Month::of(reading.stored_ts)).or_insert_with(|| (*seq, Vec::new()));
             month.1.push(Row::from(&reading));
         } else {
             let mut run = Run::new(*seq, Timestamp::default());
             run.push(*seq, Timestamp::default(), record);
             let part = new_part(bucket, &[(post, &run)]);
-            plan.damaged.push((
-                bucket,
-                StoredPart {
-                    first_seq: *seq,
-                    rows: 1,
-                    data: part.data,
-                },
-            ));
+            plan.damaged.push((bucket, StoredPart { first_seq: *seq, rows: 1, data: part.data }));
         }
     }
     for (month, (first_seq, mut rows)) in months {

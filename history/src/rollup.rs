@@ -89,8 +89,7 @@ impl Rollups {
         } else {
             let mut first = Rollup::default();
             first.add(reading);
-            self.0
-                .insert(reading.zone.into(), BTreeMap::from([(minute, first)]));
+            self.0.insert(reading.zone.into(), BTreeMap::from([(minute, first)]));
         }
     }
 
@@ -98,9 +97,7 @@ impl Rollups {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, i64, &Rollup)> {
         let zones = self.0.iter();
         zones.flat_map(|(zone, minutes)| {
-            minutes
-                .iter()
-                .map(move |(minute, rollup)| (&**zone, *minute, rollup))
+            minutes.iter().map(move |(minute, rollup)| (&**zone, *minute, rollup))
         })
     }
 

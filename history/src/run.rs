@@ -28,15 +28,8 @@ const RETAIN_EVERY: Millis = Millis::minutes(60);
 /// rest. Start and end of the trouble are logged once. At closing at most `flush_rows` further records are
 /// taken in; the rest is read at the next start.
 pub fn run(history: History, journal_dir: PathBuf, follower: Follower, clock: Clock) {
-    let mut run = Run {
-        history,
-        journal_dir,
-        follower,
-        clock,
-        reader: None,
-        trouble: [false; 2],
-        retained_at: None,
-    };
+    let mut run =
+        Run { history, journal_dir, follower, clock, reader: None, trouble: [false; 2], retained_at: None };
     run.begin();
     loop {
         let tail = run.follower.tail().clone();
@@ -55,10 +48,7 @@ pub fn run(history: History, journal_dir: PathBuf, follower: Follower, clock: Cl
         }
     }
     let (cursor, waiting) = (run.history.cursor(), run.history.pending_rows());
-    info!(
-        cursor,
-        waiting, "history stopped; what waits is read again from the journal"
-    );
+    info!(cursor, waiting, "history stopped; what waits is read again from the journal");
 }
 
 const READING: usize = 0;
@@ -146,10 +136,7 @@ impl Run {
         let lost = reader.take_lost();
         if lost.records > 0 {
             let (records, bytes) = (lost.records, lost.bytes);
-            warn!(
-                records,
-                bytes, "records of the journal are damaged or gone: gap in history"
-            );
+            warn!(records, bytes, "records of the journal are damaged or gone: gap in history");
         }
         if caught_up {
             // Behind the last whole frame there may be lost records too.
@@ -169,18 +156,12 @@ impl Run {
                 Err(e) => self.failed(WRITING, &e),
             }
             let took = (self.clock)().since(now);
-            self.history
-                .metrics()
-                .flush_seconds
-                .observe(took.0.max(0) as f64 / 1000.0);
+            self.history.metrics().flush_seconds.observe(took.0.max(0) as f64 / 1000.0);
             if !self.history.is_new() {
                 self.follower.keep_from(self.history.cursor());
             }
         }
-        self.history
-            .metrics()
-            .pending_rows
-            .set(self.history.pending_rows() as i64);
+        self.history.metrics().pending_rows.set(self.history.pending_rows() as i64);
     }
 
     fn retain(&mut self) {
@@ -205,11 +186,7 @@ impl Run {
 
     fn recovered(&mut self, what: usize) {
         if self.trouble[what] {
-            info!(
-                part = PARTS[what],
-                cursor = self.history.cursor(),
-                "history goes on"
-            );
+            info!(part = PARTS[what], cursor = self.history.cursor(), "history goes on");
         }
         self.trouble[what] = false;
     }

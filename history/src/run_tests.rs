@@ -13,13 +13,8 @@ use crate::support::{NOON, break_writes, encoded, mend, open, reading, rows};
 use crate::{HistoryView, LIMIT_MAX, Metrics, Options};
 
 fn writer(dir: &Path, at_least: u64) -> Writer {
-    let options = JournalOptions {
-        min_free_bytes: 0,
-        ..JournalOptions::default()
-    };
-    Writer::open(Arc::new(RealDisk), dir, options, at_least)
-        .unwrap()
-        .0
+    let options = JournalOptions { min_free_bytes: 0, ..JournalOptions::default() };
+    Writer::open(Arc::new(RealDisk), dir, options, at_least).unwrap().0
 }
 
 /// Commits `count` readings of P1 in frames of 100.
@@ -43,18 +38,11 @@ fn clock() -> (Arc<AtomicI64>, Clock) {
 }
 
 /// Waits until the view shows `count` rows of P1.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test waits for a thread against a deadline"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test waits for a thread against a deadline")]
 fn wait_for(view: &HistoryView, count: usize) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let found = view
-            .rows("P1", Timestamp(0), Timestamp(i64::MAX), LIMIT_MAX, None)
-            .unwrap()
-            .rows
-            .len();
+        let found = view.rows("P1", Timestamp(0), Timestamp(i64::MAX), LIMIT_MAX, None).unwrap().rows.len();
         if found == count {
             return;
         }
@@ -103,11 +91,7 @@ fn the_cursor_moves_only_when_a_flush_is_due() {
     let (path, tail) = (journal_dir.clone(), journal.tail().clone());
     let thread = std::thread::spawn(move || run(history, path, follower, clock));
     wait_for(&view, 10);
-    assert_eq!(
-        tail.followers()["history"],
-        0,
-        "what is in memory may be needed again"
-    );
+    assert_eq!(tail.followers()["history"], 0, "what is in memory may be needed again");
     now.fetch_add(60_000, Ordering::Relaxed);
     let mut left = 2000;
     while tail.followers()["history"] != 10 {
@@ -164,11 +148,7 @@ fn while_writing_fails_memory_is_bounded_and_afterwards_everything_is_there_once
     let dir = tempdir().unwrap();
     let (journal_dir, history_dir) = (dir.path().join("journal"), dir.path().join("history"));
     let mut journal = writer(&journal_dir, 0);
-    let options = Options {
-        flush_rows: 100,
-        rows_max: 250,
-        ..Options::default()
-    };
+    let options = Options { flush_rows: 100, rows_max: 250, ..Options::default() };
     let metrics = Metrics::default();
     let history = History::open(&history_dir, options, metrics.clone()).unwrap();
     break_writes(&history_dir);

@@ -70,8 +70,7 @@ impl Db {
     ) -> Result<Self, HistoryError> {
         let sql = Connection::open(&path).map_err(|source| failed("opening", &path, source))?;
         let mut db = Self { path, sql };
-        db.prepare(page_size, cache_kib, schema)
-            .map_err(|source| failed("preparing", &db.path, source))?;
+        db.prepare(page_size, cache_kib, schema).map_err(|source| failed("preparing", &db.path, source))?;
         db.check_format()?;
         db.make_durable()?;
         Ok(db)
@@ -80,14 +79,10 @@ impl Db {
     /// Carries the write-ahead log over into the database and syncs it. After a failed sync this makes sure
     /// that what can be read is also durable, before anything is built on it.
     fn make_durable(&self) -> Result<(), HistoryError> {
-        let checkpoint = self
-            .sql
-            .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0));
+        let checkpoint = self.sql.query_row("PRAGMA wal_checkpoint(FULL)", [], |row| row.get::<_, i64>(0));
         match checkpoint.map_err(|source| self.failed("syncing", source))? {
             0 => Ok(()),
-            _ => Err(HistoryError::Busy {
-                path: self.path.clone(),
-            }),
+            _ => Err(HistoryError::Busy { path: self.path.clone() }),
         }
     }
 
@@ -100,9 +95,7 @@ impl Db {
         ))?;
         self.sql.set_prepared_statement_cache_capacity(16);
         if self.format()? == 0 {
-            let transaction = self
-                .sql
-                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction = self.sql.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             transaction.execute_batch(schema)?;
             transaction.commit()?;
         }
@@ -115,32 +108,21 @@ impl Db {
         let sql =
             Connection::open_with_flags(&path, flags).map_err(|source| failed("opening", &path, source))?;
         let db = Self { path, sql };
-        let ready = db
-            .sql
-            .busy_timeout(BUSY)
-            .and_then(|()| db.sql.execute_batch("PRAGMA cache_size = -256;"));
-        let format = ready
-            .and_then(|()| db.format())
-            .map_err(|source| db.failed("opening", source))?;
+        let ready =
+            db.sql.busy_timeout(BUSY).and_then(|()| db.sql.execute_batch("PRAGMA cache_size = -256;"));
+        let format = ready.and_then(|()| db.format()).map_err(|source| db.failed("opening", source))?;
         db.check_format()?;
         Ok((format != 0).then_some(db))
     }
 
     fn format(&self) -> rusqlite::Result<i64> {
-        self.sql
-            .pragma_query_value(None, "user_version", |row| row.get(0))
+        self.sql.pragma_query_value(None, "user_version", |row| row.get(0))
     }
 
     fn check_format(&self) -> Result<(), HistoryError> {
-        let found = self
-            .format()
-            .map_err(|source| self.failed("reading the format of", source))?;
+        let found = self.format().map_err(|source| self.failed("reading the format of", source))?;
         if found > FORMAT {
-            return Err(HistoryError::Newer {
-                path: self.path.clone(),
-                found,
-                known: FORMAT,
-            });
+            return Err(HistoryError::Newer { path: self.path.clone(), found, known: FORMAT });
         }
         Ok(())
     }
@@ -151,11 +133,7 @@ impl Db {
 }
 
 fn failed(doing: &'static str, path: &Path, source: rusqlite::Error) -> HistoryError {
-    HistoryError::Database {
-        doing,
-        path: path.to_owned(),
-        source,
-    }
+    HistoryError::Database { doing, path: path.to_owned(), source }
 }
 
 /// The main database, open for writing.
@@ -169,9 +147,7 @@ pub(crate) const MAIN_FILE: &str = "history.db";
 
 impl Main {
     pub(crate) fn open(dir: &Path) -> Result<Self, HistoryError> {
-        Ok(Self {
-            db: Db::open(dir.join(MAIN_FILE), 4096, 2048, SCHEMA)?,
-        })
+        Ok(Self { db: Db::open(dir.join(MAIN_FILE), 4096, 2048, SCHEMA)? })
     }
 
     pub(crate) fn cursor(&self) -> Result<Option<u64>, HistoryError> {
@@ -184,10 +160,7 @@ impl Main {
         mut each: impl FnMut(&str, u32, Option<(&[u8], &[u8])>),
     ) -> Result<(), HistoryError> {
         let mut read = || -> rusqlite::Result<()> {
-            let mut select = self
-                .db
-                .sql
-                .prepare("SELECT post, open_rows, record, aged FROM post")?;
+            let mut select = self.db.sql.prepare("SELECT post, open_rows, record, aged FROM post")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let record = row.get_ref(2)?.as_blob_or_null()?;
@@ -214,10 +187,8 @@ impl Main {
         now: Timestamp,
     ) -> Result<(), HistoryError> {
         let mut write = || -> rusqlite::Result<()> {
-            let transaction = self
-                .db
-                .sql
-                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction =
+                self.db.sql.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             write_parts(&transaction, plan)?;
             write_posts(&transaction, plan, latest)?;
             let mut merge = transaction.prepare_cached(MERGE_ROLLUP)?;
@@ -226,10 +197,7 @@ impl Main {
             }
             drop(merge);
             write_gaps(&transaction, batch, now)?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO meta VALUES (1, ?1)",
-                [batch.end.cast_signed()],
-            )?;
+            transaction.execute("INSERT OR REPLACE INTO meta VALUES (1, ?1)", [batch.end.cast_signed()])?;
             transaction.commit()
         };
         write().map_err(|source| self.db.failed("writing", source))
@@ -237,30 +205,22 @@ impl Main {
 
     /// Sets the cursor back or forth, when the journal is another one than before.
     pub(crate) fn set_cursor(&mut self, cursor: u64) -> Result<(), HistoryError> {
-        let set = self.db.sql.execute(
-            "INSERT OR REPLACE INTO meta VALUES (1, ?1)",
-            [cursor.cast_signed()],
-        );
+        let set = self.db.sql.execute("INSERT OR REPLACE INTO meta VALUES (1, ?1)", [cursor.cast_signed()]);
         set.map(drop).map_err(|source| self.db.failed("writing", source))
     }
 
     /// Deletes up to 10,000 roll-ups from before `cutoff`, and the posts named.
     pub(crate) fn forget(&mut self, cutoff: Timestamp, posts: &[Box<str>]) -> Result<(), HistoryError> {
         let mut write = || -> rusqlite::Result<()> {
-            let transaction = self
-                .db
-                .sql
-                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction =
+                self.db.sql.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             transaction.execute(
                 "DELETE FROM rollup WHERE (zone, minute) IN
                     (SELECT zone, minute FROM rollup WHERE minute < ?1 LIMIT 10000)",
                 [cutoff.0],
             )?;
             for post in posts {
-                transaction.execute(
-                    "UPDATE post SET record = NULL, aged = NULL WHERE post = ?1",
-                    [post],
-                )?;
+                transaction.execute("UPDATE post SET record = NULL, aged = NULL WHERE post = ?1", [post])?;
                 transaction.execute("DELETE FROM post WHERE post = ?1 AND open_rows = 0", [post])?;
             }
             transaction.commit()
@@ -279,23 +239,11 @@ fn write_parts(transaction: &Transaction<'_>, plan: &Plan) -> rusqlite::Result<(
     )?;
     for part in &plan.parts {
         let (first_seq, times) = (part.first_seq.cast_signed(), (part.t_min.0, part.t_max.0));
-        insert.execute(params![
-            part.bucket,
-            first_seq,
-            part.rows,
-            times.0,
-            times.1,
-            part.data
-        ])?;
+        insert.execute(params![part.bucket, first_seq, part.rows, times.0, times.1, part.data])?;
     }
     let mut keep = transaction.prepare_cached("INSERT INTO damaged_part VALUES (?1, ?2, ?3, ?4)")?;
     for (bucket, part) in &plan.damaged {
-        keep.execute(params![
-            bucket,
-            part.first_seq.cast_signed(),
-            part.rows,
-            part.data
-        ])?;
+        keep.execute(params![bucket, part.first_seq.cast_signed(), part.rows, part.data])?;
     }
     Ok(())
 }
@@ -381,11 +329,7 @@ pub(crate) fn parts_in(sql: &Connection, bucket: u8) -> rusqlite::Result<Vec<Sto
         sql.prepare_cached("SELECT first_seq, rows, data FROM open_part WHERE bucket = ?1 ORDER BY id")?;
     let parts = select.query_map([bucket], |row| {
         let first_seq = row.get::<_, i64>(0)?.cast_unsigned();
-        Ok(StoredPart {
-            first_seq,
-            rows: row.get(1)?,
-            data: row.get(2)?,
-        })
+        Ok(StoredPart { first_seq, rows: row.get(1)?, data: row.get(2)? })
     })?;
     parts.collect()
 }

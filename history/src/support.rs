@@ -52,10 +52,7 @@ pub(crate) fn apply(history: &mut History, seq: u64, reading: &StoredReading<'_>
 
 /// All rows of a post in `from..to`, without damage.
 pub(crate) fn rows(history: &History, post: &str, from: i64, to: i64) -> Vec<Row> {
-    let answer = history
-        .view()
-        .rows(post, Timestamp(from), Timestamp(to), crate::LIMIT_MAX, None)
-        .unwrap();
+    let answer = history.view().rows(post, Timestamp(from), Timestamp(to), crate::LIMIT_MAX, None).unwrap();
     assert!(answer.damaged.is_empty(), "{:?}", answer.damaged);
     assert_eq!(answer.next, None);
     answer.rows
@@ -63,10 +60,7 @@ pub(crate) fn rows(history: &History, post: &str, from: i64, to: i64) -> Vec<Row
 
 /// Number of rows that a query of a history file counts.
 pub(crate) fn count(path: &Path, sql: &str) -> i64 {
-    rusqlite::Connection::open(path)
-        .unwrap()
-        .query_row(sql, [], |row| row.get(0))
-        .unwrap()
+    rusqlite::Connection::open(path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 /// Makes every flush fail until [`mend`].

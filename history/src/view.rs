@@ -75,15 +75,8 @@ struct Connections {
 
 impl HistoryView {
     pub(crate) fn new(dir: &Path, waiting: SharedWaiting, metrics: Metrics) -> Self {
-        let inner = Inner {
-            dir: dir.to_owned(),
-            waiting,
-            pool: Mutex::default(),
-            metrics,
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { dir: dir.to_owned(), waiting, pool: Mutex::default(), metrics };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Rows of `post` with `from <= stored_ts < to` and, for further pages, `stored_ts > after`, ascending; at
@@ -102,13 +95,8 @@ impl HistoryView {
         after: Option<Timestamp>,
     ) -> Result<Answer, HistoryError> {
         let first = after.map_or(from, |after| from.max(after + Millis(1)));
-        let mut gather = Gather {
-            first,
-            to,
-            limit: limit.clamp(1, LIMIT_MAX),
-            border: None,
-            answer: Answer::default(),
-        };
+        let mut gather =
+            Gather { first, to, limit: limit.clamp(1, LIMIT_MAX), border: None, answer: Answer::default() };
         self.gather_waiting(post, &mut gather);
         let mut connections = self.connect()?;
         gather_parts(&connections.main, post, &mut gather)?;
@@ -123,10 +111,7 @@ impl HistoryView {
             }
         }
         self.give_back(connections);
-        self.inner
-            .metrics
-            .damaged
-            .inc_by(gather.answer.damaged.len() as u64);
+        self.inner.metrics.damaged.inc_by(gather.answer.damaged.len() as u64);
         gather.tidy();
         gather.answer.next = gather.border;
         Ok(gather.answer)
@@ -163,10 +148,7 @@ impl HistoryView {
                 all.entry(minute).or_default().merge(&rollup);
             }
         }
-        Ok(all
-            .into_iter()
-            .map(|(minute, rollup)| (Timestamp(minute), rollup))
-            .collect())
+        Ok(all.into_iter().map(|(minute, rollup)| (Timestamp(minute), rollup)).collect())
     }
 
     /// The last 1,000 gaps that are durable, oldest first.
@@ -181,11 +163,7 @@ impl HistoryView {
             let gaps = select.query_map([], |row| {
                 let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
                 let noted_at = Timestamp(row.get(2)?);
-                Ok(Gap {
-                    from_seq: from.cast_unsigned(),
-                    to_seq: to.cast_unsigned(),
-                    noted_at,
-                })
+                Ok(Gap { from_seq: from.cast_unsigned(), to_seq: to.cast_unsigned(), noted_at })
             })?;
             gaps.collect()
         };
@@ -204,12 +182,7 @@ impl HistoryView {
 
     fn connect(&self) -> Result<Connections, HistoryError> {
         let deleted = lock(&self.inner.waiting).deleted;
-        let kept = self
-            .inner
-            .pool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let kept = self.inner.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(mut connections) = kept {
             if connections.deleted != deleted {
                 connections.months.clear();
@@ -224,11 +197,7 @@ impl HistoryView {
             source: std::io::ErrorKind::NotFound.into(),
         };
         let main = Db::open_to_read(path.clone())?.ok_or_else(missing)?;
-        Ok(Connections {
-            main,
-            months: BTreeMap::new(),
-            deleted,
-        })
+        Ok(Connections { main, months: BTreeMap::new(), deleted })
     }
 
     fn give_back(&self, mut connections: Connections) {
@@ -276,22 +245,13 @@ fn read_rollups(
 fn gather_parts(main: &Db, post: &str, gather: &mut Gather) -> Result<(), HistoryError> {
     let bucket = bucket_of(post);
     let parts = parts_in(&main.sql, bucket).map_err(|source| main.failed("reading open parts of", source))?;
-    for StoredPart {
-        first_seq,
-        rows,
-        data,
-    } in parts
-    {
+    for StoredPart { first_seq, rows, data } in parts {
         match part::runs(&data) {
             Some(runs) => {
                 let own = runs.into_iter().filter(|(run, _, _)| *run == post);
                 own.for_each(|(_, _, entries)| gather.add_entries(entries));
             }
-            None => gather.answer.damaged.push(HistoryError::DamagedPart {
-                bucket,
-                first_seq,
-                rows,
-            }),
+            None => gather.answer.damaged.push(HistoryError::DamagedPart { bucket, first_seq, rows }),
         }
     }
     Ok(())
@@ -350,9 +310,7 @@ struct Gather {
 impl Gather {
     fn add(&mut self, rows: impl IntoIterator<Item = Row>) {
         let wanted = self.first..self.to;
-        self.answer
-            .rows
-            .extend(rows.into_iter().filter(|row| wanted.contains(&row.stored_ts)));
+        self.answer.rows.extend(rows.into_iter().filter(|row| wanted.contains(&row.stored_ts)));
         if self.answer.rows.len() > self.limit {
             self.tidy();
         }
@@ -378,11 +336,7 @@ impl Gather {
         rows.sort_by_key(|row| (row.stored_ts, row.received_at, row.boot, row.seq));
         let kept = &mut self.answer.rows;
         for row in rows {
-            let same = kept
-                .iter()
-                .rev()
-                .take(64)
-                .take_while(|before| before.stored_ts == row.stored_ts);
+            let same = kept.iter().rev().take(64).take_while(|before| before.stored_ts == row.stored_ts);
             if !same.into_iter().any(|before| *before == row) {
                 kept.push(row);
             }

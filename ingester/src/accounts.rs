@@ -67,28 +67,18 @@ impl Totals {
 
     /// (reason, count) of everything quarantined so far.
     pub fn quarantined_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        REFUSALS
-            .iter()
-            .map(|refusal| refusal.word())
-            .zip(self.quarantined)
-            .filter(|(_, count)| *count > 0)
+        REFUSALS.iter().map(|refusal| refusal.word()).zip(self.quarantined).filter(|(_, count)| *count > 0)
     }
 
     /// (reason, count) of everything refused so far.
     pub fn refused_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        REFUSED_WORDS
-            .into_iter()
-            .zip(self.refused)
-            .filter(|(_, count)| *count > 0)
+        REFUSED_WORDS.into_iter().zip(self.refused).filter(|(_, count)| *count > 0)
     }
 
     /// The totals as they ride in a frame: a version byte, then numbers of eight bytes each.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[1, REFUSALS.len() as u8, REFUSED_WORDS.len() as u8]);
-        let counts = [self.stored, self.duplicate]
-            .into_iter()
-            .chain(self.quarantined)
-            .chain(self.refused);
+        let counts = [self.stored, self.duplicate].into_iter().chain(self.quarantined).chain(self.refused);
         counts.for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
     }
 
@@ -101,11 +91,7 @@ impl Totals {
         }
         let (counts, _) = rest.as_chunks::<8>();
         let mut counts = counts.iter().map(|bytes| u64::from_le_bytes(*bytes));
-        let mut totals = Self {
-            stored: counts.next()?,
-            duplicate: counts.next()?,
-            ..Self::default()
-        };
+        let mut totals = Self { stored: counts.next()?, duplicate: counts.next()?, ..Self::default() };
         for place in 0..refusals {
             totals.quarantined[place] = counts.next()?;
         }
@@ -117,10 +103,7 @@ impl Totals {
 }
 
 fn place_of(refusal: Refusal) -> usize {
-    REFUSALS
-        .iter()
-        .position(|known| *known == refusal)
-        .unwrap_or_default()
+    REFUSALS.iter().position(|known| *known == refusal).unwrap_or_default()
 }
 
 #[derive(Debug, Default)]
@@ -157,11 +140,7 @@ impl Statement {
 impl Accounts {
     /// Books that go on from the totals of the last durable frame: received restarts at their sum.
     pub fn carried_on(settled: Totals) -> Self {
-        Self(Mutex::new(Books {
-            carried: settled.sum(),
-            settled,
-            ..Books::default()
-        }))
+        Self(Mutex::new(Books { carried: settled.sum(), settled, ..Books::default() }))
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -186,11 +165,7 @@ impl Accounts {
     pub fn statement(&self) -> Statement {
         let books = self.books();
         let received = books.carried + books.received.iter().sum::<u64>();
-        Statement {
-            received,
-            settled: books.settled.clone(),
-            pending: books.pending,
-        }
+        Statement { received, settled: books.settled.clone(), pending: books.pending }
     }
 }
 
@@ -200,11 +175,7 @@ mod tests {
 
     #[test]
     fn totals_survive_their_frame() {
-        let mut totals = Totals {
-            stored: 7,
-            duplicate: 2,
-            ..Totals::default()
-        };
+        let mut totals = Totals { stored: 7, duplicate: 2, ..Totals::default() };
         totals.quarantine(Refusal::Json, 3);
         totals.refuse(Refused::JournalStopped, 1);
         let mut bytes = Vec::new();
@@ -218,30 +189,13 @@ mod tests {
 
     #[test]
     fn books_balance_only_when_every_reading_has_its_outcome() {
-        let accounts = Accounts::carried_on(Totals {
-            stored: 10,
-            ..Totals::default()
-        });
+        let accounts = Accounts::carried_on(Totals { stored: 10, ..Totals::default() });
         accounts.receive(Source::Broker, 3);
         assert!(accounts.statement().balanced());
-        accounts.settle(
-            3,
-            &Totals {
-                stored: 12,
-                duplicate: 1,
-                ..Totals::default()
-            },
-        );
+        accounts.settle(3, &Totals { stored: 12, duplicate: 1, ..Totals::default() });
         assert!(accounts.statement().balanced());
         accounts.receive(Source::Http, 2);
-        accounts.settle(
-            2,
-            &Totals {
-                stored: 13,
-                duplicate: 1,
-                ..Totals::default()
-            },
-        );
+        accounts.settle(2, &Totals { stored: 13, duplicate: 1, ..Totals::default() });
         assert!(!accounts.statement().balanced(), "one reading has no outcome");
     }
 }

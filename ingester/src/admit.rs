@@ -104,13 +104,7 @@ impl Admission {
     /// An admission that keeps this many identities.
     pub fn with_limit(identities_max: usize) -> Self {
         let (generations, scratch) = (Vec::new(), Vec::with_capacity(256));
-        Self {
-            generations,
-            devices: HashMap::default(),
-            unregistered: 0,
-            identities_max,
-            scratch,
-        }
+        Self { generations, devices: HashMap::default(), unregistered: 0, identities_max, scratch }
     }
 
     /// Takes a device that nobody registered into the list, if there is room.
@@ -136,11 +130,7 @@ impl Admission {
         retained: bool,
         received_at: Timestamp,
     ) -> Decision {
-        let period = place
-            .post
-            .as_ref()
-            .and_then(|post| post.period_s)
-            .unwrap_or(PERIOD_DEFAULT_S);
+        let period = place.post.as_ref().and_then(|post| post.period_s).unwrap_or(PERIOD_DEFAULT_S);
         let period = Millis::seconds(i64::from(period));
         let measured_at = mark_time(reading, period, received_at);
         if retained {
@@ -219,28 +209,16 @@ impl Admission {
         };
         if seq > before {
             let step = seq - before;
-            device.seen = u32::try_from(step)
-                .ok()
-                .and_then(|s| device.seen.checked_shl(s))
-                .unwrap_or(0)
-                | 1;
+            device.seen = u32::try_from(step).ok().and_then(|s| device.seen.checked_shl(s)).unwrap_or(0) | 1;
             device.seq_max = Some(seq);
-            return Gap {
-                missing: step - 1,
-                filled: false,
-                since,
-            };
+            return Gap { missing: step - 1, filled: false, since };
         }
         let back = before - seq;
         let filled = back < 64 && device.seen & (1 << back) == 0;
         if filled {
             device.seen |= 1 << back;
         }
-        Gap {
-            missing: 0,
-            filled,
-            since,
-        }
+        Gap { missing: 0, filled, since }
     }
 
     /// Learns from a reading that is in the journal already: after a restart.
@@ -250,27 +228,18 @@ impl Admission {
             let device = self.devices.entry(device.clone()).or_default();
             device.stored_max = device.stored_max.max(stored.stored_ts);
         }
-        let reading = Reading {
-            boot: stored.boot,
-            seq: stored.seq,
-            ..Reading::default()
-        };
+        let reading = Reading { boot: stored.boot, seq: stored.seq, ..Reading::default() };
         self.gap(place, &reading, stored.measured_at());
     }
 
     /// How far back duplicates are known for certain.
     pub fn window(&self, now: Timestamp) -> Millis {
-        self.generations
-            .first()
-            .map_or(Millis(0), |oldest| now.since(oldest.since))
+        self.generations.first().map_or(Millis(0), |oldest| now.since(oldest.since))
     }
 
     /// Identities known.
     pub fn identities(&self) -> usize {
-        self.generations
-            .iter()
-            .map(|generation| generation.identities.len())
-            .sum()
+        self.generations.iter().map(|generation| generation.identities.len()).sum()
     }
 
     fn look_up(&self, identity: u64) -> Seen {
@@ -303,11 +272,7 @@ impl Admission {
         while free.0 < measured_at.0 + MOVE_MAX && self.is_taken(taken_hash(post, free)) {
             free.0 += 1;
         }
-        if let Some(device) = place
-            .device
-            .as_ref()
-            .and_then(|device| self.devices.get_mut(device))
-        {
+        if let Some(device) = place.device.as_ref().and_then(|device| self.devices.get_mut(device)) {
             device.stored_max = device.stored_max.max(free);
         }
         free
@@ -315,12 +280,7 @@ impl Admission {
 
     fn is_taken(&self, hash: u32) -> bool {
         let mut generations = self.generations.iter();
-        generations.any(|generation| {
-            generation
-                .taken
-                .find(u64::from(hash), |known| *known == hash)
-                .is_some()
-        })
+        generations.any(|generation| generation.taken.find(u64::from(hash), |known| *known == hash).is_some())
     }
 
     fn remember(&mut self, identity: u64, post: &str, stored_ts: Timestamp, received_at: Timestamp) {
@@ -330,29 +290,18 @@ impl Admission {
         };
         if self.generations.last().is_none_or(closed) {
             let (identities, taken) = (HashTable::new(), HashTable::new());
-            self.generations.push(Generation {
-                since: received_at,
-                identities,
-                taken,
-            });
+            self.generations.push(Generation { since: received_at, identities, taken });
         }
-        let old = self
-            .generations
-            .get(1)
-            .is_some_and(|second| received_at.since(second.since) > WINDOW);
+        let old = self.generations.get(1).is_some_and(|second| received_at.since(second.since) > WINDOW);
         if old || self.generations.len() > GENERATIONS_MAX {
             self.generations.remove(0);
         }
         let Some(newest) = self.generations.last_mut() else {
             return;
         };
-        newest
-            .identities
-            .insert_unique(spread(identity), identity, |known| spread(*known));
+        newest.identities.insert_unique(spread(identity), identity, |known| spread(*known));
         let hash = taken_hash(post, stored_ts);
-        newest
-            .taken
-            .insert_unique(u64::from(hash), hash, |known| u64::from(*known));
+        newest.taken.insert_unique(u64::from(hash), hash, |known| u64::from(*known));
     }
 }
 

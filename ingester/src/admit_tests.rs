@@ -8,19 +8,11 @@ use super::*;
 const NOW: Timestamp = Timestamp(1_795_435_200_000);
 
 fn place(admission: &mut Admission) -> Place {
-    Place {
-        post: None,
-        device: admission.track("P1"),
-    }
+    Place { post: None, device: admission.track("P1") }
 }
 
 fn reading(boot: u32, seq: u64, leakage: i64) -> Reading {
-    let mut reading = Reading {
-        boot: Some(boot),
-        seq: Some(seq),
-        ts: Some(NOW),
-        ..Reading::default()
-    };
+    let mut reading = Reading { boot: Some(boot), seq: Some(seq), ts: Some(NOW), ..Reading::default() };
     reading.put(Field::LeakageMa, leakage);
     reading
 }
@@ -41,17 +33,10 @@ fn stored(decision: Decision) -> Timestamp {
 #[test]
 fn situation_s8_the_same_reading_again_is_a_duplicate_for_a_day() {
     let mut admission = Admission::default();
-    assert!(matches!(
-        admit(&mut admission, reading(1, 1, 5), NOW).0,
-        Decision::Fresh { .. }
-    ));
+    assert!(matches!(admit(&mut admission, reading(1, 1, 5), NOW).0, Decision::Fresh { .. }));
     for hours in [0, 5, 13, 23] {
         let later = NOW + Millis::hours(hours);
-        assert_eq!(
-            admit(&mut admission, reading(1, 1, 5), later).0,
-            Decision::Duplicate,
-            "after {hours} h"
-        );
+        assert_eq!(admit(&mut admission, reading(1, 1, 5), later).0, Decision::Duplicate, "after {hours} h");
         admit(&mut admission, reading(1, 100 + hours as u64, 5), later);
     }
 }
@@ -77,46 +62,29 @@ fn fault_s18_a_restarted_sensor_is_not_a_duplicate_of_itself() {
 #[test]
 fn fault_s10_two_values_of_one_millisecond_are_both_kept() {
     let mut admission = Admission::default();
-    let times: Vec<i64> = (0..5)
-        .map(|n| stored(admit(&mut admission, reading(1, n, 5), NOW).0).0)
-        .collect();
+    let times: Vec<i64> = (0..5).map(|n| stored(admit(&mut admission, reading(1, n, 5), NOW).0).0).collect();
     assert_eq!(times, [NOW.0, NOW.0 + 1, NOW.0 + 2, NOW.0 + 3, NOW.0 + 4]);
 }
 
 #[test]
 fn situation_s13_a_clock_that_cannot_be_right_gives_way_to_receipt() {
     let mut admission = Admission::default();
-    for (n, ts) in [0, NOW.0 + 86_400_000, NOW.0 + 300_001, -5]
-        .into_iter()
-        .enumerate()
-    {
-        let odd = Reading {
-            ts: Some(Timestamp(ts)),
-            ..reading(1, n as u64, 5)
-        };
+    for (n, ts) in [0, NOW.0 + 86_400_000, NOW.0 + 300_001, -5].into_iter().enumerate() {
+        let odd = Reading { ts: Some(Timestamp(ts)), ..reading(1, n as u64, 5) };
         let (decision, marked) = admit(&mut admission, odd, NOW);
         assert!(marked.marks.has(Marks::CLOCK), "{ts}");
         assert!(stored(decision).since(NOW).0 < 10);
     }
-    let ahead = Reading {
-        ts: Some(NOW + Millis::minutes(5)),
-        ..reading(1, 9, 5)
-    };
+    let ahead = Reading { ts: Some(NOW + Millis::minutes(5)), ..reading(1, 9, 5) };
     assert!(!admit(&mut admission, ahead, NOW).1.marks.has(Marks::CLOCK));
 }
 
 #[test]
 fn what_is_older_than_two_periods_and_ten_minutes_is_late() {
     let mut admission = Admission::default();
-    let old = Reading {
-        ts: Some(NOW - Millis::minutes(10)),
-        ..reading(1, 1, 5)
-    };
+    let old = Reading { ts: Some(NOW - Millis::minutes(10)), ..reading(1, 1, 5) };
     assert!(!admit(&mut admission, old, NOW).1.marks.has(Marks::LATE));
-    let old = Reading {
-        ts: Some(NOW - Millis::minutes(11)),
-        ..reading(1, 2, 5)
-    };
+    let old = Reading { ts: Some(NOW - Millis::minutes(11)), ..reading(1, 2, 5) };
     assert!(admit(&mut admission, old, NOW).1.marks.has(Marks::LATE));
 }
 
@@ -125,29 +93,19 @@ fn situation_s31_a_retained_reading_counts_only_while_it_is_fresh() {
     let mut admission = Admission::default();
     let place = place(&mut admission);
     let mut try_at = |ts| {
-        let mut retained = Reading {
-            ts,
-            ..reading(1, 1, 5)
-        };
+        let mut retained = Reading { ts, ..reading(1, 1, 5) };
         admission.admit(&mut retained, &place, "P1", true, NOW)
     };
     assert_eq!(try_at(Some(NOW - Millis::minutes(11))), Decision::StaleRetained);
     assert_eq!(try_at(None), Decision::StaleRetained);
-    assert!(matches!(
-        try_at(Some(NOW - Millis::minutes(9))),
-        Decision::Fresh { .. }
-    ));
+    assert!(matches!(try_at(Some(NOW - Millis::minutes(9))), Decision::Fresh { .. }));
 }
 
 #[test]
 fn without_time_and_numbers_every_delivery_counts_and_is_marked() {
     let mut admission = Admission::default();
     for _ in 0..2 {
-        let bare = Reading {
-            ts: None,
-            seq: None,
-            ..reading(1, 1, 5)
-        };
+        let bare = Reading { ts: None, seq: None, ..reading(1, 1, 5) };
         let (decision, marked) = admit(&mut admission, bare, NOW);
         assert!(matches!(decision, Decision::Fresh { .. }) && marked.marks.has(Marks::NO_IDENTITY));
     }
@@ -172,10 +130,7 @@ fn fault_f5_a_million_invented_names_do_not_exhaust_memory() {
     let mut admission = Admission::with_limit(200_000);
     for n in 0..1_000_000u64 {
         let name = format!("ghost-{n}");
-        let place = Place {
-            post: None,
-            device: admission.track(&name),
-        };
+        let place = Place { post: None, device: admission.track(&name) };
         admission.admit(&mut reading(1, n, 5), &place, &name, false, NOW);
     }
     assert_eq!(admission.devices.len(), UNREGISTERED_TRACKED_MAX);
@@ -212,10 +167,7 @@ fn what_is_in_the_journal_is_known_after_a_restart() {
     let mut after = Admission::default();
     let place_after = place(&mut after);
     after.learn(&place_after, &stored);
-    assert_eq!(
-        after.admit(&mut reading(3, 7, 5), &place_after, "P1", false, NOW),
-        Decision::Duplicate
-    );
+    assert_eq!(after.admit(&mut reading(3, 7, 5), &place_after, "P1", false, NOW), Decision::Duplicate);
     assert_eq!(after.gap(&place_after, &reading(3, 10, 5), NOW).missing, 2);
 }
 

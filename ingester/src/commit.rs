@@ -38,12 +38,7 @@ pub(crate) struct Unit {
 
 impl Unit {
     pub(crate) fn new(totals: Totals) -> Self {
-        Self {
-            frames: Vec::new(),
-            settlements: Vec::new(),
-            totals,
-            readings: 0,
-        }
+        Self { frames: Vec::new(), settlements: Vec::new(), totals, readings: 0 }
     }
 }
 
@@ -64,17 +59,13 @@ pub(crate) struct Committer {
     shared: Shared,
     stored: u64,
     housekept: Instant,
+    losses_failed: bool,
 }
 
 impl Committer {
     pub(crate) fn new(writer: Writer, shared: Shared) -> Self {
         let stored = shared.accounts.statement().settled.stored;
-        Self {
-            writer,
-            shared,
-            stored,
-            housekept: Instant::now(),
-        }
+        Self { writer, shared, stored, housekept: Instant::now(), losses_failed: false }
     }
 
     /// Works until the intake has ended and everything is durable.
@@ -100,20 +91,15 @@ impl Committer {
 
     /// Tries until the frames are durable; false when the process has to end before.
     fn commit(&mut self, waiting: Vec<Unit>) -> bool {
-        let frames: Vec<Arc<FrameBuf>> = waiting
-            .iter()
-            .flat_map(|unit| unit.frames.iter().cloned())
-            .collect();
+        let frames: Vec<Arc<FrameBuf>> =
+            waiting.iter().flat_map(|unit| unit.frames.iter().cloned()).collect();
         let mut since = None;
         loop {
             let started = Instant::now();
             match self.writer.commit(&frames, (self.shared.clock)().0) {
                 Ok(()) => {
                     if !frames.is_empty() {
-                        self.shared
-                            .metrics
-                            .commit_seconds
-                            .observe(started.elapsed().as_secs_f64());
+                        self.shared.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                     }
                     break;
                 }
@@ -135,25 +121,14 @@ impl Committer {
             self.keep_house();
         }
         if let Some(since) = since {
-            info!(
-                stopped_s = since.elapsed().as_secs(),
-                "journal takes readings again"
-            );
+            info!(stopped_s = since.elapsed().as_secs(), "journal takes readings again");
             self.shared.gate.set_stopped(false);
         }
         for unit in waiting {
             self.shared.accounts.settle(unit.readings, &unit.totals);
-            self.shared
-                .metrics
-                .stored
-                .inc_by(unit.totals.stored.saturating_sub(self.stored));
+            self.shared.metrics.stored.inc_by(unit.totals.stored.saturating_sub(self.stored));
             self.stored = unit.totals.stored;
-            for Settlement {
-                origin,
-                settled,
-                _held,
-            } in unit.settlements
-            {
+            for Settlement { origin, settled, _held } in unit.settlements {
                 origin.settle(settled);
             }
         }
@@ -168,15 +143,15 @@ impl Committer {
         self.writer.trim((self.shared.clock)().0);
         self.shared.metrics.journal_bytes.set(self.writer.bytes() as i64);
         for (follower, pending) in self.writer.tail().pending() {
-            self.shared
-                .metrics
-                .pending_readings
-                .with_label_values(&[&follower])
-                .set(pending as i64);
+            self.shared.metrics.pending_readings.with_label_values(&[&follower]).set(pending as i64);
         }
-        if let Err(e) = self.shared.losses.save() {
-            warn!(error = %e, "book of losses was not written");
+        let saved = self.shared.losses.save();
+        if let Err(e) = &saved
+            && !self.losses_failed
+        {
+            warn!(error = %e, "book of losses was not written; it stays in memory and is tried again");
         }
+        self.losses_failed = saved.is_err();
     }
 }
 

@@ -107,11 +107,7 @@ pub struct JournalConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self {
-            max_bytes: 8 << 30,
-            min_free_bytes: 256 << 20,
-            replay_window_s: 120,
-        }
+        Self { max_bytes: 8 << 30, min_free_bytes: 256 << 20, replay_window_s: 120 }
     }
 }
 

@@ -65,12 +65,7 @@ impl Opened {
     ) -> Result<Self, IngesterError> {
         let journal_dir = data_dir.join("journal");
         let quarantine = Quarantine::open(data_dir, quarantine.max_bytes)?;
-        let at_least = cursors
-            .iter()
-            .copied()
-            .chain([quarantine.cursor()?])
-            .max()
-            .unwrap_or(0);
+        let at_least = cursors.iter().copied().chain([quarantine.cursor()?]).max().unwrap_or(0);
         let options = Options {
             max_bytes: journal.max_bytes,
             min_free_bytes: journal.min_free_bytes,
@@ -85,13 +80,7 @@ impl Opened {
                 "the journal's last segment has bytes of no whole frame: not acknowledged, sent again"
             );
         }
-        Ok(Self {
-            writer,
-            recovery,
-            quarantine,
-            journal_dir,
-            data_dir: data_dir.to_owned(),
-        })
+        Ok(Self { writer, recovery, quarantine, journal_dir, data_dir: data_dir.to_owned() })
     }
 
     /// The end of the journal.
@@ -116,9 +105,8 @@ impl Opened {
         registry: &Registry,
     ) -> Result<Ingester, IngesterError> {
         let metrics = Metrics::register(registry);
-        let accounts = Arc::new(Accounts::carried_on(
-            Totals::decode(&self.recovery.meta).unwrap_or_default(),
-        ));
+        let accounts =
+            Arc::new(Accounts::carried_on(Totals::decode(&self.recovery.meta).unwrap_or_default()));
         let losses = Arc::new(LossBook::open(&self.data_dir.join("possible_loss.json")));
         let gate = Gate::new(metrics.clone());
         let tail = self.writer.tail().clone();
@@ -150,9 +138,7 @@ impl Opened {
         let threads = vec![
             thread("intake", move || intake.run(inlet, &units))?,
             thread("commit", move || committer.run(&waiting))?,
-            thread("quarantine", move || {
-                quarantine::follow(quarantine, &journal_dir, &follower)
-            })?,
+            thread("quarantine", move || quarantine::follow(quarantine, &journal_dir, &follower))?,
         ];
         let inlet = Inlet { sender, gate };
         Ok(Ingester {
@@ -187,10 +173,7 @@ fn learn(dir: &Path, tail: &Tail, register: &Register, now: Timestamp) -> Result
             let Ok(Record::Reading(stored)) = record::decode(kind, bytes) else {
                 continue;
             };
-            let post = register
-                .by_device(stored.device)
-                .or_else(|| register.by_post(stored.device))
-                .cloned();
+            let post = register.by_device(stored.device).or_else(|| register.by_post(stored.device)).cloned();
             let device = match &post {
                 Some(post) => Some(post.device_id.clone()),
                 None => admission.track(stored.device),
@@ -201,11 +184,7 @@ fn learn(dir: &Path, tail: &Tail, register: &Register, now: Timestamp) -> Result
     }
     let lost = reader.take_lost();
     if lost.records > 0 {
-        warn!(
-            records = lost.records,
-            bytes = lost.bytes,
-            "damaged frames in the journal were stepped over"
-        );
+        warn!(records = lost.records, bytes = lost.bytes, "damaged frames in the journal were stepped over");
     }
     info!(
         readings,

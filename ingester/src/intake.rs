@@ -73,10 +73,7 @@ impl Mapping {
     pub fn canonical() -> Vec<Self> {
         wire::CANONICAL_FILTERS
             .iter()
-            .map(|filter| Self {
-                filter: (*filter).to_owned(),
-                profile: None,
-            })
+            .map(|filter| Self { filter: (*filter).to_owned(), profile: None })
             .collect()
     }
 }
@@ -177,10 +174,7 @@ impl Gate {
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         self.metrics.held_bytes.add(bytes as i64);
-        Held {
-            gate: Some(self.clone()),
-            bytes,
-        }
+        Held { gate: Some(self.clone()), bytes }
     }
 
     /// Waits until there is room, or until the journal stops: then reading goes on for the judge's sake.

@@ -56,13 +56,7 @@ impl LossBook {
             }),
             Err(_) => Vec::new(),
         };
-        Self {
-            path: path.to_owned(),
-            entries: Mutex::new(Entries {
-                losses,
-                changed: false,
-            }),
-        }
+        Self { path: path.to_owned(), entries: Mutex::new(Entries { losses, changed: false }) }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -76,12 +70,7 @@ impl LossBook {
 
     /// A broker had forgotten our session: what it queued for us is gone, nobody knows how much.
     pub fn session_lost(&self, broker: &str, from: Timestamp, to: Timestamp) {
-        self.add(Loss {
-            from,
-            to,
-            source: format!("broker:{broker}"),
-            count: None,
-        });
+        self.add(Loss { from, to, source: format!("broker:{broker}"), count: None });
     }
 
     /// Running numbers are missing, or a missing one came after all.
@@ -108,12 +97,7 @@ impl LossBook {
         }
         drop(entries);
         let (from, to) = (gap.since, seen_at);
-        self.add(Loss {
-            from,
-            to,
-            source: source.name().to_owned(),
-            count: Some(gap.missing),
-        });
+        self.add(Loss { from, to, source: source.name().to_owned(), count: Some(gap.missing) });
     }
 
     fn add(&self, loss: Loss) {
@@ -171,31 +155,16 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("losses.json");
         let book = LossBook::open(&path);
-        let gap = |missing| Gap {
-            missing,
-            filled: false,
-            since: NOW,
-        };
+        let gap = |missing| Gap { missing, filled: false, since: NOW };
         book.gap(Source::Broker, gap(3), NOW + Millis::seconds(5));
         book.gap(Source::Broker, gap(2), NOW + Millis::seconds(9));
         assert_eq!(book.list().len(), 1);
         assert_eq!(book.list()[0].count, Some(5));
-        book.gap(
-            Source::Broker,
-            Gap {
-                missing: 0,
-                filled: true,
-                since: NOW,
-            },
-            NOW,
-        );
+        book.gap(Source::Broker, Gap { missing: 0, filled: true, since: NOW }, NOW);
         book.session_lost("main", NOW, NOW + Millis::minutes(2));
         book.save().unwrap();
         let again = LossBook::open(&path).list();
-        assert_eq!(
-            again.iter().map(|loss| loss.count).collect::<Vec<_>>(),
-            [Some(4), None]
-        );
+        assert_eq!(again.iter().map(|loss| loss.count).collect::<Vec<_>>(), [Some(4), None]);
         assert_eq!(again[1].source, "broker:main");
     }
 
@@ -206,11 +175,7 @@ mod tests {
         for n in 0..1100 {
             book.gap(
                 Source::Listener,
-                Gap {
-                    missing: 1,
-                    filled: false,
-                    since: NOW,
-                },
+                Gap { missing: 1, filled: false, since: NOW },
                 NOW + Millis::minutes(n * 5),
             );
         }

@@ -53,18 +53,13 @@ pub struct TsdbMetrics {
 
 fn keep<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
     let metric = metric.expect("metric names and help texts are constants");
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("each metric is registered once");
+    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
     metric
 }
 
 impl Metrics {
     /// Makes and registers every metric.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one line a metric, and no decision among them"
-    )]
+    #[expect(clippy::too_many_lines, reason = "one line a metric, and no decision among them")]
     pub fn register(registry: &Registry) -> Self {
         let counter = |name: &str, help: &str| keep(registry, IntCounter::new(name, help));
         let gauge = |name: &str, help: &str| keep(registry, IntGauge::new(name, help));
@@ -74,27 +69,13 @@ impl Metrics {
         let gauges = |name: &str, help: &str, label: &str| {
             keep(registry, IntGaugeVec::new(Opts::new(name, help), &[label]))
         };
-        let buckets = vec![
-            0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-        ];
-        let commit = HistogramOpts::new(
-            "lampguard_journal_commit_seconds",
-            "write and fdatasync of one commit",
-        );
+        let buckets = vec![0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+        let commit =
+            HistogramOpts::new("lampguard_journal_commit_seconds", "write and fdatasync of one commit");
         let metrics = Self {
-            received: counters(
-                "lampguard_ingester_received_total",
-                "readings received, by source",
-                "source",
-            ),
-            stored: counter(
-                "lampguard_ingester_stored_total",
-                "readings durable in the journal",
-            ),
-            duplicate: counter(
-                "lampguard_ingester_duplicate_total",
-                "readings that were already there",
-            ),
+            received: counters("lampguard_ingester_received_total", "readings received, by source", "source"),
+            stored: counter("lampguard_ingester_stored_total", "readings durable in the journal"),
+            duplicate: counter("lampguard_ingester_duplicate_total", "readings that were already there"),
             quarantined: counters(
                 "lampguard_ingester_quarantined_total",
                 "refused payloads kept, by reason",
@@ -118,15 +99,8 @@ impl Metrics {
                 "lampguard_ingester_gap_filled_total",
                 "missing running numbers that came after all",
             ),
-            marked: counters(
-                "lampguard_ingester_marked_total",
-                "readings with a mark, by mark",
-                "mark",
-            ),
-            unknown_keys: counter(
-                "lampguard_ingester_unknown_keys_total",
-                "payload keys that nobody knows",
-            ),
+            marked: counters("lampguard_ingester_marked_total", "readings with a mark, by mark", "mark"),
+            unknown_keys: counter("lampguard_ingester_unknown_keys_total", "payload keys that nobody knows"),
             judge_only: counters(
                 "lampguard_ingester_judge_only_total",
                 "readings judged but not kept",
@@ -137,10 +111,7 @@ impl Metrics {
                 "messages sent without a promise (QoS 0)",
                 "source",
             ),
-            held_bytes: gauge(
-                "lampguard_ingester_held_bytes",
-                "bytes of messages not acknowledged yet",
-            ),
+            held_bytes: gauge("lampguard_ingester_held_bytes", "bytes of messages not acknowledged yet"),
             journal_stopped: gauge("lampguard_journal_stopped", "1 while the journal takes nothing"),
             commit_seconds: keep(registry, Histogram::with_opts(commit.buckets(buckets))),
             journal_bytes: gauge("lampguard_journal_bytes", "bytes of all journal segments"),
@@ -159,11 +130,7 @@ impl Metrics {
                 "refused connections, by reason",
                 "reason",
             ),
-            broker_up: gauges(
-                "lampguard_broker_up",
-                "1 while connected and subscribed",
-                "broker",
-            ),
+            broker_up: gauges("lampguard_broker_up", "1 while connected and subscribed", "broker"),
             broker_reconnect: counters(
                 "lampguard_broker_reconnect_total",
                 "connections lost or failed",
@@ -173,10 +140,7 @@ impl Metrics {
                 "lampguard_broker_watchdog_total",
                 "connections cut because acks did not move",
             ),
-            stale_ack: counter(
-                "lampguard_broker_stale_ack_total",
-                "acks of an old connection thrown away",
-            ),
+            stale_ack: counter("lampguard_broker_stale_ack_total", "acks of an old connection thrown away"),
             tsdb: TsdbMetrics {
                 written: counter("lampguard_tsdb_written_total", "rows a database has accepted"),
                 resent: counter(
@@ -188,10 +152,7 @@ impl Metrics {
                     "rows kept from a database, by reason",
                     "reason",
                 ),
-                lag: gauge(
-                    "lampguard_tsdb_lag_seconds",
-                    "age of the oldest record not yet accepted",
-                ),
+                lag: gauge("lampguard_tsdb_lag_seconds", "age of the oldest record not yet accepted"),
                 up: gauge("lampguard_tsdb_up", "1 while the database answers"),
                 gap: counter(
                     "lampguard_tsdb_gap_total",

@@ -151,10 +151,7 @@ impl Profiles {
         for config in builtin().iter().chain(configured) {
             let mut reasons = Vec::new();
             let profile = compile(config, &mut reasons);
-            let fault = |reason| ProfileFault {
-                profile: config.name.clone(),
-                reason,
-            };
+            let fault = |reason| ProfileFault { profile: config.name.clone(), reason };
             faults.extend(reasons.into_iter().map(fault));
             if let Some(profile) = profile {
                 profiles.insert(config.name.clone(), profile);
@@ -162,18 +159,12 @@ impl Profiles {
         }
         for config in configured {
             if names.contains(&&config.name) {
-                faults.push(ProfileFault {
-                    profile: config.name.clone(),
-                    reason: "is there twice".to_owned(),
-                });
+                faults
+                    .push(ProfileFault { profile: config.name.clone(), reason: "is there twice".to_owned() });
             }
             names.push(&config.name);
         }
-        if faults.is_empty() {
-            Ok(Self(profiles))
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(Self(profiles)) } else { Err(faults) }
     }
 
     /// The profile of that name; `None` also for the canonical one.
@@ -198,9 +189,7 @@ struct ProfileFile {
 }
 
 fn builtin() -> Vec<ProfileConfig> {
-    toml::from_str::<ProfileFile>(BUILTIN)
-        .map(|file| file.profile)
-        .expect("the built-in profiles are tested")
+    toml::from_str::<ProfileFile>(BUILTIN).map(|file| file.profile).expect("the built-in profiles are tested")
 }
 
 fn compile(config: &ProfileConfig, reasons: &mut Vec<String>) -> Option<Profile> {
@@ -217,22 +206,14 @@ fn compile(config: &ProfileConfig, reasons: &mut Vec<String>) -> Option<Profile>
     if config.period_s == Some(0) {
         reasons.push("period_s is 0; give seconds, or leave it out".to_owned());
     }
-    for field in config
-        .resolution
-        .keys()
-        .filter(|field| Field::from_name(field).is_none())
-    {
+    for field in config.resolution.keys().filter(|field| Field::from_name(field).is_none()) {
         reasons.push(format!("resolution of {field:?}, which is no canonical field"));
     }
     if let Some(path) = &config.each {
         check_pointer(path, reasons);
     }
     let device = compile_device(&config.device, reasons);
-    let fields: Vec<_> = config
-        .fields
-        .iter()
-        .filter_map(|from| compile_field(from, reasons))
-        .collect();
+    let fields: Vec<_> = config.fields.iter().filter_map(|from| compile_field(from, reasons)).collect();
     let mut flags = Vec::new();
     for from in &config.flags {
         check_pointer(&from.path, reasons);
@@ -249,15 +230,7 @@ fn compile(config: &ProfileConfig, reasons: &mut Vec<String>) -> Option<Profile>
         return None;
     }
     let (name, each, partial) = (config.name.clone(), config.each.clone(), config.partial);
-    Some(Profile {
-        name,
-        device: device?,
-        each,
-        fields,
-        flags,
-        time,
-        partial,
-    })
+    Some(Profile { name, device: device?, each, fields, flags, time, partial })
 }
 
 fn check_pointer(path: &str, reasons: &mut Vec<String>) {
@@ -289,18 +262,12 @@ fn compile_field(from: &FieldFrom, reasons: &mut Vec<String>) -> Option<(String,
         return None;
     };
     let number = |value: Option<f64>, absent| value.map_or(Some(absent), Decimal::from_f64);
-    match (
-        number(from.scale, Decimal::ONE),
-        number(from.offset, Decimal::ZERO),
-    ) {
+    match (number(from.scale, Decimal::ONE), number(from.offset, Decimal::ZERO)) {
         (Some(scale), Some(offset)) if from.scale != Some(0.0) => {
             Some((from.path.clone(), field, scale, offset))
         }
         _ => {
-            reasons.push(format!(
-                "{}: scale and offset must be numbers, scale not 0",
-                from.to
-            ));
+            reasons.push(format!("{}: scale and offset must be numbers, scale not 0", from.to));
             None
         }
     }
@@ -314,9 +281,7 @@ fn compile_time(from: &TimeFrom, reasons: &mut Vec<String>) -> Option<(String, T
         (pattern, Some(zone)) => match TimeZone::get(zone) {
             Ok(zone) => TimeFormat::Pattern(pattern.to_owned(), zone),
             Err(_) => {
-                reasons.push(format!(
-                    "time zone {zone:?} is not known; use a name such as Asia/Shanghai"
-                ));
+                reasons.push(format!("time zone {zone:?} is not known; use a name such as Asia/Shanghai"));
                 return None;
             }
         },
@@ -324,9 +289,7 @@ fn compile_time(from: &TimeFrom, reasons: &mut Vec<String>) -> Option<(String, T
             TimeFormat::Pattern(pattern.to_owned(), TimeZone::UTC)
         }
         (pattern, None) => {
-            reasons.push(format!(
-                "time format {pattern:?} needs a zone: the server's is never taken"
-            ));
+            reasons.push(format!("time format {pattern:?} needs a zone: the server's is never taken"));
             return None;
         }
     };
@@ -367,26 +330,16 @@ impl Profile {
             None => out.push(self.reading(topic, &json, &json)),
             Some(path) => match json.pointer(path).and_then(Json::as_array) {
                 Some(items) => {
-                    let readings = items
-                        .iter()
-                        .take(wire::BATCH_MAX)
-                        .map(|item| self.reading(topic, &json, item));
+                    let readings =
+                        items.iter().take(wire::BATCH_MAX).map(|item| self.reading(topic, &json, item));
                     out.extend(readings);
-                    out.extend(
-                        items
-                            .iter()
-                            .skip(wire::BATCH_MAX)
-                            .map(|_| Err(Refusal::BatchTooLong)),
-                    );
+                    out.extend(items.iter().skip(wire::BATCH_MAX).map(|_| Err(Refusal::BatchTooLong)));
                 }
                 None => return Err(Refusal::NoMeasurement),
             },
         }
         if mended.any() {
-            out[start..]
-                .iter_mut()
-                .flatten()
-                .for_each(|reading| reading.marks.add(Marks::MENDED));
+            out[start..].iter_mut().flatten().for_each(|reading| reading.marks.add(Marks::MENDED));
         }
         Ok(mended)
     }

@@ -25,20 +25,13 @@ fn a_tasmota_sensor_message_is_read_with_its_zoneless_time() {
 
 #[test]
 fn situation_s30_a_partial_shelly_frame_does_not_refresh_what_it_leaves_out() {
-    let whole = one(
-        "shelly-em1",
-        "shelly-1/events/rpc",
-        include_str!("../tests/data/shelly_em1_full.json"),
-    )
-    .unwrap();
+    let whole =
+        one("shelly-em1", "shelly-1/events/rpc", include_str!("../tests/data/shelly_em1_full.json")).unwrap();
     assert_eq!(whole.fields.iter().count(), 4);
     assert_eq!(whole.ts, Some(Timestamp(1_795_435_200_420)));
-    let part = one(
-        "shelly-em1",
-        "shelly-1/events/rpc",
-        include_str!("../tests/data/shelly_em1_partial.json"),
-    )
-    .unwrap();
+    let part =
+        one("shelly-em1", "shelly-1/events/rpc", include_str!("../tests/data/shelly_em1_partial.json"))
+            .unwrap();
     assert_eq!(part.fields.iter().collect::<Vec<_>>(), [(Field::LampA, 523)]);
     assert!(part.marks.has(Marks::PARTIAL));
 }
@@ -55,12 +48,8 @@ fn situation_s29_tenths_in_whole_numbers_are_exact() {
 
 #[test]
 fn a_leakage_box_is_read_with_its_seconds() {
-    let reading = one(
-        "leakage-box",
-        "device_report",
-        include_str!("../tests/data/leakage_box.json"),
-    )
-    .unwrap();
+    let reading =
+        one("leakage-box", "device_report", include_str!("../tests/data/leakage_box.json")).unwrap();
     assert_eq!(reading.device.as_deref(), Some("LB-0042"));
     assert_eq!(reading.ts, Some(Timestamp(1_795_435_200_000)));
     assert_eq!(
@@ -75,35 +64,18 @@ fn the_canonical_payload_comes_single_and_in_batches() {
     let single = one(CANONICAL, "", include_str!("../tests/data/canonical_single.json")).unwrap();
     assert_eq!(single.leakage(), Some(Milliamps::milli(820)));
     let mut out = Vec::new();
-    decode(
-        None,
-        "",
-        include_bytes!("../tests/data/canonical_batch.json"),
-        &mut out,
-    )
-    .unwrap();
-    let devices: Vec<_> = out
-        .iter()
-        .flatten()
-        .filter_map(|reading| reading.device.as_deref())
-        .collect();
+    decode(None, "", include_bytes!("../tests/data/canonical_batch.json"), &mut out).unwrap();
+    let devices: Vec<_> = out.iter().flatten().filter_map(|reading| reading.device.as_deref()).collect();
     assert_eq!(devices, ["Z1-000001", "Z1-000002"]);
 }
 
 #[test]
 fn a_payload_without_a_mapped_value_or_device_is_refused() {
     assert_eq!(
-        one(
-            "tasmota",
-            "tele/lamp-17/SENSOR",
-            r#"{"Time":"2026-11-23T18:59:50"}"#
-        ),
+        one("tasmota", "tele/lamp-17/SENSOR", r#"{"Time":"2026-11-23T18:59:50"}"#),
         Err(Refusal::NoMeasurement)
     );
-    assert_eq!(
-        one("cn-tenths", "x", r#"{"leak_current":1}"#),
-        Err(Refusal::BadDevice)
-    );
+    assert_eq!(one("cn-tenths", "x", r#"{"leak_current":1}"#), Err(Refusal::BadDevice));
     assert_eq!(one("cn-tenths", "x", "[1]"), Err(Refusal::NotObject));
     assert_eq!(one("cn-tenths", "x", "{"), Err(Refusal::Json));
 }
@@ -147,21 +119,10 @@ fn every_fault_of_a_profile_is_told_at_once() {
     "#;
     let file: ProfileFile = toml::from_str(toml).unwrap();
     let faults = Profiles::load(&file.profile).unwrap_err();
-    let text = faults
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n");
-    for part in [
-        "xml",
-        "topic:x",
-        "\"Time\"",
-        "Mars/Base",
-        "period_s is 0",
-        "\"volts\"",
-        "scale not 0",
-        "\"fire\"",
-    ] {
+    let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for part in
+        ["xml", "topic:x", "\"Time\"", "Mars/Base", "period_s is 0", "\"volts\"", "scale not 0", "\"fire\""]
+    {
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
 }

@@ -81,10 +81,7 @@ pub struct Payload {
 impl Payload {
     /// The refusal behind the reason word.
     pub fn refusal(&self) -> Refusal {
-        REFUSALS
-            .into_iter()
-            .find(|refusal| refusal.word() == self.reason)
-            .unwrap_or(Refusal::Json)
+        REFUSALS.into_iter().find(|refusal| refusal.word() == self.reason).unwrap_or(Refusal::Json)
     }
 
     /// True when all of it was kept, so that it can be read again.
@@ -107,41 +104,23 @@ impl Quarantine {
     /// [`QuarantineError`]: stop and show it.
     pub fn open(data_dir: &Path, max_bytes: u64) -> Result<Self, QuarantineError> {
         let path = data_dir.join("quarantine.db");
-        let failed = |source| QuarantineError::Database {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| QuarantineError::Database { path: path.clone(), source };
         let connection = Connection::open(&path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(failed)?;
-        connection
-            .pragma_update(None, "synchronous", "FULL")
-            .map_err(failed)?;
-        let found: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
         match found {
-            0 => connection
-                .execute_batch(&format!("BEGIN;{SCHEMA}COMMIT;"))
-                .map_err(failed)?,
+            0 => connection.execute_batch(&format!("BEGIN;{SCHEMA}COMMIT;")).map_err(failed)?,
             FORMAT => {}
             found => return Err(QuarantineError::Newer { path, found }),
         }
-        Ok(Self {
-            connection,
-            path,
-            max_bytes,
-        })
+        Ok(Self { connection, path, max_bytes })
     }
 
     fn failed(&self) -> impl Fn(rusqlite::Error) -> QuarantineError + use<> {
         let path = self.path.clone();
-        move |source| QuarantineError::Database {
-            path: path.clone(),
-            source,
-        }
+        move |source| QuarantineError::Database { path: path.clone(), source }
     }
 
     /// How far it has taken the journal.
@@ -169,9 +148,8 @@ impl Quarantine {
         let sql = "SELECT id, received_at, source, reason, topic, full_length, payload FROM payload
                    WHERE released_at IS NULL AND id >= ?1 AND (?2 IS NULL OR reason = ?2) ORDER BY id LIMIT ?3";
         let mut statement = self.connection.prepare_cached(sql).map_err(self.failed())?;
-        let rows = statement.query_map(
-            params![from.cast_signed(), reason, limit.min(PAGE_MAX) as i64],
-            |row| {
+        let rows =
+            statement.query_map(params![from.cast_signed(), reason, limit.min(PAGE_MAX) as i64], |row| {
                 let payload: Vec<u8> = row.get(6)?;
                 let preview = String::from_utf8_lossy(&payload[..payload.len().min(800)]);
                 Ok(Payload {
@@ -188,8 +166,7 @@ impl Quarantine {
                         .collect(),
                     payload,
                 })
-            },
-        );
+            });
         rows.and_then(Iterator::collect).map_err(self.failed())
     }
 
@@ -199,10 +176,7 @@ impl Quarantine {
     /// What the database said.
     pub fn release(&self, id: u64, now: Timestamp) -> Result<(), QuarantineError> {
         let sql = "UPDATE payload SET released_at = ?2, payload = x'' WHERE id = ?1";
-        self.connection
-            .execute(sql, params![id.cast_signed(), now.0])
-            .map(drop)
-            .map_err(self.failed())
+        self.connection.execute(sql, params![id.cast_signed(), now.0]).map(drop).map_err(self.failed())
     }
 
     /// Takes refused payloads and moves the cursor, in one transaction.
@@ -225,14 +199,9 @@ impl Quarantine {
                 refused.hash,
                 refused.payload
             ];
-            transaction
-                .prepare_cached(sql)
-                .and_then(|mut s| s.execute(values))
-                .map_err(&failed)?;
+            transaction.prepare_cached(sql).and_then(|mut s| s.execute(values)).map_err(&failed)?;
         }
-        transaction
-            .execute("UPDATE meta SET cursor = ?1", [cursor.cast_signed()])
-            .map_err(&failed)?;
+        transaction.execute("UPDATE meta SET cursor = ?1", [cursor.cast_signed()]).map_err(&failed)?;
         transaction.commit().map_err(&failed)
     }
 
@@ -257,10 +226,8 @@ impl Quarantine {
             .query_row(sql, [over as i64], |row| row.get(0))
             .optional()
             .map_err(self.failed())?;
-        let gone = self
-            .connection
-            .execute("DELETE FROM payload WHERE id <= ?1", [last])
-            .map_err(self.failed())?;
+        let gone =
+            self.connection.execute("DELETE FROM payload WHERE id <= ?1", [last]).map_err(self.failed())?;
         self.connection
             .execute("UPDATE meta SET dropped = dropped + ?1", [gone as i64])
             .map_err(self.failed())?;
@@ -277,13 +244,7 @@ const CURSOR_EVERY: u64 = 100_000;
 /// The follower's loop, on its own thread, until the journal is closed.
 pub fn follow(quarantine: Quarantine, journal_dir: &Path, follower: &Follower) {
     let cursor = quarantine.cursor().unwrap_or(0);
-    let mut work = Work {
-        quarantine,
-        journal_dir,
-        follower,
-        cursor,
-        reader: None,
-    };
+    let mut work = Work { quarantine, journal_dir, follower, cursor, reader: None };
     let mut told = false;
     loop {
         match work.catch_up() {
@@ -331,8 +292,7 @@ impl Work<'_> {
             let refused = refused_in(&frame, self.cursor);
             taken += refused.len();
             for part in refused.chunks(ROWS) {
-                self.quarantine
-                    .take(part, part.last().map_or(self.cursor, |(seq, _)| seq + 1))?;
+                self.quarantine.take(part, part.last().map_or(self.cursor, |(seq, _)| seq + 1))?;
             }
             position = frame.end_seq();
             self.follower.report(position);
@@ -354,9 +314,7 @@ impl Work<'_> {
 }
 
 fn refused_in<'f>(frame: &Frame<'f>, cursor: u64) -> Vec<(u64, record::Quarantined<'f>)> {
-    let records = frame
-        .records()
-        .filter(|(seq, kind, _)| *seq >= cursor && *kind == record::QUARANTINED);
+    let records = frame.records().filter(|(seq, kind, _)| *seq >= cursor && *kind == record::QUARANTINED);
     let refused = records.filter_map(|(seq, kind, bytes)| match record::decode(kind, bytes) {
         Ok(Record::Quarantined(refused)) => Some((seq, refused)),
         _ => None,

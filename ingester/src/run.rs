@@ -78,16 +78,7 @@ impl Intake {
         let frame = FrameBuf::new(recovery.next_seq);
         let unit = Unit::new(totals.clone());
         let next_seq = recovery.next_seq;
-        Self {
-            setup,
-            admission,
-            totals,
-            next_seq,
-            frame,
-            unit,
-            decoded: Vec::new(),
-            judge_only: false,
-        }
+        Self { setup, admission, totals, next_seq, frame, unit, decoded: Vec::new(), judge_only: false }
     }
 
     /// Works until the inlet is closed.
@@ -95,11 +86,7 @@ impl Intake {
         let mut next = inlet.blocking_recv();
         while let Some(Input::Chunk(chunk)) = next {
             self.take(chunk);
-            next = if self.unit.frames.len() < UNIT_FRAMES {
-                inlet.try_recv().ok()
-            } else {
-                None
-            };
+            next = if self.unit.frames.len() < UNIT_FRAMES { inlet.try_recv().ok() } else { None };
             if next.is_none() {
                 self.hand_over(commit);
                 next = inlet.blocking_recv();
@@ -119,14 +106,7 @@ impl Intake {
 
     /// Steps 2 to 5 for every message of a chunk.
     fn take(&mut self, chunk: Chunk) {
-        let Chunk {
-            origin,
-            epoch,
-            received_at,
-            judge_only,
-            messages,
-            held,
-        } = chunk;
+        let Chunk { origin, epoch, received_at, judge_only, messages, held } = chunk;
         let shed = judge_only || (self.setup.gate.is_stopped() && self.setup.gate.is_full());
         if shed != self.judge_only {
             self.close_frame();
@@ -142,10 +122,7 @@ impl Intake {
         let before = self.totals.clone();
         let mut tokens = Vec::with_capacity(messages.len());
         for message in &messages {
-            let mapping = origin
-                .mappings()
-                .iter()
-                .find(|m| wire::filter_matches(&m.filter, &message.topic));
+            let mapping = origin.mappings().iter().find(|m| wire::filter_matches(&m.filter, &message.topic));
             self.take_message(message, mapping.map(|m| m.profile.as_deref()), &mut context);
             tokens.extend(message.token);
         }
@@ -154,10 +131,7 @@ impl Intake {
         }
         let (name, readings) = (context.source.name(), context.readings);
         let metrics = &self.setup.metrics;
-        metrics
-            .qos0
-            .with_label_values(&[name])
-            .inc_by((messages.len() - tokens.len()) as u64);
+        metrics.qos0.with_label_values(&[name]).inc_by((messages.len() - tokens.len()) as u64);
         if shed {
             metrics.judge_only.with_label_values(&[name]).inc_by(readings);
         }
@@ -171,16 +145,8 @@ impl Intake {
             self.refuse(Refused::JournalStopped, readings);
             origin.shed(epoch);
         } else {
-            let settled = Settled {
-                epoch,
-                tokens,
-                tally: context.tally,
-            };
-            self.unit.settlements.push(Settlement {
-                origin,
-                settled,
-                _held: held,
-            });
+            let settled = Settled { epoch, tokens, tally: context.tally };
+            self.unit.settlements.push(Settlement { origin, settled, _held: held });
         }
         self.unit.totals.clone_from(&self.totals);
     }
@@ -194,12 +160,8 @@ impl Intake {
             context.readings = 0;
             return;
         }
-        let alone = matches!(
-            reason,
-            Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong
-        );
-        self.totals
-            .release(reason, if alone { context.tally.stored.max(1) } else { 1 });
+        let alone = matches!(reason, Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong);
+        self.totals.release(reason, if alone { context.tally.stored.max(1) } else { 1 });
         context.readings = self.totals.sum().saturating_sub(before.sum());
     }
 
@@ -280,8 +242,7 @@ impl Intake {
             self.look_only(&mut reading, &place, device, received_at)
         } else {
             let retained = message.retain && context.retain_counts;
-            self.admission
-                .admit(&mut reading, &place, device, retained, received_at)
+            self.admission.admit(&mut reading, &place, device, retained, received_at)
         };
         match decision {
             Decision::Duplicate => {
@@ -291,13 +252,7 @@ impl Intake {
             }
             Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
             Decision::Fresh { stored_ts, identity } => {
-                let kept = Kept {
-                    reading: &reading,
-                    place: &place,
-                    device,
-                    stored_ts,
-                    identity,
-                };
+                let kept = Kept { reading: &reading, place: &place, device, stored_ts, identity };
                 self.keep(&kept, context);
                 context.tally.stored += 1;
             }
@@ -307,11 +262,7 @@ impl Intake {
     /// Where a device belongs, by the register.
     fn place(&mut self, device: &str, reading: &mut Reading, hint: Option<(&str, &str)>) -> Place {
         // A payload may name the post instead of its device.
-        let post = self
-            .setup
-            .register
-            .by_device(device)
-            .or_else(|| self.setup.register.by_post(device));
+        let post = self.setup.register.by_device(device).or_else(|| self.setup.register.by_post(device));
         let Some(post) = post else {
             reading.marks.add(Marks::UNREGISTERED);
             let device = self.admission.track(device);
@@ -323,36 +274,20 @@ impl Intake {
         if hint.is_some_and(|(zone, _)| zone != &*post.zone) {
             reading.marks.add(Marks::ZONE_MISMATCH);
         }
-        Place {
-            post: Some(post.clone()),
-            device: Some(post.device_id.clone()),
-        }
+        Place { post: Some(post.clone()), device: Some(post.device_id.clone()) }
     }
 
     /// Admission without remembering: a reading that is judged and not kept must not turn its own later copy
     /// into a duplicate.
     fn look_only(&mut self, reading: &mut Reading, place: &Place, device: &str, now: Timestamp) -> Decision {
-        let period = place
-            .post
-            .as_ref()
-            .and_then(|post| post.period_s)
-            .unwrap_or(PERIOD_DEFAULT_S);
+        let period = place.post.as_ref().and_then(|post| post.period_s).unwrap_or(PERIOD_DEFAULT_S);
         let stored_ts = mark_time(reading, Millis::seconds(i64::from(period)), now);
-        Decision::Fresh {
-            stored_ts,
-            identity: self.admission.identity(reading, device, now),
-        }
+        Decision::Fresh { stored_ts, identity: self.admission.identity(reading, device, now) }
     }
 
     /// Puts a reading into the frame.
     fn keep(&mut self, kept: &Kept<'_>, context: &Context) {
-        let Kept {
-            reading,
-            place,
-            device,
-            stored_ts,
-            identity,
-        } = *kept;
+        let Kept { reading, place, device, stored_ts, identity } = *kept;
         let post = place.post.as_deref();
         let stored = StoredReading {
             identity,
@@ -372,13 +307,9 @@ impl Intake {
             by: reading.by.as_deref(),
             fields: reading.fields.clone(),
         };
-        self.frame
-            .push(record::READING, |out| record::encode_reading(&stored, out));
+        self.frame.push(record::READING, |out| record::encode_reading(&stored, out));
         if reading.unknown_keys > 0 {
-            self.setup
-                .metrics
-                .unknown_keys
-                .inc_by(u64::from(reading.unknown_keys));
+            self.setup.metrics.unknown_keys.inc_by(u64::from(reading.unknown_keys));
         }
         for mark in reading.marks.names() {
             self.setup.metrics.marked.with_label_values(&[mark]).inc();
@@ -401,9 +332,8 @@ impl Intake {
             return self.quarantine(message, 0, Refusal::Weather, context);
         }
         let received_at = context.received_at;
-        self.frame.push(record::WEATHER, |out| {
-            record::encode_weather(received_at, zone, &message.payload, out)
-        });
+        self.frame
+            .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
         self.close_full_frame();
     }
 
@@ -416,13 +346,8 @@ impl Intake {
         if !register::is_identifier(device) {
             return self.quarantine(message, 0, Refusal::BadDevice, context);
         }
-        let status = StoredStatus {
-            received_at: context.received_at,
-            device,
-            online,
-        };
-        self.frame
-            .push(record::STATUS, |out| record::encode_status(&status, out));
+        let status = StoredStatus { received_at: context.received_at, device, online };
+        self.frame.push(record::STATUS, |out| record::encode_status(&status, out));
         self.close_full_frame();
     }
 
@@ -442,11 +367,7 @@ impl Intake {
         context.readings += 1;
         if !self.judge_only {
             self.totals.quarantine(refusal, 1);
-            self.setup
-                .metrics
-                .quarantined
-                .with_label_values(&[refusal.word()])
-                .inc();
+            self.setup.metrics.quarantined.with_label_values(&[refusal.word()]).inc();
             context.tally.quarantined.push((index, refusal.word()));
         }
         before.or(Some(refusal))
@@ -474,26 +395,17 @@ impl Intake {
             hash,
             payload: &message.payload,
         };
-        self.frame.push(record::QUARANTINED, |out| {
-            record::encode_quarantined(&refused, out)
-        });
+        self.frame.push(record::QUARANTINED, |out| record::encode_quarantined(&refused, out));
         self.close_full_frame();
     }
 
     fn refuse(&mut self, refused: Refused, readings: u64) {
         self.totals.refuse(refused, readings);
-        self.setup
-            .metrics
-            .refused
-            .with_label_values(&[refused.word()])
-            .inc_by(readings);
+        self.setup.metrics.refused.with_label_values(&[refused.word()]).inc_by(readings);
     }
 
     fn count_mended(&self, mended: wire::Mended) {
-        for (reason, was) in [
-            ("not_a_number", mended.not_a_number),
-            ("leading_zero", mended.leading_zero),
-        ] {
+        for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
             if was {
                 self.setup.metrics.mended.with_label_values(&[reason]).inc();
             }
@@ -511,11 +423,7 @@ impl Intake {
         if self.frame.is_empty() {
             return;
         }
-        let next = if self.judge_only {
-            self.next_seq
-        } else {
-            self.frame.end_seq()
-        };
+        let next = if self.judge_only { self.next_seq } else { self.frame.end_seq() };
         let mut frame = std::mem::replace(&mut self.frame, FrameBuf::new(next));
         frame.closed_at = (self.setup.clock)().0;
         if self.judge_only {

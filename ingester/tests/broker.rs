@@ -28,9 +28,7 @@ impl Peer {
         let (kind, body) = peer.packet().unwrap();
         assert_eq!(kind >> 4, 1, "CONNECT comes first");
         assert_eq!(body[7] & 2, 0, "clean_session is false");
-        peer.0
-            .write_all(&[0x20, 2, u8::from(session_present), 0])
-            .unwrap();
+        peer.0.write_all(&[0x20, 2, u8::from(session_present), 0]).unwrap();
         let (kind, body) = peer.packet().unwrap();
         assert_eq!(kind, 0x82, "SUBSCRIBE follows every CONNACK");
         peer.0.write_all(&[0x90, 5, body[0], body[1], 1, 1, 1]).unwrap();
@@ -106,17 +104,12 @@ struct Site {
 fn start() -> Site {
     let home = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let journal = JournalConfig {
-        min_free_bytes: 0,
-        ..JournalConfig::default()
-    };
+    let journal = JournalConfig { min_free_bytes: 0, ..JournalConfig::default() };
     let opened = Opened::open(home.path(), &journal, &QuarantineConfig::default(), &[]).unwrap();
     let clock: lampguard_ingester::run::Clock = Arc::new(|| Timestamp(1_795_435_200_000));
     let registry = prometheus::Registry::new();
     let register = Arc::new(Register::default());
-    let ingester = opened
-        .start(register, Box::new(|_| {}), clock.clone(), &registry)
-        .unwrap();
+    let ingester = opened.start(register, Box::new(|_| {}), clock.clone(), &registry).unwrap();
     let options = Options {
         id: "test".to_owned(),
         host: "127.0.0.1".to_owned(),
@@ -126,19 +119,10 @@ fn start() -> Site {
         shared_group: None,
         mappings: Mapping::canonical(),
     };
-    let context = Context {
-        inlet: ingester.inlet(),
-        metrics: ingester.metrics(),
-        clock,
-        losses: ingester.losses(),
-    };
+    let context =
+        Context { inlet: ingester.inlet(), metrics: ingester.metrics(), clock, losses: ingester.losses() };
     let broker = Broker::start(options, context);
-    Site {
-        _home: home,
-        listener,
-        ingester,
-        broker,
-    }
+    Site { _home: home, listener, ingester, broker }
 }
 
 fn stored(site: &Site) -> u64 {
@@ -155,11 +139,7 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 
 /// Runs the broker's side on this thread while the consumer lives on a runtime of its own.
 fn with_site(test: impl FnOnce(&Site)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let site = runtime.block_on(async { start() });
     test(&site);
     let Site { ingester, broker, .. } = site;
@@ -230,11 +210,7 @@ fn a_broker_that_cuts_every_burst_and_sends_again_loses_nothing_and_doubles_noth
                 unacknowledged.remove(&batch[usize::from(pkid) - 1]);
             }
         }
-        assert!(
-            unacknowledged.is_empty(),
-            "{} never acknowledged",
-            unacknowledged.len()
-        );
+        assert!(unacknowledged.is_empty(), "{} never acknowledged", unacknowledged.len());
         wait_for("the books to balance", || {
             let statement = site.ingester.accounts().statement();
             statement.pending == 0 && statement.balanced()
@@ -255,10 +231,7 @@ fn peer_p5_a_poison_packet_is_let_in_once_quarantined_and_acknowledged() {
         peer.publish(2, 7);
         assert_eq!(peer.acks(2), [1, 2]);
         let settled = site.ingester.accounts().statement().settled;
-        assert_eq!(
-            settled.quarantined_by_reason().collect::<Vec<_>>(),
-            [("too_large", 1)]
-        );
+        assert_eq!(settled.quarantined_by_reason().collect::<Vec<_>>(), [("too_large", 1)]);
         assert_eq!(settled.stored, 1);
     });
 }
@@ -272,9 +245,7 @@ fn a_refused_subscription_is_not_up() {
         stream.write_all(&[0x20, 2, 0, 0]).unwrap();
         let read = stream.read(&mut rest).unwrap();
         assert_eq!(rest[0], 0x82, "{read} bytes");
-        stream
-            .write_all(&[0x90, 5, rest[2], rest[3], 0x80, 0x80, 0x80])
-            .unwrap();
+        stream.write_all(&[0x90, 5, rest[2], rest[3], 0x80, 0x80, 0x80]).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         assert!(!site.broker.is_up());
     });

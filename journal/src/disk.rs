@@ -63,9 +63,7 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(RealFile(
-            OpenOptions::new().append(true).create_new(true).open(path)?,
-        )))
+        Ok(Box::new(RealFile(OpenOptions::new().append(true).create_new(true).open(path)?)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

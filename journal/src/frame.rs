@@ -26,10 +26,7 @@ pub struct FrameBuf {
 impl FrameBuf {
     /// An empty frame whose first record will have this number.
     pub fn new(first_seq: u64) -> Self {
-        Self {
-            first_seq,
-            ..Self::default()
-        }
+        Self { first_seq, ..Self::default() }
     }
 
     /// Appends one record; `write` puts its bytes behind what is there.
@@ -64,10 +61,7 @@ impl FrameBuf {
 
     /// The records in order.
     pub fn records(&self) -> Records<'_> {
-        Records {
-            seq: self.first_seq,
-            rest: &self.records,
-        }
+        Records { seq: self.first_seq, rest: &self.records }
     }
 
     /// Appends the frame as it stands on disk.
@@ -110,10 +104,7 @@ impl<'a> Frame<'a> {
 
     /// The records in order.
     pub fn records(&self) -> Records<'a> {
-        Records {
-            seq: self.first_seq,
-            rest: self.records,
-        }
+        Records { seq: self.first_seq, rest: self.records }
     }
 
     /// Bytes of the frame on disk.
@@ -163,11 +154,7 @@ pub(crate) enum Parsed<'a> {
 pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Some(header) = bytes.get(..HEADER) else {
         let so_far = bytes.len().min(4);
-        return if bytes[..so_far] == MAGIC[..so_far] {
-            Parsed::Short(HEADER)
-        } else {
-            Parsed::Damaged
-        };
+        return if bytes[..so_far] == MAGIC[..so_far] { Parsed::Short(HEADER) } else { Parsed::Damaged };
     };
     let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let (body, meta) = (u32_at(8) as usize, u32_at(12) as usize);
@@ -202,12 +189,8 @@ mod tests {
     use super::*;
 
     fn frame() -> FrameBuf {
-        let mut frame = FrameBuf {
-            first_seq: 7,
-            closed_at: 99,
-            meta: b"totals".to_vec(),
-            ..FrameBuf::default()
-        };
+        let mut frame =
+            FrameBuf { first_seq: 7, closed_at: 99, meta: b"totals".to_vec(), ..FrameBuf::default() };
         frame.push(1, |out| out.extend_from_slice(b"one"));
         frame.push(2, |_| {});
         frame
@@ -217,13 +200,8 @@ mod tests {
     fn a_frame_reads_back_as_it_was_written() {
         let mut bytes = Vec::new();
         frame().encode(&mut bytes);
-        let Parsed::Frame(read) = parse(&bytes) else {
-            panic!("not read")
-        };
-        assert_eq!(
-            (read.first_seq, read.count, read.closed_at, read.meta),
-            (7, 2, 99, &b"totals"[..])
-        );
+        let Parsed::Frame(read) = parse(&bytes) else { panic!("not read") };
+        assert_eq!((read.first_seq, read.count, read.closed_at, read.meta), (7, 2, 99, &b"totals"[..]));
         let records: Vec<_> = read.records().collect();
         assert_eq!(records, [(7, 1, &b"one"[..]), (8, 2, &b""[..])]);
         assert_eq!(records, frame().records().collect::<Vec<_>>());
@@ -238,10 +216,7 @@ mod tests {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();
                 flipped[at] ^= 1 << bit;
-                assert!(
-                    !matches!(parse(&flipped), Parsed::Frame(_)),
-                    "byte {at} bit {bit}"
-                );
+                assert!(!matches!(parse(&flipped), Parsed::Frame(_)), "byte {at} bit {bit}");
             }
             assert!(matches!(parse(&bytes[..at]), Parsed::Short(_)), "cut at {at}");
         }

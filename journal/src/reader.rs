@@ -25,18 +25,8 @@ pub(crate) struct Scan {
 
 impl Scan {
     pub(crate) fn new(file: Box<dyn DiskFile>) -> Self {
-        let start = if segment::created_at(&*file).is_some() {
-            HEADER as u64
-        } else {
-            0
-        };
-        Self {
-            file,
-            base: start,
-            at: 0,
-            buf: Vec::new(),
-            skipped: 0,
-        }
+        let start = if segment::created_at(&*file).is_some() { HEADER as u64 } else { 0 };
+        Self { file, base: start, at: 0, buf: Vec::new(), skipped: 0 }
     }
 
     /// Offset behind everything that was looked at.
@@ -95,10 +85,7 @@ impl Scan {
     /// Goes on to the next place where a frame could begin.
     fn skip(&mut self) {
         let rest = &self.buf[self.at + 1..];
-        let step = 1 + rest
-            .iter()
-            .position(|byte| *byte == frame::MAGIC[0])
-            .unwrap_or(rest.len());
+        let step = 1 + rest.iter().position(|byte| *byte == frame::MAGIC[0]).unwrap_or(rest.len());
         self.at += step;
         self.skipped += step as u64;
     }
@@ -156,19 +143,9 @@ impl Reader {
     /// # Errors
     /// [`JournalError`] when the directory cannot be listed.
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, from: u64) -> Result<Self, JournalError> {
-        let mut reader = Self {
-            disk,
-            dir: dir.to_owned(),
-            next: from,
-            current: None,
-            lost: Lost::default(),
-        };
+        let mut reader = Self { disk, dir: dir.to_owned(), next: from, current: None, lost: Lost::default() };
         let names = segment::list(&*reader.disk, dir)?;
-        let start = names
-            .iter()
-            .rev()
-            .find(|name| name.first_seq <= from)
-            .or(names.first());
+        let start = names.iter().rev().find(|name| name.first_seq <= from).or(names.first());
         if let Some(name) = start {
             reader.enter(*name)?;
         }
@@ -239,10 +216,7 @@ impl Reader {
     fn go_on(&mut self, end: u64) -> Result<(), JournalError> {
         let current = self.current.as_ref().map(|(name, _)| *name);
         let names = segment::list(&*self.disk, &self.dir)?;
-        match names
-            .into_iter()
-            .find(|name| current.is_none_or(|current| *name > current))
-        {
+        match names.into_iter().find(|name| current.is_none_or(|current| *name > current)) {
             Some(name) => self.enter(name),
             None => {
                 self.lost.records += end - self.next;

@@ -22,10 +22,7 @@ pub(crate) struct Name {
 impl Name {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (first_seq, attempt) = text.strip_suffix(".lgj")?.split_once('-')?;
-        Some(Self {
-            first_seq: first_seq.parse().ok()?,
-            attempt: attempt.parse().ok()?,
-        })
+        Some(Self { first_seq: first_seq.parse().ok()?, attempt: attempt.parse().ok()? })
     }
 
     pub(crate) fn path(self, dir: &Path) -> PathBuf {
@@ -95,19 +92,13 @@ pub struct SegmentInfo {
 /// # Errors
 /// [`JournalError`] when the directory or a file cannot be read; damage inside a file is told, not an error.
 pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentInfo>, JournalError> {
-    list(disk, dir)?
-        .into_iter()
-        .map(|name| inspect_one(disk, &name.path(dir)))
-        .collect()
+    list(disk, dir)?.into_iter().map(|name| inspect_one(disk, &name.path(dir))).collect()
 }
 
 fn inspect_one(disk: &dyn Disk, path: &Path) -> Result<SegmentInfo, JournalError> {
     let file = disk.open(path).map_err(JournalError::new("opening", path))?;
-    let mut info = SegmentInfo {
-        path: path.to_owned(),
-        created_at: created_at(&*file),
-        ..SegmentInfo::default()
-    };
+    let mut info =
+        SegmentInfo { path: path.to_owned(), created_at: created_at(&*file), ..SegmentInfo::default() };
     let mut scan = Scan::new(file);
     while let Some(frame) = scan.next_whole().map_err(JournalError::new("reading", path))? {
         let first = info.records.map_or(frame.first_seq, |(first, _)| first);
@@ -130,14 +121,11 @@ mod tests {
 
     #[test]
     fn names_sort_in_reading_order_and_other_files_are_left_alone() {
-        let mut names: Vec<Name> = [
-            "00000000000000000100-1.lgj",
-            "00000000000000000009-0.lgj",
-            "00000000000000000100-0.lgj",
-        ]
-        .iter()
-        .filter_map(|text| Name::parse(text))
-        .collect();
+        let mut names: Vec<Name> =
+            ["00000000000000000100-1.lgj", "00000000000000000009-0.lgj", "00000000000000000100-0.lgj"]
+                .iter()
+                .filter_map(|text| Name::parse(text))
+                .collect();
         names.sort_unstable();
         let order: Vec<(u64, u32)> = names.iter().map(|name| (name.first_seq, name.attempt)).collect();
         assert_eq!(order, [(9, 0), (100, 0), (100, 1)]);

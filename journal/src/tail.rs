@@ -85,29 +85,15 @@ impl Tail {
     }
 
     fn hold(&self, name: &str, cursor: u64, max_lag_bytes: Option<u64>) -> Follower {
-        self.state().followers.insert(
-            name.to_owned(),
-            Hold {
-                cursor,
-                position: cursor,
-                max_lag_bytes,
-            },
-        );
-        Follower {
-            tail: self.clone(),
-            name: name.to_owned(),
-        }
+        self.state().followers.insert(name.to_owned(), Hold { cursor, position: cursor, max_lag_bytes });
+        Follower { tail: self.clone(), name: name.to_owned() }
     }
 
     pub(crate) fn bounded_followers(&self) -> Vec<(String, u64, u64)> {
         let state = self.state();
-        let bounded = state
-            .followers
-            .iter()
-            .filter_map(|(name, hold)| Some((name, hold.cursor, hold.max_lag_bytes?)));
-        bounded
-            .map(|(name, cursor, bound)| (name.clone(), cursor, bound))
-            .collect()
+        let bounded =
+            state.followers.iter().filter_map(|(name, hold)| Some((name, hold.cursor, hold.max_lag_bytes?)));
+        bounded.map(|(name, cursor, bound)| (name.clone(), cursor, bound)).collect()
     }
 
     pub(crate) fn cut_off(&self, name: &str, cursor: u64) {
@@ -119,11 +105,7 @@ impl Tail {
 
     /// Every follower with its durable cursor.
     pub fn followers(&self) -> BTreeMap<String, u64> {
-        self.state()
-            .followers
-            .iter()
-            .map(|(name, hold)| (name.clone(), hold.cursor))
-            .collect()
+        self.state().followers.iter().map(|(name, hold)| (name.clone(), hold.cursor)).collect()
     }
 
     /// Every follower with the number of records it has still to take.
@@ -139,12 +121,7 @@ impl Tail {
     /// The lowest cursor of all followers; the end when nobody follows.
     pub fn floor(&self) -> u64 {
         let state = self.state();
-        state
-            .followers
-            .values()
-            .map(|hold| hold.cursor)
-            .min()
-            .unwrap_or(state.end)
+        state.followers.values().map(|hold| hold.cursor).min().unwrap_or(state.end)
     }
 }
 

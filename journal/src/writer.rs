@@ -128,34 +128,20 @@ impl Writer {
         options: Options,
         at_least: u64,
     ) -> Result<(Self, Recovery), JournalError> {
-        disk.create_dir(dir)
-            .map_err(JournalError::new("making directory", dir))?;
+        disk.create_dir(dir).map_err(JournalError::new("making directory", dir))?;
         let names = segment::list(&*disk, dir)?;
-        let mut recovery = Recovery {
-            next_seq: at_least,
-            segments: names.len(),
-            ..Recovery::default()
-        };
+        let mut recovery = Recovery { next_seq: at_least, segments: names.len(), ..Recovery::default() };
         let mut closed: VecDeque<Closed> = VecDeque::new();
         let mut last: Option<LastFrame> = None;
         let mut newer_created_at = None;
         for name in names.iter().rev() {
             let found = recover(&*disk, &name.path(dir), last.is_none(), &mut recovery)?;
-            let closed_at = found
-                .last
-                .as_ref()
-                .map(|frame| frame.closed_at)
-                .or(newer_created_at);
+            let closed_at = found.last.as_ref().map(|frame| frame.closed_at).or(newer_created_at);
             newer_created_at = Some(found.created_at);
             last = last.or(found.last);
             let end_seq = closed.front().map_or(u64::MAX, |newer| newer.name.first_seq);
             let closed_at = closed_at.unwrap_or(found.created_at);
-            closed.push_front(Closed {
-                name: *name,
-                end_seq,
-                bytes: found.bytes,
-                closed_at,
-            });
+            closed.push_front(Closed { name: *name, end_seq, bytes: found.bytes, closed_at });
         }
         if let Some(frame) = last {
             recovery.next_seq = recovery.next_seq.max(frame.end_seq);
@@ -164,21 +150,12 @@ impl Writer {
         if let Some(newest) = closed.back_mut() {
             newest.end_seq = recovery.next_seq;
         }
-        recovery.first_seq = closed
-            .front()
-            .map_or(recovery.next_seq, |oldest| oldest.name.first_seq);
+        recovery.first_seq = closed.front().map_or(recovery.next_seq, |oldest| oldest.name.first_seq);
         let tail = Tail::default();
         tail.set_first(recovery.first_seq);
         tail.advance(recovery.next_seq);
-        let writer = Self {
-            disk,
-            dir: dir.to_owned(),
-            options,
-            tail,
-            closed,
-            active: None,
-            scratch: Vec::new(),
-        };
+        let writer =
+            Self { disk, dir: dir.to_owned(), options, tail, closed, active: None, scratch: Vec::new() };
         Ok((writer, recovery))
     }
 
@@ -236,11 +213,7 @@ impl Writer {
         bytes: &[u8],
         now_ms: i64,
     ) -> Result<(), CommitError> {
-        if self
-            .active
-            .as_ref()
-            .is_some_and(|active| active.bytes >= self.options.segment_bytes)
-        {
+        if self.active.as_ref().is_some_and(|active| active.bytes >= self.options.segment_bytes) {
             self.close_active();
         }
         if self.active.is_none() {
@@ -253,10 +226,7 @@ impl Writer {
             let path = path.to_owned();
             move |source| CommitError::Io { what, path, source }
         };
-        active
-            .file
-            .append(bytes)
-            .map_err(failed("writing", &active.path))?;
+        active.file.append(bytes).map_err(failed("writing", &active.path))?;
         active.file.sync().map_err(failed("syncing", &active.path))?;
         active.bytes += bytes.len() as u64;
         active.end_seq = last.end_seq();
@@ -265,10 +235,7 @@ impl Writer {
     }
 
     fn create(&self, first_seq: u64, now_ms: i64) -> Result<Active, CommitError> {
-        let mut name = Name {
-            first_seq,
-            attempt: 0,
-        };
+        let mut name = Name { first_seq, attempt: 0 };
         let (path, mut file) = loop {
             let path = name.path(&self.dir);
             match self.disk.create(&path) {
@@ -276,11 +243,7 @@ impl Writer {
                 // Left behind by a failed try under the same number.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name.attempt += 1,
                 Err(source) => {
-                    return Err(CommitError::Io {
-                        what: "making segment",
-                        path,
-                        source,
-                    });
+                    return Err(CommitError::Io { what: "making segment", path, source });
                 }
             }
         };
@@ -291,20 +254,9 @@ impl Writer {
         if let Err(source) = made {
             // Best effort: an empty segment left behind does no harm, only its name is taken.
             let _ = self.disk.remove(&path);
-            return Err(CommitError::Io {
-                what: "making segment",
-                path,
-                source,
-            });
+            return Err(CommitError::Io { what: "making segment", path, source });
         }
-        Ok(Active {
-            name,
-            path,
-            file,
-            end_seq: first_seq,
-            bytes: segment::HEADER as u64,
-            closed_at: now_ms,
-        })
+        Ok(Active { name, path, file, end_seq: first_seq, bytes: segment::HEADER as u64, closed_at: now_ms })
     }
 
     /// Leaves the active segment alone for good after a failure.
@@ -319,19 +271,8 @@ impl Writer {
 
     fn close_active(&mut self) {
         if let Some(active) = self.active.take() {
-            let Active {
-                name,
-                end_seq,
-                bytes,
-                closed_at,
-                ..
-            } = active;
-            self.closed.push_back(Closed {
-                name,
-                end_seq,
-                bytes,
-                closed_at,
-            });
+            let Active { name, end_seq, bytes, closed_at, .. } = active;
+            self.closed.push_back(Closed { name, end_seq, bytes, closed_at });
         }
     }
 
@@ -343,11 +284,7 @@ impl Writer {
             let followers = self.tail.followers();
             let slowest = followers.into_iter().min_by_key(|(_, cursor)| *cursor);
             let follower = slowest.map_or_else(|| "nobody".to_owned(), |(name, _)| name);
-            return Err(CommitError::JournalFull {
-                used,
-                limit: self.options.max_bytes,
-                follower,
-            });
+            return Err(CommitError::JournalFull { used, limit: self.options.max_bytes, follower });
         }
         let limit = self.options.min_free_bytes;
         match self.disk.free_bytes(&self.dir) {
@@ -381,16 +318,9 @@ impl Writer {
 
     /// Bytes of the segments that a follower with this cursor has still to read.
     fn lag_bytes(&self, cursor: u64) -> u64 {
-        let closed = self
-            .closed
-            .iter()
-            .filter(|closed| closed.end_seq > cursor)
-            .map(|closed| closed.bytes);
-        let active = self
-            .active
-            .as_ref()
-            .filter(|active| active.end_seq > cursor)
-            .map_or(0, |active| active.bytes);
+        let closed = self.closed.iter().filter(|closed| closed.end_seq > cursor).map(|closed| closed.bytes);
+        let active =
+            self.active.as_ref().filter(|active| active.end_seq > cursor).map_or(0, |active| active.bytes);
         closed.sum::<u64>() + active
     }
 
@@ -432,20 +362,12 @@ fn recover(
     let file = disk.open(path).map_err(JournalError::new("opening", path))?;
     let created_at = segment::created_at(&*file).unwrap_or(0);
     let bytes = file.length().map_err(JournalError::new("reading", path))?;
-    let mut found = Found {
-        bytes,
-        created_at,
-        last: None,
-    };
+    let mut found = Found { bytes, created_at, last: None };
     if whole {
         let mut scan = Scan::new(file);
         while let Some(frame) = scan.next_whole().map_err(JournalError::new("reading", path))? {
             let (end_seq, closed_at, meta) = (frame.end_seq(), frame.closed_at, frame.meta.to_vec());
-            found.last = Some(LastFrame {
-                end_seq,
-                closed_at,
-                meta,
-            });
+            found.last = Some(LastFrame { end_seq, closed_at, meta });
         }
         recovery.torn_bytes += scan.skipped();
     }

@@ -30,12 +30,7 @@ fn frame(first_seq: u64, count: u64) -> FrameBuf {
 }
 
 fn options() -> Options {
-    Options {
-        segment_bytes: 3000,
-        max_bytes: 1 << 30,
-        min_free_bytes: 1000,
-        keep_ms: i64::MAX,
-    }
+    Options { segment_bytes: 3000, max_bytes: 1 << 30, min_free_bytes: 1000, keep_ms: i64::MAX }
 }
 
 /// Every record from `from` on, checked for order and content.
@@ -50,10 +45,7 @@ fn read_all(disk: &FaultDisk, from: u64, end: u64) -> Vec<u64> {
             }
         }
     }
-    assert!(
-        seen.windows(2).all(|pair| pair[0] < pair[1]),
-        "out of order or twice: {seen:?}"
-    );
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "out of order or twice: {seen:?}");
     seen
 }
 
@@ -89,27 +81,15 @@ fn run(disk: &FaultDisk, script: &[Vec<u64>]) -> u64 {
 fn check(disk: &FaultDisk, durable: u64, keep: impl FnMut(usize) -> usize) -> FaultDisk {
     let after = disk.after_power_cut(keep);
     let (writer, recovery) = Writer::open(Arc::new(after.clone()), Path::new(DIR), options(), 0).unwrap();
-    assert!(
-        recovery.next_seq >= durable,
-        "{recovery:?} forgot records before {durable}"
-    );
+    assert!(recovery.next_seq >= durable, "{recovery:?} forgot records before {durable}");
     let end = writer.tail().end();
     assert_eq!(read_all(&after, 0, end), (0..end).collect::<Vec<_>>());
-    assert_eq!(
-        recovery.meta,
-        if end == 0 {
-            Vec::new()
-        } else {
-            end.to_le_bytes().to_vec()
-        }
-    );
+    assert_eq!(recovery.meta, if end == 0 { Vec::new() } else { end.to_le_bytes().to_vec() });
     after
 }
 
 fn script() -> Vec<Vec<u64>> {
-    (0..40u64)
-        .map(|n| vec![n % 5 + 1; (n % 3 + 1) as usize])
-        .collect()
+    (0..40u64).map(|n| vec![n % 5 + 1; (n % 3 + 1) as usize]).collect()
 }
 
 #[test]
@@ -118,21 +98,12 @@ fn nothing_durable_is_lost_whichever_operation_fails_in_whichever_way() {
     let wanted = run(&whole, &script());
     let operations = whole.operations();
     assert!(operations > 80, "{operations} operations");
-    for fault in [
-        Fault::Eio,
-        Fault::NoSpace,
-        Fault::ShortWrite,
-        Fault::SyncDropsPages,
-        Fault::Crash,
-    ] {
+    for fault in [Fault::Eio, Fault::NoSpace, Fault::ShortWrite, Fault::SyncDropsPages, Fault::Crash] {
         for at in 1..=operations {
             let disk = FaultDisk::new([(at, fault)]);
             let durable = run(&disk, &script());
             assert!(disk.hits() > 0, "{fault:?} at {at} never happened");
-            assert!(
-                fault == Fault::Crash || durable == wanted,
-                "{fault:?} at {at}: {durable} of {wanted}"
-            );
+            assert!(fault == Fault::Crash || durable == wanted, "{fault:?} at {at}: {durable} of {wanted}");
             for keep in [0, 1, usize::MAX] {
                 check(&disk, durable, |extra| keep.min(extra));
             }
@@ -147,14 +118,8 @@ fn a_disk_that_stays_full_takes_nothing_and_gives_all_back_when_there_is_room() 
     writer.commit(&[frame(0, 3)], 0).unwrap();
     disk.set_free(900);
     for _ in 0..10 {
-        let refused = writer
-            .commit(&[frame(3, 2), frame(5, 1)], 0)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            refused.contains("900 bytes free") && refused.contains("min_free_bytes"),
-            "{refused}"
-        );
+        let refused = writer.commit(&[frame(3, 2), frame(5, 1)], 0).unwrap_err().to_string();
+        assert!(refused.contains("900 bytes free") && refused.contains("min_free_bytes"), "{refused}");
     }
     disk.set_free(1 << 20);
     writer.commit(&[frame(3, 2), frame(5, 1)], 0).unwrap();
@@ -164,10 +129,7 @@ fn a_disk_that_stays_full_takes_nothing_and_gives_all_back_when_there_is_room() 
 #[test]
 fn a_follower_holds_its_segments_until_it_is_past_them() {
     let disk = FaultDisk::new([]);
-    let options = Options {
-        keep_ms: -1,
-        ..options()
-    };
+    let options = Options { keep_ms: -1, ..options() };
     let (mut writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), options, 0).unwrap();
     let follower = writer.tail().follow("history", 0);
     for n in 0..30 {
@@ -187,10 +149,7 @@ fn a_follower_holds_its_segments_until_it_is_past_them() {
 #[test]
 fn a_full_journal_refuses_and_names_the_follower_that_is_behind() {
     let disk = FaultDisk::new([]);
-    let options = Options {
-        max_bytes: 8000,
-        ..options()
-    };
+    let options = Options { max_bytes: 8000, ..options() };
     let (mut writer, _) = Writer::open(Arc::new(disk), Path::new(DIR), options, 0).unwrap();
     let follower = writer.tail().follow("tsdb:main", 0);
     let mut n = 0;
@@ -200,10 +159,7 @@ fn a_full_journal_refuses_and_names_the_follower_that_is_behind() {
             Err(e) => break e.to_string(),
         }
     };
-    assert!(
-        refused.contains("tsdb:main") && refused.contains("8000"),
-        "{refused}"
-    );
+    assert!(refused.contains("tsdb:main") && refused.contains("8000"), "{refused}");
     follower.keep_from(n * 10);
     writer.commit(&[frame(n * 10, 10)], 0).unwrap();
 }
@@ -211,11 +167,7 @@ fn a_full_journal_refuses_and_names_the_follower_that_is_behind() {
 #[test]
 fn a_bounded_follower_is_cut_off_instead_of_stopping_everybody() {
     let disk = FaultDisk::new([]);
-    let options = Options {
-        max_bytes: 30_000,
-        keep_ms: -1,
-        ..options()
-    };
+    let options = Options { max_bytes: 30_000, keep_ms: -1, ..options() };
     let (mut writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), options, 0).unwrap();
     let _follower = writer.tail().follow_bounded("tsdb:slow", 0, 10_000);
     for n in 0..100 {
@@ -268,10 +220,7 @@ proptest! {
 #[test]
 fn every_byte_of_a_segment_flipped_or_cut_costs_its_own_frame_alone() {
     let disk = FaultDisk::new([]);
-    let big = Options {
-        segment_bytes: 1 << 20,
-        ..options()
-    };
+    let big = Options { segment_bytes: 1 << 20, ..options() };
     let (mut writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), big, 0).unwrap();
     let mut borders = vec![32];
     for n in 0..7 {
@@ -280,25 +229,16 @@ fn every_byte_of_a_segment_flipped_or_cut_costs_its_own_frame_alone() {
     }
     let path = disk.paths().pop().unwrap();
     let whole = disk.bytes(&path);
-    assert!(
-        borders.len() > 5 && whole.len() <= 16 * 1024,
-        "{} bytes",
-        whole.len()
-    );
+    assert!(borders.len() > 5 && whole.len() <= 16 * 1024, "{} bytes", whole.len());
     for at in 0..whole.len() {
-        let hit = borders
-            .iter()
-            .rposition(|border| *border <= at)
-            .map(|frame| frame as u64);
+        let hit = borders.iter().rposition(|border| *border <= at).map(|frame| frame as u64);
         let kept: Vec<u64> = (0..70).filter(|seq| hit != Some(seq / 10)).collect();
         let mut flipped = whole.clone();
         flipped[at] ^= 0x40;
         disk.put(&path, flipped);
         assert_eq!(read_all(&disk, 0, 70), kept, "byte {at} flipped");
         disk.put(&path, whole[..at].to_vec());
-        let before: Vec<u64> = (0..70)
-            .filter(|seq| borders[(seq / 10) as usize + 1] <= at)
-            .collect();
+        let before: Vec<u64> = (0..70).filter(|seq| borders[(seq / 10) as usize + 1] <= at).collect();
         assert_eq!(read_all(&disk, 0, 70), before, "cut at {at}");
         let (writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), options(), 0).unwrap();
         assert_eq!(writer.tail().end(), before.len() as u64);
@@ -310,16 +250,8 @@ fn the_real_disk_keeps_the_same_promises() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("deep/journal");
     let disk = Arc::new(lampguard_journal::RealDisk);
-    let (mut writer, _) = Writer::open(
-        disk.clone(),
-        &dir,
-        Options {
-            min_free_bytes: 0,
-            ..options()
-        },
-        0,
-    )
-    .unwrap();
+    let (mut writer, _) =
+        Writer::open(disk.clone(), &dir, Options { min_free_bytes: 0, ..options() }, 0).unwrap();
     for n in 0..20 {
         writer.commit(&[frame(n * 10, 10)], 5).unwrap();
     }
@@ -334,10 +266,6 @@ fn the_real_disk_keeps_the_same_promises() {
     assert_eq!(records, 200);
     let segments = lampguard_journal::inspect(&*disk, &dir).unwrap();
     assert_eq!(segments.iter().map(|segment| segment.kinds[&1]).sum::<u64>(), 200);
-    assert!(
-        segments
-            .iter()
-            .all(|segment| segment.damaged_bytes == 0 && segment.created_at == Some(5))
-    );
+    assert!(segments.iter().all(|segment| segment.damaged_bytes == 0 && segment.created_at == Some(5)));
     assert!(disk.free_bytes(&dir).unwrap() > 0);
 }

@@ -18,10 +18,7 @@ pub fn to_json(reading: &Reading) -> Json {
     put("ts", reading.ts.map(|ts| json!(ts.0)));
     put("seq", reading.seq.map(|seq| json!(seq)));
     put("boot", reading.boot.map(|boot| json!(boot)));
-    put(
-        "cause",
-        (reading.cause != Cause::Periodic).then(|| json!(reading.cause.name())),
-    );
+    put("cause", (reading.cause != Cause::Periodic).then(|| json!(reading.cause.name())));
     put("by", reading.by.as_deref().map(|by| json!(by)));
     for (field, value) in reading.fields.iter() {
         put(field.name(), Some(field_json(field, value)));

@@ -66,23 +66,11 @@ pub struct FieldInfo {
 }
 
 const fn number(name: &'static str, unit: &'static str, min: i64, max: i64) -> FieldInfo {
-    FieldInfo {
-        name,
-        unit,
-        min: min * 1000,
-        max: max * 1000,
-        boolean: false,
-    }
+    FieldInfo { name, unit, min: min * 1000, max: max * 1000, boolean: false }
 }
 
 const fn yes_no(name: &'static str) -> FieldInfo {
-    FieldInfo {
-        name,
-        unit: "",
-        min: 0,
-        max: 1000,
-        boolean: true,
-    }
+    FieldInfo { name, unit: "", min: 0, max: 1000, boolean: true }
 }
 
 /// Number of fields.

@@ -42,13 +42,8 @@ fn text_end(rest: &[u8]) -> usize {
 
 fn not_a_number(rest: &[u8]) -> Option<usize> {
     let words: [&[u8]; 6] = [b"NaN", b"nan", b"Infinity", b"-Infinity", b"inf", b"-inf"];
-    let word = words
-        .into_iter()
-        .filter(|word| rest.starts_with(word))
-        .max_by_key(|word| word.len())?;
-    let after = rest
-        .get(word.len())
-        .is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    let word = words.into_iter().filter(|word| rest.starts_with(word)).max_by_key(|word| word.len())?;
+    let after = rest.get(word.len()).is_none_or(|byte| !byte.is_ascii_alphanumeric());
     after.then_some(word.len())
 }
 
@@ -56,10 +51,8 @@ fn mend_number(rest: &[u8], out: &mut Vec<u8>, mended: &mut Mended) -> usize {
     let sign = usize::from(rest[0] == b'-');
     let number = |byte: &&u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
     let length = sign + rest[sign..].iter().take_while(number).count();
-    let zeros = rest[sign..length]
-        .windows(2)
-        .take_while(|pair| pair[0] == b'0' && pair[1].is_ascii_digit())
-        .count();
+    let zeros =
+        rest[sign..length].windows(2).take_while(|pair| pair[0] == b'0' && pair[1].is_ascii_digit()).count();
     mended.leading_zero |= zeros > 0;
     out.extend_from_slice(&rest[..sign]);
     out.extend_from_slice(&rest[sign + zeros..length]);

@@ -48,9 +48,7 @@ impl Cause {
 
     /// The cause of that number; unknown numbers read as periodic.
     pub fn from_number(number: u8) -> Self {
-        CAUSES
-            .get(usize::from(number))
-            .map_or(Self::Periodic, |(cause, _)| *cause)
+        CAUSES.get(usize::from(number)).map_or(Self::Periodic, |(cause, _)| *cause)
     }
 }
 
@@ -192,11 +190,7 @@ impl Reading {
         } else if field == Field::LeakageMa && (-499..0).contains(&thousandths) {
             self.fields.set(field, 0);
         } else if (info.min..=info.max).contains(&thousandths) {
-            let value = if info.boolean {
-                i64::from(thousandths != 0) * 1000
-            } else {
-                thousandths
-            };
+            let value = if info.boolean { i64::from(thousandths != 0) * 1000 } else { thousandths };
             self.fields.set(field, value);
         } else {
             self.marks.add(Marks::OUT_OF_RANGE);

@@ -183,14 +183,7 @@ pub fn encode_reading(reading: &StoredReading<'_>, out: &mut Vec<u8>) {
         put_varint(out, u64::from(boot));
     }
     put_text(out, reading.post);
-    put_text(
-        out,
-        if reading.device == reading.post {
-            ""
-        } else {
-            reading.device
-        },
-    );
+    put_text(out, if reading.device == reading.post { "" } else { reading.device });
     put_text(out, reading.zone);
     put_text(out, reading.feeder);
     if let Some(by) = reading.by {
@@ -306,27 +299,11 @@ impl<'a> Cursor<'a> {
         let marks = Marks(u32::from_le_bytes(self.array()?));
         let flags = Flags(u16::from_le_bytes(self.array()?));
         let (cause, source, presence) = (self.u8()?, self.u8()?, self.u8()?);
-        let ts = if presence & 1 != 0 {
-            Some(self.time()?)
-        } else {
-            None
-        };
-        let seq = if presence & 2 != 0 {
-            Some(self.varint()?)
-        } else {
-            None
-        };
-        let boot = if presence & 4 != 0 {
-            Some(u32::try_from(self.varint()?).ok()?)
-        } else {
-            None
-        };
+        let ts = if presence & 1 != 0 { Some(self.time()?) } else { None };
+        let seq = if presence & 2 != 0 { Some(self.varint()?) } else { None };
+        let boot = if presence & 4 != 0 { Some(u32::try_from(self.varint()?).ok()?) } else { None };
         let (post, device, zone, feeder) = (self.text()?, self.text()?, self.text()?, self.text()?);
-        let by = if presence & 8 != 0 {
-            Some(self.text()?)
-        } else {
-            None
-        };
+        let by = if presence & 8 != 0 { Some(self.text()?) } else { None };
         let mask = self.varint()?;
         let mut fields = Fields::default();
         for number in 0..FIELD_COUNT as u8 {
@@ -360,11 +337,7 @@ impl<'a> Cursor<'a> {
 
     fn status(&mut self) -> Option<Record<'a>> {
         let (received_at, device) = (self.time()?, self.text()?);
-        Some(Record::Status(StoredStatus {
-            received_at,
-            device,
-            online: self.u8()? != 0,
-        }))
+        Some(Record::Status(StoredStatus { received_at, device, online: self.u8()? != 0 }))
     }
 
     fn quarantined(&mut self) -> Option<Record<'a>> {
@@ -468,11 +441,7 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(decode(READING, &bytes[..cut]).is_err(), "cut at {cut}");
         }
-        let status = StoredStatus {
-            received_at: Timestamp(5),
-            device: "D-1",
-            online: true,
-        };
+        let status = StoredStatus { received_at: Timestamp(5), device: "D-1", online: true };
         bytes.clear();
         encode_status(&status, &mut bytes);
         assert_eq!(decode(STATUS, &bytes), Ok(Record::Status(status)));
@@ -490,9 +459,6 @@ mod tests {
         assert_eq!(decode(QUARANTINED, &bytes), Ok(Record::Quarantined(refused)));
         bytes.clear();
         encode_weather(Timestamp(9), "all", b"{}", &mut bytes);
-        assert_eq!(
-            decode(WEATHER, &bytes),
-            Ok(Record::Weather(Timestamp(9), "all", &b"{}"[..]))
-        );
+        assert_eq!(decode(WEATHER, &bytes), Ok(Record::Weather(Timestamp(9), "all", &b"{}"[..])));
     }
 }

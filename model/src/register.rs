@@ -121,10 +121,7 @@ impl Register {
     /// Every fault of the file at once, with its line: stop, and show them all.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<RegisterFault>> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
-            .flexible(true)
-            .from_reader(bytes);
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(bytes);
         let columns = Columns::read(&mut reader)?;
         let (mut register, mut faults) = (Self::default(), Vec::new());
         for row in reader.records() {
@@ -142,11 +139,7 @@ impl Register {
                 }
             }
         }
-        if faults.is_empty() {
-            Ok(register)
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(register) } else { Err(faults) }
     }
 
     /// A register of these posts.
@@ -158,11 +151,7 @@ impl Register {
         for post in posts {
             register.add(post, &mut reasons);
         }
-        if reasons.is_empty() {
-            Ok(register)
-        } else {
-            Err(reasons)
-        }
+        if reasons.is_empty() { Ok(register) } else { Err(reasons) }
     }
 
     fn add(&mut self, post: Post, reasons: &mut Vec<String>) {
@@ -221,10 +210,7 @@ impl Columns {
         let fault = |reason: String| vec![RegisterFault { line: 1, reason }];
         let header = reader.headers().map_err(|e| fault(e.to_string()))?.clone();
         let place = |name: &str| header.iter().position(|column| column == name);
-        let missing: Vec<&str> = REQUIRED
-            .into_iter()
-            .filter(|name| place(name).is_none())
-            .collect();
+        let missing: Vec<&str> = REQUIRED.into_iter().filter(|name| place(name).is_none()).collect();
         if !missing.is_empty() {
             return Err(fault(format!("columns missing: {}", missing.join(", "))));
         }
@@ -233,13 +219,7 @@ impl Columns {
         if !unknown.is_empty() {
             return Err(fault(format!("columns nobody knows: {}", unknown.join(", "))));
         }
-        Ok(Self(
-            REQUIRED
-                .into_iter()
-                .chain(OPTIONAL)
-                .filter_map(|n| place(n).map(|at| (n, at)))
-                .collect(),
-        ))
+        Ok(Self(REQUIRED.into_iter().chain(OPTIONAL).filter_map(|n| place(n).map(|at| (n, at))).collect()))
     }
 
     fn text<'r>(&self, row: &'r csv::StringRecord, name: &str) -> &'r str {
@@ -250,11 +230,7 @@ impl Columns {
     /// Checks the identifiers of a row and returns the device's.
     fn names<'r>(&self, row: &'r csv::StringRecord, reasons: &mut Vec<String>) -> &'r str {
         let get = |name| self.text(row, name);
-        let device = if get("device_id").is_empty() {
-            get("post_id")
-        } else {
-            get("device_id")
-        };
+        let device = if get("device_id").is_empty() { get("post_id") } else { get("device_id") };
         let names = [
             ("post_id", get("post_id")),
             ("zone", get("zone")),
@@ -267,10 +243,8 @@ impl Columns {
             }
         }
         if get("zone") == crate::UNREGISTERED {
-            reasons.push(format!(
-                "zone {} is kept for devices the register does not know",
-                crate::UNREGISTERED
-            ));
+            reasons
+                .push(format!("zone {} is kept for devices the register does not know", crate::UNREGISTERED));
         }
         device
     }
@@ -280,21 +254,14 @@ impl Columns {
         let device = self.names(row, reasons);
         let mut number = |name: &str, min: f64, max: f64, absent: f64| {
             let text = self.text(row, name);
-            let value = if text.is_empty() {
-                Some(absent)
-            } else {
-                text.parse::<f64>().ok()
-            };
+            let value = if text.is_empty() { Some(absent) } else { text.parse::<f64>().ok() };
             value.filter(|v| (min..=max).contains(v)).unwrap_or_else(|| {
                 reasons.push(format!("{name} {text:?} is not a number from {min} to {max}"));
                 absent
             })
         };
         let (lon, lat) = (number("lon", -180.0, 180.0, 0.0), number("lat", -90.0, 90.0, 0.0));
-        let (lamps, lamp_w) = (
-            number("lamps", 0.0, 20.0, 1.0),
-            number("lamp_w", 0.0, 2000.0, 0.0),
-        );
+        let (lamps, lamp_w) = (number("lamps", 0.0, 20.0, 1.0), number("lamp_w", 0.0, 2000.0, 0.0));
         let period = number("period_s", 0.0, 604_800.0, 0.0);
         let mut yes = |name: &str, absent: bool| match self.text(row, name) {
             "" => absent,
@@ -352,10 +319,7 @@ mod tests {
 
     #[test]
     fn a_register_finds_posts_by_device_and_by_post() {
-        let text = format!(
-            "\u{feff}{}",
-            file(&[GOOD, "P2,,z1,人民路,4,,F1,C1,113.2,35.2,1,150,false,,"])
-        );
+        let text = format!("\u{feff}{}", file(&[GOOD, "P2,,z1,人民路,4,,F1,C1,113.2,35.2,1,150,false,,"]));
         let register = Register::parse(text.as_bytes()).unwrap();
         let post = register.by_device("D1").unwrap();
         assert_eq!(
@@ -363,10 +327,7 @@ mod tests {
             ("P1", "人民路", true, Some(60))
         );
         assert_eq!(&*register.by_device("P2").unwrap().post_id, "P2");
-        assert!(Arc::ptr_eq(
-            &register.posts()[0].feeder,
-            &register.posts()[1].feeder
-        ));
+        assert!(Arc::ptr_eq(&register.posts()[0].feeder, &register.posts()[1].feeder));
         assert_eq!(register.zones().len(), 1);
     }
 
@@ -384,10 +345,7 @@ mod tests {
             "low_lying \"maybe\"",
             "kind \"lamp\"",
         ] {
-            assert!(
-                text.iter().any(|t| t.starts_with("line 4") && t.contains(part)),
-                "{part}: {text:?}"
-            );
+            assert!(text.iter().any(|t| t.starts_with("line 4") && t.contains(part)), "{part}: {text:?}");
         }
     }
 

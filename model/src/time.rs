@@ -71,9 +71,7 @@ impl Timestamp {
 
     /// Reads RFC 3339 with an offset or `Z`; `None` for anything else, a time without offset included.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
-        text.parse::<jiff::Timestamp>()
-            .ok()
-            .map(|t| Self(t.as_millisecond()))
+        text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
     }
 
     /// RFC 3339 in UTC with milliseconds, as every HTTP answer prints it.
@@ -124,10 +122,7 @@ mod tests {
     #[test]
     fn the_size_of_a_number_tells_its_unit() {
         let ms = 1_760_710_920_123;
-        assert_eq!(
-            Timestamp::from_number(1_760_710_920),
-            Timestamp(1_760_710_920_000)
-        );
+        assert_eq!(Timestamp::from_number(1_760_710_920), Timestamp(1_760_710_920_000));
         assert_eq!(Timestamp::from_number(ms), Timestamp(ms));
         assert_eq!(Timestamp::from_number(ms * 1000 + 7), Timestamp(ms));
         assert_eq!(Timestamp::from_number(ms * 1_000_000 + 7), Timestamp(ms));
@@ -136,14 +131,8 @@ mod tests {
 
     #[test]
     fn a_time_without_an_offset_is_not_a_point_in_time() {
-        assert_eq!(
-            Timestamp::from_rfc3339("2026-11-23T20:00:00+08:00"),
-            Some(Timestamp(1_795_435_200_000))
-        );
+        assert_eq!(Timestamp::from_rfc3339("2026-11-23T20:00:00+08:00"), Some(Timestamp(1_795_435_200_000)));
         assert_eq!(Timestamp::from_rfc3339("2026-11-23T20:00:00"), None);
-        assert_eq!(
-            Timestamp(1_795_435_200_123).to_rfc3339(),
-            "2026-11-23T12:00:00.123Z"
-        );
+        assert_eq!(Timestamp(1_795_435_200_123).to_rfc3339(), "2026-11-23T12:00:00.123Z");
     }
 }

@@ -20,15 +20,9 @@ const DIGITS_MAX: usize = 30;
 
 impl Decimal {
     /// The number 1.
-    pub const ONE: Self = Self {
-        mantissa: 1,
-        exponent: 0,
-    };
+    pub const ONE: Self = Self { mantissa: 1, exponent: 0 };
     /// The number 0.
-    pub const ZERO: Self = Self {
-        mantissa: 0,
-        exponent: 0,
-    };
+    pub const ZERO: Self = Self { mantissa: 0, exponent: 0 };
 
     /// Reads `-12.5`, `+3`, `1e3`, `.5`; `None` for anything else (`NaN`, hexadecimal, an empty text).
     pub fn parse(text: &str) -> Option<Self> {
@@ -61,19 +55,12 @@ impl Decimal {
                 _ => return None,
             }
         }
-        seen.then_some(Self {
-            mantissa: if negative { -mantissa } else { mantissa },
-            exponent,
-        })
+        seen.then_some(Self { mantissa: if negative { -mantissa } else { mantissa }, exponent })
     }
 
     /// The decimal that prints shortest for this float; `None` for NaN and infinities.
     pub fn from_f64(value: f64) -> Option<Self> {
-        if value.is_finite() {
-            Self::parse(&format!("{value}"))
-        } else {
-            None
-        }
+        if value.is_finite() { Self::parse(&format!("{value}")) } else { None }
     }
 
     /// `self × scale + offset` in whole thousandths, rounded half away from zero.
@@ -88,14 +75,8 @@ impl Decimal {
             return product.thousandths();
         }
         let exponent = product.exponent.min(offset.exponent);
-        let sum = product
-            .at_exponent(exponent)?
-            .checked_add(offset.at_exponent(exponent)?)?;
-        Self {
-            mantissa: sum,
-            exponent,
-        }
-        .thousandths()
+        let sum = product.at_exponent(exponent)?.checked_add(offset.at_exponent(exponent)?)?;
+        Self { mantissa: sum, exponent }.thousandths()
     }
 
     /// The number in whole thousandths, rounded half away from zero; `None` when it does not fit 64 bits.
@@ -227,18 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in [
-            "",
-            "-",
-            "NaN",
-            "--",
-            "0x1f",
-            "1.2.3",
-            "1e",
-            "12V",
-            ".",
-            "1e99999999999",
-        ] {
+        for text in ["", "-", "NaN", "--", "0x1f", "1.2.3", "1e", "12V", ".", "1e99999999999"] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
         assert_eq!(Decimal::parse("1e300").unwrap().thousandths(), None);
@@ -248,14 +218,8 @@ mod tests {
 
     #[test]
     fn thousandths_print_as_the_shortest_decimal() {
-        let cases = [
-            (30_100, "30.1"),
-            (0, "0"),
-            (-500, "-0.5"),
-            (8, "0.008"),
-            (120, "0.12"),
-            (228_400, "228.4"),
-        ];
+        let cases =
+            [(30_100, "30.1"), (0, "0"), (-500, "-0.5"), (8, "0.008"), (120, "0.12"), (228_400, "228.4")];
         for (value, text) in cases {
             assert_eq!(Thousandths(value).to_string(), text);
         }

@@ -75,9 +75,7 @@ impl WeatherReport {
     /// When it holds from: its own time if that is plausible, else receipt.
     pub fn at(&self, received_at: Timestamp) -> Timestamp {
         let claimed = self.ts.map(Timestamp::from_number);
-        claimed
-            .filter(|ts| ts.plausible(received_at))
-            .unwrap_or(received_at)
+        claimed.filter(|ts| ts.plausible(received_at)).unwrap_or(received_at)
     }
 }
 

@@ -147,11 +147,7 @@ fn is_nesting(error: &serde_json::Error) -> bool {
 }
 
 fn refusal_of(payload: &[u8], error: &serde_json::Error) -> Refusal {
-    if error.is_data() {
-        Refusal::NotObject
-    } else {
-        plain_refusal(payload)
-    }
+    if error.is_data() { Refusal::NotObject } else { plain_refusal(payload) }
 }
 
 fn plain_refusal(payload: &[u8]) -> Refusal {
@@ -250,13 +246,7 @@ impl<'de> Visitor<'de> for ReadingVisitor {
         Ok(Err(Refusal::NotObject))
     }
 
-    not_an_object!(
-        visit_bool(bool),
-        visit_i64(i64),
-        visit_u64(u64),
-        visit_f64(f64),
-        visit_str(&str)
-    );
+    not_an_object!(visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Err(Refusal::NotObject))
@@ -340,9 +330,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Scalar(
-            i64::try_from(value).map_or(Value::Float(value as f64), Value::Int),
-        ))
+        Ok(Scalar(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
@@ -533,10 +521,7 @@ pub fn thousandths_of(field: Field, value: &Value<'_>) -> Result<Option<i64>, Un
             (_, "on" | "true" | "yes") if field.info().boolean => Ok(Some(1000)),
             (_, "off" | "false" | "no") if field.info().boolean => Ok(Some(0)),
             (_, "unknown") if field.info().boolean => Ok(None),
-            (_, text) => Decimal::parse(text)
-                .and_then(Decimal::thousandths)
-                .map(Some)
-                .ok_or(Unreadable),
+            (_, text) => Decimal::parse(text).and_then(Decimal::thousandths).map(Some).ok_or(Unreadable),
         },
         _ => Err(Unreadable),
     }
@@ -553,8 +538,7 @@ pub fn parse_json(payload: &[u8]) -> Result<(Json, Mended), Refusal> {
         Err(_) => {
             let (bytes, mended) = mend(payload);
             let json = serde_json::from_slice(&bytes).ok().filter(|_| mended.any());
-            json.map(|json| (json, mended))
-                .ok_or_else(|| plain_refusal(payload))
+            json.map(|json| (json, mended)).ok_or_else(|| plain_refusal(payload))
         }
     }
 }

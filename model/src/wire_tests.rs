@@ -61,55 +61,33 @@ fn null_empty_dashes_and_nan_texts_mean_not_measured_which_is_not_zero() {
 fn a_dangerous_value_beside_a_bare_nan_is_read() {
     let mut out = Vec::new();
     let payload = br#"{"lamp_w":NaN,"seq":00000123,"boot":1,"leakage_ma":045.5,"device":"a\"NaN 007"}"#;
-    assert_eq!(
-        decode(payload, &mut out),
-        Ok(Mended {
-            not_a_number: true,
-            leading_zero: true
-        })
-    );
+    assert_eq!(decode(payload, &mut out), Ok(Mended { not_a_number: true, leading_zero: true }));
     assert_eq!(out, [Err(Refusal::BadDevice)], "texts are left as they are");
     let reading = one(r#"{"lamp_w":-Infinity,"seq":00000123,"boot":1,"leakage_ma":045.5,"water_mm":0}"#);
-    assert_eq!(
-        (reading.leakage(), reading.seq),
-        (Some(Milliamps::milli(45_500)), Some(123))
-    );
+    assert_eq!((reading.leakage(), reading.seq), (Some(Milliamps::milli(45_500)), Some(123)));
     assert!(reading.marks.has(Marks::MENDED));
 }
 
 #[test]
 fn a_bad_field_costs_itself_alone() {
     let reading = one(r#"{"leakage_ma":{"v":1},"shell_v":[3],"supply_v":"abc","lamp_w":60,"colour":"red"}"#);
-    assert_eq!(
-        reading.fields.iter().collect::<Vec<_>>(),
-        [(Field::LampW, 60_000)]
-    );
+    assert_eq!(reading.fields.iter().collect::<Vec<_>>(), [(Field::LampW, 60_000)]);
     assert!(reading.marks.has(Marks::BAD_FIELD));
     assert_eq!(reading.unknown_keys, 1);
 }
 
 #[test]
 fn of_a_key_that_comes_twice_the_worse_value_stays() {
-    assert_eq!(
-        one(r#"{"leakage_ma":80,"leakage_ma":0.1}"#).leakage(),
-        Some(Milliamps::whole(80))
-    );
-    assert_eq!(
-        one(r#"{"leakage_ma":0.1,"leakage_ma":80}"#).leakage(),
-        Some(Milliamps::whole(80))
-    );
+    assert_eq!(one(r#"{"leakage_ma":80,"leakage_ma":0.1}"#).leakage(), Some(Milliamps::whole(80)));
+    assert_eq!(one(r#"{"leakage_ma":0.1,"leakage_ma":80}"#).leakage(), Some(Milliamps::whole(80)));
 }
 
 #[test]
 fn times_come_as_numbers_of_any_size_as_rfc_3339_or_not_at_all() {
     let ms = Some(Timestamp(1_760_710_920_000));
-    for text in [
-        "1760710920",
-        "1760710920000",
-        "\"1760710920\"",
-        "\"2025-10-17T14:22:00Z\"",
-        "1760710920000000",
-    ] {
+    for text in
+        ["1760710920", "1760710920000", "\"1760710920\"", "\"2025-10-17T14:22:00Z\"", "1760710920000000"]
+    {
         assert_eq!(one(&format!(r#"{{"ts":{text},"shell_v":1}}"#)).ts, ms, "{text}");
     }
     assert_eq!(one(r#"{"ts":null,"shell_v":1}"#).ts, None);
@@ -123,10 +101,7 @@ fn a_batch_keeps_its_good_readings_beside_the_refused_ones() {
     let payload =
         br#"[{"device":"a","shell_v":1},7,{"device":"a b","shell_v":1},{"x":1},{"device":"b","shell_v":2}]"#;
     decode(payload, &mut out).unwrap();
-    let words: Vec<&str> = out
-        .iter()
-        .map(|r| r.as_ref().map_or_else(|e| e.word(), |_| "ok"))
-        .collect();
+    let words: Vec<&str> = out.iter().map(|r| r.as_ref().map_or_else(|e| e.word(), |_| "ok")).collect();
     assert_eq!(words, ["ok", "not_object", "bad_device", "no_measurement", "ok"]);
 }
 
@@ -136,10 +111,7 @@ fn a_batch_beyond_its_limit_is_refused_from_there_on() {
     let mut out = Vec::new();
     decode(payload.as_bytes(), &mut out).unwrap();
     assert_eq!(out.iter().filter(|r| r.is_ok()).count(), BATCH_MAX);
-    assert_eq!(
-        out.iter().filter(|r| **r == Err(Refusal::BatchTooLong)).count(),
-        2
-    );
+    assert_eq!(out.iter().filter(|r| **r == Err(Refusal::BatchTooLong)).count(), 2);
 }
 
 #[test]
@@ -152,10 +124,7 @@ fn every_refusal_has_its_reason() {
     assert_eq!(refused(b"12"), Refusal::NotObject);
     assert_eq!(refused(b"{}"), Refusal::NoMeasurement);
     assert_eq!(refused(&[b'['; 10_000]), Refusal::Json);
-    assert_eq!(
-        refused(format!("{}{}", "[".repeat(9000), "]".repeat(9000)).as_bytes()),
-        Refusal::NotObject
-    );
+    assert_eq!(refused(format!("{}{}", "[".repeat(9000), "]".repeat(9000)).as_bytes()), Refusal::NotObject);
     assert_eq!(
         refused(format!("{{\"a\":{}1{}}}", "[".repeat(5000), "]".repeat(5000)).as_bytes()),
         Refusal::Nesting
@@ -166,31 +135,10 @@ fn every_refusal_has_its_reason() {
 
 #[test]
 fn topics_are_read_by_their_grammar() {
-    assert_eq!(
-        parse_topic("lamp/z1/P1/reading"),
-        Some(Topic::Reading {
-            zone: "z1",
-            device: "P1"
-        })
-    );
-    assert_eq!(
-        parse_topic("lamp/z1/P1/status"),
-        Some(Topic::Status {
-            zone: "z1",
-            device: "P1"
-        })
-    );
-    assert_eq!(
-        parse_topic("weather/all/rain"),
-        Some(Topic::Weather { zone: "all" })
-    );
-    for other in [
-        "lamp/z1/P1",
-        "lamp/z1/P1/reading/x",
-        "weather/z1/rain/x",
-        "tele/x/SENSOR",
-        "",
-    ] {
+    assert_eq!(parse_topic("lamp/z1/P1/reading"), Some(Topic::Reading { zone: "z1", device: "P1" }));
+    assert_eq!(parse_topic("lamp/z1/P1/status"), Some(Topic::Status { zone: "z1", device: "P1" }));
+    assert_eq!(parse_topic("weather/all/rain"), Some(Topic::Weather { zone: "all" }));
+    for other in ["lamp/z1/P1", "lamp/z1/P1/reading/x", "weather/z1/rain/x", "tele/x/SENSOR", ""] {
         assert_eq!(parse_topic(other), None, "{other}");
     }
 }

@@ -35,13 +35,7 @@ const fn zone(
     middle: (f64, f64),
     division: &'static str,
 ) -> Zone {
-    Zone {
-        id,
-        name,
-        share,
-        middle,
-        division,
-    }
+    Zone { id, name, share, middle, division }
 }
 
 /// The four zones, in the order in which rain reaches them: around 113.24 E, 35.22 N, as Jiaozuo is.
@@ -155,11 +149,7 @@ impl City {
             all.extend((0..end - begin).map(|n| street.post(n, chance.of(u64::from(begin + n) + 100))));
             begin = end;
         }
-        let mut city = Self {
-            posts: all,
-            seed,
-            period_s: scenario.period_s,
-        };
+        let mut city = Self { posts: all, seed, period_s: scenario.period_s };
         city.place_hazards(scenario.hazards(posts), chance.of(1));
         Ok(city)
     }
@@ -169,20 +159,14 @@ impl City {
     fn place_hazards(&mut self, count: u32, chance: Chance) {
         let mut taken = HashSet::new();
         let by_zone: Vec<Vec<usize>> = (0..ZONES.len())
-            .map(|zone| {
-                (0..self.posts.len())
-                    .filter(|i| usize::from(self.posts[*i].zone) == zone)
-                    .collect()
-            })
+            .map(|zone| (0..self.posts.len()).filter(|i| usize::from(self.posts[*i].zone) == zone).collect())
             .collect();
         let by_zone: Vec<&Vec<usize>> = by_zone.iter().filter(|posts| !posts.is_empty()).collect();
         for nth in 0..count as usize {
             let chance = chance.of(nth as u64);
             let mut zone = by_zone[nth % by_zone.len()];
             if zone.iter().all(|post| taken.contains(post)) {
-                let Some(other) = by_zone
-                    .iter()
-                    .find(|posts| posts.iter().any(|post| !taken.contains(post)))
+                let Some(other) = by_zone.iter().find(|posts| posts.iter().any(|post| !taken.contains(post)))
                 else {
                     return;
                 };
@@ -273,15 +257,8 @@ impl City {
 /// Name of a post's road; beyond eight roads in a zone they come in sections: 人民路2段.
 pub fn road_name(post: &Post) -> String {
     let names = &ROADS[usize::from(post.zone) % ROADS.len()];
-    let (section, name) = (
-        post.road as usize / names.len(),
-        names[post.road as usize % names.len()],
-    );
-    if section == 0 {
-        name.to_owned()
-    } else {
-        format!("{name}{}段", section + 1)
-    }
+    let (section, name) = (post.road as usize / names.len(), names[post.road as usize % names.len()]);
+    if section == 0 { name.to_owned() } else { format!("{name}{}段", section + 1) }
 }
 
 /// The roads of one zone: a grid around its middle, lines west to east and south to north in turn.
@@ -295,29 +272,17 @@ struct Street {
 impl Street {
     fn of(zone: usize, posts: u32, chance: Chance) -> Self {
         let roads = posts.div_ceil(ROAD_POSTS).max(1);
-        Self {
-            zone,
-            roads,
-            posts_per_road: posts.div_ceil(roads).max(1),
-            chance,
-        }
+        Self { zone, roads, posts_per_road: posts.div_ceil(roads).max(1), chance }
     }
 
     fn post(&self, nth: u32, chance: Chance) -> Post {
         let (road, along) = (nth / self.posts_per_road, nth % self.posts_per_road);
         let (lon, lat) = self.position(road, along, chance);
-        let stretch = self
-            .chance
-            .of(u64::from(road))
-            .of(u64::from(along / STRETCH_POSTS));
+        let stretch = self.chance.of(u64::from(road)).of(u64::from(along / STRETCH_POSTS));
         let low_lying = stretch.unit(0) < LOW_STRETCH;
         let landmarks: &[&str] = if low_lying { &LOW_LANDMARKS } else { &LANDMARKS };
         let year = 2003 + self.chance.of(u64::from(road)).below(1, 20) as u16;
-        let class = if chance.unit(0) < AGED {
-            Class::Aged
-        } else {
-            Class::Healthy
-        };
+        let class = if chance.unit(0) < AGED { Class::Aged } else { Class::Healthy };
         Post {
             zone: self.zone as u8,
             road,
@@ -329,11 +294,7 @@ impl Street {
             lamps: 1 + u8::from(self.chance.of(u64::from(road)).unit(2) < 0.3),
             lamp_w: [60, 100, 150, 250][self.chance.of(u64::from(road)).below(3, 4)],
             low_lying,
-            installed: if class == Class::Aged {
-                year.min(2010)
-            } else {
-                year
-            },
+            installed: if class == Class::Aged { year.min(2010) } else { year },
             class,
             insulation: insulation(class, chance),
             soak: if low_lying { SOAK_LOW_LYING } else { SOAK_ORDINARY },
@@ -350,11 +311,7 @@ impl Street {
         let aside_m = (f64::from(road / 2) - (lines - 1.0) / 2.0) * apart_m + chance.between(3, -1.0, 1.0);
         let along_m = (f64::from(along) - f64::from(self.posts_per_road - 1) / 2.0) * SPACING_M
             + chance.between(4, -2.0, 2.0);
-        let (east_m, north_m) = if road.is_multiple_of(2) {
-            (along_m, aside_m)
-        } else {
-            (aside_m, along_m)
-        };
+        let (east_m, north_m) = if road.is_multiple_of(2) { (along_m, aside_m) } else { (aside_m, along_m) };
         (lon + east_m * DEGREES_PER_M.0, lat + north_m * DEGREES_PER_M.1)
     }
 }
@@ -376,11 +333,7 @@ fn insulation(class: Class, chance: Chance) -> Insulation {
         };
     }
     let poor = chance.unit(14) < POOR_EARTH;
-    let earth_ohm = if poor {
-        chance.log_between(15, 80.0, 3000.0)
-    } else {
-        good_earth
-    };
+    let earth_ohm = if poor { chance.log_between(15, 80.0, 3000.0) } else { good_earth };
     Insulation {
         dry_ohm: chance.log_between(12, 10e6, 300e6) as f32,
         k: chance.between(13, 2.0, 5.0) as f32,
@@ -437,10 +390,7 @@ mod tests {
         assert_eq!(register.posts().len(), 3200);
         assert_eq!(register.zones().len(), 4);
         let post = register.by_device("P00001").unwrap();
-        assert_eq!(
-            (&*post.zone, &*post.road, post.period_s),
-            ("z1", "人民路", Some(15))
-        );
+        assert_eq!((&*post.zone, &*post.road, post.period_s), ("z1", "人民路", Some(15)));
         assert!(register.posts().iter().any(|post| post.low_lying));
         for post in register.posts() {
             assert!((post.lon - 113.24).abs() < 0.1 && (post.lat - 35.22).abs() < 0.1);
@@ -458,10 +408,7 @@ mod tests {
         let scenario = Scenario::shipped("demo").unwrap();
         assert!(City::new(0, 1, &scenario).is_err());
         let message = City::new(1_000_001, 1, &scenario).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "a city of 1000001 posts cannot be made, the range is 1 to 1000000"
-        );
+        assert_eq!(message, "a city of 1000001 posts cannot be made, the range is 1 to 1000000");
     }
 
     #[test]

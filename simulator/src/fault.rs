@@ -26,25 +26,13 @@ pub struct Quirks {
 
 impl Default for Quirks {
     fn default() -> Self {
-        Self {
-            glitch: 2e-5,
-            spike: 4e-5,
-            duplicate: 1e-3,
-            out_of_order: 2e-4,
-            silent: 5e-4,
-        }
+        Self { glitch: 2e-5, spike: 4e-5, duplicate: 1e-3, out_of_order: 2e-4, silent: 5e-4 }
     }
 }
 
 impl Quirks {
     /// No quirks at all.
-    pub const NONE: Self = Self {
-        glitch: 0.0,
-        spike: 0.0,
-        duplicate: 0.0,
-        out_of_order: 0.0,
-        silent: 0.0,
-    };
+    pub const NONE: Self = Self { glitch: 0.0, spike: 0.0, duplicate: 0.0, out_of_order: 0.0, silent: 0.0 };
 
     /// Every rate with its name, for checking.
     pub(crate) fn rates(&self) -> [(&'static str, f64); 5] {
@@ -107,11 +95,7 @@ mod tests {
 
     #[test]
     fn quirks_come_as_often_as_they_are_set() {
-        let quirks = Quirks {
-            glitch: 0.01,
-            spike: 0.02,
-            ..Quirks::NONE
-        };
+        let quirks = Quirks { glitch: 0.01, spike: 0.02, ..Quirks::NONE };
         let draws: Vec<_> = (0..100_000).map(|n| quirks.draw(Chance::new(n))).collect();
         let count = |quirk| draws.iter().filter(|draw| **draw == Some(quirk)).count();
         assert!((900..1100).contains(&count(Quirk::Glitch)));

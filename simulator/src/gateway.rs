@@ -83,15 +83,7 @@ impl Gateway {
         if let Some(topic) = &status_topic {
             mqtt.set_last_will(LastWill::new(topic, "offline", QoS::AtLeastOnce, true));
         }
-        Self {
-            options: mqtt,
-            client_id,
-            status_topic,
-            tally,
-            refuse,
-            held: Held::default(),
-            accepted: false,
-        }
+        Self { options: mqtt, client_id, status_topic, tally, refuse, held: Held::default(), accepted: false }
     }
 
     /// Publishes what comes in until the inbox closes and everything is acknowledged.
@@ -103,11 +95,7 @@ impl Gateway {
                 Ended::Done | Ended::Refused => return,
                 Ended::Lost(reason) => {
                     // A link that carried something begins again with the shortest wait.
-                    failures = if self.tally_acknowledged() > before {
-                        0
-                    } else {
-                        failures + 1
-                    };
+                    failures = if self.tally_acknowledged() > before { 0 } else { failures + 1 };
                     if failures <= 1 {
                         warn!(client = %self.client_id, reason, "link lost");
                     }
@@ -189,17 +177,11 @@ impl Gateway {
         self.held.forget_numbers();
         if let Some(topic) = &self.status_topic {
             self.held.unnumbered.push_back(None);
-            client
-                .try_publish(topic, QoS::AtLeastOnce, true, "online")
-                .map_err(|error| error.to_string())?;
+            client.try_publish(topic, QoS::AtLeastOnce, true, "online").map_err(|error| error.to_string())?;
         }
         let orders: Vec<u64> = self.held.messages.keys().copied().collect();
-        self.tally
-            .repeated
-            .fetch_add(orders.len() as u64, Ordering::Relaxed);
-        orders
-            .into_iter()
-            .try_for_each(|order| self.held.give(client, order))
+        self.tally.repeated.fetch_add(orders.len() as u64, Ordering::Relaxed);
+        orders.into_iter().try_for_each(|order| self.held.give(client, order))
     }
 
     fn send(&mut self, client: &AsyncClient, message: Message) -> Result<(), String> {
@@ -239,12 +221,7 @@ impl Held {
         };
         self.unnumbered.push_back(Some(order));
         client
-            .try_publish(
-                &message.topic,
-                QoS::AtLeastOnce,
-                message.retain,
-                &*message.payload,
-            )
+            .try_publish(&message.topic, QoS::AtLeastOnce, message.retain, &*message.payload)
             .map_err(|error| error.to_string())
     }
 
@@ -311,9 +288,7 @@ impl Drop for Connected {
 /// Wait before the next try: doubling, at most 30 s, spread over its upper half so that gateways do not come
 /// back together. `spread` is 0 to 1.
 fn back_off(failures: u32, spread: f64) -> Duration {
-    let doubled = BACK_OFF_FIRST
-        .saturating_mul(1 << failures.min(10))
-        .min(BACK_OFF_LAST);
+    let doubled = BACK_OFF_FIRST.saturating_mul(1 << failures.min(10)).min(BACK_OFF_LAST);
     doubled.mul_f64(0.5 + spread.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -331,10 +306,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_settles_its_message_once() {
-        let mut held = Held {
-            unnumbered: VecDeque::from([None, Some(0)]),
-            ..Held::default()
-        };
+        let mut held = Held { unnumbered: VecDeque::from([None, Some(0)]), ..Held::default() };
         held.number(1);
         held.number(2);
         assert!(!held.acknowledge(1) && !held.acknowledge(9));

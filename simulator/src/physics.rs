@@ -109,12 +109,7 @@ mod tests {
     use super::*;
 
     const fn post(dry_ohm: f32, earth_ohm: f32) -> Insulation {
-        Insulation {
-            dry_ohm,
-            k: 5.0,
-            earth_ohm,
-            capacitive_ma: 0.7,
-        }
+        Insulation { dry_ohm, k: 5.0, earth_ohm, capacitive_ma: 0.7 }
     }
 
     #[test]
@@ -127,27 +122,15 @@ mod tests {
 
     #[test]
     fn the_residual_adds_in_quadrature() {
-        let insulation = Insulation {
-            capacitive_ma: 70.0,
-            ..post(7660.0, 4.0)
-        };
-        assert!(
-            (insulation.at(0.0).leakage_ma - 76.2).abs() < 0.2,
-            "70 mA and 30 mA read 76 mA"
-        );
+        let insulation = Insulation { capacitive_ma: 70.0, ..post(7660.0, 4.0) };
+        assert!((insulation.at(0.0).leakage_ma - 76.2).abs() < 0.2, "70 mA and 30 mA read 76 mA");
     }
 
     #[test]
     fn a_device_flag_has_hysteresis() {
         let at = |leakage_ma, shell_v, before| Electrical { leakage_ma, shell_v }.vendor_alarm(before);
         let raised = at(1.0, 36.0, VendorAlarm::default());
-        assert_eq!(
-            raised,
-            VendorAlarm {
-                leak: false,
-                shell: true
-            }
-        );
+        assert_eq!(raised, VendorAlarm { leak: false, shell: true });
         assert!(at(1.0, 34.5, raised).shell && !at(39.0, 33.9, raised).any());
     }
 

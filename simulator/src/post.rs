@@ -57,11 +57,7 @@ pub(crate) struct Surroundings {
 
 /// One reading with everything but `seq` and `boot`. `noise` is the post's chance at this instant.
 pub(crate) fn measure(post: &Post, around: &Surroundings, noise: Chance) -> Reading {
-    let mut reading = Reading {
-        ts: Some(around.at),
-        flags: Flags::SIMULATED,
-        ..Reading::default()
-    };
+    let mut reading = Reading { ts: Some(around.at), flags: Flags::SIMULATED, ..Reading::default() };
     let step = post.sensor.step();
     let truth = around.truth;
     // Current transformers and taps: 2 % of the value, and a little around nothing.
@@ -74,11 +70,7 @@ pub(crate) fn measure(post: &Post, around: &Surroundings, noise: Chance) -> Read
     put(&mut reading, Field::SupplyV, supply_v, step.max(100));
     let lit = lit(around.at, post.lon, post.lat);
     let rated_w = f64::from(post.lamp_w) * f64::from(post.lamps);
-    let lamp_w = if lit {
-        rated_w * (0.985 + 0.008 * noise.noise(5))
-    } else {
-        0.0
-    };
+    let lamp_w = if lit { rated_w * (0.985 + 0.008 * noise.noise(5)) } else { 0.0 };
     put(&mut reading, Field::LampW, lamp_w, step.max(100));
     if post.sensor == SensorModel::Integer {
         return reading;
@@ -87,23 +79,9 @@ pub(crate) fn measure(post: &Post, around: &Surroundings, noise: Chance) -> Read
     let rainy = around.sky.rain_mm_h > 0.0;
     let temperature_c = 14.0 + 5.0 * wave(day, 0.58) - if rainy { 2.0 } else { 0.0 } + 0.2 * noise.noise(6);
     put(&mut reading, Field::TemperatureC, temperature_c, 100);
-    let humidity_pct = if rainy {
-        95.0
-    } else {
-        60.0 + 32.0 * around.moisture
-    };
-    put(
-        &mut reading,
-        Field::HumidityPct,
-        (humidity_pct + noise.noise(7)).clamp(0.0, 100.0),
-        1000,
-    );
-    put(
-        &mut reading,
-        Field::RssiDbm,
-        -84.0 - f64::from(post.number % 17) + 2.0 * noise.noise(8),
-        1000,
-    );
+    let humidity_pct = if rainy { 95.0 } else { 60.0 + 32.0 * around.moisture };
+    put(&mut reading, Field::HumidityPct, (humidity_pct + noise.noise(7)).clamp(0.0, 100.0), 1000);
+    put(&mut reading, Field::RssiDbm, -84.0 - f64::from(post.number % 17) + 2.0 * noise.noise(8), 1000);
     if post.sensor == SensorModel::Fine {
         measure_fine(post, around, noise, lit, &mut reading);
     }
@@ -114,12 +92,7 @@ pub(crate) fn measure(post: &Post, around: &Surroundings, noise: Chance) -> Read
 fn measure_fine(post: &Post, around: &Surroundings, noise: Chance, lit: bool, reading: &mut Reading) {
     put(reading, Field::Supply, 1.0, 1000);
     if lit {
-        put(
-            reading,
-            Field::PowerFactor,
-            POWER_FACTOR + 0.005 * noise.noise(9),
-            10,
-        );
+        put(reading, Field::PowerFactor, POWER_FACTOR + 0.005 * noise.noise(9), 10);
     }
     let hours = around.at.0 as f64 / 3.6e6 - (f64::from(post.installed) - 1970.0) * 8766.0;
     let rated_kw = f64::from(post.lamp_w) * f64::from(post.lamps) / 1000.0;
@@ -127,11 +100,7 @@ fn measure_fine(post: &Post, around: &Surroundings, noise: Chance, lit: bool, re
     let earth_ohm = f64::from(post.insulation.earth_ohm) * (1.0 + 0.02 * noise.noise(10));
     put(reading, Field::EarthOhm, earth_ohm, 100);
     // Standing water where the road lies low and the ground is soaked.
-    let water_mm = if post.low_lying {
-        ((around.moisture - 0.8) * 200.0).max(0.0)
-    } else {
-        0.0
-    };
+    let water_mm = if post.low_lying { ((around.moisture - 0.8) * 200.0).max(0.0) } else { 0.0 };
     put(reading, Field::WaterMm, water_mm, 1000);
     put(reading, Field::Immersed, 0.0, 1000);
     put(reading, Field::TiltDeg, f64::from(post.number % 7) * 0.1, 100);

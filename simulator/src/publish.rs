@@ -103,14 +103,7 @@ fn parse_broker(broker: &str) -> Option<(String, u16)> {
     let (host, port) = match rest.strip_prefix('[') {
         Some(v6) => {
             let (host, after) = v6.split_once(']')?;
-            (
-                host,
-                if after.is_empty() {
-                    None
-                } else {
-                    Some(after.strip_prefix(':')?)
-                },
-            )
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
         }
         None => match rest.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -258,22 +251,13 @@ impl Fleet {
         let posts = simulation.city().posts();
         for number in 0..options.gateways {
             let (sender, inbox) = mpsc::channel(INBOX);
-            let zone = posts
-                .get(usize::from(number))
-                .map_or(0, |post| usize::from(post.zone));
+            let zone = posts.get(usize::from(number)).map_or(0, |post| usize::from(post.zone));
             let gateway = Gateway::new(options, number, ZONES[zone].id, tally.clone(), refuse.clone());
             tasks.spawn(gateway.run(inbox));
             inboxes.push(sender);
         }
         let (host, port) = (options.host.clone(), options.port);
-        Self {
-            host,
-            port,
-            inboxes,
-            tasks,
-            tally,
-            refused,
-        }
+        Self { host, port, inboxes, tasks, tally, refused }
     }
 
     /// Hands messages to the gateways of their posts; waits where one is full.
@@ -334,28 +318,12 @@ mod tests {
 
     #[test]
     fn broker_addresses_are_read_and_others_refused() {
-        let read = |text| {
-            Options::new(text)
-                .map(|options| (options.host, options.port))
-                .ok()
-        };
-        assert_eq!(
-            read("mqtt://127.0.0.1:1884"),
-            Some(("127.0.0.1".to_owned(), 1884))
-        );
-        assert_eq!(
-            read("mqtt://broker.example/"),
-            Some(("broker.example".to_owned(), 1883))
-        );
+        let read = |text| Options::new(text).map(|options| (options.host, options.port)).ok();
+        assert_eq!(read("mqtt://127.0.0.1:1884"), Some(("127.0.0.1".to_owned(), 1884)));
+        assert_eq!(read("mqtt://broker.example/"), Some(("broker.example".to_owned(), 1883)));
         assert_eq!(read("mqtt://[::1]:1883"), Some(("::1".to_owned(), 1883)));
-        for wrong in [
-            "localhost:1883",
-            "mqtts://a",
-            "mqtt://",
-            "mqtt://a:0",
-            "mqtt://a:b",
-            "mqtt://u:p@a:1",
-        ] {
+        for wrong in ["localhost:1883", "mqtts://a", "mqtt://", "mqtt://a:0", "mqtt://a:b", "mqtt://u:p@a:1"]
+        {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

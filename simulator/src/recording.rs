@@ -47,11 +47,7 @@ pub fn record(
 /// # Errors
 /// What the writer says.
 pub fn write_line(out: &mut impl Write, message: &Message) -> io::Result<()> {
-    write!(
-        out,
-        r#"{{"received_at":{},"topic":"{}","payload":"#,
-        message.at.0, message.topic
-    )?;
+    write!(out, r#"{{"received_at":{},"topic":"{}","payload":"#, message.at.0, message.topic)?;
     out.write_all(&message.payload)?;
     out.write_all(b"}\n")
 }
@@ -85,12 +81,7 @@ mod tests {
     fn recording(minutes: i64) -> (Counts, Vec<u8>) {
         let scenario = Scenario::shipped("demo").unwrap();
         let city = Arc::new(City::new(400, 1, &scenario).unwrap());
-        let run = Run {
-            seed: 1,
-            speed: None,
-            boot: 3,
-            start: START,
-        };
+        let run = Run { seed: 1, speed: None, boot: 3, start: START };
         let mut simulation = Simulation::new(city, scenario, run).unwrap();
         let mut bytes = Vec::new();
         let until = START + Millis::minutes(minutes);
@@ -126,15 +117,8 @@ mod tests {
     fn truth_lines_parse() {
         let scenario = Scenario::shipped("demo").unwrap();
         let city = Arc::new(City::new(400, 1, &scenario).unwrap());
-        let run = Run {
-            seed: 1,
-            speed: None,
-            boot: 3,
-            start: START,
-        };
-        let truth = Simulation::new(city, scenario, run)
-            .unwrap()
-            .truth(START + Millis::minutes(9));
+        let run = Run { seed: 1, speed: None, boot: 3, start: START };
+        let truth = Simulation::new(city, scenario, run).unwrap().truth(START + Millis::minutes(9));
         let file = tempfile::NamedTempFile::new().unwrap();
         write_truth(&mut file.reopen().unwrap(), &truth).unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();

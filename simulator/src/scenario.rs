@@ -111,11 +111,7 @@ impl Scenario {
         within("speed", self.speed, 0.1..=3600.0)?;
         within("hazards_per_1000", self.hazards_per_1000, 0.0..=20.0)?;
         within("zone_delay_min", self.zone_delay_min, 0.0..=1440.0)?;
-        within(
-            "number of storms",
-            self.storm.len() as f64,
-            0.0..=STORMS_MAX as f64,
-        )?;
+        within("number of storms", self.storm.len() as f64, 0.0..=STORMS_MAX as f64)?;
         for storm in &self.storm {
             within("storm.after_min", storm.after_min, 0.0..=1e6)?;
             within("storm.ramp_min", storm.ramp_min, 0.0..=1440.0)?;
@@ -141,12 +137,7 @@ fn within(name: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Scen
     if range.contains(&value) {
         return Ok(());
     }
-    Err(ScenarioError::Range {
-        name: name.to_owned(),
-        value,
-        min: *range.start(),
-        max: *range.end(),
-    })
+    Err(ScenarioError::Range { name: name.to_owned(), value, min: *range.start(), max: *range.end() })
 }
 
 #[cfg(test)]
@@ -168,17 +159,9 @@ mod tests {
     fn a_wrong_scenario_is_refused_with_its_key_and_range() {
         let refused =
             |from: &str, to: &str| Scenario::parse(&DEMO.replace(from, to)).unwrap_err().to_string();
-        assert_eq!(
-            refused("period_s = 15", "period_s = 0"),
-            "period_s is 0, the range is 1 to 86400"
-        );
+        assert_eq!(refused("period_s = 15", "period_s = 0"), "period_s is 0, the range is 1 to 86400");
         assert!(refused("speed = 60.0", "speed = nan").starts_with("speed is NaN"));
         assert!(refused("speed = 60.0", "speeed = 60.0").contains("speeed"));
-        assert!(
-            Scenario::shipped("none")
-                .unwrap_err()
-                .to_string()
-                .contains("autumn_rain")
-        );
+        assert!(Scenario::shipped("none").unwrap_err().to_string().contains("autumn_rain"));
     }
 }

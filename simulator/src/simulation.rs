@@ -160,17 +160,9 @@ impl Simulation {
             .candidates()
             .filter(|place| city.posts()[*place].has_flags)
             .filter(|place| {
-                city.posts()[*place]
-                    .insulation
-                    .at(1.0)
-                    .vendor_alarm(VendorAlarm::default())
-                    .any()
+                city.posts()[*place].insulation.at(1.0).vendor_alarm(VendorAlarm::default()).any()
             })
-            .map(|place| Watch {
-                post: place as u32,
-                alarm: VendorAlarm::default(),
-                told_ms: 0,
-            })
+            .map(|place| Watch { post: place as u32, alarm: VendorAlarm::default(), told_ms: 0 })
             .collect();
         Ok(Self {
             speed: scenario.speed,
@@ -179,11 +171,7 @@ impl Simulation {
             noise: chance,
             order,
             seq: vec![0; city.posts().len()],
-            watch_of: watches
-                .iter()
-                .enumerate()
-                .map(|(nth, watch)| (watch.post, nth))
-                .collect(),
+            watch_of: watches.iter().enumerate().map(|(nth, watch)| (watch.post, nth)).collect(),
             watches,
             held: BTreeMap::new(),
             next_post: 0,
@@ -294,11 +282,7 @@ impl Simulation {
         let now_ms = self.next_scan_ms;
         self.next_scan_ms += SCAN_MS;
         for nth in 0..self.watches.len() {
-            let Watch {
-                post,
-                alarm: before,
-                told_ms,
-            } = self.watches[nth];
+            let Watch { post, alarm: before, told_ms } = self.watches[nth];
             let truth = self.around(post, at).truth;
             let alarm = truth.vendor_alarm(before);
             self.watches[nth].alarm = alarm;
@@ -313,12 +297,7 @@ impl Simulation {
         let post = &self.city.posts()[place as usize];
         let zone = usize::from(post.zone);
         let moisture = self.moisture.at(zone, post.soak);
-        Surroundings {
-            at,
-            truth: post.insulation.at(moisture),
-            sky: self.moisture.sky(zone),
-            moisture,
-        }
+        Surroundings { at, truth: post.insulation.at(moisture), sky: self.moisture.sky(zone), moisture }
     }
 
     /// One reading of one post, as its quirks let it through.
@@ -374,10 +353,7 @@ impl Simulation {
         if self.city.posts()[place].class == Class::Hazard {
             return None;
         }
-        let after = self
-            .scenario
-            .quirks
-            .silent_after_ms(self.noise.of(place as u64))?;
+        let after = self.scenario.quirks.silent_after_ms(self.noise.of(place as u64))?;
         Some(Timestamp(self.run.start.0 + after))
     }
 
@@ -401,10 +377,7 @@ impl Simulation {
     pub fn past(&self, from: Timestamp, to: Timestamp, step_s: u32) -> Result<Past, SimulationError> {
         let days = to.since(from).0.max(0) / 86_400_000;
         if days > 366 || !(1..=86_400).contains(&step_s) {
-            return Err(SimulationError::Past {
-                days,
-                step_s: i64::from(step_s),
-            });
+            return Err(SimulationError::Past { days, step_s: i64::from(step_s) });
         }
         // 0.3 mm/h for three hours: a moisture of 0.1 at most, where the quickest hazard reads 9 mA. The last
         // one ends a day and more before `to`.
@@ -420,41 +393,21 @@ impl Simulation {
             name: "past".to_owned(),
             period_s: step_s,
             speed: 1.0,
-            storm: (0..days / 3 + 1)
-                .filter(|nth| nth * 3 + 2 <= days)
-                .map(drizzle)
-                .collect(),
+            storm: (0..days / 3 + 1).filter(|nth| nth * 3 + 2 <= days).map(drizzle).collect(),
             quirks: Quirks::NONE,
             ..self.scenario.clone()
         };
         // Boot 1 has no boot before it: then the past carries the highest one.
-        let boot = if self.run.boot == 1 {
-            u32::MAX
-        } else {
-            self.run.boot - 1
-        };
-        let run = Run {
-            seed: self.run.seed,
-            speed: None,
-            boot,
-            start: from,
-        };
+        let boot = if self.run.boot == 1 { u32::MAX } else { self.run.boot - 1 };
+        let run = Run { seed: self.run.seed, speed: None, boot, start: from };
         let mut simulation = Self::new(self.city.clone(), scenario, run)?;
         simulation.weather_every_ms = simulation.weather_every_ms.max(i64::from(step_s) * 1000);
-        Ok(Past {
-            simulation,
-            to,
-            ready: VecDeque::new(),
-        })
+        Ok(Past { simulation, to, ready: VecDeque::new() })
     }
 }
 
 fn topic(post: &Post, place: u32, leaf: &str) -> String {
-    format!(
-        "lamp/{}/{}/{leaf}",
-        ZONES[usize::from(post.zone)].id,
-        City::post_id(place as usize)
-    )
+    format!("lamp/{}/{}/{leaf}", ZONES[usize::from(post.zone)].id, City::post_id(place as usize))
 }
 
 /// The JSON of a reading, with what its quirk does to the leakage value.

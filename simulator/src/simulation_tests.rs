@@ -14,17 +14,7 @@ fn scenario() -> Scenario {
 
 fn simulation(posts: u32, seed: u64, scenario: Scenario) -> Simulation {
     let city = Arc::new(City::new(posts, seed, &scenario).unwrap());
-    Simulation::new(
-        city,
-        scenario,
-        Run {
-            seed,
-            speed: None,
-            boot: 5,
-            start: START,
-        },
-    )
-    .unwrap()
+    Simulation::new(city, scenario, Run { seed, speed: None, boot: 5, start: START }).unwrap()
 }
 
 fn decoded(message: &Message) -> Reading {
@@ -52,10 +42,7 @@ fn the_same_seed_gives_the_same_messages_whatever_the_steps() {
     let whole = coarse.advance(START + Millis(59_977));
     assert_eq!(stepped, whole);
     assert_eq!(fine.counts(), coarse.counts());
-    assert_ne!(
-        simulation(500, 5, scenario()).advance(START + Millis(59_977)),
-        whole
-    );
+    assert_ne!(simulation(500, 5, scenario()).advance(START + Millis(59_977)), whole);
 }
 
 #[test]
@@ -67,28 +54,15 @@ fn every_post_reports_once_in_a_period_and_evenly_spread() {
     let first = readings(&simulation.advance(START + Millis(14_999)));
     assert_eq!(first.len(), 1000);
     let second = readings(&simulation.advance(START + Millis(29_999)));
-    let at = |list: &[(u32, Reading)]| {
-        list.iter()
-            .map(|(p, r)| (*p, r.ts.unwrap().0))
-            .collect::<HashMap<_, _>>()
-    };
+    let at =
+        |list: &[(u32, Reading)]| list.iter().map(|(p, r)| (*p, r.ts.unwrap().0)).collect::<HashMap<_, _>>();
     let (first_at, second_at) = (at(&first), at(&second));
     assert!(first_at.iter().all(|(post, ts)| second_at[post] - ts == 15_000));
     for slice in 0..10 {
         let from = START.0 + slice * 1500;
-        assert_eq!(
-            first_at
-                .values()
-                .filter(|ts| (from..from + 1500).contains(*ts))
-                .count(),
-            100
-        );
+        assert_eq!(first_at.values().filter(|ts| (from..from + 1500).contains(*ts)).count(), 100);
     }
-    assert!(
-        first
-            .iter()
-            .all(|(_, reading)| reading.seq == Some(1) && reading.boot == Some(5))
-    );
+    assert!(first.iter().all(|(_, reading)| reading.seq == Some(1) && reading.boot == Some(5)));
 }
 
 #[test]
@@ -122,10 +96,7 @@ fn what_a_sensor_reports_is_the_truth_within_its_noise_and_resolution() {
         let soaked = post.insulation.at(1.0);
         let leakage_ma = reading.fields.get(Field::LeakageMa).unwrap_or(5_000_000) as f64 / 1000.0;
         let step = post.sensor.step() as f64 / 1000.0;
-        assert!(
-            leakage_ma <= soaked.leakage_ma * 1.08 + 0.11 + step,
-            "{place}: {leakage_ma}"
-        );
+        assert!(leakage_ma <= soaked.leakage_ma * 1.08 + 0.11 + step, "{place}: {leakage_ma}");
         if post.class == Class::Healthy {
             assert!(leakage_ma < 6.0, "healthy {place}: {leakage_ma}");
         }
@@ -141,20 +112,11 @@ fn in_the_demo_readings_pass_the_wet_limits_within_40_seconds() {
         let hazards: Vec<u32> = simulation.city().hazards().map(|place| place as u32).collect();
         let messages = simulation.advance(START + Millis::seconds(40));
         let over = |reading: &Reading| {
-            reading
-                .fields
-                .get(Field::LeakageMa)
-                .is_some_and(|ma| ma >= 15_000)
+            reading.fields.get(Field::LeakageMa).is_some_and(|ma| ma >= 15_000)
                 || reading.fields.get(Field::ShellV).is_some_and(|v| v >= 12_000)
         };
-        let above: Vec<_> = readings(&messages)
-            .into_iter()
-            .filter(|(_, reading)| over(reading))
-            .collect();
-        let told = readings(&messages)
-            .iter()
-            .filter(|(_, reading)| reading.cause == Cause::Alarm)
-            .count();
+        let above: Vec<_> = readings(&messages).into_iter().filter(|(_, reading)| over(reading)).collect();
+        let told = readings(&messages).iter().filter(|(_, reading)| reading.cause == Cause::Alarm).count();
         assert!(told > 0, "seed {seed}: a device tells at once");
         assert!(!above.is_empty(), "seed {seed}");
         assert!(above.iter().all(|(place, _)| hazards.contains(place)));
@@ -175,16 +137,11 @@ fn a_device_that_passes_its_own_limit_reports_at_once_with_its_flag() {
             alarms.entry(place).or_default().push(reading);
         }
     }
-    assert!(
-        (3..=5).contains(&alarms.len()),
-        "about half of the nine hazards have flags"
-    );
+    assert!((3..=5).contains(&alarms.len()), "about half of the nine hazards have flags");
     for (place, readings) in alarms {
         assert!(simulation.city().posts()[place as usize].has_flags);
         assert!(readings.len() > 1, "repeated while it lasts");
-        let gaps = readings
-            .windows(2)
-            .map(|pair| pair[1].ts.unwrap().since(pair[0].ts.unwrap()));
+        let gaps = readings.windows(2).map(|pair| pair[1].ts.unwrap().since(pair[0].ts.unwrap()));
         // Leakage and shell may pass their limits at different moments: only then sooner.
         assert!(gaps.filter(|gap| *gap < Millis::minutes(1)).count() <= 1);
     }
@@ -193,13 +150,7 @@ fn a_device_that_passes_its_own_limit_reports_at_once_with_its_flag() {
 #[test]
 fn quirks_are_played_out_and_counted() {
     let mut odd = scenario();
-    odd.quirks = Quirks {
-        glitch: 0.01,
-        spike: 0.01,
-        duplicate: 0.02,
-        out_of_order: 0.02,
-        silent: 0.1,
-    };
+    odd.quirks = Quirks { glitch: 0.01, spike: 0.01, duplicate: 0.02, out_of_order: 0.02, silent: 0.1 };
     let mut simulation = simulation(1000, 3, odd);
     let mut all = Vec::new();
     for second in 0..240 {
@@ -207,10 +158,7 @@ fn quirks_are_played_out_and_counted() {
     }
     let got = readings(&all);
     let counts = simulation.counts();
-    let saturated = got
-        .iter()
-        .filter(|(_, reading)| reading.marks.has(Marks::SATURATED))
-        .count() as u64;
+    let saturated = got.iter().filter(|(_, reading)| reading.marks.has(Marks::SATURATED)).count() as u64;
     assert!(saturated > 50 && saturated < counts.false_values);
     let mut seen: HashMap<(u32, u64), u64> = HashMap::new();
     let mut backwards = 0;
@@ -220,16 +168,9 @@ fn quirks_are_played_out_and_counted() {
         *seen.entry((*place, seq)).or_default() += 1;
         backwards += u64::from(last.insert(*place, seq).is_some_and(|before| before > seq));
     }
-    assert_eq!(
-        seen.values().filter(|times| **times == 2).count() as u64,
-        counts.duplicates
-    );
+    assert_eq!(seen.values().filter(|times| **times == 2).count() as u64, counts.duplicates);
     assert!(counts.duplicates > 100 && counts.out_of_order > 100);
-    assert!(
-        backwards * 10 >= counts.out_of_order * 8,
-        "{backwards} of {}",
-        counts.out_of_order
-    );
+    assert!(backwards * 10 >= counts.out_of_order * 8, "{backwards} of {}", counts.out_of_order);
     assert!(last.values().any(|seq| *seq < 12), "some posts fell silent");
 }
 
@@ -237,10 +178,7 @@ fn quirks_are_played_out_and_counted() {
 fn weather_comes_every_minute_of_weather_for_every_zone() {
     let mut simulation = simulation(10, 1, scenario());
     let messages = simulation.advance(START + Millis(9_999));
-    let weather: Vec<_> = messages
-        .iter()
-        .filter(|m| matches!(m.source, Source::Weather(_)))
-        .collect();
+    let weather: Vec<_> = messages.iter().filter(|m| matches!(m.source, Source::Weather(_))).collect();
     assert_eq!(weather.len(), 40);
     assert_eq!((weather[0].at, &*weather[0].topic), (START, "weather/z1/rain"));
 }
@@ -259,10 +197,7 @@ fn one_call_returns_a_limited_number_of_messages_and_the_next_ones_the_rest() {
         total += messages.len();
     }
     assert!(total > 3200 * 40);
-    assert!(
-        simulation.advance(START).is_empty(),
-        "a clock that steps back sends nothing twice"
-    );
+    assert!(simulation.advance(START).is_empty(), "a clock that steps back sends nothing twice");
 }
 
 #[test]
@@ -271,10 +206,7 @@ fn the_past_is_calm_ordered_and_of_another_boot() {
     let from = START - Millis::hours(24 * 5);
     let past: Vec<Message> = simulation.past(from, START, 1800).unwrap().collect();
     assert!(past.windows(2).all(|pair| pair[0].at <= pair[1].at));
-    assert!(
-        past.iter()
-            .all(|message| message.at >= from && message.at < START)
-    );
+    assert!(past.iter().all(|message| message.at >= from && message.at < START));
     let got = readings(&past);
     assert_eq!(got.len(), 100 * 48 * 5);
     for (_, reading) in &got {
@@ -282,28 +214,15 @@ fn the_past_is_calm_ordered_and_of_another_boot() {
         assert!(reading.leakage() < Some(lampguard_model::Milliamps::whole(15)));
         assert!(reading.shell() < Some(lampguard_model::Volts::whole(12)));
     }
-    assert!(
-        simulation
-            .past(from - Millis::hours(24 * 400), START, 60)
-            .is_err()
-    );
+    assert!(simulation.past(from - Millis::hours(24 * 400), START, 60).is_err());
     assert!(simulation.past(from, START, 0).is_err());
 }
 
 #[test]
 fn a_run_out_of_range_is_refused() {
     let city = Arc::new(City::new(10, 1, &scenario()).unwrap());
-    let run = Run {
-        seed: 1,
-        speed: Some(0.0),
-        boot: 1,
-        start: START,
-    };
+    let run = Run { seed: 1, speed: Some(0.0), boot: 1, start: START };
     assert!(Simulation::new(city.clone(), scenario(), run).is_err());
-    let run = Run {
-        speed: None,
-        boot: 0,
-        ..run
-    };
+    let run = Run { speed: None, boot: 0, ..run };
     assert!(Simulation::new(city, scenario(), run).is_err());
 }

@@ -76,12 +76,8 @@ impl Simulation {
                 }
             }
         }
-        let found = found
-            .into_iter()
-            .filter_map(|(place, truth)| Some((place, truth?)));
-        found
-            .map(|(place, truth)| self.observe(place, truth, until))
-            .collect()
+        let found = found.into_iter().filter_map(|(place, truth)| Some((place, truth?)));
+        found.map(|(place, truth)| self.observe(place, truth, until)).collect()
     }
 
     fn begin(&self, place: usize, at: Timestamp) -> Truth {
@@ -133,15 +129,8 @@ mod tests {
     fn truth(scenario: &str, seed: u64, length: Millis) -> Vec<Truth> {
         let scenario = Scenario::shipped(scenario).unwrap();
         let city = Arc::new(City::new(3200, seed, &scenario).unwrap());
-        let run = Run {
-            seed,
-            speed: None,
-            boot: 1,
-            start: START,
-        };
-        Simulation::new(city, scenario, run)
-            .unwrap()
-            .truth(START + length)
+        let run = Run { seed, speed: None, boot: 1, start: START };
+        Simulation::new(city, scenario, run).unwrap().truth(START + length)
     }
 
     #[test]
@@ -155,10 +144,7 @@ mod tests {
                 .collect();
             after.sort_unstable();
             assert_eq!(after.len(), 9);
-            assert!(
-                (19..=25).contains(&after[0]) && after[8] <= 360,
-                "seed {seed}: {after:?}"
-            );
+            assert!((19..=25).contains(&after[0]) && after[8] <= 360, "seed {seed}: {after:?}");
             assert!(after[8] > 120, "they come one after the other");
             assert!(truth.len() > 9, "marginal posts are listed too");
         }
@@ -168,10 +154,7 @@ mod tests {
     fn the_autumn_rain_makes_its_seven_hazards_dangerous() {
         for seed in [1, 2, 3] {
             let truth = truth("autumn_rain", seed, Millis::hours(24 * 6));
-            let dangerous = truth
-                .iter()
-                .filter(|hazard| hazard.class == Danger::Dangerous)
-                .count();
+            let dangerous = truth.iter().filter(|hazard| hazard.class == Danger::Dangerous).count();
             assert_eq!(dangerous, 7);
         }
     }
@@ -179,10 +162,7 @@ mod tests {
     #[test]
     fn a_truth_line_has_the_fields_of_the_contract() {
         let truth = truth("demo", 1, Millis::minutes(9));
-        let hazard = truth
-            .iter()
-            .find(|hazard| hazard.class == Danger::Dangerous)
-            .unwrap();
+        let hazard = truth.iter().find(|hazard| hazard.class == Danger::Dangerous).unwrap();
         let line = serde_json::to_value(hazard).unwrap();
         assert_eq!(line["class"], "dangerous");
         assert_eq!(line["sensor"], "ok");

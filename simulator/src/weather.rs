@@ -38,10 +38,7 @@ impl Weather {
     /// The sky over a zone (0 to 3) in a minute of weather.
     pub fn sky(&self, zone: usize, minute: i64) -> Sky {
         let at = minute as f64 - self.zone_delay_min * zone as f64;
-        let mut sky = Sky {
-            rain_mm_h: 0.0,
-            warning: Warning::None,
-        };
+        let mut sky = Sky { rain_mm_h: 0.0, warning: Warning::None };
         for storm in &self.storms {
             let (since, left) = (at - storm.after_min, storm.after_min + storm.hours * 60.0 - at);
             if since >= -storm.warning_lead_min && left > 0.0 {
@@ -54,10 +51,7 @@ impl Weather {
             }
         }
         // Gusts of five minutes, each zone its own.
-        let gust = self
-            .chance
-            .of(zone as u64)
-            .between((minute / 5) as u64, 0.85, 1.15);
+        let gust = self.chance.of(zone as u64).between((minute / 5) as u64, 0.85, 1.15);
         sky.rain_mm_h = (sky.rain_mm_h * gust * 10.0).round() / 10.0;
         sky
     }
@@ -72,30 +66,12 @@ struct Soak {
 /// Kinds of posts by how they soak. Joints and hand-holes soak slower than the surface (0.5 to 6 h, domain
 /// reference section 17.1); low-lying stretches take more and keep it.
 const SOAKS: [Soak; 6] = [
-    Soak {
-        wets: 1.0,
-        dries: 1.0,
-    },
-    Soak {
-        wets: 0.7,
-        dries: 1.0,
-    },
-    Soak {
-        wets: 0.5,
-        dries: 1.0,
-    },
-    Soak {
-        wets: 0.35,
-        dries: 0.9,
-    },
-    Soak {
-        wets: 0.25,
-        dries: 0.8,
-    },
-    Soak {
-        wets: 1.4,
-        dries: 0.4,
-    },
+    Soak { wets: 1.0, dries: 1.0 },
+    Soak { wets: 0.7, dries: 1.0 },
+    Soak { wets: 0.5, dries: 1.0 },
+    Soak { wets: 0.35, dries: 0.9 },
+    Soak { wets: 0.25, dries: 0.8 },
+    Soak { wets: 1.4, dries: 0.4 },
 ];
 
 /// Soak of an ordinary post; the numbers after it are ever slower ones.
@@ -157,10 +133,7 @@ impl Moisture {
 
     /// Moisture of posts of one soak in one zone, now.
     pub fn at(&self, zone: usize, soak: u8) -> f64 {
-        let (from, to) = (
-            self.from[zone][usize::from(soak)],
-            self.to[zone][usize::from(soak)],
-        );
+        let (from, to) = (self.from[zone][usize::from(soak)], self.to[zone][usize::from(soak)]);
         from + (to - from) * self.part
     }
 
@@ -208,10 +181,7 @@ mod tests {
         assert!(soaked > 0.9 && moisture.at(0, SOAK_SLOWEST) < soaked);
         moisture.advance(&weather, 551.0 + 600.0);
         let dried = moisture.at(0, SOAK_ORDINARY);
-        assert!(
-            (dried - soaked * (-1.0f64).exp()).abs() < 0.05,
-            "{soaked} {dried}"
-        );
+        assert!((dried - soaked * (-1.0f64).exp()).abs() < 0.05, "{soaked} {dried}");
         assert!(moisture.at(0, SOAK_LOW_LYING) > 0.6);
         assert!(moisture.wet(0, SOAK_ORDINARY));
     }

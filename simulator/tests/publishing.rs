@@ -1,9 +1,6 @@
 //! The publisher against a tiny MQTT server: every message arrives, a cut link loses none.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should say so at once"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so at once")]
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -30,11 +27,7 @@ struct Habits {
     cut_after: usize,
 }
 
-const FRIENDLY: Habits = Habits {
-    connack: 0,
-    cuts: 0,
-    cut_after: 0,
-};
+const FRIENDLY: Habits = Habits { connack: 0, cuts: 0, cut_after: 0 };
 
 fn server(habits: Habits) -> (u16, Got) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -71,9 +64,7 @@ fn serve(stream: &mut TcpStream, connack: u8, cut_after: Option<usize>, got: &Go
                 match cut_after {
                     Some(limit) if publishes >= limit => return None,
                     Some(limit) if publishes + 10 > limit => {}
-                    _ => stream
-                        .write_all(&[0x40, 2, body[2 + length], body[3 + length]])
-                        .ok()?,
+                    _ => stream.write_all(&[0x40, 2, body[2 + length], body[3 + length]]).ok()?,
                 }
             }
             12 => stream.write_all(&[0xd0, 0]).ok()?,
@@ -107,12 +98,7 @@ const START: Timestamp = Timestamp(1_760_710_920_000);
 fn simulation() -> Simulation {
     let scenario = Scenario::shipped("demo").unwrap();
     let city = Arc::new(City::new(200, 1, &scenario).unwrap());
-    let run = Run {
-        seed: 1,
-        speed: None,
-        boot: 1,
-        start: START,
-    };
+    let run = Run { seed: 1, speed: None, boot: 1, start: START };
     Simulation::new(city, scenario, run).unwrap()
 }
 
@@ -130,19 +116,11 @@ async fn publish(port: u16, status: bool, seconds: u64) -> Result<Report, Publis
 /// The first `count` messages of the same city, whoever carries them.
 fn expected(count: u64) -> Vec<(String, Vec<u8>)> {
     let messages = simulation().advance(Timestamp(START.0 + 3_600_000));
-    messages
-        .into_iter()
-        .take(count as usize)
-        .map(|message| (message.topic, message.payload))
-        .collect()
+    messages.into_iter().take(count as usize).map(|message| (message.topic, message.payload)).collect()
 }
 
 fn arrived(got: &Got) -> HashSet<(String, Vec<u8>)> {
-    got.lock()
-        .unwrap()
-        .iter()
-        .map(|(topic, payload, _)| (topic.clone(), payload.clone()))
-        .collect()
+    got.lock().unwrap().iter().map(|(topic, payload, _)| (topic.clone(), payload.clone())).collect()
 }
 
 #[tokio::test]
@@ -151,21 +129,14 @@ async fn every_message_arrives_and_is_acknowledged() {
     let report = publish(port, false, 2).await.unwrap();
     assert!(report.counts.readings > 50 && report.counts.weather > 20);
     assert_eq!((report.sent, report.acknowledged), (report.handed, report.handed));
-    assert_eq!(
-        report.unacknowledged() + report.repeated + report.link_failures,
-        0
-    );
+    assert_eq!(report.unacknowledged() + report.repeated + report.link_failures, 0);
     assert_eq!(got.lock().unwrap().len() as u64, report.sent);
     assert_eq!(arrived(&got), expected(report.handed).into_iter().collect());
 }
 
 #[tokio::test]
 async fn a_cut_link_loses_nothing() {
-    let (port, got) = server(Habits {
-        cuts: 5,
-        cut_after: 30,
-        ..FRIENDLY
-    });
+    let (port, got) = server(Habits { cuts: 5, cut_after: 30, ..FRIENDLY });
     let report = publish(port, false, 4).await.unwrap();
     assert!(report.link_failures >= 4 && report.repeated >= 10, "{report:?}");
     assert_eq!(report.unacknowledged(), 0, "{report:?}");
@@ -182,32 +153,19 @@ async fn statuses_are_retained_and_asked_for() {
         .iter()
         .filter(|(topic, payload, retain)| topic.ends_with("/status") && payload == b"online" && *retain);
     assert_eq!(online.count(), 200 + 4, "200 posts and 4 gateways");
-    assert!(
-        got.iter()
-            .all(|(topic, _, retain)| *retain == topic.ends_with("/status"))
-    );
+    assert!(got.iter().all(|(topic, _, retain)| *retain == topic.ends_with("/status")));
 }
 
 #[tokio::test]
 async fn a_refused_login_ends_the_run_with_the_reason() {
-    let (port, _) = server(Habits {
-        connack: 5,
-        ..FRIENDLY
-    });
+    let (port, _) = server(Habits { connack: 5, ..FRIENDLY });
     let error = publish(port, false, 5).await.unwrap_err().to_string();
-    assert!(
-        error.contains("NotAuthorized") && error.contains(&port.to_string()),
-        "{error}"
-    );
+    assert!(error.contains("NotAuthorized") && error.contains(&port.to_string()), "{error}");
 }
 
 #[tokio::test]
 async fn a_broker_that_is_away_is_waited_for_and_the_stop_is_in_time() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let whole = tokio::time::timeout(Duration::from_secs(8), publish(port, false, 1)).await;
     let report = whole.expect("ends 3 s after the stop at the latest").unwrap();
     assert!(report.handed > 0 && report.acknowledged == 0 && report.link_failures > 0);

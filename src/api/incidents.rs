@@ -25,9 +25,7 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<IncidentsQ
         Some("closed") => StateFilter::Ended,
         Some("all") => StateFilter::All,
         Some(other) => {
-            return Err(ApiError::bad(format!(
-                "state {other:?} is not open, closed or all"
-            )));
+            return Err(ApiError::bad(format!("state {other:?} is not open, closed or all")));
         }
     };
     let kind = query.kind.as_deref().map(|word| {
@@ -42,10 +40,7 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<IncidentsQ
         after: query.cursor,
         limit: limit_of(query.limit)?,
     };
-    let found = instance
-        .alerting
-        .incidents(&filter)
-        .map_err(ApiError::unavailable)?;
+    let found = instance.alerting.incidents(&filter).map_err(ApiError::unavailable)?;
     let items = found.items.iter().map(|incident| json!(incident)).collect();
     Ok(page(items, found.next))
 }
@@ -68,10 +63,8 @@ pub(super) struct NoticesQuery {
 pub(super) async fn notices(State(instance): Shared, Query(query): Query<NoticesQuery>) -> Answer {
     let from = time_of("from", query.from.as_deref())?;
     let limit = limit_of(query.limit)?;
-    let found = instance
-        .alerting
-        .notices(from, query.cursor.as_deref(), limit)
-        .map_err(ApiError::unavailable)?;
+    let found =
+        instance.alerting.notices(from, query.cursor.as_deref(), limit).map_err(ApiError::unavailable)?;
     let items: Vec<Value> = found.items.iter().map(|notice| json!(notice)).collect();
     Ok(page(items, found.next))
 }

@@ -73,11 +73,7 @@ fn reading(stored: &StoredReading<'_>) -> Reading {
         boot: stored.boot,
         cause: stored.cause,
         flags: stored.flags,
-        marks: if stored.marks.has(Marks::SATURATED) {
-            Marks::SATURATED
-        } else {
-            Marks::default()
-        },
+        marks: if stored.marks.has(Marks::SATURATED) { Marks::SATURATED } else { Marks::default() },
         by: stored.by.map(Into::into),
         fields: stored.fields.clone(),
         unknown_keys: 0,

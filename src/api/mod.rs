@@ -97,21 +97,12 @@ fn router(instance: Arc<Instance>) -> Router {
 
 /// Lets a request pass whose token may use the route.
 async fn admit(State(instance): Shared, request: Request, next: Next) -> Response {
-    let path = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|path| path.as_str().to_owned())
-        .unwrap_or_default();
+    let path =
+        request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     // HEAD is answered by the route of GET.
-    let method = if request.method() == Method::HEAD {
-        &Method::GET
-    } else {
-        request.method()
-    };
-    let access = ROUTES
-        .iter()
-        .find(|(known, route, _)| known == method && *route == path)
-        .map(|(.., access)| *access);
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let access =
+        ROUTES.iter().find(|(known, route, _)| known == method && *route == path).map(|(.., access)| *access);
     let refused = match access {
         Some(None) => None,
         Some(Some(roles)) => check(&instance, request.headers(), roles).err(),
@@ -125,10 +116,7 @@ async fn admit(State(instance): Shared, request: Request, next: Next) -> Respons
         Some(refused) => refused.into_response(),
         None => in_our_form(next.run(request).await).await,
     };
-    response.headers_mut().insert(
-        header::CACHE_CONTROL,
-        header::HeaderValue::from_static("no-store"),
-    );
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }
 
@@ -137,44 +125,27 @@ async fn admit(State(instance): Shared, request: Request, next: Next) -> Respons
 async fn in_our_form(response: Response) -> Response {
     const TEXT_MAX: usize = 4096;
     let status = response.status();
-    let kind = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or("");
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     if !(status.is_client_error() || status.is_server_error()) || kind.starts_with("application/json") {
         return response;
     }
-    let text = axum::body::to_bytes(response.into_body(), TEXT_MAX)
-        .await
-        .unwrap_or_default();
+    let text = axum::body::to_bytes(response.into_body(), TEXT_MAX).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     let code = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "too_large",
         StatusCode::METHOD_NOT_ALLOWED => "method",
         _ => "bad_request",
     };
-    ApiError::new(
-        status,
-        code,
-        if text.is_empty() { status.to_string() } else { text },
-    )
-    .into_response()
+    ApiError::new(status, code, if text.is_empty() { status.to_string() } else { text }).into_response()
 }
 
 fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<(), ApiError> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let token = bearer
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .map(str::trim);
-    let who = token
-        .and_then(|token| instance.tokens.check(token))
-        .ok_or_else(|| {
-            let text = "send `Authorization: Bearer TOKEN`; `lampguard token create` makes one";
-            ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
-        })?;
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+    let who = token.and_then(|token| instance.tokens.check(token)).ok_or_else(|| {
+        let text = "send `Authorization: Bearer TOKEN`; `lampguard token create` makes one";
+        ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
+    })?;
     if roles.contains(&who.role) {
         return Ok(());
     }
@@ -192,11 +163,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
     fn bad(message: impl Into<String>) -> Self {
@@ -208,11 +175,7 @@ impl ApiError {
     }
 
     fn unavailable(message: impl std::fmt::Display) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unavailable",
-            message.to_string(),
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message.to_string())
     }
 }
 
@@ -221,10 +184,9 @@ impl IntoResponse for ApiError {
         let body = json!({ "error": { "code": self.code, "message": self.message } }).to_string();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static("application/json"),
-        );
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         response
     }
 }
@@ -243,19 +205,14 @@ fn time_of(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let time = text
-        .parse::<i64>()
-        .ok()
-        .map(Timestamp)
-        .or_else(|| Timestamp::from_rfc3339(text));
+    let time = text.parse::<i64>().ok().map(Timestamp).or_else(|| Timestamp::from_rfc3339(text));
     let time = time.ok_or_else(|| {
-        ApiError::bad(format!(
-            "{name} {text:?} is not RFC 3339 with offset, nor milliseconds"
-        ))
+        ApiError::bad(format!("{name} {text:?} is not RFC 3339 with offset, nor milliseconds"))
     })?;
     Ok(Some(time))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "json! takes references, callers have no use for the rest")]
 fn page(items: Vec<Value>, next: Option<String>) -> axum::Json<Value> {
     axum::Json(json!({ "items": items, "next": next }))
 }
@@ -268,16 +225,10 @@ mod tests {
 
     #[test]
     fn every_route_stands_once_in_the_table_and_only_health_needs_no_token() {
-        let names: HashSet<_> = ROUTES
-            .iter()
-            .map(|(method, path, _)| (method.as_str(), *path))
-            .collect();
+        let names: HashSet<_> = ROUTES.iter().map(|(method, path, _)| (method.as_str(), *path)).collect();
         assert_eq!(names.len(), ROUTES.len());
-        let open: Vec<_> = ROUTES
-            .iter()
-            .filter(|(.., access)| access.is_none())
-            .map(|(_, path, _)| *path)
-            .collect();
+        let open: Vec<_> =
+            ROUTES.iter().filter(|(.., access)| access.is_none()).map(|(_, path, _)| *path).collect();
         assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/"]);
     }
 
@@ -286,9 +237,6 @@ mod tests {
         assert_eq!(limit_of(None).unwrap(), 200);
         assert!(limit_of(Some(0)).is_err() && limit_of(Some(1001)).is_err());
         assert!(time_of("from", Some("yesterday")).is_err());
-        assert_eq!(
-            time_of("from", Some("1795435200000")).unwrap(),
-            Some(Timestamp(1_795_435_200_000))
-        );
+        assert_eq!(time_of("from", Some("1795435200000")).unwrap(), Some(Timestamp(1_795_435_200_000)));
     }
 }

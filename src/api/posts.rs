@@ -69,9 +69,9 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
     let limit = limit_of(query.limit)?;
     let start: usize = match query.cursor.as_deref() {
         None => 0,
-        Some(cursor) => cursor
-            .parse()
-            .map_err(|_| ApiError::bad(format!("cursor {cursor:?} is none of ours")))?,
+        Some(cursor) => {
+            cursor.parse().map_err(|_| ApiError::bad(format!("cursor {cursor:?} is none of ours")))?
+        }
     };
     let open = instance.alerting.open_incidents_by_post();
     let (mut items, mut next) = (Vec::new(), None);
@@ -81,11 +81,7 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
         {
             continue;
         }
-        let item = describe(
-            &instance,
-            &entry,
-            open.get(entry.id()).map_or(&[][..], Vec::as_slice),
-        );
+        let item = describe(&instance, &entry, open.get(entry.id()).map_or(&[][..], Vec::as_slice));
         if query.state.as_deref().is_some_and(|state| item["state"] != state) {
             continue;
         }
@@ -99,13 +95,7 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
 }
 
 fn entries(instance: &Instance) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = instance
-        .register
-        .posts()
-        .iter()
-        .cloned()
-        .map(Entry::Registered)
-        .collect();
+    let mut entries: Vec<Entry> = instance.register.posts().iter().cloned().map(Entry::Registered).collect();
     let mut others = Vec::new();
     instance.latest.for_each(|reading| {
         if reading.row.marks.has(Marks::UNREGISTERED) {
@@ -120,9 +110,7 @@ fn entries(instance: &Instance) -> Vec<Entry> {
 fn describe(instance: &Instance, entry: &Entry, incidents: &[Arc<str>]) -> Value {
     let state = instance.alerting.post_state(entry.id());
     let last = instance.latest.get(entry.id());
-    let simulated = last
-        .as_ref()
-        .is_some_and(|last| last.row.flags.has(lampguard_model::Flags::SIMULATED));
+    let simulated = last.as_ref().is_some_and(|last| last.row.flags.has(lampguard_model::Flags::SIMULATED));
     let (road, feeder) = match entry {
         Entry::Registered(post) => (&*post.road, &*post.feeder),
         Entry::Unregistered(_) => ("", ""),
@@ -141,11 +129,8 @@ fn last_json(last: &LatestReading) -> Value {
         .iter()
         .map(|(field, value)| (field.name().to_owned(), field_json(field, value)))
         .collect();
-    let aged: Map<String, Value> = last
-        .aged
-        .iter()
-        .map(|(field, at)| (field.name().to_owned(), json!(at.to_rfc3339())))
-        .collect();
+    let aged: Map<String, Value> =
+        last.aged.iter().map(|(field, at)| (field.name().to_owned(), json!(at.to_rfc3339()))).collect();
     json!({
         "ts": last.row.measured_at().to_rfc3339(), "received_at": last.row.received_at.to_rfc3339(),
         "fields": fields, "measured_earlier": aged,
@@ -154,27 +139,18 @@ fn last_json(last: &LatestReading) -> Value {
 }
 
 fn find(instance: &Instance, id: &str) -> Result<Entry, ApiError> {
-    let registered = instance
-        .register
-        .by_post(id)
-        .or_else(|| instance.register.by_device(id));
+    let registered = instance.register.by_post(id).or_else(|| instance.register.by_device(id));
     match registered {
         Some(post) => Ok(Entry::Registered(post.clone())),
         None if instance.latest.get(id).is_some() => Ok(Entry::Unregistered(id.to_owned())),
-        None => Err(ApiError::not_found(format!(
-            "no post and no device {id:?} is known"
-        ))),
+        None => Err(ApiError::not_found(format!("no post and no device {id:?} is known"))),
     }
 }
 
 pub(super) async fn one(State(instance): Shared, Path(id): Path<String>) -> Answer {
     let entry = find(&instance, &id)?;
     let open = instance.alerting.open_incidents_by_post();
-    let mut item = describe(
-        &instance,
-        &entry,
-        open.get(entry.id()).map_or(&[][..], Vec::as_slice),
-    );
+    let mut item = describe(&instance, &entry, open.get(entry.id()).map_or(&[][..], Vec::as_slice));
     if let (Entry::Registered(post), Some(item)) = (&entry, item.as_object_mut()) {
         let more = json!({
             "device_id": post.device_id, "number": post.number, "landmark": post.landmark, "cabinet": post.cabinet,
@@ -212,18 +188,12 @@ pub(super) async fn history(
     let fields = fields_of(query.fields.as_deref())?;
     let (view, post) = (instance.history.clone(), entry.id().to_owned());
     let answer = tokio::task::spawn_blocking(move || view.rows(&post, from, to, limit, after)).await;
-    let answer = answer
-        .map_err(ApiError::unavailable)?
-        .map_err(ApiError::unavailable)?;
-    let names: Vec<&str> = std::iter::once("ts")
-        .chain(fields.iter().map(|field| field.name()))
-        .collect();
+    let answer = answer.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)?;
+    let names: Vec<&str> = std::iter::once("ts").chain(fields.iter().map(|field| field.name())).collect();
     let rows: Vec<Value> = answer.rows.iter().map(|row| row_json(row, &fields)).collect();
     let damaged: Vec<String> = answer.damaged.iter().map(ToString::to_string).collect();
     let next = answer.next.map(|next| next.0.to_string());
-    Ok(Json(
-        json!({ "fields": names, "rows": rows, "next": next, "damaged": damaged }),
-    ))
+    Ok(Json(json!({ "fields": names, "rows": rows, "next": next, "damaged": damaged })))
 }
 
 fn fields_of(asked: Option<&str>) -> Result<Vec<Field>, ApiError> {
@@ -239,14 +209,10 @@ fn fields_of(asked: Option<&str>) -> Result<Vec<Field>, ApiError> {
 }
 
 fn row_json(row: &Row, fields: &[Field]) -> Value {
-    let values = fields.iter().map(|field| {
-        row.fields
-            .get(*field)
-            .map_or(Value::Null, |value| field_json(*field, value))
-    });
-    std::iter::once(json!(row.stored_ts.to_rfc3339()))
-        .chain(values)
-        .collect()
+    let values = fields
+        .iter()
+        .map(|field| row.fields.get(*field).map_or(Value::Null, |value| field_json(*field, value)));
+    std::iter::once(json!(row.stored_ts.to_rfc3339())).chain(values).collect()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,10 +228,7 @@ pub(super) async fn devices(State(instance): Shared, Query(query): Query<Devices
     let mut found = Vec::new();
     instance.latest.for_each(|reading| {
         let registered = !reading.row.marks.has(Marks::UNREGISTERED);
-        let behind = query
-            .cursor
-            .as_deref()
-            .is_none_or(|cursor| &*reading.device > cursor);
+        let behind = query.cursor.as_deref().is_none_or(|cursor| &*reading.device > cursor);
         if behind && query.registered.is_none_or(|asked| asked == registered) {
             found.push((
                 reading.device.to_string(),
@@ -276,10 +239,7 @@ pub(super) async fn devices(State(instance): Shared, Query(query): Query<Devices
         }
     });
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    let next = found
-        .get(limit)
-        .and(found.get(limit - 1))
-        .map(|(device, ..)| device.clone());
+    let next = found.get(limit).and(found.get(limit - 1)).map(|(device, ..)| device.clone());
     let items = found.into_iter().take(limit).map(|(device, post, registered, last)| {
         json!({ "device": device, "post_id": registered.then_some(post), "registered": registered, "last": last })
     });

@@ -24,10 +24,7 @@ impl From<SubmitError> for ApiError {
 
 /// Every topic, read by the canonical decoder: the readings name their devices themselves.
 fn any_topic() -> Vec<Mapping> {
-    vec![Mapping {
-        filter: "#".to_owned(),
-        profile: None,
-    }]
+    vec![Mapping { filter: "#".to_owned(), profile: None }]
 }
 
 async fn hand_over(instance: &Instance, topic: &str, body: Bytes) -> Result<Tally, ApiError> {
@@ -35,16 +32,7 @@ async fn hand_over(instance: &Instance, topic: &str, body: Bytes) -> Result<Tall
         return Err(ApiError::unavailable("starting"));
     };
     let now = (instance.clock)();
-    Ok(submit(
-        &handles.inlet,
-        Source::Http,
-        any_topic(),
-        topic,
-        body,
-        Fate::Read,
-        now,
-    )
-    .await?)
+    Ok(submit(&handles.inlet, Source::Http, any_topic(), topic, body, Fate::Read, now).await?)
 }
 
 pub(super) async fn readings(State(instance): Shared, body: Bytes) -> Answer {
@@ -59,14 +47,9 @@ pub(super) async fn readings(State(instance): Shared, body: Bytes) -> Answer {
             "the body is not JSON; its bytes are in quarantine",
         ));
     }
-    let quarantined: Vec<Value> = tally
-        .quarantined
-        .iter()
-        .map(|(index, reason)| json!({ "index": index, "reason": reason }))
-        .collect();
-    Ok(Json(
-        json!({ "stored": tally.stored, "duplicate": tally.duplicate, "quarantined": quarantined }),
-    ))
+    let quarantined: Vec<Value> =
+        tally.quarantined.iter().map(|(index, reason)| json!({ "index": index, "reason": reason })).collect();
+    Ok(Json(json!({ "stored": tally.stored, "duplicate": tally.duplicate, "quarantined": quarantined })))
 }
 
 pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
@@ -100,9 +83,8 @@ pub(super) async fn retry(State(instance): Shared, body: Bytes) -> Answer {
     };
     let (mut from, mut released, mut left) = (0, 0u64, 0u64);
     loop {
-        let payloads = open(&instance)?
-            .list(from, PAGE_MAX, asked.reason.as_deref())
-            .map_err(ApiError::unavailable)?;
+        let payloads =
+            open(&instance)?.list(from, PAGE_MAX, asked.reason.as_deref()).map_err(ApiError::unavailable)?;
         let Some(last) = payloads.last() else { break };
         from = last.id + 1;
         for payload in payloads {
@@ -112,16 +94,7 @@ pub(super) async fn retry(State(instance): Shared, body: Bytes) -> Answer {
             let (id, whole) = (payload.id, payload.is_whole());
             let body = Bytes::from(payload.payload);
             let tally = if whole {
-                submit(
-                    &handles.inlet,
-                    Source::Retry,
-                    mappings,
-                    &payload.topic,
-                    body,
-                    fate,
-                    now,
-                )
-                .await?
+                submit(&handles.inlet, Source::Retry, mappings, &payload.topic, body, fate, now).await?
             } else {
                 Tally::default()
             };
@@ -149,8 +122,5 @@ fn mappings_for(instance: &Instance, payload: &Payload) -> Vec<Mapping> {
     let profiles = Profiles::load(&instance.config.profiles).unwrap_or_default();
     let listener = instance.config.listener.iter().map(|listener| &listener.mapping);
     let brokers = instance.config.brokers.iter().map(|broker| &broker.mapping);
-    listener
-        .chain(brokers)
-        .flat_map(|mapping| crate::serve::mappings(mapping, &profiles))
-        .collect()
+    listener.chain(brokers).flat_map(|mapping| crate::serve::mappings(mapping, &profiles)).collect()
 }

@@ -12,15 +12,8 @@ use crate::serve::Instance;
 
 /// Ready means: recovered, and the journal takes readings. Brokers and databases stand only in the body.
 pub(super) async fn readyz(State(instance): Shared) -> Response {
-    let stopped = instance
-        .ingester
-        .get()
-        .is_none_or(|handles| handles.inlet.gate.is_stopped());
-    let status = if stopped {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
-    };
+    let stopped = instance.ingester.get().is_none_or(|handles| handles.inlet.gate.is_stopped());
+    let status = if stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let body = json!({
         "ready": !stopped,
         "journal": if stopped { "takes nothing: acknowledgements are held back, alarms go on" } else { "writable" },
@@ -33,10 +26,7 @@ pub(super) async fn readyz(State(instance): Shared) -> Response {
 /// The values of a gauge, by its first label, or under its name when it has none.
 fn gauges(instance: &Instance, name: &str) -> Value {
     let families = instance.registry.gather();
-    let found = families
-        .iter()
-        .filter(|family| family.name() == name)
-        .flat_map(|family| family.get_metric());
+    let found = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
     let values: Map<String, Value> = found
         .map(|metric| {
             let label = metric.get_label().first().map_or("up", |label| label.value());
@@ -60,11 +50,7 @@ pub(super) async fn accounting(State(instance): Shared) -> Answer {
     };
     let books = handles.accounts.statement();
     let map = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
-        Value::Object(
-            counts
-                .map(|(reason, count)| (reason.to_owned(), json!(count)))
-                .collect(),
-        )
+        Value::Object(counts.map(|(reason, count)| (reason.to_owned(), json!(count))).collect())
     };
     let losses: Vec<Value> = handles
         .losses

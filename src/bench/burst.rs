@@ -57,20 +57,14 @@ pub(super) fn run(options: &Burst) -> Result<()> {
         Some(Ok(peer)) => Some(peer),
         Some(Err(reason)) => {
             report.row(
-                &Row::of("burst")
-                    .text("row", "peer")
-                    .text("note", format!("peer not present: {reason:#}")),
+                &Row::of("burst").text("row", "peer").text("note", format!("peer not present: {reason:#}")),
             )?;
             None
         }
         None => None,
     };
     if let (Err(note), true) = (&tools.victoria_metrics, options.database || peer.is_some()) {
-        report.row(
-            &Row::of("burst")
-                .text("row", "victoria-metrics")
-                .text("note", note),
-        )?;
+        report.row(&Row::of("burst").text("row", "victoria-metrics").text("note", note))?;
     }
     let (mut listener, mut ours, mut raw, mut peers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=options.rounds {
@@ -84,10 +78,7 @@ pub(super) fn run(options: &Burst) -> Result<()> {
             print(&mut listener, lampguard(options, &tools, Path::Listener, false)?)?;
         }
         if broker {
-            print(
-                &mut ours,
-                lampguard(options, &tools, Path::Broker, peer.is_some())?,
-            )?;
+            print(&mut ours, lampguard(options, &tools, Path::Broker, peer.is_some())?)?;
             if let Some(peer) = &peer {
                 print(&mut peers, peer.measure(&tools, &shape(options, true))?)?;
             }
@@ -134,13 +125,7 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
         _ => None,
     };
     let broker = path == Path::Broker;
-    let wanted = Wanted {
-        lampguard: true,
-        broker,
-        database,
-        stub,
-        webhook: None,
-    };
+    let wanted = Wanted { lampguard: true, broker, database, stub, webhook: None };
     let mut stage = Stage::set(tools, options.posts, wanted)?;
     let shape = shape(options, with_peer);
     let warm = stage.warm_up(&shape)?;
@@ -158,20 +143,9 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
     stage.lampguard()?.wait_for_followers(PATIENCE)?;
     let end = Sample::take(&stage)?;
     stage.check_books(warm + options.readings)?;
-    let wall_s = if broker {
-        from.seconds_to(&done)
-    } else {
-        found.wall_s
-    };
+    let wall_s = if broker { from.seconds_to(&done) } else { found.wall_s };
     Ok(Row::default()
-        .text(
-            "row",
-            if broker {
-                "lampguard-broker"
-            } else {
-                "lampguard-listener"
-            },
-        )
+        .text("row", if broker { "lampguard-broker" } else { "lampguard-listener" })
         .text("data", tools.disk())
         .text("database", database_word(&stage))
         .number("readings", options.readings as f64)
@@ -205,26 +179,11 @@ pub(super) fn database_word(stage: &Stage) -> &'static str {
 
 /// A consumer that only acknowledges: what the broker path costs anybody.
 fn raw_consumer(options: &Burst, tools: &Tools) -> Result<Row> {
-    let stage = Stage::set(
-        tools,
-        options.posts,
-        Wanted {
-            broker: true,
-            ..Wanted::default()
-        },
-    )?;
+    let stage = Stage::set(tools, options.posts, Wanted { broker: true, ..Wanted::default() })?;
     let mut command = Command::new(std::env::current_exe().context("finding our own program")?);
-    command.args([
-        "bench",
-        "sink",
-        "--from",
-        &format!("127.0.0.1:{}", stage.mqtt_port()),
-    ]);
-    let mut sink = Talker::start(
-        &stage.site,
-        "sink",
-        command.args(["--expect", &options.readings.to_string()]),
-    )?;
+    command.args(["bench", "sink", "--from", &format!("127.0.0.1:{}", stage.mqtt_port())]);
+    let mut sink =
+        Talker::start(&stage.site, "sink", command.args(["--expect", &options.readings.to_string()]))?;
     let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &shape(options, false))?;
     let (from, before) = (Sample::take(&stage)?, Cpu::of(sink.process.pid())?);
     load.go()?;
@@ -246,32 +205,25 @@ fn raw_consumer(options: &Burst, tools: &Tools) -> Result<Row> {
         .with(from.machine_row(&end, found.cpu_s + used_s)?))
 }
 
-/// The peer's processor time in ours, pair by pair.
+/// The peer's processor time in ours, pair by pair: against all we do, against what the peer does too (way
+/// and database, without our embedded history), and against the way alone.
 fn ratio(ours: &[Row], peers: &[Row]) -> Option<Row> {
-    let pairs = |key: &str| -> Vec<f64> {
-        let both = ours.iter().zip(peers);
-        both.filter_map(|(ours, peer)| Some(peer.get("cpu_s_per_M")? / ours.get(key)?))
-            .collect()
-    };
-    let (mut all, mut way) = (pairs("cpu_s_per_M"), pairs("way_cpu_s_per_M"));
-    if all.is_empty() {
-        return None;
+    let mut row = Row::of("burst").text("row", "ratio").text("of", "peer cpu_s_per_M / lampguard");
+    for (name, keys) in [
+        ("all", &["cpu_s_per_M"][..]),
+        ("way_and_database", &["way_cpu_s_per_M", "tsdb"]),
+        ("way", &["way_cpu_s_per_M"]),
+    ] {
+        let pairs = ours.iter().zip(peers);
+        let mut ratios: Vec<f64> = pairs
+            .filter_map(|(ours, peer)| {
+                let cost: f64 = keys.iter().filter_map(|key| ours.get(key)).sum();
+                Some(peer.get("cpu_s_per_M")? / cost)
+            })
+            .collect();
+        let middle = median(&mut ratios);
+        let range = format!("{:.2}..{:.2}", ratios.first()?, ratios.last()?);
+        row = row.number(name, middle).text(&format!("{name}_range"), range);
     }
-    let (all_median, way_median) = (median(&mut all), median(&mut way));
-    Some(
-        Row::of("burst")
-            .text("row", "ratio")
-            .text("of", "peer cpu_s_per_M / lampguard")
-            .number("pairs", all.len() as f64)
-            .number("with_all_followers", all_median)
-            .text(
-                "with_all_followers_range",
-                format!("{:.2}..{:.2}", all[0], all[all.len() - 1]),
-            )
-            .number("way_alone", way_median)
-            .text(
-                "way_alone_range",
-                format!("{:.2}..{:.2}", way[0], way[way.len() - 1]),
-            ),
-    )
+    Some(row)
 }

@@ -76,10 +76,7 @@ pub(super) fn run(options: &Crash) -> Result<()> {
     let mut report = Report::open(options.json.as_deref())?;
     let family = Family::new()?;
     let mut failed = Vec::new();
-    for path in [Path::Broker, Path::Listener]
-        .into_iter()
-        .filter(|path| options.path.has(*path))
-    {
+    for path in [Path::Broker, Path::Listener].into_iter().filter(|path| options.path.has(*path)) {
         let programs = Programs::find(path)?;
         let place = options.keep.as_deref().map_or(Place::Disk, Place::Kept);
         let mut site = Site::make(&family, place)?;
@@ -96,20 +93,12 @@ pub(super) fn run(options: &Crash) -> Result<()> {
         }
         report.row(&end)?;
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        bail!("bench crash failed: {}", failed.join("; "))
-    }
+    if failed.is_empty() { Ok(()) } else { bail!("bench crash failed: {}", failed.join("; ")) }
 }
 
 /// A row of this scenario.
 pub(super) fn row(name: &str, path: Path) -> Row {
-    let word = if path == Path::Broker {
-        "broker"
-    } else {
-        "listener"
-    };
+    let word = if path == Path::Broker { "broker" } else { "listener" };
     Row::of("crash").text("row", name).text("path", word)
 }
 
@@ -139,11 +128,7 @@ fn endure(
     ready.sort_by(f64::total_cmp);
     let longest = ready.last().copied().unwrap_or(f64::NAN);
     let restarts = row("restarts", path).with(story.done.row());
-    rows.push(
-        restarts
-            .number("ready_p50_ms", quantile(&ready, 0.5))
-            .number("ready_max_ms", longest),
-    );
+    rows.push(restarts.number("ready_p50_ms", quantile(&ready, 0.5)).number("ready_max_ms", longest));
     let times = row("settled", path).number("after_s", settled.as_secs_f64());
     rows.push(times.number("sigterm_s", ended.as_secs_f64()));
     rows.push(row("accounting", path).with(books_row(&books)));
@@ -205,54 +190,25 @@ fn faults(
     done: &Done,
 ) -> Vec<String> {
     let quarantined: u64 = books.quarantined.values().sum();
-    let restarts = if path == Path::Broker {
-        options.broker_restarts
-    } else {
-        0
-    };
+    let restarts = if path == Path::Broker { options.broker_restarts } else { 0 };
     let wanted = (options.kills, restarts, u64::from(options.db_kill));
     let conditions = [
-        (
-            sum.is_whole(),
-            format!("not every reading was sent and acknowledged: {sum:?}"),
-        ),
-        (
-            compared.ok,
-            format!("the sets differ, for example {}", compared.examples),
-        ),
-        (
-            compared.acknowledged == sum.good,
-            "the oracle's list is not whole".to_owned(),
-        ),
-        (
-            books.balanced,
-            format!("the accounting does not balance: {books:?}"),
-        ),
-        (
-            books.pending == 0,
-            format!("{} readings are pending", books.pending),
-        ),
+        (sum.is_whole(), format!("not every reading was sent and acknowledged: {sum:?}")),
+        (compared.ok, format!("the sets differ, for example {}", compared.examples)),
+        (compared.acknowledged == sum.good, "the oracle's list is not whole".to_owned()),
+        (books.balanced, format!("the accounting does not balance: {books:?}")),
+        (books.pending == 0, format!("{} readings are pending", books.pending)),
         // A reading that was stored twice under one time would show here alone.
-        (
-            books.stored == sum.good,
-            format!("{} readings were sent, {} are stored", sum.good, books.stored),
-        ),
+        (books.stored == sum.good, format!("{} readings were sent, {} are stored", sum.good, books.stored)),
         (
             // Sent again after a crash, a refused payload is quarantined again: it has no identity.
             quarantined >= sum.refusable,
-            format!(
-                "{} payloads were refusable, {quarantined} are quarantined",
-                sum.refusable
-            ),
+            format!("{} payloads were refusable, {quarantined} are quarantined", sum.refusable),
         ),
         (
             (done.kills, done.broker_restarts, done.database_kills) == wanted,
             format!("not all happened: {done:?}"),
         ),
     ];
-    conditions
-        .into_iter()
-        .filter(|(holds, _)| !holds)
-        .map(|(_, words)| words)
-        .collect()
+    conditions.into_iter().filter(|(holds, _)| !holds).map(|(_, words)| words).collect()
 }

@@ -60,10 +60,7 @@ pub(super) fn run(options: &Floor) -> Result<()> {
         match commits(&sample, &family, name, folder) {
             Ok(row) => report.row(&row)?,
             Err(e) => report.row(
-                &Row::of("floor")
-                    .text("row", "commit")
-                    .text("data", name)
-                    .text("note", format!("{e:#}")),
+                &Row::of("floor").text("row", "commit").text("data", name).text("note", format!("{e:#}")),
             )?,
         }
     }
@@ -89,32 +86,18 @@ impl Sample {
     fn make() -> Result<Self> {
         let register = Register::parse(payload::register(POSTS).as_bytes())
             .map_err(|faults| anyhow!("the bench's own register has {} faults", faults.len()))?;
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let now = Timestamp(i64::try_from(now).unwrap_or(i64::MAX));
         let (mut packets, mut payloads, mut readings, mut out) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for number in 0..SAMPLE {
             let (post, round) = (number % POSTS, number / POSTS);
             let ts_ms = now.0 - (SAMPLE / POSTS - round) as i64 * 1000;
-            let reading = payload::Reading {
-                number,
-                post,
-                boot: 1,
-                seq: round + 1,
-                ts_ms,
-                danger: Danger::None,
-            };
+            let reading =
+                payload::Reading { number, post, boot: 1, seq: round + 1, ts_ms, danger: Danger::None };
             let mut text = String::new();
             payload::write(&mut text, reading, false);
-            mqtt::publish(
-                &mut packets,
-                &payload::topic(post),
-                (number % 65_535 + 1) as u16,
-                text.as_bytes(),
-            );
+            mqtt::publish(&mut packets, &payload::topic(post), (number % 65_535 + 1) as u16, text.as_bytes());
             wire::decode(text.as_bytes(), &mut out).context("decoding the bench's own payload")?;
             let decoded = out.pop().context("the bench's own payload holds no reading")?;
             readings.push(decoded.context("reading the bench's own payload")?);
@@ -122,20 +105,10 @@ impl Sample {
         }
         let place = |post: u64| {
             let post = register.by_post(&payload::post_id(post)).cloned();
-            Place {
-                device: post.as_ref().map(|post| post.device_id.clone()),
-                post,
-            }
+            Place { device: post.as_ref().map(|post| post.device_id.clone()), post }
         };
         let places = (0..POSTS).map(place).collect();
-        Ok(Self {
-            register,
-            packets,
-            payloads,
-            readings,
-            places,
-            now,
-        })
+        Ok(Self { register, packets, payloads, readings, places, now })
     }
 
     fn place(&self, number: usize) -> &Place {
@@ -188,10 +161,7 @@ fn measure(step: &str, per_run: u64, mut work: impl FnMut() -> Result<()>) -> Re
         took.push(started.elapsed().as_nanos() as f64 / per_run as f64);
     }
     let middle = median(&mut took);
-    Ok(Row::of("floor")
-        .text("row", step)
-        .number("ns_per_reading", middle)
-        .number("ns_best", took[0]))
+    Ok(Row::of("floor").text("row", step).number("ns_per_reading", middle).number("ns_best", took[0]))
 }
 
 fn packets(sample: &Sample) -> Result<Row> {
@@ -202,11 +172,7 @@ fn packets(sample: &Sample) -> Result<Row> {
             std::hint::black_box(&packet);
             count += 1;
         }
-        if count == SAMPLE {
-            Ok(())
-        } else {
-            Err(anyhow!("{count} of {SAMPLE} packets were read"))
-        }
+        if count == SAMPLE { Ok(()) } else { Err(anyhow!("{count} of {SAMPLE} packets were read")) }
     })?;
     Ok(row.number("packet_bytes", sample.packets.len() as f64 / SAMPLE as f64))
 }
@@ -249,9 +215,7 @@ fn admission(sample: &Sample) -> Result<[Row; 3]> {
     };
     let fresh = measure("admit-new", SAMPLE, || {
         admission = Admission::default();
-        all(&mut admission, |decision| {
-            matches!(decision, Decision::Fresh { .. })
-        })
+        all(&mut admission, |decision| matches!(decision, Decision::Fresh { .. }))
     })?;
     let duplicate = measure("admit-duplicate", SAMPLE, || {
         all(&mut admission, |decision| *decision == Decision::Duplicate)
@@ -260,15 +224,12 @@ fn admission(sample: &Sample) -> Result<[Row; 3]> {
 }
 
 fn encoding(sample: &Sample) -> Row {
-    let stored: Vec<StoredReading<'_>> = (0..sample.readings.len())
-        .map(|number| sample.stored(number))
-        .collect();
+    let stored: Vec<StoredReading<'_>> =
+        (0..sample.readings.len()).map(|number| sample.stored(number)).collect();
     let mut out = Vec::with_capacity(256 * SAMPLE as usize);
     let row = measure("record-encode", SAMPLE, || {
         out.clear();
-        stored
-            .iter()
-            .for_each(|stored| record::encode_reading(stored, &mut out));
+        stored.iter().for_each(|stored| record::encode_reading(stored, &mut out));
         Ok(())
     });
     let row = row.unwrap_or_default();
@@ -305,13 +266,9 @@ fn reading_back(sample: &Sample) -> Result<Row> {
 fn commits(sample: &Sample, family: &Family, name: &str, folder: Folder<'_>) -> Result<Row> {
     let site = Site::make(family, folder)?;
     let disk = machine::disk_row(&site.dir)?;
-    let (mut writer, _) = Writer::open(
-        Arc::new(RealDisk),
-        Path::new(&site.dir.join("journal")),
-        Options::default(),
-        0,
-    )
-    .context("opening a journal")?;
+    let (mut writer, _) =
+        Writer::open(Arc::new(RealDisk), Path::new(&site.dir.join("journal")), Options::default(), 0)
+            .context("opening a journal")?;
     let frames = sample.frames();
     let (mut next, mut took, mut readings, mut bytes) = (0, Vec::new(), 0, 0);
     for number in 0..COMMITS {

@@ -83,35 +83,19 @@ pub(super) fn run(options: &Load) -> Result<()> {
         lanes.push(Lane::prepare(options, number)?);
     }
     println!("ready");
-    std::io::stdin()
-        .read_line(&mut String::new())
-        .context("waiting for the start")?;
-    let start = Start {
-        at: Instant::now(),
-        wall_ms: wall_ms(),
-    };
-    let threads: Vec<_> = lanes
-        .into_iter()
-        .map(|lane| std::thread::spawn(move || lane.send(start)))
-        .collect();
+    std::io::stdin().read_line(&mut String::new()).context("waiting for the start")?;
+    let start = Start { at: Instant::now(), wall_ms: wall_ms() };
+    let threads: Vec<_> =
+        lanes.into_iter().map(|lane| std::thread::spawn(move || lane.send(start))).collect();
     let mut outcomes = Vec::new();
     for thread in threads {
-        outcomes.push(
-            thread
-                .join()
-                .map_err(|_| anyhow!("a sending thread ended in panic"))??,
-        );
+        outcomes.push(thread.join().map_err(|_| anyhow!("a sending thread ended in panic"))??);
     }
     let wall_s = start.at.elapsed().as_secs_f64();
-    let mut latencies: Vec<f64> = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.latencies_ms.iter().copied())
-        .collect();
+    let mut latencies: Vec<f64> =
+        outcomes.iter().flat_map(|outcome| outcome.latencies_ms.iter().copied()).collect();
     latencies.sort_by(f64::total_cmp);
-    let alarms: Vec<_> = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.alarms.iter())
-        .collect();
+    let alarms: Vec<_> = outcomes.iter().flat_map(|outcome| outcome.alarms.iter()).collect();
     let longest = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).fold(0.0, f64::max);
     let line = json!({
         "sent": outcomes.iter().map(|outcome| outcome.sent).sum::<u64>(),
@@ -130,11 +114,7 @@ pub(super) fn run(options: &Load) -> Result<()> {
 }
 
 fn wall_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
-        * 1000.0
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 #[derive(Clone, Copy)]
@@ -146,24 +126,13 @@ struct Start {
 fn example(options: &Load) -> String {
     let mut text = String::new();
     let number = options.readings / 2;
-    payload::write(
-        &mut text,
-        reading(options, number, wall_ms() as i64),
-        options.both,
-    );
+    payload::write(&mut text, reading(options, number, wall_ms() as i64), options.both);
     text
 }
 
 fn reading(options: &Load, number: u64, ts_ms: i64) -> Reading {
     let (post, round) = (number % options.posts, number / options.posts);
-    Reading {
-        number,
-        post,
-        boot: options.boot,
-        seq: round + 1,
-        ts_ms,
-        danger: danger(options, post, round),
-    }
+    Reading { number, post, boot: options.boot, seq: round + 1, ts_ms, danger: danger(options, post, round) }
 }
 
 /// Every second alarming post says so itself by its flag; the others need a second reading above the limit.
@@ -174,7 +143,7 @@ fn danger(options: &Load, post: u64, round: u64) -> Danger {
     }
     // Spread over the whole run; the first round is quiet and behind the last there is a second reading.
     let first = 1 + post % (rounds - 2);
-    match (post % 2 == 0, round) {
+    match (post.is_multiple_of(2), round) {
         (true, round) if round == first => Danger::LeakWithFlag,
         (false, round) if round == first || round == first + 1 => Danger::Leak,
         _ => Danger::None,
@@ -215,11 +184,7 @@ impl Lane {
         let id = format!("lampguard-bench-{}-{}-{number}", std::process::id(), options.boot);
         let stream = mqtt::connect(&options.to, &id)?;
         let since = (0..=PKIDS).map(|_| AtomicU64::new(0)).collect();
-        let shared = Shared {
-            since,
-            acked: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
-        };
+        let shared = Shared { since, acked: AtomicU64::new(0), broken: AtomicBool::new(false) };
         let window = (options.window / options.connections).clamp(1, WINDOW_MAX);
         let mut lane = Self {
             options: options.clone(),
@@ -270,18 +235,11 @@ impl Lane {
             (self.send_burst(start)?, Vec::new())
         };
         let sent_after_s = start.at.elapsed().as_secs_f64();
-        let latencies_ms = reader
-            .join()
-            .map_err(|_| anyhow!("a reading thread ended in panic"))??;
+        let latencies_ms = reader.join().map_err(|_| anyhow!("a reading thread ended in panic"))??;
         // Goodbye, so that nobody takes this for a lost connection.
         let _ = self.stream.write_all(&[0xe0, 0]);
         let _ = self.stream.shutdown(Shutdown::Both);
-        Ok(Outcome {
-            sent,
-            latencies_ms,
-            sent_after_s,
-            alarms,
-        })
+        Ok(Outcome { sent, latencies_ms, sent_after_s, alarms })
     }
 
     fn send_burst(&mut self, start: Start) -> Result<u64> {
@@ -297,15 +255,9 @@ impl Lane {
             for place in sent..sent + count {
                 self.shared.since[usize::from(pkid(place))].store(now, Ordering::Release);
             }
-            let begin = if sent == 0 {
-                0
-            } else {
-                self.ends[sent as usize - 1]
-            };
+            let begin = if sent == 0 { 0 } else { self.ends[sent as usize - 1] };
             let end = self.ends[(sent + count) as usize - 1];
-            self.stream
-                .write_all(&self.frames[begin..end])
-                .context("sending readings")?;
+            self.stream.write_all(&self.frames[begin..end]).context("sending readings")?;
             sent += count;
         }
         Ok(sent)
@@ -330,12 +282,7 @@ impl Lane {
             let reading = reading(&self.options, *number, (start.wall_ms + due_s * 1000.0) as i64);
             payload::write(&mut text, reading, self.options.both);
             self.shared.since[usize::from(pkid(sent))].store((due_s * 1e9) as u64, Ordering::Release);
-            mqtt::publish(
-                &mut out,
-                &payload::topic(reading.post),
-                pkid(sent),
-                text.as_bytes(),
-            );
+            mqtt::publish(&mut out, &payload::topic(reading.post), pkid(sent), text.as_bytes());
             if confirms(&self.options, *number) {
                 alarms.push((payload::post_id(reading.post), start.wall_ms + due_s * 1000.0));
             }
@@ -347,10 +294,7 @@ impl Lane {
 
     fn pause(&self) -> Result<()> {
         if self.shared.broken.load(Ordering::Acquire) {
-            bail!(
-                "the connection broke with {} acknowledged",
-                self.shared.acked.load(Ordering::Acquire)
-            );
+            bail!("the connection broke with {} acknowledged", self.shared.acked.load(Ordering::Acquire));
         }
         std::thread::sleep(Duration::from_micros(200));
         Ok(())

@@ -36,11 +36,7 @@ impl Moment {
             .collect();
         let at = |place: usize| ticks.get(place).copied().unwrap_or(0.0) / TICKS;
         let all_s = (0..8).map(at).sum::<f64>();
-        Ok(Self {
-            busy_s: all_s - at(3) - at(4) - at(7),
-            all_s,
-            steal_s: at(7),
-        })
+        Ok(Self { busy_s: all_s - at(3) - at(4) - at(7), all_s, steal_s: at(7) })
     }
 
     /// Load, and what others took of the processors since, when this bench's processes took `ours_s`.
@@ -49,11 +45,7 @@ impl Moment {
         let all = (now.all_s - self.all_s).max(0.01);
         let others = (now.busy_s - self.busy_s - ours_s).max(0.0) / all;
         let load = std::fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
-        let load: f64 = load
-            .split_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0.0);
+        let load: f64 = load.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
         Ok(Row::default()
             .number("load1", load)
             .number("others_share", others)
@@ -76,18 +68,12 @@ fn calibrate() -> f64 {
 pub(super) fn disk_row(dir: &Path) -> Result<Row> {
     let path = dir.join("probe");
     let doing = || format!("measuring the disk with {}", path.display());
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(doing)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).with_context(doing)?;
     let block = [0x5a; 4096];
     let mut took = Vec::with_capacity(PROBES);
     for _ in 0..PROBES {
         let started = Instant::now();
-        file.write_all(&block)
-            .and_then(|()| file.sync_data())
-            .with_context(doing)?;
+        file.write_all(&block).and_then(|()| file.sync_data()).with_context(doing)?;
         took.push(started.elapsed().as_secs_f64() * 1000.0);
     }
     std::fs::remove_file(&path).with_context(doing)?;

@@ -98,15 +98,8 @@ impl Talker {
     pub(super) fn start(site: &Site, name: &'static str, command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&site.family, name, command, &site.dir.join(format!("{name}.log")))?;
-        let out = process
-            .child()
-            .stdout
-            .take()
-            .with_context(|| format!("{name} has no standard output"))?;
-        let mut talker = Self {
-            process,
-            lines: BufReader::new(out),
-        };
+        let out = process.child().stdout.take().with_context(|| format!("{name} has no standard output"))?;
+        let mut talker = Self { process, lines: BufReader::new(out) };
         let word = talker.line()?;
         if word != "ready" {
             bail!("{name} said {word:?} instead of ready");
@@ -119,26 +112,15 @@ impl Talker {
         let mut line = String::new();
         self.lines.read_line(&mut line).context("listening to a child")?;
         if line.is_empty() {
-            bail!(
-                "a child ended without a word; its log ends:\n{}",
-                self.process.last_words()
-            );
+            bail!("a child ended without a word; its log ends:\n{}", self.process.last_words());
         }
         Ok(line.trim().to_owned())
     }
 
     /// Lets it go on.
     pub(super) fn go(&mut self) -> Result<()> {
-        let input = self
-            .process
-            .child()
-            .stdin
-            .as_mut()
-            .context("a child has no standard input")?;
-        input
-            .write_all(b"go\n")
-            .and_then(|()| input.flush())
-            .context("starting the load")
+        let input = self.process.child().stdin.as_mut().context("a child has no standard input")?;
+        input.write_all(b"go\n").and_then(|()| input.flush()).context("starting the load")
     }
 }
 
@@ -177,11 +159,7 @@ impl Load {
         let found: Found =
             serde_json::from_str(&line).with_context(|| format!("reading what the load found: {line}"))?;
         if found.acked != found.sent {
-            bail!(
-                "{} readings were sent and {} acknowledged",
-                found.sent,
-                found.acked
-            );
+            bail!("{} readings were sent and {} acknowledged", found.sent, found.acked);
         }
         Ok(found)
     }
@@ -232,18 +210,8 @@ impl Stage {
             _ => None,
         };
         site.configure(&plan)?;
-        let lampguard = if wanted.lampguard {
-            Some(Lampguard::start(&site, &plan)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            lampguard,
-            broker,
-            database,
-            plan,
-            site,
-        })
+        let lampguard = if wanted.lampguard { Some(Lampguard::start(&site, &plan)?) } else { None };
+        Ok(Self { lampguard, broker, database, plan, site })
     }
 
     /// Where readings go.
@@ -253,28 +221,19 @@ impl Stage {
 
     /// Lampguard, which this contest was set up with.
     pub(super) fn lampguard(&mut self) -> Result<&mut Lampguard> {
-        self.lampguard
-            .as_mut()
-            .context("no lampguard runs in this contest")
+        self.lampguard.as_mut().context("no lampguard runs in this contest")
     }
 
     /// Waits until lampguard's books say that so many readings are stored.
     pub(super) fn wait_for_stored(&mut self, stored: u64) -> Result<()> {
-        self.lampguard()?
-            .wait_until(&format!("{stored} stored readings"), PATIENCE, |it| {
-                Ok(it.accounting()?.stored >= stored)
-            })
+        self.lampguard()?.wait_until(&format!("{stored} stored readings"), PATIENCE, |it| {
+            Ok(it.accounting()?.stored >= stored)
+        })
     }
 
     /// Sends some readings that do not count, and waits until they are through.
     pub(super) fn warm_up(&mut self, shape: &Shape) -> Result<u64> {
-        let shape = Shape {
-            readings: WARM_UP,
-            rate: 0.0,
-            alarms: 0,
-            boot: 1,
-            ..shape.clone()
-        };
+        let shape = Shape { readings: WARM_UP, rate: 0.0, alarms: 0, boot: 1, ..shape.clone() };
         let mut load = Load::prepare(&self.site, self.mqtt_port(), &shape)?;
         load.go()?;
         load.finish(None)?;

@@ -79,11 +79,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn new() -> Self {
-        Self {
-            bytes: vec![0; 1 << 18],
-            filled: 0,
-            at: 0,
-        }
+        Self { bytes: vec![0; 1 << 18], filled: 0, at: 0 }
     }
 
     /// Reads once; false when the other side has closed.
@@ -135,10 +131,7 @@ mod tests {
         incoming.bytes[incoming.filled] = frame[frame.len() - 1];
         incoming.filled += 1;
         let (first, body) = incoming.next().unwrap();
-        assert_eq!(
-            (first, body.len(), &body[25..27]),
-            (0x32, frame.len() - 3, &[2, 1][..])
-        );
+        assert_eq!((first, body.len(), &body[25..27]), (0x32, frame.len() - 3, &[2, 1][..]));
         assert!(incoming.next().is_none());
     }
 }

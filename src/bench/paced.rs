@@ -73,12 +73,7 @@ pub(super) fn run(options: &Paced) -> Result<()> {
 fn measure(options: &Paced, tools: &Tools, path: Path) -> Result<Row> {
     let (webhook, told) = webhook()?;
     let broker = path == Path::Broker;
-    let wanted = Wanted {
-        lampguard: true,
-        broker,
-        webhook: Some(webhook),
-        ..Wanted::default()
-    };
+    let wanted = Wanted { lampguard: true, broker, webhook: Some(webhook), ..Wanted::default() };
     let mut stage = Stage::set(tools, options.posts, wanted)?;
     let readings = options.rate * options.seconds;
     let shape = Shape {
@@ -105,14 +100,7 @@ fn measure(options: &Paced, tools: &Tools, path: Path) -> Result<Row> {
     let end = Sample::take(&stage)?;
     stage.check_books(warm + readings)?;
     Ok(Row::of("paced")
-        .text(
-            "row",
-            if broker {
-                "lampguard-broker"
-            } else {
-                "lampguard-listener"
-            },
-        )
+        .text("row", if broker { "lampguard-broker" } else { "lampguard-listener" })
         .text("data", tools.disk())
         .number("rate", options.rate as f64)
         .number("seconds", options.seconds as f64)
@@ -135,19 +123,12 @@ fn webhook() -> Result<(u16, Told)> {
     let told = Told::default();
     let kept = told.clone();
     let port = stub::start(move |request| {
-        let at = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64()
-            * 1000.0;
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0;
         let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
         if let (Some("incident.opened"), Some(post)) =
             (body["event"].as_str(), body["incident"]["post_id"].as_str())
         {
-            kept.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(post.to_owned())
-                .or_insert(at);
+            kept.lock().unwrap_or_else(PoisonError::into_inner).entry(post.to_owned()).or_insert(at);
         }
         ("200 OK", "{}")
     })?;
@@ -159,10 +140,7 @@ fn alarm_row(expected: &[(String, f64)], told: &Told) -> Row {
     let until = Instant::now() + ALARM_PATIENCE;
     let took = loop {
         let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        let took: Vec<f64> = expected
-            .iter()
-            .filter_map(|(post, due)| Some(told.get(post)? - due))
-            .collect();
+        let took: Vec<f64> = expected.iter().filter_map(|(post, due)| Some(told.get(post)? - due)).collect();
         drop(told);
         if took.len() == expected.len() || Instant::now() > until {
             break took;

@@ -23,10 +23,7 @@ pub(super) fn register(posts: u64) -> String {
     csv.push('\n');
     for post in 0..posts {
         let (zone, feeder) = (post % ZONES + 1, post / FEEDER_POSTS / ZONES);
-        let (lon, lat) = (
-            126.5 + (post % 97) as f64 * 0.001,
-            45.7 + (post / 97) as f64 * 0.001,
-        );
+        let (lon, lat) = (126.5 + (post % 97) as f64 * 0.001, 45.7 + (post / 97) as f64 * 0.001);
         let _ = writeln!(
             csv,
             "P{post:06},,z{zone},Road {},{post},,F{zone}-{feeder},C{zone}-{feeder},{lon:.4},{lat:.4},1,120,false,2020-01-01,,,,,,",
@@ -50,29 +47,12 @@ pub(super) enum Danger {
 /// Writes the payload of reading `number`. With `both`, the keys that the Python script of
 /// `shared/peers-bench` reads stand beside ours, so that one load feeds both.
 pub(super) fn write(out: &mut String, reading: Reading, both: bool) {
-    let Reading {
-        number,
-        post,
-        boot,
-        seq,
-        ts_ms,
-        danger,
-    } = reading;
+    let Reading { number, post, boot, seq, ts_ms, danger } = reading;
     out.clear();
-    let leak = if danger == Danger::None {
-        (number % 300) as f64 * 0.01
-    } else {
-        80.0
-    };
-    let (volts, amps) = (
-        220.0 + (number % 170) as f64 * 0.1,
-        0.4 + (number % 97) as f64 * 0.001,
-    );
+    let leak = if danger == Danger::None { (number % 300) as f64 * 0.01 } else { 80.0 };
+    let (volts, amps) = (220.0 + (number % 170) as f64 * 0.1, 0.4 + (number % 97) as f64 * 0.001);
     let (temperature, shell) = (10.0 + (number % 150) as f64 * 0.1, (number % 23) as f64 * 0.1);
-    let _ = write!(
-        out,
-        "{{\"ts\":{ts_ms},\"seq\":{seq},\"boot\":{boot},\"leakage_ma\":{leak:.2},"
-    );
+    let _ = write!(out, "{{\"ts\":{ts_ms},\"seq\":{seq},\"boot\":{boot},\"leakage_ma\":{leak:.2},");
     let _ = write!(
         out,
         "\"shell_v\":{shell:.1},\"supply_v\":{volts:.1},\"lamp_a\":{amps:.3},\"temperature_c\":{temperature:.1},"
@@ -89,11 +69,7 @@ pub(super) fn write(out: &mut String, reading: Reading, both: bool) {
     if danger == Danger::LeakWithFlag {
         out.push_str("\"flags\":[\"leak_alarm\"],");
     }
-    let _ = write!(
-        out,
-        "\"supply\":\"on\",\"battery_v\":3.61,\"rssi_dbm\":-{}}}",
-        60 + number % 40
-    );
+    let _ = write!(out, "\"supply\":\"on\",\"battery_v\":3.61,\"rssi_dbm\":-{}}}", 60 + number % 40);
 }
 
 /// Which reading.
@@ -119,22 +95,11 @@ mod tests {
         assert_eq!((register.posts().len(), register.zones().len()), (300, 4));
         for (danger, both) in [(Danger::None, false), (Danger::LeakWithFlag, true)] {
             let (mut text, mut out) = (String::new(), Vec::new());
-            let reading = Reading {
-                number: 7,
-                post: 7,
-                boot: 2,
-                seq: 9,
-                ts_ms: 1_760_710_920_123,
-                danger,
-            };
+            let reading = Reading { number: 7, post: 7, boot: 2, seq: 9, ts_ms: 1_760_710_920_123, danger };
             write(&mut text, reading, both);
             wire::decode(text.as_bytes(), &mut out).unwrap();
             let reading = out[0].as_ref().unwrap();
-            assert_eq!(
-                (reading.seq, reading.boot, reading.marks.0),
-                (Some(9), Some(2), 0),
-                "{text}"
-            );
+            assert_eq!((reading.seq, reading.boot, reading.marks.0), (Some(9), Some(2), 0), "{text}");
             assert_eq!(reading.unknown_keys, if both { 5 } else { 0 });
             assert!(register.by_post(&post_id(7)).is_some() && wire::parse_topic(&topic(7)).is_some());
         }

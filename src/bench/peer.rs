@@ -44,19 +44,12 @@ impl Peer {
                 words.lines().last().unwrap_or("")
             );
         }
-        Ok(Self {
-            python,
-            script: script.to_owned(),
-        })
+        Ok(Self { python, script: script.to_owned() })
     }
 
     /// One round of the peer: the same broker, database and load as ours.
     pub(super) fn measure(&self, tools: &Tools, shape: &Shape) -> Result<Row> {
-        let wanted = Wanted {
-            broker: true,
-            database: true,
-            ..Wanted::default()
-        };
+        let wanted = Wanted { broker: true, database: true, ..Wanted::default() };
         let mut stage = Stage::set(tools, shape.posts, wanted)?;
         let lines = match stage.plan.database {
             Some(_) => Arc::new(AtomicU64::new(0)),
@@ -68,10 +61,7 @@ impl Peer {
         };
         let mut command = Command::new(&self.python);
         let ports = [stage.mqtt_port(), stage.plan.database.unwrap_or_default()];
-        command
-            .arg(&self.script)
-            .args(ports.map(|port| port.to_string()))
-            .arg("batch");
+        command.arg(&self.script).args(ports.map(|port| port.to_string())).arg("batch");
         let log = stage.site.dir.join("peer.log");
         let mut script = Process::start_quiet(&stage.site.family, "peer", &mut command, &log)?;
         let stored = |stage: &Stage| match &stage.database {
@@ -100,10 +90,7 @@ impl Peer {
         let (readings, wall_s) = (shape.readings as f64, from.seconds_to(&end));
         Ok(Row::default()
             .text("row", "peer")
-            .text(
-                "script",
-                self.script.file_name().unwrap_or_default().to_string_lossy(),
-            )
+            .text("script", self.script.file_name().unwrap_or_default().to_string_lossy())
             .text("database", database_word(&stage))
             .number("readings", readings)
             .number("posts", shape.posts as f64)
@@ -130,11 +117,7 @@ fn wait_until_it_listens(
     let mut boot = 100;
     loop {
         boot += 1;
-        let some = Shape {
-            readings: 500,
-            boot,
-            ..shape.clone()
-        };
+        let some = Shape { readings: 500, boot, ..shape.clone() };
         let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &some)?;
         load.go()?;
         load.finish(None)?;
@@ -146,10 +129,7 @@ fn wait_until_it_listens(
             return Ok(count);
         }
         if Instant::now() > until {
-            bail!(
-                "the peer stored nothing within 30 s; its log ends:\n{}",
-                script.last_words()
-            );
+            bail!("the peer stored nothing within 30 s; its log ends:\n{}", script.last_words());
         }
     }
 }

@@ -27,9 +27,7 @@ impl Family {
     pub(super) fn new() -> Result<Self> {
         let family = Self::default();
         let watched = family.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = std::thread::Builder::new().name("bench-signals".to_owned());
         signals
             .spawn(move || {
@@ -53,35 +51,21 @@ impl Family {
 
     /// A folder to remove when the bench is ended by a signal.
     pub(super) fn owns(&self, folder: &Path) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .folders
-            .push(folder.to_owned());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).folders.push(folder.to_owned());
     }
 
     fn add(&self, pid: u32) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pids
-            .push(pid);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pids.push(pid);
     }
 
     fn remove(&self, pid: u32) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pids
-            .retain(|known| *known != pid);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pids.retain(|known| *known != pid);
     }
 }
 
 fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let id = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| anyhow!("{pid} is no process id"))?;
+    let id =
+        i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| anyhow!("{pid} is no process id"))?;
     kill_process(id, signal).with_context(|| format!("sending a signal to process {pid}"))
 }
 
@@ -103,22 +87,11 @@ impl Process {
         log: &Path,
     ) -> Result<Self> {
         let doing = || format!("starting {name}, log {}", log.display());
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(doing)?;
+        let file = File::options().create(true).append(true).open(log).with_context(doing)?;
         command.stderr(file.try_clone().with_context(doing)?);
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {name}: {command:?}"))?;
+        let child = command.spawn().with_context(|| format!("starting {name}: {command:?}"))?;
         family.add(child.id());
-        Ok(Self {
-            name,
-            child,
-            log: log.to_owned(),
-            family: family.clone(),
-        })
+        Ok(Self { name, child, log: log.to_owned(), family: family.clone() })
     }
 
     /// Starts a child that says nothing to us: both outputs go to the log.
@@ -143,17 +116,11 @@ impl Process {
 
     /// Fails when the child has ended by itself, with its last words.
     pub(super) fn check(&mut self) -> Result<()> {
-        match self
-            .child
-            .try_wait()
-            .with_context(|| format!("looking after {}", self.name))?
-        {
+        match self.child.try_wait().with_context(|| format!("looking after {}", self.name))? {
             None => Ok(()),
-            Some(status) => bail!(
-                "{} ended by itself ({status}); its log ends:\n{}",
-                self.name,
-                self.last_words()
-            ),
+            Some(status) => {
+                bail!("{} ended by itself ({status}); its log ends:\n{}", self.name, self.last_words())
+            }
         }
     }
 
@@ -162,12 +129,7 @@ impl Process {
         let text = std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(20).collect();
-        lines
-            .into_iter()
-            .rev()
-            .map(|line| format!("  {line}"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        lines.into_iter().rev().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
     }
 
     /// kill -9, and gone when it returns: its locks and ports are free.
@@ -182,43 +144,25 @@ impl Process {
         let started = Instant::now();
         signal(self.child.id(), Signal::TERM)?;
         while started.elapsed() < patience {
-            if self
-                .child
-                .try_wait()
-                .with_context(|| format!("waiting for {}", self.name))?
-                .is_some()
-            {
+            if self.child.try_wait().with_context(|| format!("waiting for {}", self.name))?.is_some() {
                 return Ok(started.elapsed());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        bail!(
-            "{} was still there {} s after SIGTERM",
-            self.name,
-            patience.as_secs()
-        )
+        bail!("{} was still there {} s after SIGTERM", self.name, patience.as_secs())
     }
 
     /// Waits for the child to end well.
     pub(super) fn wait(&mut self, patience: Duration) -> Result<()> {
         let until = Instant::now() + patience;
         while Instant::now() < until {
-            match self
-                .child
-                .try_wait()
-                .with_context(|| format!("waiting for {}", self.name))?
-            {
+            match self.child.try_wait().with_context(|| format!("waiting for {}", self.name))? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => bail!("{} failed ({status}):\n{}", self.name, self.last_words()),
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         }
-        bail!(
-            "{} did not end within {} s:\n{}",
-            self.name,
-            patience.as_secs(),
-            self.last_words()
-        )
+        bail!("{} did not end within {} s:\n{}", self.name, patience.as_secs(), self.last_words())
     }
 }
 
@@ -255,11 +199,7 @@ impl Cpu {
 
     /// Seconds of all threads whose name begins so.
     pub(super) fn of_threads(&self, prefix: &str) -> f64 {
-        self.threads
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix))
-            .map(|(_, s)| s)
-            .sum()
+        self.threads.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, s)| s).sum()
     }
 }
 
@@ -267,11 +207,7 @@ impl Cpu {
 fn stat_seconds(line: &str) -> f64 {
     // The name in parentheses may hold blanks.
     let rest = line.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = |place: usize| {
-        rest.split_whitespace()
-            .nth(place)
-            .and_then(|word| word.parse::<f64>().ok())
-    };
+    let ticks = |place: usize| rest.split_whitespace().nth(place).and_then(|word| word.parse::<f64>().ok());
     (ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0)) / TICKS
 }
 
@@ -293,8 +229,5 @@ pub(super) fn memory_mib(pid: u32) -> Result<(f64, f64)> {
         let value = text.lines().find_map(|line| line.strip_prefix(key))?;
         value.split_whitespace().next()?.parse::<f64>().ok()
     };
-    Ok((
-        line("VmRSS:").unwrap_or(0.0) / 1024.0,
-        line("VmHWM:").unwrap_or(0.0) / 1024.0,
-    ))
+    Ok((line("VmRSS:").unwrap_or(0.0) / 1024.0, line("VmHWM:").unwrap_or(0.0) / 1024.0))
 }

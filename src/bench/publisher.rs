@@ -78,12 +78,7 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn start(site: &Site, orders: &Orders) -> Result<Self> {
         let mut command = Command::new(&orders.python);
-        command
-            .arg("-u")
-            .arg(&orders.oracle)
-            .arg("publish")
-            .arg("--dir")
-            .arg(&site.dir);
+        command.arg("-u").arg(&orders.oracle).arg("publish").arg("--dir").arg(&site.dir);
         let numbers = [
             ("--port", u64::from(orders.port)),
             ("--readings", orders.readings),
@@ -95,31 +90,21 @@ impl Publisher {
             command.args([name, &value.to_string()]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = Process::start(
-            &site.family,
-            "publisher",
-            &mut command,
-            &site.dir.join("publisher.log"),
-        )?;
-        let out = process
-            .child()
-            .stdout
-            .take()
-            .context("the publisher has no standard output")?;
+        let mut process =
+            Process::start(&site.family, "publisher", &mut command, &site.dir.join("publisher.log"))?;
+        let out = process.child().stdout.take().context("the publisher has no standard output")?;
         let progress = Arc::new(Progress::default());
         let shared = progress.clone();
-        std::thread::Builder::new()
-            .name("bench-publisher".to_owned())
-            .spawn(move || {
-                for line in BufReader::new(out).lines().map_while(Result::ok) {
-                    let sent = serde_json::from_str::<serde_json::Value>(&line).ok();
-                    if let Some(sent) = sent.as_ref().and_then(|line| line["sent"].as_u64()) {
-                        shared.sent.store(sent, Ordering::Release);
-                    }
-                    *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        std::thread::Builder::new().name("bench-publisher".to_owned()).spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let sent = serde_json::from_str::<serde_json::Value>(&line).ok();
+                if let Some(sent) = sent.as_ref().and_then(|line| line["sent"].as_u64()) {
+                    shared.sent.store(sent, Ordering::Release);
                 }
-                shared.ended.store(true, Ordering::Release);
-            })?;
+                *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = line;
+            }
+            shared.ended.store(true, Ordering::Release);
+        })?;
         Ok(Self { process, progress })
     }
 
@@ -136,17 +121,9 @@ impl Publisher {
     /// Its sum; an error when it failed.
     pub(super) fn sum(&mut self) -> Result<Sum> {
         self.process.wait(Duration::from_secs(5))?;
-        let line = self
-            .progress
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let line = self.progress.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if line.is_empty() {
-            bail!(
-                "the publisher said nothing; its log ends:\n{}",
-                self.process.last_words()
-            );
+            bail!("the publisher said nothing; its log ends:\n{}", self.process.last_words());
         }
         serde_json::from_str(&line).with_context(|| format!("reading the publisher's sum: {line}"))
     }

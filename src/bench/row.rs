@@ -55,11 +55,7 @@ impl Row {
             Cell::Text(text) => Value::from(text.as_str()),
             Cell::Number(number) => Value::from(*number),
         };
-        let map: Map<String, Value> = self
-            .0
-            .iter()
-            .map(|(key, value)| (key.clone(), cell(value)))
-            .collect();
+        let map: Map<String, Value> = self.0.iter().map(|(key, value)| (key.clone(), cell(value))).collect();
         Value::Object(map)
     }
 }
@@ -103,11 +99,7 @@ pub(super) fn medians(rows: &[Row]) -> Option<Row> {
                 let mut values: Vec<f64> = rows.iter().filter_map(|row| row.get(key)).collect();
                 out = out.number(key, median(&mut values));
             }
-            Cell::Text(_)
-                if rows
-                    .iter()
-                    .all(|row| row.0.contains(&(key.clone(), cell.clone()))) =>
-            {
+            Cell::Text(_) if rows.iter().all(|row| row.0.contains(&(key.clone(), cell.clone()))) => {
                 out.0.push((key.clone(), cell.clone()));
             }
             Cell::Text(_) => {}
@@ -145,10 +137,7 @@ impl Report {
         let json = json
             .map(|path| File::create(path).with_context(|| format!("making {} for the rows", path.display())))
             .transpose()?;
-        Ok(Self {
-            json,
-            progress: std::io::stderr().is_terminal(),
-        })
+        Ok(Self { json, progress: std::io::stderr().is_terminal() })
     }
 
     /// Prints one row.
@@ -157,9 +146,7 @@ impl Report {
             writeln!(file, "{}", row.json()).context("writing the JSON rows")?;
         }
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{row}")
-            .and_then(|()| out.flush())
-            .context("writing rows to standard output")
+        writeln!(out, "{row}").and_then(|()| out.flush()).context("writing rows to standard output")
     }
 
     /// Says what is being done; only on a terminal.
@@ -181,15 +168,9 @@ mod tests {
             row.text("path", "listener").text("note", format!("n {round}"))
         };
         let rows = [row(1.0, 81_234.56), row(2.0, 1.5), row(3.0, 70.126)];
-        assert_eq!(
-            rows[0].to_string(),
-            "scenario=burst round=1 rate=81235 path=listener note=\"n 1\""
-        );
+        assert_eq!(rows[0].to_string(), "scenario=burst round=1 rate=81235 path=listener note=\"n 1\"");
         let medians = medians(&rows).unwrap();
-        assert_eq!(
-            medians.to_string(),
-            "scenario=burst round=median rounds=3 rate=70.13 path=listener"
-        );
+        assert_eq!(medians.to_string(), "scenario=burst round=median rounds=3 rate=70.13 path=listener");
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.99), 4.0);
     }
 }

@@ -23,11 +23,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(50);
 pub(super) fn agent() -> Agent {
     let config = Agent::config_builder();
     Agent::new_with_config(
-        config
-            .timeout_global(Some(ANSWER))
-            .http_status_as_error(false)
-            .proxy(None)
-            .build(),
+        config.timeout_global(Some(ANSWER)).http_status_as_error(false).proxy(None).build(),
     )
 }
 
@@ -53,11 +49,7 @@ fn wait_for(agent: &Agent, url: &str, process: &mut Process) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    bail!(
-        "{url} did not answer within {} s; the log ends:\n{}",
-        START.as_secs(),
-        process.last_words()
-    )
+    bail!("{url} did not answer within {} s; the log ends:\n{}", START.as_secs(), process.last_words())
 }
 
 /// The sum over all series of a metric; `None` when there is none.
@@ -67,9 +59,7 @@ pub(super) fn metric(text: &str, name: &str) -> Option<f64> {
 
 /// The same over the series whose labels (`{a="b"}`, or nothing) are wanted.
 fn metric_where(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<f64> {
-    let series = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    let series = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
     let series =
         series.filter(|(labels, _)| (labels.is_empty() || labels.starts_with('{')) && wanted(labels));
     let values: Vec<f64> = series.filter_map(|(_, value)| value.parse().ok()).collect();
@@ -106,12 +96,7 @@ impl Lampguard {
         let (agent, url) = (agent(), format!("http://127.0.0.1:{}", plan.web));
         wait_for(&agent, &format!("{url}/readyz"), &mut process)?;
         let token = make_token(site)?;
-        let mut running = Self {
-            process,
-            agent,
-            url,
-            token,
-        };
+        let mut running = Self { process, agent, url, token };
         if plan.broker.is_some() {
             running.wait_until("its subscription at the broker", START, |it| {
                 Ok(metric(&it.metrics()?, "lampguard_broker_up") == Some(1.0))
@@ -134,11 +119,7 @@ impl Lampguard {
     }
 
     pub(super) fn accounting(&self) -> Result<Accounting> {
-        let (status, text) = get(
-            &self.agent,
-            &format!("{}/api/v1/accounting", self.url),
-            Some(&self.token),
-        )?;
+        let (status, text) = get(&self.agent, &format!("{}/api/v1/accounting", self.url), Some(&self.token))?;
         if status != 200 {
             bail!("GET /api/v1/accounting answered {status}: {text}");
         }
@@ -194,12 +175,7 @@ impl Lampguard {
 
 fn spawn(site: &Site) -> Result<Process> {
     let mut command = ourselves(site)?;
-    Process::start_quiet(
-        &site.family,
-        "lampguard",
-        command.arg("serve"),
-        &site.dir.join("lampguard.log"),
-    )
+    Process::start_quiet(&site.family, "lampguard", command.arg("serve"), &site.dir.join("lampguard.log"))
 }
 
 /// This program with the site's configuration, and without what the environment would put over it.
@@ -215,9 +191,7 @@ fn ourselves(site: &Site) -> Result<Command> {
 
 fn make_token(site: &Site) -> Result<String> {
     let mut command = ourselves(site)?;
-    let made = command
-        .args(["token", "create", "--role", "viewer", "--name", "bench"])
-        .stdin(Stdio::null());
+    let made = command.args(["token", "create", "--role", "viewer", "--name", "bench"]).stdin(Stdio::null());
     let made = made.output().context("running `lampguard token create`")?;
     let words = String::from_utf8_lossy(&made.stdout);
     let token = words.split_whitespace().last().filter(|_| made.status.success());
@@ -264,20 +238,13 @@ impl Mosquitto {
         std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
         let mut command = Command::new(program);
         let command = command.arg("-c").arg(&file);
-        let mut process = Process::start_quiet(
-            &site.family,
-            "mosquitto",
-            command,
-            &site.dir.join("mosquitto.log"),
-        )?;
+        let mut process =
+            Process::start_quiet(&site.family, "mosquitto", command, &site.dir.join("mosquitto.log"))?;
         let until = Instant::now() + START;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             process.check()?;
             if Instant::now() > until {
-                bail!(
-                    "mosquitto did not listen on port {port} within {} s",
-                    START.as_secs()
-                );
+                bail!("mosquitto did not listen on port {port} within {} s", START.as_secs());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -288,13 +255,8 @@ impl Mosquitto {
 /// The shipped settings without what belongs to one machine (addresses, users, files), else their like:
 /// nothing queued is dropped, sessions are on disk every 30 s, the window is as large as the consumer's.
 fn settings() -> String {
-    let shipped = [
-        Path::new("deploy"),
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy")),
-    ];
-    let shipped = shipped
-        .iter()
-        .find_map(|dir| std::fs::read_to_string(dir.join("mosquitto.conf")).ok());
+    let shipped = [Path::new("deploy"), Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"))];
+    let shipped = shipped.iter().find_map(|dir| std::fs::read_to_string(dir.join("mosquitto.conf")).ok());
     let Some(shipped) = shipped else {
         return "persistence true\nautosave_interval 30\nmax_inflight_messages 4096\nmax_queued_messages 0\n\
                 max_queued_bytes 0\nset_tcp_nodelay true\n"
@@ -329,11 +291,7 @@ fn settings() -> String {
         let key = line.split_whitespace().next().unwrap_or("#");
         !key.starts_with('#') && !LOCAL.contains(&key)
     };
-    shipped
-        .lines()
-        .filter(of_everybody)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    shipped.lines().filter(of_everybody).map(|line| format!("{line}\n")).collect()
 }
 
 /// A real VictoriaMetrics.
@@ -348,16 +306,9 @@ impl Database {
     /// Starts it; the same folder again continues its data.
     pub(super) fn start(site: &Site, program: &Path, port: u16) -> Result<Self> {
         let mut command = Command::new(program);
-        command.arg(format!(
-            "-storageDataPath={}",
-            site.dir.join("victoria-metrics").display()
-        ));
+        command.arg(format!("-storageDataPath={}", site.dir.join("victoria-metrics").display()));
         command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
-        command.args([
-            "-retentionPeriod=13",
-            "-dedup.minScrapeInterval=1ms",
-            "-search.latencyOffset=0s",
-        ]);
+        command.args(["-retentionPeriod=13", "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=0s"]);
         command.arg("-loggerLevel=WARN");
         let log = site.dir.join("victoria-metrics.log");
         let mut process = Process::start_quiet(&site.family, "victoria-metrics", &mut command, &log)?;
@@ -369,12 +320,8 @@ impl Database {
     /// Values taken in by the Influx protocol since it was started.
     pub(super) fn values(&self) -> Result<f64> {
         let (_, text) = get(&self.agent, &format!("{}/metrics", self.url), None)?;
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("vm_rows_inserted_total{type=\"influx\"}"));
-        Ok(line
-            .and_then(|line| line.rsplit_once(' ')?.1.parse().ok())
-            .unwrap_or(0.0))
+        let line = text.lines().find(|line| line.starts_with("vm_rows_inserted_total{type=\"influx\"}"));
+        Ok(line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok()).unwrap_or(0.0))
     }
 }
 

@@ -25,9 +25,7 @@ pub(super) struct Sink {
 /// until its standard input is closed.
 pub(super) fn run(options: &Sink) -> Result<()> {
     let mut stream = mqtt::connect(&options.from, "lampguard-bench-sink")?;
-    stream
-        .write_all(&mqtt::subscribe("lamp/+/+/reading"))
-        .context("subscribing")?;
+    stream.write_all(&mqtt::subscribe("lamp/+/+/reading")).context("subscribing")?;
     let (mut incoming, mut acks, mut got) = (Incoming::new(), Vec::new(), 0u64);
     while got < options.expect {
         if !incoming.fill(&mut stream).context("reading from the broker")? {
@@ -50,8 +48,6 @@ pub(super) fn run(options: &Sink) -> Result<()> {
         stream.write_all(&acks).context("acknowledging to the broker")?;
     }
     println!("{}", json!({ "got": got }));
-    std::io::stdin()
-        .read_to_end(&mut Vec::new())
-        .context("waiting to be let go")?;
+    std::io::stdin().read_to_end(&mut Vec::new()).context("waiting to be let go")?;
     Ok(())
 }

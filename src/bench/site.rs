@@ -51,11 +51,7 @@ impl Site {
                     if !keep {
                         family.owns(&dir);
                     }
-                    return Ok(Self {
-                        dir,
-                        family: family.clone(),
-                        keep,
-                    });
+                    return Ok(Self { dir, family: family.clone(), keep });
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(e).with_context(|| format!("making {}", dir.display())),
@@ -75,10 +71,12 @@ impl Site {
 
     /// Writes register and configuration.
     pub(super) fn configure(&self, plan: &Plan) -> Result<()> {
-        for (name, text) in [
+        let files = [
             ("posts.csv", payload::register(plan.posts)),
             ("lampguard.toml", plan.toml()),
-        ] {
+            ("webhook.secret", "bench\n".to_owned()),
+        ];
+        for (name, text) in files {
             let path = self.dir.join(name);
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         }
@@ -109,37 +107,24 @@ impl Plan {
     fn toml(&self) -> String {
         let mut out =
             String::from("# Made by `lampguard bench`.\n[site]\nname = \"bench\"\ndata_dir = \"data\"\n");
-        let _ = write!(
-            out,
-            "[posts]\nfile = \"posts.csv\"\n[web]\nbind = \"127.0.0.1:{}\"\n",
-            self.web
-        );
+        let _ = write!(out, "[posts]\nfile = \"posts.csv\"\n[web]\nbind = \"127.0.0.1:{}\"\n", self.web);
         if let Some(port) = self.listener {
             let _ = write!(out, "[listener]\nbind = \"127.0.0.1:{port}\"\n");
         }
         if let Some(port) = self.broker {
-            let _ = write!(
-                out,
-                "[[broker]]\nid = \"bench\"\nurl = \"mqtt://127.0.0.1:{port}\"\n"
-            );
+            let _ = write!(out, "[[broker]]\nid = \"bench\"\nurl = \"mqtt://127.0.0.1:{port}\"\n");
         }
         if let Some(port) = self.database {
-            let _ = write!(
-                out,
-                "[[tsdb]]\nid = \"bench\"\nurl = \"http://127.0.0.1:{port}\"\n"
-            );
+            let _ = write!(out, "[[tsdb]]\nid = \"bench\"\nurl = \"http://127.0.0.1:{port}\"\n");
         }
         for zone in 1..=ZONES {
-            let _ = write!(
-                out,
-                "[[zone]]\nid = \"z{zone}\"\nname = \"Zone {zone}\"\ncrew = \"c{zone}\"\n"
-            );
+            let _ = write!(out, "[[zone]]\nid = \"z{zone}\"\nname = \"Zone {zone}\"\ncrew = \"c{zone}\"\n");
             let _ = write!(out, "[[crew]]\nid = \"c{zone}\"\nname = \"Crew {zone}\"\n");
         }
         let _ = match self.webhook {
             Some(port) => write!(
                 out,
-                "[[channel]]\nid = \"stub\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/bench\"\n"
+                "[[channel]]\nid = \"stub\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/bench\"\nsecret_file = \"webhook.secret\"\n"
             ),
             None => write!(out, "[[channel]]\nid = \"console\"\nkind = \"console\"\n"),
         };
@@ -176,11 +161,7 @@ pub(super) fn find(variable: &str, names: &[&str]) -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
-    let folders: Vec<PathBuf> = std::env::split_paths(&path)
-        .chain(usual.map(PathBuf::from))
-        .collect();
-    let files = names
-        .iter()
-        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(usual.map(PathBuf::from)).collect();
+    let files = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     files.into_iter().find(|file| file.is_file())
 }

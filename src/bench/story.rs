@@ -123,11 +123,8 @@ impl<'a> Story<'a> {
         site.configure(&plan)?;
         let oracle = site.dir.join("oracle.py");
         std::fs::write(&oracle, ORACLE).with_context(|| format!("writing {}", oracle.display()))?;
-        let broker = programs
-            .mosquitto
-            .as_ref()
-            .map(|program| Mosquitto::start(site, program, mqtt))
-            .transpose()?;
+        let broker =
+            programs.mosquitto.as_ref().map(|program| Mosquitto::start(site, program, mqtt)).transpose()?;
         let database = Database::start(site, &programs.victoria_metrics, database)?;
         let lampguard = Lampguard::start(site, &plan)?;
         let orders = Orders {
@@ -177,11 +174,7 @@ impl<'a> Story<'a> {
                 self.database_up()?;
                 down_until = None;
             }
-            let sent = if self.publisher.has_ended() {
-                u64::MAX
-            } else {
-                self.publisher.sent()
-            };
+            let sent = if self.publisher.has_ended() { u64::MAX } else { self.publisher.sent() };
             let up = self.database.is_some() && self.database_since.elapsed() >= UP_BEFORE_KILL;
             let due = self
                 .events
@@ -286,15 +279,13 @@ impl<'a> Story<'a> {
     pub(super) fn settle(&mut self) -> Result<Duration> {
         let started = Instant::now();
         let (since, patience) = (self.database_since, Duration::from_secs(self.options.settle));
-        self.report
-            .progress("everything is sent, waiting until it is in the database");
-        self.lampguard
-            .wait_until("a lag of 0 and nothing pending", patience, |it| {
-                let quiet = since.elapsed() >= NOTICED && it.waiting()? == 0.0;
-                Ok(quiet
-                    && metric(&it.metrics()?, "lampguard_tsdb_up") == Some(1.0)
-                    && it.accounting()?.pending == 0)
-            })?;
+        self.report.progress("everything is sent, waiting until it is in the database");
+        self.lampguard.wait_until("a lag of 0 and nothing pending", patience, |it| {
+            let quiet = since.elapsed() >= NOTICED && it.waiting()? == 0.0;
+            Ok(quiet
+                && metric(&it.metrics()?, "lampguard_tsdb_up") == Some(1.0)
+                && it.accounting()?.pending == 0)
+        })?;
         Ok(started.elapsed())
     }
 
@@ -302,24 +293,13 @@ impl<'a> Story<'a> {
     pub(super) fn compare<T: DeserializeOwned>(&self) -> Result<T> {
         let url = format!("http://127.0.0.1:{}", self.plan.database.unwrap_or_default());
         let mut command = Command::new(&self.programs.python);
-        command
-            .arg("-u")
-            .arg(self.site.dir.join("oracle.py"))
-            .arg("check")
-            .arg("--dir")
-            .arg(&self.site.dir);
-        let answer = command
-            .args(["--database", &url])
-            .stdin(Stdio::null())
-            .output()
-            .context("running the oracle")?;
+        command.arg("-u").arg(self.site.dir.join("oracle.py")).arg("check").arg("--dir").arg(&self.site.dir);
+        let answer =
+            command.args(["--database", &url]).stdin(Stdio::null()).output().context("running the oracle")?;
         let words = String::from_utf8_lossy(&answer.stdout);
         // It exits with 1 when the sets differ; the line then says how.
         serde_json::from_str(words.trim()).with_context(|| {
-            format!(
-                "the oracle said {words:?} and {}",
-                String::from_utf8_lossy(&answer.stderr)
-            )
+            format!("the oracle said {words:?} and {}", String::from_utf8_lossy(&answer.stderr))
         })
     }
 }
@@ -334,24 +314,12 @@ fn draw(options: &Crash, path: Path, random: &mut Random) -> VecDeque<(u64, Even
     };
     for kill in 0..options.kills {
         let slot = 0.95 / options.kills as f64;
-        put(
-            Event::Kill,
-            0.02 + slot * kill as f64,
-            0.02 + slot * (kill + 1) as f64,
-        );
+        put(Event::Kill, 0.02 + slot * kill as f64, 0.02 + slot * (kill + 1) as f64);
     }
-    let restarts = if path == Path::Broker {
-        options.broker_restarts
-    } else {
-        0
-    };
+    let restarts = if path == Path::Broker { options.broker_restarts } else { 0 };
     for restart in 0..restarts {
         let slot = 0.8 / restarts as f64;
-        put(
-            Event::BrokerRestart,
-            0.1 + slot * restart as f64,
-            0.1 + slot * (restart + 1) as f64,
-        );
+        put(Event::BrokerRestart, 0.1 + slot * restart as f64, 0.1 + slot * (restart + 1) as f64);
     }
     if options.db_down > 0 {
         put(Event::DatabaseDown, 0.2, 0.3);

@@ -29,15 +29,13 @@ pub(super) fn start(
     let socket = TcpListener::bind(("127.0.0.1", 0)).context("opening a stub server on loopback")?;
     let port = socket.local_addr()?.port();
     let answer: Arc<Answer> = Arc::new(answer);
-    std::thread::Builder::new()
-        .name("bench-stub".to_owned())
-        .spawn(move || {
-            for stream in socket.incoming().filter_map(Result::ok) {
-                let answer = answer.clone();
-                // A connection that breaks is its client's affair.
-                std::thread::spawn(move || serve(stream, &*answer));
-            }
-        })?;
+    std::thread::Builder::new().name("bench-stub".to_owned()).spawn(move || {
+        for stream in socket.incoming().filter_map(Result::ok) {
+            let answer = answer.clone();
+            // A connection that breaks is its client's affair.
+            std::thread::spawn(move || serve(stream, &*answer));
+        }
+    })?;
     Ok(port)
 }
 
@@ -69,16 +67,9 @@ fn serve(stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
             body.resize(length.min(BODY_MAX), 0);
             reader.read_exact(&mut body)?;
         }
-        let request = Request {
-            line: line.trim_end(),
-            gzip,
-            body: &body,
-        };
+        let request = Request { line: line.trim_end(), gzip, body: &body };
         let (status, text) = answer(&request);
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}",
-            text.len()
-        );
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         out.write_all(head.as_bytes())?;
     }
 }

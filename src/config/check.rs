@@ -14,17 +14,10 @@ use super::{Channel, Config, Fault};
 /// Makes every path absolute: relative ones are relative to the file.
 pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     let paths = [&mut config.site.data_dir, &mut config.posts.file];
-    paths
-        .into_iter()
-        .filter(|path| !path.as_os_str().is_empty())
-        .for_each(|path| *path = base.join(&path));
+    paths.into_iter().filter(|path| !path.as_os_str().is_empty()).for_each(|path| *path = base.join(&path));
     let mut optional: Vec<&mut Option<PathBuf>> = Vec::new();
     if let Some(listener) = &mut config.listener {
-        optional.extend([
-            &mut listener.tls_cert,
-            &mut listener.tls_key,
-            &mut listener.credentials_file,
-        ]);
+        optional.extend([&mut listener.tls_cert, &mut listener.tls_key, &mut listener.credentials_file]);
     }
     optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
@@ -38,11 +31,7 @@ struct Faults<'f>(&'f mut Vec<Fault>);
 
 impl Faults<'_> {
     fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
-        self.0.push(Fault {
-            key: key.into(),
-            line: None,
-            reason: reason.into(),
-        });
+        self.0.push(Fault { key: key.into(), line: None, reason: reason.into() });
     }
 
     fn readable(&mut self, key: &str, path: Option<&Path>) {
@@ -62,20 +51,14 @@ impl Faults<'_> {
                     format!("{id:?} is not 1 to 64 of A-Z a-z 0-9 . _ : -"),
                 );
             } else if !seen.insert(id) {
-                self.add(
-                    format!("{list}[{place}].id"),
-                    format!("{id} is there twice; ids are unique"),
-                );
+                self.add(format!("{list}[{place}].id"), format!("{id} is there twice; ids are unique"));
             }
         }
     }
 
     fn positive(&mut self, key: &str, value: u64) {
         if value == 0 {
-            self.add(
-                key,
-                "is 0; give a limit above it, or leave it out for the default",
-            );
+            self.add(key, "is 0; give a limit above it, or leave it out for the default");
         }
     }
 }
@@ -102,17 +85,11 @@ fn check_site(config: &Config, faults: &mut Faults<'_>) {
     if jiff::tz::TimeZone::get(&config.site.time_zone).is_err() {
         faults.add(
             "site.time_zone",
-            format!(
-                "{:?} is no time zone; use a name such as Asia/Shanghai",
-                config.site.time_zone
-            ),
+            format!("{:?} is no time zone; use a name such as Asia/Shanghai", config.site.time_zone),
         );
     }
     if !matches!(config.site.language.as_str(), "zh-CN" | "en") {
-        faults.add(
-            "site.language",
-            format!("{:?} is not zh-CN or en", config.site.language),
-        );
+        faults.add("site.language", format!("{:?} is not zh-CN or en", config.site.language));
     }
     if config.posts.file.as_os_str().is_empty() {
         faults.add("posts.file", "is missing: the register of posts (posts.csv)");
@@ -126,15 +103,9 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
         Ok(profiles) => profiles,
         Err(found) => {
             for fault in found {
-                let place = config
-                    .profiles
-                    .iter()
-                    .position(|profile| profile.name == fault.profile)
-                    .unwrap_or(0);
-                faults.add(
-                    format!("profile[{place}]"),
-                    format!("{}: {}", fault.profile, fault.reason),
-                );
+                let place =
+                    config.profiles.iter().position(|profile| profile.name == fault.profile).unwrap_or(0);
+                faults.add(format!("profile[{place}]"), format!("{}: {}", fault.profile, fault.reason));
             }
             Profiles::default()
         }
@@ -152,10 +123,7 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
             );
         }
         if broker.password_file.is_some() != broker.username.is_some() {
-            faults.add(
-                format!("{key}.username"),
-                "username and password_file go together",
-            );
+            faults.add(format!("{key}.username"), "username and password_file go together");
         }
         faults.readable(&format!("{key}.password_file"), broker.password_file.as_deref());
         check_mappings(&key, &broker.mapping, &profiles, faults);
@@ -193,11 +161,7 @@ fn check_mappings(key: &str, mappings: &[MappingConfig], profiles: &Profiles, fa
             let known: Vec<&str> = profiles.names().collect();
             faults.add(
                 &key,
-                format!(
-                    "profile {:?} is not known; known are {}",
-                    mapping.profile,
-                    known.join(", ")
-                ),
+                format!("profile {:?} is not known; known are {}", mapping.profile, known.join(", ")),
             );
         }
     }
@@ -207,10 +171,7 @@ fn check_limits(config: &Config, faults: &mut Faults<'_>) {
     if config.journal.max_bytes < 64 << 20 {
         faults.add(
             "journal.max_bytes",
-            format!(
-                "{} is below 67108864 (64 MiB): too little for one outage",
-                config.journal.max_bytes
-            ),
+            format!("{} is below 67108864 (64 MiB): too little for one outage", config.journal.max_bytes),
         );
     }
     faults.positive("journal.replay_window_s", config.journal.replay_window_s);
@@ -219,9 +180,7 @@ fn check_limits(config: &Config, faults: &mut Faults<'_>) {
     faults.unique("tsdb", config.tsdbs.iter().map(|tsdb| tsdb.id.as_str()));
     for (place, tsdb) in config.tsdbs.iter().enumerate() {
         if let Err(reasons) = tsdb::Sink::check(tsdb) {
-            reasons
-                .into_iter()
-                .for_each(|reason| faults.add(format!("tsdb[{place}]"), reason));
+            reasons.into_iter().for_each(|reason| faults.add(format!("tsdb[{place}]"), reason));
         }
         faults.readable(&format!("tsdb[{place}].token_file"), tsdb.token_file.as_deref());
     }
@@ -230,37 +189,22 @@ fn check_limits(config: &Config, faults: &mut Faults<'_>) {
 fn check_people(config: &Config, faults: &mut Faults<'_>) {
     faults.unique("zone", config.zones.iter().map(|zone| zone.id.as_str()));
     faults.unique("crew", config.crews.iter().map(|crew| crew.id.as_str()));
-    faults.unique(
-        "channel",
-        config.channels.iter().map(|channel| channel.id.as_str()),
-    );
+    faults.unique("channel", config.channels.iter().map(|channel| channel.id.as_str()));
     if config.zones.is_empty() {
-        faults.add(
-            "zone",
-            "there is none; each zone of the register needs a [[zone]] with id, name and crew",
-        );
+        faults
+            .add("zone", "there is none; each zone of the register needs a [[zone]] with id, name and crew");
     }
     for (place, zone) in config.zones.iter().enumerate() {
         if !config.crews.iter().any(|crew| crew.id == zone.crew) {
-            faults.add(
-                format!("zone[{place}].crew"),
-                format!("there is no [[crew]] with id {:?}", zone.crew),
-            );
+            faults
+                .add(format!("zone[{place}].crew"), format!("there is no [[crew]] with id {:?}", zone.crew));
         }
         if zone.name.trim().is_empty() {
             faults.add(format!("zone[{place}].name"), "is empty; people read it");
         }
     }
-    for (place, crew) in config
-        .crews
-        .iter()
-        .enumerate()
-        .filter(|(_, crew)| crew.name.trim().is_empty())
-    {
-        faults.add(
-            format!("crew[{place}].name"),
-            format!("of crew {} is empty; people read it", crew.id),
-        );
+    for (place, crew) in config.crews.iter().enumerate().filter(|(_, crew)| crew.name.trim().is_empty()) {
+        faults.add(format!("crew[{place}].name"), format!("of crew {} is empty; people read it", crew.id));
     }
 }
 
@@ -272,10 +216,7 @@ fn check_channel(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
                 return faults.add(format!("{key}.url"), "a webhook needs its url");
             };
             if !(url.starts_with("http://") || url.starts_with("https://")) {
-                faults.add(
-                    format!("{key}.url"),
-                    format!("{url:?} does not begin with http:// or https://"),
-                );
+                faults.add(format!("{key}.url"), format!("{url:?} does not begin with http:// or https://"));
             }
             if channel.secret_file.is_none() {
                 faults.add(

@@ -8,28 +8,14 @@ use toml::{Table, Value};
 use super::{Config, Fault};
 
 /// Sections and keys of the whole design that this version does not build yet.
-const LATER: [&str; 10] = [
-    "policy",
-    "lighting",
-    "shift",
-    "duty",
-    "desk",
-    "supervisor",
-    "head",
-    "escalation",
-    "nodes",
-    "truth",
-];
+const LATER: [&str; 10] =
+    ["policy", "lighting", "shift", "duty", "desk", "supervisor", "head", "escalation", "nodes", "truth"];
 
 /// Unknown keys of one section that are told; more are hardly a slip of the pen.
 const UNKNOWN_MAX: usize = 50;
 
 fn fault(key: &str, reason: impl Into<String>) -> Fault {
-    Fault {
-        key: key.to_owned(),
-        line: None,
-        reason: reason.into(),
-    }
+    Fault { key: key.to_owned(), line: None, reason: reason.into() }
 }
 
 /// The file with the environment over it, and its text for finding lines.
@@ -37,23 +23,15 @@ pub(super) fn read(file: &Path) -> Result<(Table, String), Fault> {
     let text = std::fs::read_to_string(file).map_err(|e| fault("file", format!("not readable: {e}")))?;
     if let Err(e) = text.parse::<Table>() {
         let line = e.span().map(|span| text[..span.start].lines().count().max(1));
-        return Err(Fault {
-            key: "TOML".to_owned(),
-            line,
-            reason: e.message().to_owned(),
-        });
+        return Err(Fault { key: "TOML".to_owned(), line, reason: e.message().to_owned() });
     }
-    let environment = config::Environment::with_prefix("LAMPGUARD")
-        .prefix_separator("__")
-        .separator("__");
+    let environment = config::Environment::with_prefix("LAMPGUARD").prefix_separator("__").separator("__");
     let merged = config::Config::builder()
         .add_source(config::File::from_str(&text, config::FileFormat::Toml))
         .add_source(environment.try_parsing(true))
         .build()
         .and_then(config::Config::try_deserialize::<Table>);
-    merged
-        .map(|table| (table, text))
-        .map_err(|e| fault("environment", e.to_string()))
+    merged.map(|table| (table, text)).map_err(|e| fault("environment", e.to_string()))
 }
 
 /// Takes every section out of the tree.
@@ -65,9 +43,7 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> Config {
     take(&mut tree, "quarantine", &mut config.quarantine, faults);
     take(&mut tree, "history", &mut config.history, faults);
     take(&mut tree, "web", &mut config.web, faults);
-    config.listener = tree
-        .remove("listener")
-        .and_then(|value| typed(value, "listener", faults));
+    config.listener = tree.remove("listener").and_then(|value| typed(value, "listener", faults));
     config.brokers = list(&mut tree, "broker", faults);
     config.profiles = list(&mut tree, "profile", faults);
     config.tsdbs = list(&mut tree, "tsdb", faults);
@@ -78,10 +54,7 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> Config {
         faults.push(if LATER.contains(&section.as_str()) {
             fault(section, "is planned and not built in this version; take it out")
         } else {
-            fault(
-                section,
-                "nobody knows this section; `lampguard config print` shows all there are",
-            )
+            fault(section, "nobody knows this section; `lampguard config print` shows all there are")
         });
     }
     config
@@ -97,13 +70,8 @@ fn list<T: DeserializeOwned>(tree: &mut Table, key: &str, faults: &mut Vec<Fault
     match tree.remove(key) {
         None => Vec::new(),
         Some(Value::Array(items)) => {
-            let named = items
-                .into_iter()
-                .enumerate()
-                .map(|(place, item)| (format!("{key}[{place}]"), item));
-            named
-                .filter_map(|(key, item)| typed(item, &key, faults))
-                .collect()
+            let named = items.into_iter().enumerate().map(|(place, item)| (format!("{key}[{place}]"), item));
+            named.filter_map(|(key, item)| typed(item, &key, faults)).collect()
         }
         Some(_) => {
             faults.push(fault(key, format!("is a list: write [[{key}]]")));
@@ -114,15 +82,13 @@ fn list<T: DeserializeOwned>(tree: &mut Table, key: &str, faults: &mut Vec<Fault
 
 /// One section as its type. Unknown keys are taken out one by one, so that all of them are told.
 fn typed<T: DeserializeOwned>(mut value: Value, key: &str, faults: &mut Vec<Fault>) -> Option<T> {
-    let before = faults.len();
     for _ in 0..UNKNOWN_MAX {
         match value.clone().try_into::<T>() {
-            Ok(section) => return (faults.len() == before).then_some(section),
+            // Also when unknown keys were taken out: the rest is to be checked too.
+            Ok(section) => return Some(section),
             Err(e) => {
                 let text = e.to_string();
-                let unknown = text
-                    .strip_prefix("unknown field `")
-                    .and_then(|rest| rest.split_once('`'));
+                let unknown = text.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
                 let removed = match (unknown, value.as_table_mut()) {
                     (Some((name, rest)), Some(table)) => table.remove(name).map(|_| (name, rest)),
                     _ => None,
@@ -139,10 +105,7 @@ fn typed<T: DeserializeOwned>(mut value: Value, key: &str, faults: &mut Vec<Faul
                         let mut lines = text.lines();
                         let what = lines.next().unwrap_or("cannot be read");
                         let inner = lines.find_map(|line| {
-                            line.trim()
-                                .strip_prefix("in `")?
-                                .strip_suffix('`')
-                                .map(str::to_owned)
+                            line.trim().strip_prefix("in `")?.strip_suffix('`').map(str::to_owned)
                         });
                         let key = inner.map_or_else(|| key.to_owned(), |inner| format!("{key}.{inner}"));
                         faults.push(fault(&key, what));

@@ -55,11 +55,7 @@ fn judge(about: &str, seen: &Seen, findings: &mut Findings) {
         );
         findings.add(Grade::Bad, about, text);
     } else {
-        findings.add(
-            Grade::Good,
-            about,
-            format!("keeps at least {QUEUED} messages for an offline session"),
-        );
+        findings.add(Grade::Good, about, format!("keeps at least {QUEUED} messages for an offline session"));
     }
     if seen.in_flight < IN_FLIGHT {
         let text = format!(
@@ -69,21 +65,14 @@ fn judge(about: &str, seen: &Seen, findings: &mut Findings) {
         );
         findings.add(Grade::Warn, about, text);
     } else {
-        findings.add(
-            Grade::Good,
-            about,
-            format!("has at least {IN_FLIGHT} messages in flight"),
-        );
+        findings.add(Grade::Good, about, format!("has at least {IN_FLIGHT} messages in flight"));
     }
 }
 
 fn client(config: &BrokerConfig, id: &str, clean: bool) -> Result<(AsyncClient, EventLoop), String> {
     let (host, port) = serve::broker_address(&config.url)?;
     let mut options = MqttOptions::new(id, host, port);
-    options
-        .set_clean_session(clean)
-        .set_manual_acks(true)
-        .set_keep_alive(Duration::from_secs(30));
+    options.set_clean_session(clean).set_manual_acks(true).set_keep_alive(Duration::from_secs(30));
     options.set_inflight(1000);
     if let (Some(user), Some(file)) = (&config.username, &config.password_file) {
         let text = std::fs::read_to_string(file).map_err(|e| format!("reading {}: {e}", file.display()))?;
@@ -98,9 +87,7 @@ async fn probe(config: &BrokerConfig) -> Result<Seen, String> {
     let mut seen = Seen::default();
     let (subscriber, mut events) = client(config, &id, false)?;
     connect(&mut events).await?;
-    subscriber
-        .try_subscribe(&topic, QoS::AtLeastOnce)
-        .map_err(|e| e.to_string())?;
+    subscriber.try_subscribe(&topic, QoS::AtLeastOnce).map_err(|e| e.to_string())?;
     subscribed(&mut events).await?;
     // Nobody reads the subscriber's socket while these are sent: they fill its window and then its queue.
     publish(config, &id, &topic, IN_FLIGHT).await?;
@@ -124,9 +111,7 @@ async fn connect(events: &mut EventLoop) -> Result<bool, String> {
             Ok(Ok(Event::Incoming(Packet::ConnAck(ack)))) => return Ok(ack.session_present),
             Ok(Ok(_)) => {}
             Ok(Err(e)) => {
-                return Err(format!(
-                    "is not reached: {e}; cure: start it, or mend url and login"
-                ));
+                return Err(format!("is not reached: {e}; cure: start it, or mend url and login"));
             }
             Err(_) => return Err("does not answer CONNECT within 5 s".to_owned()),
         }
@@ -151,9 +136,7 @@ async fn publish(config: &BrokerConfig, id: &str, topic: &str, count: usize) -> 
     let (client, mut events) = client(config, &format!("{id}-pub"), true)?;
     connect(&mut events).await?;
     for _ in 0..count {
-        client
-            .try_publish(topic, QoS::AtLeastOnce, false, "trial")
-            .map_err(|e| e.to_string())?;
+        client.try_publish(topic, QoS::AtLeastOnce, false, "trial").map_err(|e| e.to_string())?;
     }
     let mut left = count;
     while left > 0 {
@@ -161,10 +144,7 @@ async fn publish(config: &BrokerConfig, id: &str, topic: &str, count: usize) -> 
             Ok(Ok(Event::Incoming(Packet::PubAck(_)))) => left -= 1,
             Ok(Ok(_)) => {}
             _ => {
-                return Err(format!(
-                    "acknowledged only {} of {count} trial messages",
-                    count - left
-                ));
+                return Err(format!("acknowledged only {} of {count} trial messages", count - left));
             }
         }
     }
@@ -210,9 +190,7 @@ fn persistence(config: &BrokerConfig) -> Option<(Grade, String)> {
     let Ok(text) = std::fs::read_to_string("/etc/mosquitto/mosquitto.conf") else {
         return Some((Grade::Unknown, unknown.to_owned()));
     };
-    let on = text
-        .lines()
-        .any(|line| line.split_whitespace().eq(["persistence", "true"]));
+    let on = text.lines().any(|line| line.split_whitespace().eq(["persistence", "true"]));
     Some(if on {
         (
             Grade::Good,

@@ -19,10 +19,8 @@ pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
     let answer = match ping {
         Ok(answer) if answer.status().as_u16() < 400 => answer,
         Ok(answer) => {
-            let text = format!(
-                "{root}/ping answers {}; cure: check the url and its base path",
-                answer.status()
-            );
+            let text =
+                format!("{root}/ping answers {}; cure: check the url and its base path", answer.status());
             return findings.add(Grade::Bad, &about, text);
         }
         Err(e) => {
@@ -33,33 +31,15 @@ pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
         }
     };
     findings.add(Grade::Good, &about, format!("answers at {root}"));
-    let date = answer
-        .headers()
-        .get("date")
-        .and_then(|date| date.to_str().ok())
-        .and_then(http_date);
+    let date = answer.headers().get("date").and_then(|date| date.to_str().ok()).and_then(http_date);
     if let Some(theirs) = date {
         let apart = (clock::now().0 / 1000 - theirs).abs();
-        let grade = if apart > CLOCK_MAX_S {
-            Grade::Bad
-        } else {
-            Grade::Good
-        };
-        let cure = if apart > CLOCK_MAX_S {
-            "; cure: set both clocks by NTP"
-        } else {
-            ""
-        };
+        let grade = if apart > CLOCK_MAX_S { Grade::Bad } else { Grade::Good };
+        let cure = if apart > CLOCK_MAX_S { "; cure: set both clocks by NTP" } else { "" };
         findings.add(grade, "clock", format!("{apart} s apart from {about}{cure}"));
     }
-    let metrics = agent
-        .get(format!("{root}/metrics"))
-        .call()
-        .ok()
-        .filter(|answer| answer.status() == 200);
-    let text = metrics
-        .and_then(|mut answer| answer.body_mut().read_to_string().ok())
-        .unwrap_or_default();
+    let metrics = agent.get(format!("{root}/metrics")).call().ok().filter(|answer| answer.status() == 200);
+    let text = metrics.and_then(|mut answer| answer.body_mut().read_to_string().ok()).unwrap_or_default();
     if text.contains("vm_app_version") {
         check_victoria(config, &about, &text, findings);
     } else {
@@ -72,16 +52,12 @@ pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
 fn check_victoria(config: &TsdbConfig, about: &str, metrics: &str, findings: &mut Findings) {
     let flag = |name: &str| {
         let start = format!("flag{{name=\"{name}\", value=\"");
-        metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(start.as_str())?.split('"').next())
+        metrics.lines().find_map(|line| line.strip_prefix(start.as_str())?.split('"').next())
     };
     match flag("dedup.minScrapeInterval") {
-        Some("1ms") => findings.add(
-            Grade::Good,
-            about,
-            "-dedup.minScrapeInterval=1ms: rows sent again count once",
-        ),
+        Some("1ms") => {
+            findings.add(Grade::Good, about, "-dedup.minScrapeInterval=1ms: rows sent again count once")
+        }
         other => findings.add(
             Grade::Bad,
             about,
@@ -147,13 +123,7 @@ mod tests {
 
     #[test]
     fn retention_is_read_as_the_database_means_it() {
-        let cases = [
-            ("13", Some(403)),
-            ("90d", Some(90)),
-            ("1y", Some(365)),
-            ("2w", Some(14)),
-            ("x", None),
-        ];
+        let cases = [("13", Some(403)), ("90d", Some(90)), ("1y", Some(365)), ("2w", Some(14)), ("x", None)];
         for (value, days) in cases {
             assert_eq!(retention_days(value), days, "{value}");
         }

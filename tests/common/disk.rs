@@ -23,41 +23,17 @@ pub struct SmallDisk {
 
 impl SmallDisk {
     pub fn make() -> Self {
-        let base = if Path::new("/dev/shm").is_dir() {
-            PathBuf::from("/dev/shm")
-        } else {
-            std::env::temp_dir()
-        };
+        let base =
+            if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
         let folder = tempfile::tempdir_in(base).unwrap();
         let mut mount = Command::new("mount");
         mount
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={BYTES},mode=700"),
-                "lampguard-test",
-            ])
+            .args(["-t", "tmpfs", "-o", &format!("size={BYTES},mode=700"), "lampguard-test"])
             .arg(folder.path());
         let mounted = mount.output().is_ok_and(|output| output.status.success());
-        let min_free_bytes = if mounted {
-            MIN_FREE
-        } else {
-            free(folder.path()) - BYTES / 2
-        };
-        println!(
-            "a small disk: {}",
-            if mounted {
-                "its own tmpfs"
-            } else {
-                "by min_free_bytes"
-            }
-        );
-        Self {
-            folder,
-            mounted,
-            min_free_bytes,
-        }
+        let min_free_bytes = if mounted { MIN_FREE } else { free(folder.path()) - BYTES / 2 };
+        println!("a small disk: {}", if mounted { "its own tmpfs" } else { "by min_free_bytes" });
+        Self { folder, mounted, min_free_bytes }
     }
 
     pub fn path(&self) -> &Path {

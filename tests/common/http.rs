@@ -47,15 +47,8 @@ pub fn try_get(url: &str, token: Option<&str>) -> Result<Answer, ureq::Error> {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
     let mut answer = request.call()?;
-    let text = answer
-        .body_mut()
-        .with_config()
-        .limit(256 << 20)
-        .read_to_string()?;
-    Ok(Answer {
-        status: answer.status().as_u16(),
-        text,
-    })
+    let text = answer.body_mut().with_config().limit(256 << 20).read_to_string()?;
+    Ok(Answer { status: answer.status().as_u16(), text })
 }
 
 /// POST; `Err` when nobody answers.
@@ -66,10 +59,7 @@ pub fn try_post(url: &str, token: Option<&str>, body: &[u8]) -> Result<Answer, u
     }
     let mut answer = request.send(body)?;
     let text = answer.body_mut().read_to_string()?;
-    Ok(Answer {
-        status: answer.status().as_u16(),
-        text,
-    })
+    Ok(Answer { status: answer.status().as_u16(), text })
 }
 
 /// One webhook as it came.
@@ -100,10 +90,7 @@ impl WebhookStub {
 
     pub fn start_on(port: u16) -> Self {
         let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let (hooks, ending) = (
-            Arc::<Mutex<Vec<Hook>>>::default(),
-            Arc::new(AtomicBool::new(false)),
-        );
+        let (hooks, ending) = (Arc::<Mutex<Vec<Hook>>>::default(), Arc::new(AtomicBool::new(false)));
         let (taken, end) = (hooks.clone(), ending.clone());
         std::thread::spawn(move || {
             for stream in socket.incoming().flatten() {
@@ -175,10 +162,7 @@ fn serve(stream: TcpStream, hooks: &Mutex<Vec<Hook>>) {
         }
         let at = Instant::now();
         hooks.lock().unwrap().push(Hook { at, signature, body });
-        if writer
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            .is_err()
-        {
+        if writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
             return;
         }
     }

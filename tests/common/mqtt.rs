@@ -45,12 +45,7 @@ pub struct Hello<'a> {
 
 impl<'a> Hello<'a> {
     pub fn new(client_id: &'a str) -> Self {
-        Self {
-            client_id,
-            level: 4,
-            keep_alive_s: 60,
-            login: None,
-        }
+        Self { client_id, level: 4, keep_alive_s: 60, login: None }
     }
 
     pub fn login(mut self, user: &'a str, password: &'a str) -> Self {
@@ -144,11 +139,7 @@ impl Mqtt {
     /// Connects; the test fails unless it is accepted.
     pub fn connect(port: u16, client_id: &str) -> Self {
         let mut client = Self::silent(port);
-        assert_eq!(
-            client.greet(&Hello::new(client_id)),
-            Ok(0),
-            "CONNECT of {client_id}"
-        );
+        assert_eq!(client.greet(&Hello::new(client_id)), Ok(0), "CONNECT of {client_id}");
         client
     }
 
@@ -198,10 +189,7 @@ impl Mqtt {
         if self.buffer.len() < at + length {
             return None;
         }
-        let packet = Packet {
-            first: self.buffer[0],
-            body: self.buffer[at..at + length].to_vec(),
-        };
+        let packet = Packet { first: self.buffer[0], body: self.buffer[at..at + length].to_vec() };
         self.buffer.drain(..at + length);
         Some(packet)
     }
@@ -226,10 +214,7 @@ impl Mqtt {
     pub fn publish_and_wait(&mut self, topic: &str, payload: &[u8]) {
         let number = self.acked.len() as u64;
         self.publish(topic, payload, number);
-        assert!(
-            self.wait_for_acks(ANSWER),
-            "no PUBACK for {topic} within {ANSWER:?}"
-        );
+        assert!(self.wait_for_acks(ANSWER), "no PUBACK for {topic} within {ANSWER:?}");
     }
 
     /// Sends a QoS 0 message.

@@ -33,11 +33,7 @@ pub fn finish(name: &str, command: Command, patience: Duration) -> Output {
         panic!("{name} did not end within {patience:?}");
     };
     child.join_readers();
-    Output {
-        status,
-        stdout: child.stdout().into_bytes(),
-        stderr: child.stderr().into_bytes(),
-    }
+    Output { status, stdout: child.stdout().into_bytes(), stderr: child.stderr().into_bytes() }
 }
 
 /// Standard output and standard error as text.
@@ -69,14 +65,7 @@ impl Program {
             reader(child.stderr.take().unwrap(), err.clone()),
         ];
         let name = name.to_owned();
-        Self {
-            name,
-            child,
-            out,
-            err,
-            readers,
-            ended: None,
-        }
+        Self { name, child, out, err, readers, ended: None }
     }
 
     pub fn pid(&self) -> u32 {
@@ -113,24 +102,14 @@ impl Program {
 
     /// kill -9; proves that it was running until then.
     pub fn kill(&mut self) {
-        assert!(
-            self.is_alive(),
-            "{} had ended before it was killed:\n{}",
-            self.name,
-            self.stderr()
-        );
+        assert!(self.is_alive(), "{} had ended before it was killed:\n{}", self.name, self.stderr());
         self.child.kill().unwrap();
         self.ended = Some(self.child.wait().unwrap());
     }
 
     /// SIGTERM by its pid; returns how it ended and after how long.
     pub fn terminate(&mut self, patience: Duration) -> (ExitStatus, Duration) {
-        assert!(
-            self.is_alive(),
-            "{} had ended before SIGTERM:\n{}",
-            self.name,
-            self.stderr()
-        );
+        assert!(self.is_alive(), "{} had ended before SIGTERM:\n{}", self.name, self.stderr());
         let started = Instant::now();
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();

@@ -17,37 +17,24 @@ const START: Duration = Duration::from_secs(30);
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .chain(usual)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).chain(usual).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// Where a program is; `None` says that the test is left out, unless everything was asked for.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let found = find(name);
     if found.is_none() {
-        assert!(
-            !everything_is_asked_for(),
-            "{name} is not installed and LAMPGUARD_TESTS=all"
-        );
+        assert!(!everything_is_asked_for(), "{name} is not installed and LAMPGUARD_TESTS=all");
         // Test harnesses swallow what a passing test prints; this goes around them.
         use std::io::Write as _;
-        let _ = writeln!(
-            std::io::stderr(),
-            "left out: {name} is not installed (tests/run installs it)"
-        );
+        let _ = writeln!(std::io::stderr(), "left out: {name} is not installed (tests/run installs it)");
     }
     found
 }
 
 fn as_ourselves() -> &'static str {
     // Otherwise Mosquitto becomes the user mosquitto, who may not write to our folder.
-    if rustix::process::geteuid().is_root() {
-        "user root\n"
-    } else {
-        ""
-    }
+    if rustix::process::geteuid().is_root() { "user root\n" } else { "" }
 }
 
 /// A real Mosquitto in a folder of its own.
@@ -86,12 +73,7 @@ impl Mosquitto {
         let text = settings(home.path(), port) + as_ourselves();
         std::fs::write(home.path().join("mosquitto.conf"), text).unwrap();
         let process = spawn_mosquitto(&program, home.path(), port);
-        Some(Self {
-            program,
-            home,
-            port,
-            process,
-        })
+        Some(Self { program, home, port, process })
     }
 
     /// SIGTERM: it saves its sessions and ends.
@@ -110,22 +92,15 @@ fn spawn_mosquitto(program: &Path, home: &Path, port: u16) -> Program {
     command.arg("-c").arg(home.join("mosquitto.conf"));
     let mut process = Program::start("mosquitto", command);
     wait_until("mosquitto to listen", START, || {
-        assert!(
-            process.is_alive(),
-            "mosquitto ended at once:\n{}",
-            process.stderr()
-        );
+        assert!(process.is_alive(), "mosquitto ended at once:\n{}", process.stderr());
         std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
     process
 }
 
 /// Flags of `deploy/victoria-metrics.default` that are not about this machine.
-const SHIPPED: [&str; 3] = [
-    "-retentionPeriod=13",
-    "-dedup.minScrapeInterval=1ms",
-    "-search.latencyOffset=1s",
-];
+const SHIPPED: [&str; 3] =
+    ["-retentionPeriod=13", "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=1s"];
 
 /// A real VictoriaMetrics in a folder of its own.
 pub struct Victoria {
@@ -140,9 +115,7 @@ impl Victoria {
     /// With the shipped flags; `None` when it is not installed.
     pub fn start() -> Option<Self> {
         let text = include_str!("../../deploy/victoria-metrics.default");
-        SHIPPED
-            .iter()
-            .for_each(|flag| assert!(text.contains(flag), "{flag} is not shipped"));
+        SHIPPED.iter().for_each(|flag| assert!(text.contains(flag), "{flag} is not shipped"));
         Self::start_with(SHIPPED.to_vec())
     }
 
@@ -155,13 +128,7 @@ impl Victoria {
         let program = installed("victoria-metrics")?;
         let (home, port) = (tempfile::tempdir().unwrap(), free_port());
         let process = spawn_victoria(&program, home.path(), port, &flags);
-        Some(Self {
-            program,
-            home,
-            port,
-            flags,
-            process,
-        })
+        Some(Self { program, home, port, flags, process })
     }
 
     /// Starts again on the same folder and port.
@@ -217,11 +184,7 @@ fn spawn_victoria(program: &Path, home: &Path, port: u16, flags: &[&str]) -> Pro
         .args(flags);
     let mut process = Program::start("victoria-metrics", command);
     wait_until("victoria-metrics to answer", START, || {
-        assert!(
-            process.is_alive(),
-            "victoria-metrics ended at once:\n{}",
-            process.stderr()
-        );
+        assert!(process.is_alive(), "victoria-metrics ended at once:\n{}", process.stderr());
         http::try_get(&format!("http://127.0.0.1:{port}/health"), None)
             .is_ok_and(|answer| answer.status == 200)
     });

@@ -24,10 +24,7 @@ pub fn register() -> String {
     let mut text = format!("{HEADER}\n");
     for n in 1..=POSTS {
         let zone = if n <= POSTS / 2 { "z1" } else { "z2" };
-        text += &format!(
-            "P{n:03},,{zone},解放路,{n},,F{},C1,113.62,34.75,1,100,false,2020-01-01,\n",
-            n % 4
-        );
+        text += &format!("P{n:03},,{zone},解放路,{n},,F{},C1,113.62,34.75,1,100,false,2020-01-01,\n", n % 4);
     }
     text
 }
@@ -80,16 +77,12 @@ impl Site {
 
     /// Adds a `[[broker]]` on that port, with more keys or mappings.
     pub fn with_broker(self, port: u16, more: &str) -> Self {
-        self.with(&format!(
-            "[[broker]]\nid = \"main\"\nurl = \"mqtt://127.0.0.1:{port}\"\n{more}"
-        ))
+        self.with(&format!("[[broker]]\nid = \"main\"\nurl = \"mqtt://127.0.0.1:{port}\"\n{more}"))
     }
 
     /// Adds a `[[tsdb]]` on that port.
     pub fn with_database(self, port: u16) -> Self {
-        self.with(&format!(
-            "[[tsdb]]\nid = \"main\"\nurl = \"http://127.0.0.1:{port}\"\nbatch_ms = 200\n"
-        ))
+        self.with(&format!("[[tsdb]]\nid = \"main\"\nurl = \"http://127.0.0.1:{port}\"\nbatch_ms = 200\n"))
     }
 
     /// Puts the data directory somewhere else.
@@ -147,10 +140,7 @@ impl Site {
     pub fn spawn(&self) -> Program {
         self.configure();
         let mut command = program();
-        command
-            .arg("--config")
-            .arg(self.path("lampguard.toml"))
-            .arg("serve");
+        command.arg("--config").arg(self.path("lampguard.toml")).arg("serve");
         Program::start("lampguard serve", command)
     }
 
@@ -159,11 +149,7 @@ impl Site {
         let mut process = self.spawn();
         let url = format!("http://127.0.0.1:{}", self.web);
         wait_until("lampguard to be ready", START, || {
-            assert!(
-                process.is_alive(),
-                "lampguard ended at once:\n{}",
-                process.stderr()
-            );
+            assert!(process.is_alive(), "lampguard ended at once:\n{}", process.stderr());
             // The listener opens last; /readyz answers a moment before.
             http::try_get(&format!("{url}/readyz"), None).is_ok_and(|answer| answer.status == 200)
                 && process.stderr().contains(" ready ")
@@ -227,9 +213,7 @@ impl Lampguard {
 
     /// Waits until nothing is pending, and asserts that the books balance.
     pub fn balanced(&self) -> Value {
-        wait_until("nothing to be pending", seconds(20), || {
-            self.accounting()["pending"] == 0
-        });
+        wait_until("nothing to be pending", seconds(20), || self.accounting()["pending"] == 0);
         let books = self.accounting();
         assert_eq!(books["balanced"], true, "{books}");
         books
@@ -237,9 +221,7 @@ impl Lampguard {
 
     /// Waits for that many stored readings, and asserts that there are no more.
     pub fn wait_for_stored(&self, count: u64, patience: Duration) {
-        wait_until(&format!("{count} stored readings"), patience, || {
-            self.stored() >= count
-        });
+        wait_until(&format!("{count} stored readings"), patience, || self.stored() >= count);
         assert_eq!(self.stored(), count, "{}", self.accounting());
     }
 
@@ -247,12 +229,9 @@ impl Lampguard {
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").text;
         let series = text.lines().filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| name.ends_with('}') || rest.starts_with([' ', '{']))
+            line.strip_prefix(name).is_some_and(|rest| name.ends_with('}') || rest.starts_with([' ', '{']))
         });
-        series
-            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+        series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
     /// Rows of one post's history, as (time, values of `fields`).

@@ -33,9 +33,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
             .map(|c| if c == ' ' { '-' } else { c })
             .collect();
         let again = (1..).map(|n| format!("{slug}-{n}"));
-        let free = std::iter::once(slug.clone())
-            .chain(again)
-            .find(|name| !found.contains(name));
+        let free = std::iter::once(slug.clone()).chain(again).find(|name| !found.contains(name));
         found.extend(free);
     }
     found
@@ -45,11 +43,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
-        found.extend(
-            line.split("](")
-                .skip(1)
-                .filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())),
-        );
+        found.extend(line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())));
         let reference = line.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
         found.extend(reference.map(|(_, target)| target.trim().to_owned()));
     }
@@ -60,17 +54,10 @@ fn links(text: &str) -> Vec<String> {
 fn dead_links(pages: &[&File], exists: impl Fn(&Path) -> bool) -> (usize, Faults) {
     let (mut looked, mut faults) = (0, Faults::new());
     for (path, text) in pages {
-        for link in links(text)
-            .iter()
-            .filter(|link| !link.contains("://") && !link.starts_with("mailto:"))
-        {
+        for link in links(text).iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
             looked += 1;
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() {
-                path.clone()
-            } else {
-                resolve(path, file)
-            };
+            let target = if file.is_empty() { path.clone() } else { resolve(path, file) };
             if !exists(Path::new(&target)) {
                 faults.push(format!("{path}: {link} leads nowhere"));
                 continue;
@@ -110,10 +97,8 @@ fn links_in_markdown_lead_somewhere() {
 #[test]
 fn a_dead_link_and_a_missing_heading_are_found() {
     let page = |path: &str, text: &str| (path.to_owned(), text.to_owned());
-    let other = page(
-        "docs/b.md",
-        "# One `two`, three!\n## Same\n## Same\n```\n# not one\n```\n# 灯杆 post\n",
-    );
+    let other =
+        page("docs/b.md", "# One `two`, three!\n## Same\n## Same\n```\n# not one\n```\n# 灯杆 post\n");
     let good = page(
         "docs/a.md",
         "[x](b.md#one-two-three) [y](./b.md#same-1) [z](../docs/b.md#灯杆-post) `[c](code.md)` [w](https://x/)\n",
@@ -161,18 +146,12 @@ fn dead_names(pages: &[&File], files: &[File]) -> (usize, Faults) {
             let is_file = span.contains('/')
                 && !span.starts_with('/')
                 && !span.contains(['…', ' ', '<', '*'])
-                && [".rs", ".sql", ".toml", ".md", ".conf", ".default"]
-                    .iter()
-                    .any(|end| span.ends_with(end));
+                && [".rs", ".sql", ".toml", ".md", ".conf", ".default"].iter().any(|end| span.ends_with(end));
             let there = if is_file {
-                files
-                    .iter()
-                    .any(|(known, _)| *known == span || known.ends_with(&format!("/{span}")))
+                files.iter().any(|(known, _)| *known == span || known.ends_with(&format!("/{span}")))
             } else if is_sentence(&span) {
                 let made = format!("fn {span}(");
-                files
-                    .iter()
-                    .any(|(known, text)| known.ends_with(".rs") && text.contains(&made))
+                files.iter().any(|(known, text)| known.ends_with(".rs") && text.contains(&made))
             } else if is_constant(&span) {
                 let made = [format!("const {span}:"), format!("static {span}:")];
                 files.iter().any(|(known, text)| {
@@ -201,10 +180,7 @@ fn files_tests_and_constants_that_papers_name_exist() {
 
 #[test]
 fn a_file_a_test_and_a_constant_that_are_gone_are_found() {
-    let files = [(
-        "a/src/run.rs".to_owned(),
-        "fn what_is_old_stays_as_it_was() {}".to_owned(),
-    )];
+    let files = [("a/src/run.rs".to_owned(), "fn what_is_old_stays_as_it_was() {}".to_owned())];
     let page = |text: &str| ("a.md".to_owned(), text.to_owned());
     let good =
         page("`a/src/run.rs`, `src/run.rs`, `what_is_old_stays_as_it_was`, `plain_word`, `/etc/x/y.conf`");

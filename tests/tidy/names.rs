@@ -70,9 +70,7 @@ fn unknown_metrics(files: &[&File], made: &BTreeSet<String>) -> (usize, Faults) 
                 // A pattern such as `lampguard_tsdb_*`.
                 made.iter().any(|name| name.starts_with(word))
             } else {
-                let plain = ["_bucket", "_sum", "_count"]
-                    .iter()
-                    .find_map(|end| word.strip_suffix(end));
+                let plain = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
                 made.contains(word) || plain.is_some_and(|plain| made.contains(plain))
             };
             if !known {
@@ -101,19 +99,9 @@ fn papers_and_dashboards_use_only_metrics_that_exist() {
         .map(|name| format!("{name} is fixed and gone"))
         .collect();
     clean(&missing);
-    let folders = [
-        "docs/",
-        "deploy/",
-        "dashboards/",
-        "README",
-        "ARCHITECTURE",
-        "STYLE",
-        "CHANGELOG",
-    ];
-    let papers: Vec<&File> = files
-        .iter()
-        .filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)))
-        .collect();
+    let folders = ["docs/", "deploy/", "dashboards/", "README", "ARCHITECTURE", "STYLE", "CHANGELOG"];
+    let papers: Vec<&File> =
+        files.iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder))).collect();
     let (looked, faults) = unknown_metrics(&papers, &names);
     assert!(looked > 10, "only {looked} names were looked at");
     clean(&faults);
@@ -125,14 +113,7 @@ fn a_metric_that_nobody_makes_is_found() {
         "disk_bytes", "Bytes.") counter("lampguard_tsdb_up", "1 while it answers")"#;
     let made = made_metrics(source);
     let names: Vec<&str> = made.iter().map(String::as_str).collect();
-    assert_eq!(
-        names,
-        [
-            "lampguard_history_disk_bytes",
-            "lampguard_history_rows_total",
-            "lampguard_tsdb_up"
-        ]
-    );
+    assert_eq!(names, ["lampguard_history_disk_bytes", "lampguard_history_rows_total", "lampguard_tsdb_up"]);
     let paper = |text: &str| ("docs/a.md".to_owned(), text.to_owned());
     let good = paper(
         "`lampguard_history_rows_total`, lampguard_tsdb_*, lampguard_model::wire, lampguard_tsdb_up_sum",

@@ -21,13 +21,7 @@ pub(super) struct Held {
 }
 
 fn moment(slot: usize, now: Timestamp, measured_at: Timestamp, late: bool, clock_back: bool) -> Moment {
-    Moment {
-        slot,
-        now,
-        measured_at,
-        late,
-        clock_back,
-    }
+    Moment { slot, now, measured_at, late, clock_back }
 }
 
 impl Engine {
@@ -69,10 +63,7 @@ impl Engine {
 
     pub(super) fn hold(&mut self, slot: usize, kind: Kind, now: Timestamp) {
         let until = now + LATE_HOLD;
-        let known = self
-            .held
-            .iter_mut()
-            .find(|held| held.slot == slot && held.kind == kind);
+        let known = self.held.iter_mut().find(|held| held.slot == slot && held.kind == kind);
         match known {
             Some(held) => held.until = held.until.max(until),
             None => self.held.push(Held { slot, kind, until }),
@@ -93,10 +84,7 @@ impl Engine {
                 let notes = vec![raise::NOTE_LATE.to_owned()];
                 self.raise(slot, kind, &confirmed, now, notes, effects);
             }
-            _ => effects.push(Effect::Review {
-                post: self.owners[slot].name().clone(),
-                measured_at,
-            }),
+            _ => effects.push(Effect::Review { post: self.owners[slot].name().clone(), measured_at }),
         }
     }
 

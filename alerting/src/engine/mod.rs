@@ -220,11 +220,7 @@ impl Engine {
         if *zone == *UNREGISTERED {
             self.strangers_open += 1;
         }
-        self.open.push(Open {
-            incident,
-            calm_since: [None; KINDS.len()],
-            slot,
-        });
+        self.open.push(Open { incident, calm_since: [None; KINDS.len()], slot });
     }
 
     /// Takes back what was remembered of a post.
@@ -270,11 +266,7 @@ impl Engine {
             return;
         }
         let tracked = !reading.marks.has(Marks::UNTRACKED);
-        let slot = if tracked {
-            self.slot(reading.post, reading.zone)
-        } else {
-            None
-        };
+        let slot = if tracked { self.slot(reading.post, reading.zone) } else { None };
         let Some(slot) = slot else {
             self.judge_untracked(now, reading, effects);
             return;
@@ -327,9 +319,7 @@ impl Engine {
         let was_wet = s.own_wet(moment.now).is_some();
         match reading.fields.flag(Field::Immersed) {
             Some(true) => {
-                changed |= s
-                    .immersed_at()
-                    .is_none_or(|last| at.since(last) > Millis::minutes(30));
+                changed |= s.immersed_at().is_none_or(|last| at.since(last) > Millis::minutes(30));
                 s.immerse(at);
                 s.set(Fact::Immersed, newest || s.is(Fact::Immersed));
             }
@@ -381,12 +371,7 @@ impl Engine {
 
     fn ask(&self, slot: usize, kind: Kind, limit: i64, came: Option<usize>) -> Option<Confirmed> {
         let s = &self.slots[slot];
-        confirm(&Question {
-            samples: s.ring(kind).samples(),
-            limit,
-            period: s.period(),
-            came,
-        })
+        confirm(&Question { samples: s.ring(kind).samples(), limit, period: s.period(), came })
     }
 
     /// The limit in force at a post, thousandths, and why it is the wet one.
@@ -408,10 +393,7 @@ impl Engine {
         let place = known.unwrap_or_else(|| {
             let now = self.advanced_at;
             let wet = [false, true].map(|low| self.sky.because(name, now, low));
-            self.zones.push(Zone {
-                name: Arc::from(name),
-                wet,
-            });
+            self.zones.push(Zone { name: Arc::from(name), wet });
             self.zones.len() - 1
         });
         u16::try_from(place).unwrap_or(u16::MAX)

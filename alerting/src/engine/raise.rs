@@ -102,14 +102,7 @@ impl Engine {
             id: incident_id(&name, opening.key(), own_time),
             name,
             slot: Some(slot),
-            evidence: self.evidence(
-                kind,
-                confirmed,
-                limit,
-                because,
-                confirmed.shown,
-                heard.unwrap_or(now),
-            ),
+            evidence: self.evidence(kind, confirmed, limit, because, confirmed.shown, heard.unwrap_or(now)),
             notes,
         };
         match s.incident() {
@@ -185,11 +178,7 @@ impl Engine {
             let Some(shown) = sample.filter(|s| s.is_above(limit)) else {
                 continue;
             };
-            let confirmed = Confirmed {
-                rule: Rule::SingleSample,
-                opening: shown,
-                shown,
-            };
+            let confirmed = Confirmed { rule: Rule::SingleSample, opening: shown, shown };
             let own_time = (!shown.has(Bits::RECEIPT)).then(|| shown.at());
             let mut notes = notes_of_reading(reading);
             notes.extend([NOTE_SINGLE.to_owned(), NOTE_UNREGISTERED.to_owned()]);
@@ -242,10 +231,7 @@ impl Engine {
     }
 
     fn push_open(&mut self, incident: Incident, slot: Option<usize>, effects: &mut Vec<Effect>) -> usize {
-        assert!(
-            incident.due_at > incident.opened_at,
-            "a deadline lies behind its start"
-        );
+        assert!(incident.due_at > incident.opened_at, "a deadline lies behind its start");
         let event = Event {
             key: format!("{}:opened", incident.id),
             incident: incident.id.clone(),
@@ -254,15 +240,8 @@ impl Engine {
             body: json!({"due_at": incident.due_at.to_rfc3339(), "evidence": body_of(&incident.evidence), "notes": incident.notes})
                 .to_string(),
         };
-        effects.push(Effect::Open {
-            incident: Box::new(incident.clone()),
-            event,
-        });
-        self.open.push(Open {
-            incident,
-            calm_since: [None; KINDS.len()],
-            slot,
-        });
+        effects.push(Effect::Open { incident: Box::new(incident.clone()), event });
+        self.open.push(Open { incident, calm_since: [None; KINDS.len()], slot });
         self.open.len() - 1
     }
 
@@ -320,10 +299,7 @@ impl Engine {
             kind: "evidence",
             body: body_of(&finding.evidence).to_string(),
         };
-        effects.push(Effect::Changed {
-            incident: Box::new(incident.clone()),
-            event,
-        });
+        effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
         self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
     }
 
@@ -340,10 +316,7 @@ impl Engine {
             kind: "note",
             body: json!({ "note": note }).to_string(),
         };
-        effects.push(Effect::Changed {
-            incident: Box::new(incident.clone()),
-            event,
-        });
+        effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
     }
 
     fn set_signal(
@@ -366,10 +339,7 @@ impl Engine {
             kind: "signal",
             body: json!({"signal": signal.name(), "measured_at": because_of.to_rfc3339()}).to_string(),
         };
-        effects.push(Effect::Changed {
-            incident: Box::new(incident.clone()),
-            event,
-        });
+        effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
     }
 
     /// What the newest samples say about an open incident. Normal is a fact on it and closes nothing.
@@ -402,9 +372,7 @@ impl Engine {
             if open.incident.kinds.contains(&kind) {
                 dark |= !newest.has(Bits::POWERED);
                 calm &= is_normal(samples, open.calm_since[at]);
-                let crossings = samples
-                    .windows(2)
-                    .filter(|w| w[0].is_above(limit) != w[1].is_above(limit));
+                let crossings = samples.windows(2).filter(|w| w[0].is_above(limit) != w[1].is_above(limit));
                 chattering |= crossings.count() >= CROSSINGS;
             }
         }
@@ -448,10 +416,7 @@ impl Engine {
 /// Since when samples have been calm without a break, as far as is known.
 fn calm_since(samples: &[Sample], limit: i64, known: Option<Timestamp>) -> Option<Timestamp> {
     match samples.iter().rposition(|s| !s.is_calm(limit)) {
-        Some(last) => samples
-            .get(last + 1)
-            .map(|s| s.at())
-            .max(known.filter(|_| last + 1 < samples.len())),
+        Some(last) => samples.get(last + 1).map(|s| s.at()).max(known.filter(|_| last + 1 < samples.len())),
         None => known.or_else(|| samples.first().map(|s| s.at())),
     }
 }
@@ -489,10 +454,5 @@ pub(super) fn above_text(kind: Kind, sample: Sample, limit: i64) -> String {
         Kind::LeakCritical => Field::LeakageMa,
     };
     let number = lampguard_model::units::Thousandths;
-    format!(
-        "{} {} at or above {}",
-        field.name(),
-        number(sample.value()),
-        number(limit)
-    )
+    format!("{} {} at or above {}", field.name(), number(sample.value()), number(limit))
 }

@@ -61,15 +61,10 @@ impl Engine {
 
     fn state_without_data(&self, post: &str, now: Timestamp) -> PostState {
         let known = self.register.by_post(post);
-        let (zone, low) = known.map_or((lampguard_model::UNREGISTERED, false), |p| {
-            (&*p.zone, p.low_lying)
-        });
+        let (zone, low) = known.map_or((lampguard_model::UNREGISTERED, false), |p| (&*p.zone, p.low_lying));
         let because = self.sky.because(zone, now, low);
         let (state, why) = match (known, self.untracked.get(post)) {
-            (_, Some(place)) => (
-                State::Danger,
-                format!("incident {}", self.open[*place].incident.id),
-            ),
+            (_, Some(place)) => (State::Danger, format!("incident {}", self.open[*place].incident.id)),
             (None, None) => (State::Unregistered, "not in the register".to_owned()),
             (Some(p), None) if !p.monitored => (State::Unmonitored, "no sensor".to_owned()),
             (Some(_), None) => (State::Unmonitored, "no data since start".to_owned()),
@@ -102,10 +97,7 @@ impl Engine {
         }
         let silent = now.since(heard);
         if silent > s.silent_bound() {
-            return (
-                State::Silent,
-                format!("no data for {} min", silent.as_seconds() / 60),
-            );
+            return (State::Silent, format!("no data for {} min", silent.as_seconds() / 60));
         }
         if let Some(warning) = raise::is_warning(&self.policy, s, wet) {
             return (State::Warning, warning);
@@ -128,9 +120,7 @@ impl Engine {
         }
         KINDS.into_iter().find_map(|kind| {
             let (newest, limit) = (s.ring(kind).newest()?, raise::critical(&self.policy, kind, wet));
-            newest
-                .is_above(limit)
-                .then(|| raise::above_text(kind, newest, limit))
+            newest.is_above(limit).then(|| raise::above_text(kind, newest, limit))
         })
     }
 }

@@ -26,10 +26,7 @@ impl Engine {
         }
         self.sky.entry(zone).apply(report, now);
         let weather = Box::new(self.sky.entry(zone).clone());
-        effects.push(Effect::Weather {
-            zone: Arc::from(zone),
-            weather,
-        });
+        effects.push(Effect::Weather { zone: Arc::from(zone), weather });
         self.refresh_wet(now, effects);
     }
 
@@ -67,17 +64,11 @@ impl Engine {
                     since = since.max(copy.newest_at.max(all).unwrap_or(now));
                     unknown.push(zone.name.clone());
                 }
-                effects.push(Effect::Weather {
-                    zone: zone.name.clone(),
-                    weather: copy,
-                });
+                effects.push(Effect::Weather { zone: zone.name.clone(), weather: copy });
             }
         }
         if !unknown.is_empty() {
-            effects.push(Effect::WeatherUnknown {
-                since,
-                zones: unknown,
-            });
+            effects.push(Effect::WeatherUnknown { since, zones: unknown });
         }
     }
 
@@ -85,10 +76,7 @@ impl Engine {
     pub(super) fn judge_again(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         for kind in KINDS {
             let s = &self.slots[slot];
-            let fresh = s
-                .ring(kind)
-                .newest()
-                .is_some_and(|last| now.since(last.at()).0 <= 2 * s.period().0);
+            let fresh = s.ring(kind).newest().is_some_and(|last| now.since(last.at()).0 <= 2 * s.period().0);
             if !fresh {
                 continue;
             }

@@ -20,10 +20,7 @@ fn situation_s2_two_critical_samples_open_one_incident_at_the_second() {
     let incident = city.the_incident();
     assert_eq!((incident.opened_at, incident.due_at), (minutes(5), minutes(35)));
     let e = &incident.evidence;
-    assert_eq!(
-        (e.kind, e.thousandths, e.limit, e.wet),
-        (Kind::LeakCritical, Some(41_000), 30_000, false)
-    );
+    assert_eq!((e.kind, e.thousandths, e.limit, e.wet), (Kind::LeakCritical, Some(41_000), 30_000, false));
     assert_eq!((&*incident.zone, &*incident.road), ("z1", "人民路"));
 }
 
@@ -54,12 +51,7 @@ fn situation_s5_the_devices_own_flag_confirms_one_sample_of_its_own_quantity() {
 
 #[test]
 fn situation_s6_the_limit_itself_raises_and_just_below_does_not() {
-    let cases = [
-        (29.99, 25.0, 0),
-        (30.0, 25.0, 1),
-        (0.0, 24.999, 0),
-        (0.0, 25.0, 1),
-    ];
+    let cases = [(29.99, 25.0, 0), (30.0, 25.0, 1), (0.0, 24.999, 0), (0.0, 25.0, 1)];
     for (ma, volts, expected) in cases {
         let mut city = City::new();
         for n in 0..3 {
@@ -120,10 +112,7 @@ fn situation_s26_a_phantom_voltage_is_a_p1_with_the_note_on_the_broken_conductor
     for n in 0..2 {
         city.read(&shell(minutes(5 * n), 115.0));
     }
-    assert!(
-        city.the_incident().notes.is_empty(),
-        "without a leak value nothing is suspected"
-    );
+    assert!(city.the_incident().notes.is_empty(), "without a leak value nothing is suspected");
 }
 
 #[test]
@@ -138,9 +127,7 @@ fn situation_s27_a_great_leak_at_a_low_shell_voltage_raises() {
 #[test]
 fn situation_s56_lightning_on_eighty_posts_is_no_alarm() {
     let mut city = City::new();
-    let names: Vec<&'static str> = (0..80)
-        .map(|n| &*Box::leak(format!("D{n}").into_boxed_str()))
-        .collect();
+    let names: Vec<&'static str> = (0..80).map(|n| &*Box::leak(format!("D{n}").into_boxed_str())).collect();
     for n in 0..4 {
         for name in &names {
             let ma = if n == 1 { 900.0 } else { 0.7 };
@@ -230,11 +217,7 @@ fn a_reading_without_a_quantity_is_no_sample_of_it() {
         city.read(&shell(minutes(n), 0.1));
     }
     city.read(&leak(minutes(5), 40.0));
-    assert_eq!(
-        city.opened().len(),
-        1,
-        "three readings without leakage lie between, none of them counts"
-    );
+    assert_eq!(city.opened().len(), 1, "three readings without leakage lie between, none of them counts");
 }
 
 #[test]

@@ -85,10 +85,7 @@ pub(crate) fn stranger(mut r: StoredReading<'static>, name: &'static str) -> Sto
 }
 
 pub(crate) fn dry() -> WeatherReport {
-    WeatherReport {
-        rain_mm_h: Some(0.0),
-        ..WeatherReport::default()
-    }
+    WeatherReport { rain_mm_h: Some(0.0), ..WeatherReport::default() }
 }
 
 /// An engine, its effects, and the last moment.
@@ -106,10 +103,7 @@ impl City {
     }
 
     pub(crate) fn without_weather() -> Self {
-        Self {
-            engine: Engine::new(Policy::default(), register(), Sky::default()),
-            effects: Vec::new(),
-        }
+        Self { engine: Engine::new(Policy::default(), register(), Sky::default()), effects: Vec::new() }
     }
 
     /// A dry message for all zones, which holds for an hour.
@@ -124,8 +118,7 @@ impl City {
 
     /// Received at its `received_at`.
     pub(crate) fn read(&mut self, r: &StoredReading<'_>) {
-        self.engine
-            .step(r.received_at, Input::Reading(r), &mut self.effects);
+        self.engine.step(r.received_at, Input::Reading(r), &mut self.effects);
     }
 
     pub(crate) fn tick(&mut self, at: Timestamp) {
@@ -157,11 +150,7 @@ impl City {
         let of = |effect: &Effect| match effect {
             Effect::Changed { event, .. } => {
                 let mut parts = event.key.split(':').skip(1);
-                Some(format!(
-                    "{} {}",
-                    parts.next().unwrap(),
-                    parts.next().unwrap_or("")
-                ))
+                Some(format!("{} {}", parts.next().unwrap(), parts.next().unwrap_or("")))
             }
             _ => None,
         };

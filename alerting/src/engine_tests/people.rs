@@ -54,9 +54,7 @@ fn a_hand_test_below_the_limits_raises_nothing_and_is_powered_only_when_written(
     .iter()
     .enumerate()
     {
-        let r = fields
-            .iter()
-            .fold(by_hand(minutes(n as i64)), |r, (f, v)| with(r, *f, *v));
+        let r = fields.iter().fold(by_hand(minutes(n as i64)), |r, (f, v)| with(r, *f, *v));
         city.read(&r);
     }
     assert!(city.opened().is_empty());
@@ -118,10 +116,7 @@ fn a_million_invented_devices_end_in_one_incident_that_names_twenty() {
     let collapsed = city.engine.open_incidents().last().unwrap();
     let named = collapsed.notes.iter().filter(|note| note.starts_with("设备 "));
     assert_eq!(named.count(), NAMED_MAX);
-    let changed = city
-        .effects
-        .iter()
-        .filter(|e| matches!(e, Effect::Changed { .. }));
+    let changed = city.effects.iter().filter(|e| matches!(e, Effect::Changed { .. }));
     assert_eq!(changed.count(), NAMED_MAX - 1);
 }
 

@@ -34,20 +34,12 @@ fn signal_normal_needs_three_powered_calm_samples_and_ten_minutes_and_closes_not
     for minute in [6, 7, 8] {
         city.read(&calm(minute));
     }
-    assert_eq!(
-        city.the_incident().signal,
-        Signal::Active,
-        "three samples, two minutes"
-    );
+    assert_eq!(city.the_incident().signal, Signal::Active, "three samples, two minutes");
     city.read(&calm(16));
     assert_eq!(city.the_incident().signal, Signal::Normal);
     assert_eq!(city.engine.open_incidents().count(), 1);
     city.read(&with(leak(minutes(20), 25.0), Field::SupplyV, 230.0));
-    assert_eq!(
-        city.the_incident().signal,
-        Signal::Normal,
-        "between 70 % and the limit nothing changes"
-    );
+    assert_eq!(city.the_incident().signal, Signal::Normal, "between 70 % and the limit nothing changes");
     city.read(&with(leak(minutes(25), 31.0), Field::SupplyV, 230.0));
     assert_eq!(city.the_incident().signal, Signal::Active);
     assert_eq!(city.changes(), ["signal normal", "signal active"]);
@@ -77,11 +69,7 @@ fn silence_shows_on_the_incident_and_is_not_normal() {
     city.pass(minutes(20), 2);
     assert_eq!(city.the_incident().signal, Signal::Silent);
     city.read(&with(leak(minutes(30), 1.0), Field::SupplyV, 230.0));
-    assert_eq!(
-        city.the_incident().signal,
-        Signal::Active,
-        "one good sample is not normal"
-    );
+    assert_eq!(city.the_incident().signal, Signal::Active, "one good sample is not normal");
 }
 
 #[test]
@@ -127,14 +115,8 @@ fn a_post_is_never_green_by_silence() {
     assert_eq!(city.engine.post_state("nobody", T).state, State::Unregistered);
     city.read(&leak(minutes(35), 44.0));
     let post = city.engine.post_state("P1", minutes(35));
-    assert_eq!(
-        (post.state, &*post.why),
-        (State::Danger, "leakage_ma 44 at or above 30")
-    );
-    assert!(
-        city.opened().is_empty(),
-        "not confirmed yet, but not green either"
-    );
+    assert_eq!((post.state, &*post.why), (State::Danger, "leakage_ma 44 at or above 30"));
+    assert!(city.opened().is_empty(), "not confirmed yet, but not green either");
 }
 
 #[test]

@@ -9,21 +9,13 @@ use crate::slot::Slot;
 fn print_cost_of_a_step_and_bytes_of_a_post() {
     let posts = 3200usize;
     let rows: String = (0..posts)
-        .map(|n| {
-            format!(
-                "Q{n},,z{},r,{n},,F{},C1,113.2,35.2,2,150,false,,\n",
-                n % 4,
-                n / 40
-            )
-        })
+        .map(|n| format!("Q{n},,z{},r,{n},,F{},C1,113.2,35.2,2,150,false,,\n", n % 4, n / 40))
         .collect();
     let header = lampguard_model::register::header();
     let short = header.split(",kind").next().unwrap();
     let register = Register::parse(format!("{short}\n{rows}").as_bytes()).unwrap();
     let mut engine = Engine::new(Policy::default(), Arc::new(register), Sky::default());
-    let names: Vec<(String, String)> = (0..posts)
-        .map(|n| (format!("Q{n}"), format!("z{}", n % 4)))
-        .collect();
+    let names: Vec<(String, String)> = (0..posts).map(|n| (format!("Q{n}"), format!("z{}", n % 4))).collect();
     let mut effects = Vec::new();
     let rounds = 60;
     let started = clock();

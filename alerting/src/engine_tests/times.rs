@@ -7,10 +7,7 @@ fn late(measured: Timestamp, received: Timestamp, ma: f64) -> StoredReading<'sta
 }
 
 fn reviews(city: &City) -> usize {
-    city.effects
-        .iter()
-        .filter(|e| matches!(e, Effect::Review { .. }))
-        .count()
+    city.effects.iter().filter(|e| matches!(e, Effect::Review { .. })).count()
 }
 
 #[test]
@@ -71,10 +68,7 @@ fn situation_s11_a_backlog_that_ends_critical_opens_now_with_its_own_time() {
         let ma = if n >= 4 { 50.0 } else { 1.0 };
         city.read(&late(minutes(-60 + 5 * n), T + Millis::seconds(n), ma));
     }
-    assert!(
-        city.opened().is_empty(),
-        "the rest of the backlog has ten seconds to speak"
-    );
+    assert!(city.opened().is_empty(), "the rest of the backlog has ten seconds to speak");
     city.tick(T + Millis::seconds(16));
     let incident = city.the_incident();
     assert_eq!(incident.opened_at, T + Millis::seconds(16));

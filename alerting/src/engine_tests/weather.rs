@@ -5,10 +5,7 @@ use crate::engine::State;
 use crate::incident::Kind;
 
 fn warning() -> WeatherReport {
-    WeatherReport {
-        warning: Some(Warning::Yellow),
-        ..WeatherReport::default()
-    }
+    WeatherReport { warning: Some(Warning::Yellow), ..WeatherReport::default() }
 }
 
 #[test]
@@ -43,10 +40,7 @@ fn situation_s23_the_end_of_rain_relaxes_after_six_hours_and_closes_nothing() {
     city.read(&leak(minutes(1), 16.0));
     city.read(&leak(minutes(6), 16.0));
     assert_eq!(city.opened().len(), 1);
-    let lifted = WeatherReport {
-        warning: Some(Warning::None),
-        ..WeatherReport::default()
-    };
+    let lifted = WeatherReport { warning: Some(Warning::None), ..WeatherReport::default() };
     city.weather(minutes(10), "z1", &lifted);
     for minute in (10..10 + 6 * 60).step_by(30) {
         city.keep_dry(minutes(minute));
@@ -56,10 +50,7 @@ fn situation_s23_the_end_of_rain_relaxes_after_six_hours_and_closes_nothing() {
     assert!(wet(&city, 370));
     city.tick(minutes(10 + 361));
     assert!(!wet(&city, 371));
-    assert!(
-        city.engine.post_state("P2", minutes(371)).wet,
-        "low-lying posts dry for a day"
-    );
+    assert!(city.engine.post_state("P2", minutes(371)).wet, "low-lying posts dry for a day");
     assert_eq!(city.engine.open_incidents().count(), 1);
 }
 
@@ -85,10 +76,7 @@ fn situation_s24_a_dead_weather_feed_makes_all_posts_wet_and_tells_the_desk_once
     assert_eq!(told, [(minutes(-5), "z1,z2".to_owned())]);
     city.keep_dry(minutes(90));
     city.pass(minutes(90), 70);
-    let again = city
-        .effects
-        .iter()
-        .filter(|e| matches!(e, Effect::WeatherUnknown { .. }));
+    let again = city.effects.iter().filter(|e| matches!(e, Effect::WeatherUnknown { .. }));
     assert_eq!(again.count(), 2, "known in between, so it is told again");
 }
 
@@ -99,12 +87,8 @@ fn before_the_first_weather_message_wet_limits_hold_and_the_desk_is_told_after_a
     city.read(&leak(T + Millis::seconds(10), 15.0));
     city.read(&leak(T + Millis::seconds(40), 15.0));
     assert_eq!(city.opened().len(), 1);
-    let told = |city: &City| {
-        city.effects
-            .iter()
-            .filter(|e| matches!(e, Effect::WeatherUnknown { .. }))
-            .count()
-    };
+    let told =
+        |city: &City| city.effects.iter().filter(|e| matches!(e, Effect::WeatherUnknown { .. })).count();
     assert_eq!(told(&city), 0, "the first message may be on its way");
     city.pass(T, 5);
     assert_eq!(told(&city), 1);

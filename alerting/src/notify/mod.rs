@@ -4,10 +4,7 @@
 //! the outbox and is picked up when the channel has room. A notice is tried for a day, then given up, marked
 //! failed and counted. Sending twice is possible after a crash (same id, higher attempt); never sending is
 //! not.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "waiting for channels and retries needs a running clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "waiting for channels and retries needs a running clock")]
 
 mod console;
 mod webhook;
@@ -131,10 +128,7 @@ pub struct AlarmWatch {
 impl AlarmWatch {
     /// Starts at receipt of the confirming reading.
     pub fn new(received_at: Timestamp) -> Arc<Self> {
-        Arc::new(Self {
-            received_at,
-            told: AtomicBool::new(false),
-        })
+        Arc::new(Self { received_at, told: AtomicBool::new(false) })
     }
 }
 
@@ -202,14 +196,7 @@ impl Desk {
         };
         let name = format!("tell-{}", channel.id);
         let thread = std::thread::Builder::new().name(name).spawn(move || work.run())?;
-        Ok(Self {
-            channel,
-            queue: Some(queue),
-            left_behind,
-            stopping,
-            metrics,
-            thread: Some(thread),
-        })
+        Ok(Self { channel, queue: Some(queue), left_behind, stopping, metrics, thread: Some(thread) })
     }
 
     /// The channel.
@@ -222,10 +209,7 @@ impl Desk {
         let Some(queue) = &self.queue else { return };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(job) {
             self.left_behind.store(true, Ordering::Release);
-            self.metrics
-                .queue_full
-                .with_label_values(&[&self.channel.id])
-                .inc();
+            self.metrics.queue_full.with_label_values(&[&self.channel.id]).inc();
         }
     }
 
@@ -259,11 +243,9 @@ impl Sender {
     fn new(channel: &Channel) -> Self {
         match &channel.kind {
             ChannelKind::Console => Self::Console,
-            ChannelKind::Webhook {
-                url,
-                secret,
-                allow_private,
-            } => Self::Webhook(webhook::Webhook::new(url, secret.clone(), *allow_private)),
+            ChannelKind::Webhook { url, secret, allow_private } => {
+                Self::Webhook(webhook::Webhook::new(url, secret.clone(), *allow_private))
+            }
         }
     }
 
@@ -311,15 +293,9 @@ impl Work {
     /// How long to wait for a new notice before looking at the old ones.
     fn patience(&self, now: Instant) -> Duration {
         let retry = self.waiting.iter().map(|(due, _)| until(*due, now)).min();
-        let picked = self
-            .picked_up_at
-            .map_or(Duration::ZERO, |at| until(at + PICK_UP_EVERY, now));
+        let picked = self.picked_up_at.map_or(Duration::ZERO, |at| until(at + PICK_UP_EVERY, now));
         let pick_up = self.left_behind.load(Ordering::Acquire).then_some(picked);
-        retry
-            .into_iter()
-            .chain(pick_up)
-            .min()
-            .unwrap_or(Duration::from_secs(60))
+        retry.into_iter().chain(pick_up).min().unwrap_or(Duration::from_secs(60))
     }
 
     /// Nothing new came: one retry that is due, or the outbox.
@@ -412,11 +388,7 @@ impl Work {
             Outcome::Retry(..) => "retry",
             Outcome::Failed(_) => "failed",
         };
-        self.around
-            .metrics
-            .notices
-            .with_label_values(&[&**id, word])
-            .inc();
+        self.around.metrics.notices.with_label_values(&[&**id, word]).inc();
         match outcome {
             Outcome::Sent if self.failing => info!(channel = %id, "channel takes notices again"),
             Outcome::Retry(_, error) if !self.failing => {
@@ -428,22 +400,13 @@ impl Work {
             _ => {}
         }
         self.failing = *outcome != Outcome::Sent;
-        let delivery = Delivery {
-            notice: job.notice.clone(),
-            attempt: job.attempt,
-            at,
-            outcome: outcome.clone(),
-        };
-        self.around
-            .writes
-            .push(Write::Delivery(delivery), Ticket::default());
+        let delivery =
+            Delivery { notice: job.notice.clone(), attempt: job.attempt, at, outcome: outcome.clone() };
+        self.around.writes.push(Write::Delivery(delivery), Ticket::default());
         match outcome {
             Outcome::Retry(next_at, _) => {
                 let pause = Duration::from_millis(next_at.since(at).0.unsigned_abs());
-                let next = Job {
-                    attempt: job.attempt + 1,
-                    ..job
-                };
+                let next = Job { attempt: job.attempt + 1, ..job };
                 if self.waiting.len() < QUEUE_MAX && !self.stopping.load(Ordering::Acquire) {
                     self.waiting.push((Instant::now() + pause, next));
                 } else {

@@ -35,12 +35,7 @@ impl Webhook {
             .proxy(None)
             .user_agent("lampguard")
             .build();
-        Self {
-            agent: Agent::new_with_config(config),
-            url: url.to_owned(),
-            secret,
-            allow_private,
-        }
+        Self { agent: Agent::new_with_config(config), url: url.to_owned(), secret, allow_private }
     }
 
     /// Sends one body.
@@ -50,20 +45,13 @@ impl Webhook {
     pub(super) fn post(&self, body: &Value) -> Result<(), SendError> {
         self.check_address()?;
         let body = body.to_string();
-        let mut request = self
-            .agent
-            .post(&self.url)
-            .header("Content-Type", "application/json");
+        let mut request = self.agent.post(&self.url).header("Content-Type", "application/json");
         if !self.secret.bytes().is_empty() {
             request = request.header(SIGNATURE, signature(&self.secret, body.as_bytes()));
         }
         let answer = request.send(body.as_bytes())?;
         let status = answer.status();
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(SendError::Status(status.as_u16()))
-        }
+        if status.is_success() { Ok(()) } else { Err(SendError::Status(status.as_u16())) }
     }
 
     /// A host name may not lead into the own network unless the channel says so; a literal address was
@@ -78,10 +66,7 @@ impl Webhook {
         }
         let addresses = (bare, uri.port_u16().unwrap_or(443)).to_socket_addrs()?;
         match addresses.map(|a| a.ip()).find(|ip| is_private(*ip)) {
-            Some(address) => Err(SendError::Private {
-                host: host.to_owned(),
-                address,
-            }),
+            Some(address) => Err(SendError::Private { host: host.to_owned(), address }),
             None => Ok(()),
         }
     }

@@ -99,14 +99,7 @@ pub(super) fn verify(conn: &Connection) -> Result<u64, AuditError> {
         if prev != last {
             return bad(seq, "does not follow the row before it");
         }
-        let fields = Row {
-            seq,
-            key: &key,
-            incident: &incident,
-            at: row.get(3)?,
-            kind: &kind,
-            body: &body,
-        };
+        let fields = Row { seq, key: &key, incident: &incident, at: row.get(3)?, kind: &kind, body: &body };
         if hash(&prev, &fields)[..] != stored[..] {
             return bad(seq, "is not what was written");
         }

@@ -62,10 +62,7 @@ impl StoreError {
     pub fn is_final(&self) -> bool {
         use rusqlite::ErrorCode::{ConstraintViolation, TypeMismatch};
         match self {
-            Self::Sql(error) => matches!(
-                error.sqlite_error_code(),
-                Some(ConstraintViolation | TypeMismatch)
-            ),
+            Self::Sql(error) => matches!(error.sqlite_error_code(), Some(ConstraintViolation | TypeMismatch)),
             _ => true,
         }
     }
@@ -148,10 +145,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: stop and show it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(dir).map_err(|source| StoreError::Directory {
-            path: dir.to_owned(),
-            source,
-        })?;
+        std::fs::create_dir_all(dir)
+            .map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
         let mut conn = Connection::open(dir.join(FILE))?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         let new = check_format(&conn)?;
@@ -174,9 +169,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sql`]: nothing was written; try again unless [`StoreError::is_final`].
     pub fn commit<'w>(&mut self, writes: impl IntoIterator<Item = &'w Write>) -> Result<(), StoreError> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in writes {
             apply(&tx, write)?;
         }
@@ -191,10 +184,7 @@ impl Store {
     /// Lets the file grow by at most `pages` more pages: a full disk, for tests.
     #[cfg(test)]
     pub(crate) fn limit_growth(&self, pages: i64) {
-        let now: i64 = self
-            .conn
-            .pragma_query_value(None, "page_count", |r| r.get(0))
-            .unwrap();
+        let now: i64 = self.conn.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
         let sql = format!("PRAGMA max_page_count = {}", now + pages);
         self.conn.query_row(&sql, [], |_| Ok(())).unwrap();
     }
@@ -221,12 +211,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Change(incident, event) => {
             append(tx, event)?;
             let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4 WHERE id = ?1";
-            let row = params![
-                incident.id,
-                incident.signal.name(),
-                notes(incident),
-                kinds(incident)
-            ];
+            let row = params![incident.id, incident.signal.name(), notes(incident), kinds(incident)];
             tx.prepare_cached(sql)?.execute(row)?;
         }
         Write::Notices(notices) => insert_notices(tx, notices)?,

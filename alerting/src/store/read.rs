@@ -58,9 +58,8 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn open_incidents(&self) -> Result<Vec<Incident>, StoreError> {
-        let mut query = self
-            .conn
-            .prepare_cached(&format!("{INCIDENT} WHERE state = 'open' ORDER BY due_at, id"))?;
+        let mut query =
+            self.conn.prepare_cached(&format!("{INCIDENT} WHERE state = 'open' ORDER BY due_at, id"))?;
         let mut rows = query.query([])?;
         let mut incidents = Vec::new();
         while let Some(row) = rows.next()? {
@@ -178,10 +177,7 @@ impl<'c> Reads<'c> {
         let Some(seq) = self.meta("cursor")? else {
             return Ok(None);
         };
-        let unreadable = |what| StoreError::Unreadable {
-            what,
-            id: "meta".to_owned(),
-        };
+        let unreadable = |what| StoreError::Unreadable { what, id: "meta".to_owned() };
         let seq = seq.parse().map_err(|_| unreadable("cursor"))?;
         let sky = self.meta("cursor_sky")?.unwrap_or_else(|| "[]".to_owned());
         let sky = serde_json::from_str(&sky).map_err(|_| unreadable("cursor_sky"))?;
@@ -189,9 +185,7 @@ impl<'c> Reads<'c> {
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let mut query = self
-            .conn
-            .prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+        let mut query = self.conn.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
         Ok(query.query_row([key], |row| row.get(0)).optional()?)
     }
 
@@ -240,10 +234,7 @@ impl<'c> Reads<'c> {
 
 fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
     let id: Arc<str> = row.get(0)?;
-    let unreadable = |what| StoreError::Unreadable {
-        what,
-        id: id.to_string(),
-    };
+    let unreadable = |what| StoreError::Unreadable { what, id: id.to_string() };
     let (signal, notes, evidence, kinds): (String, String, String, String) =
         (row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?);
     Ok(Incident {

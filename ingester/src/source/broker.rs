@@ -114,22 +114,11 @@ impl Broker {
     pub fn start(options: Options, context: Context) -> Self {
         let (acks, settled) = mpsc::unbounded_channel();
         let (shed, up) = (AtomicBool::new(false), AtomicBool::new(false));
-        let link = Arc::new(Link {
-            options,
-            context,
-            acks,
-            shed,
-            up,
-        });
+        let link = Arc::new(Link { options, context, acks, shed, up });
         let (end, ending) = watch::channel(false);
         let task = tokio::spawn(Session::new(link.clone(), settled).run(ending));
         let deaf = tokio::spawn(second::listen_while_stopped(link.clone()));
-        Self {
-            link,
-            task,
-            deaf,
-            end,
-        }
+        Self { link, task, deaf, end }
     }
 
     /// True while connected and subscribed.
@@ -155,19 +144,12 @@ impl Broker {
 impl Link {
     fn set_up(&self, up: bool) {
         self.up.store(up, Ordering::Release);
-        self.context
-            .metrics
-            .broker_up
-            .with_label_values(&[&self.options.id])
-            .set(i64::from(up));
+        self.context.metrics.broker_up.with_label_values(&[&self.options.id]).set(i64::from(up));
     }
 
     fn mqtt_options(&self, client_id: &str, clean: bool) -> MqttOptions {
         let mut options = MqttOptions::new(client_id, &self.options.host, self.options.port);
-        options
-            .set_keep_alive(KEEP_ALIVE)
-            .set_clean_session(clean)
-            .set_manual_acks(!clean);
+        options.set_keep_alive(KEEP_ALIVE).set_clean_session(clean).set_manual_acks(!clean);
         options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
         if let Some((user, password)) = &self.options.credentials {
             options.set_credentials(user, password);
@@ -176,16 +158,9 @@ impl Link {
     }
 
     fn filters(&self, qos: QoS) -> Vec<SubscribeFilter> {
-        let prefix = self
-            .options
-            .shared_group
-            .as_ref()
-            .map_or(String::new(), |group| format!("$share/{group}/"));
-        let filters = self
-            .options
-            .mappings
-            .iter()
-            .map(|mapping| format!("{prefix}{}", mapping.filter));
+        let prefix =
+            self.options.shared_group.as_ref().map_or(String::new(), |group| format!("$share/{group}/"));
+        let filters = self.options.mappings.iter().map(|mapping| format!("{prefix}{}", mapping.filter));
         filters.map(|filter| SubscribeFilter::new(filter, qos)).collect()
     }
 }
@@ -297,19 +272,14 @@ impl Session {
         self.failures = 0;
         (self.received, self.acked, self.progress) = (0, 0, Instant::now());
         // Holds for the next connection; this one keeps the limit it was made with.
-        self.eventloop
-            .mqtt_options
-            .set_max_packet_size(PACKET_MAX, PACKET_MAX);
+        self.eventloop.mqtt_options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
         let (id, session_present) = (&self.link.options.id, ack.session_present);
         info!(broker = %id, session_present, "connected");
         if let Some(since) = self.lost_since.take()
             && !session_present
         {
             warn!(broker = %id, "the broker forgot our session: what it held for us may be lost");
-            self.link
-                .context
-                .losses
-                .session_lost(id, since, (self.link.context.clock)());
+            self.link.context.losses.session_lost(id, since, (self.link.context.clock)());
         }
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
         let subscribe = Subscribe::new_many(self.link.filters(QoS::AtLeastOnce));
@@ -375,25 +345,12 @@ impl Session {
             if settled.epoch == self.epoch {
                 tokens.extend(settled.tokens);
             } else {
-                self.link
-                    .context
-                    .metrics
-                    .stale_ack
-                    .inc_by(settled.tokens.len() as u64);
+                self.link.context.metrics.stale_ack.inc_by(settled.tokens.len() as u64);
             }
-            next = if tokens.len() < ACKS_MAX {
-                self.settled.try_recv().ok()
-            } else {
-                None
-            };
+            next = if tokens.len() < ACKS_MAX { self.settled.try_recv().ok() } else { None };
         }
         let count = tokens.len() as u64;
-        self.send(
-            tokens
-                .into_iter()
-                .map(|token| Request::PubAck(PubAck::new(token as u16))),
-        )
-        .await?;
+        self.send(tokens.into_iter().map(|token| Request::PubAck(PubAck::new(token as u16)))).await?;
         self.acked += count;
         self.progress = Instant::now();
         Ok(())
@@ -420,21 +377,9 @@ impl Session {
     async fn end_of_reading(&mut self) -> Result<(), Cut> {
         let messages = std::mem::take(&mut self.gathered);
         let load = messages.len() >= LOAD && messages.len() < CHUNK;
-        let held = self
-            .link
-            .context
-            .inlet
-            .gate
-            .hold(messages.iter().map(Message::cost).sum());
+        let held = self.link.context.inlet.gate.hold(messages.iter().map(Message::cost).sum());
         let (origin, epoch, received_at) = (self.link.clone(), self.epoch, (self.link.context.clock)());
-        self.backlog.push_back(Chunk {
-            origin,
-            epoch,
-            received_at,
-            judge_only: false,
-            messages,
-            held,
-        });
+        self.backlog.push_back(Chunk { origin, epoch, received_at, judge_only: false, messages, held });
         self.hand_over();
         if let Ok(settled) = self.settled.try_recv() {
             self.acknowledge(settled).await?;
@@ -454,20 +399,11 @@ impl Session {
             self.received += 1;
         }
         let (payload, fate) = cut_oversize(publish.payload);
-        Message {
-            topic: publish.topic,
-            payload,
-            token,
-            retain: publish.retain,
-            fate,
-        }
+        Message { topic: publish.topic, payload, token, retain: publish.retain, fate }
     }
 
     fn subscribed(&self, codes: &[SubscribeReasonCode]) {
-        let refused = codes
-            .iter()
-            .filter(|code| matches!(code, SubscribeReasonCode::Failure))
-            .count();
+        let refused = codes.iter().filter(|code| matches!(code, SubscribeReasonCode::Failure)).count();
         if refused > 0 {
             error!(broker = %self.link.options.id, refused, "the broker refuses our subscription: check its access list");
         }
@@ -492,12 +428,7 @@ impl Session {
         if !gate.is_stopped() && self.link.shed.swap(false, Ordering::AcqRel) {
             return Err(Cut::Ours("messages were let go while the journal was stopped"));
         }
-        let waiting: usize = self
-            .backlog
-            .iter()
-            .flat_map(|chunk| &chunk.messages)
-            .map(Message::cost)
-            .sum();
+        let waiting: usize = self.backlog.iter().flat_map(|chunk| &chunk.messages).map(Message::cost).sum();
         if waiting > HELD_BYTES_MAX {
             return Err(Cut::Ours("more messages wait than memory may hold"));
         }
@@ -518,12 +449,7 @@ impl Session {
         self.gathered.clear();
         self.link.set_up(false);
         self.lost_since.get_or_insert((self.link.context.clock)());
-        self.link
-            .context
-            .metrics
-            .broker_reconnect
-            .with_label_values(&[&self.link.options.id])
-            .inc();
+        self.link.context.metrics.broker_reconnect.with_label_values(&[&self.link.options.id]).inc();
     }
 
     /// Tells of an error once, and how long to wait before the next try.
@@ -573,20 +499,13 @@ fn cut_oversize(payload: bytes::Bytes) -> (bytes::Bytes, Fate) {
     let mut hash = [0; 8];
     hash.copy_from_slice(&Sha256::digest(&payload)[..8]);
     let kept = bytes::Bytes::copy_from_slice(&payload[..lampguard_model::record::QUARANTINED_PAYLOAD_MAX]);
-    (
-        kept,
-        Fate::TooLarge {
-            bytes: payload.len() as u32,
-            hash,
-        },
-    )
+    (kept, Fate::TooLarge { bytes: payload.len() as u32, hash })
 }
 
 /// 0.25 s, 0.5 s, 1 s … 30 s, each spread over half to all of it by `dice`.
 fn backoff(failures: u32, dice: u32) -> Duration {
-    let full = Duration::from_millis(250)
-        .saturating_mul(1 << failures.saturating_sub(1).min(10))
-        .min(BACKOFF_MAX);
+    let full =
+        Duration::from_millis(250).saturating_mul(1 << failures.saturating_sub(1).min(10)).min(BACKOFF_MAX);
     full / 2 + full.mul_f64(f64::from(dice) / f64::from(u32::MAX) / 2.0)
 }
 

@@ -1,6 +1,7 @@
 //! Readings handed over by HTTP, and payloads read again out of quarantine.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lampguard_model::Timestamp;
@@ -48,7 +49,10 @@ impl Origin for Request {
     }
 }
 
-/// Why a hand-over failed; nothing was stored and the sender has to try again.
+/// Longest wait for the disk. What is stored after all is a duplicate when it is sent again.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why a hand-over failed; the sender has to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The journal takes nothing at the moment.
@@ -73,34 +77,22 @@ pub async fn submit(
     received_at: Timestamp,
 ) -> Result<Tally, SubmitError> {
     let (sender, answer) = oneshot::channel();
-    let origin = Arc::new(Request {
-        source,
-        mappings,
-        answer: Mutex::new(Some(sender)),
-    });
-    let message = Message {
-        topic: topic.to_owned(),
-        payload,
-        token: Some(0),
-        retain: false,
-        fate,
-    };
+    let origin = Arc::new(Request { source, mappings, answer: Mutex::new(Some(sender)) });
+    let message = Message { topic: topic.to_owned(), payload, token: Some(0), retain: false, fate };
     inlet.gate.room().await;
+    // While the journal takes nothing the readings are judged, and their sender is told to come again.
+    let judge_only = inlet.gate.is_stopped();
     let held = inlet.gate.hold(message.cost());
-    let chunk = Chunk {
-        origin,
-        epoch: 0,
-        received_at,
-        judge_only: false,
-        messages: vec![message],
-        held,
-    };
+    let chunk = Chunk { origin, epoch: 0, received_at, judge_only, messages: vec![message], held };
     if !inlet.send(chunk).await {
         return Err(SubmitError::Ending);
     }
-    match answer.await {
-        Ok(Some(tally)) => Ok(tally),
-        Ok(None) => Err(SubmitError::Stopped),
-        Err(_) => Err(SubmitError::Ending),
+    if judge_only {
+        return Err(SubmitError::Stopped);
+    }
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(Some(tally))) => Ok(tally),
+        Ok(Ok(None)) | Err(_) => Err(SubmitError::Stopped),
+        Ok(Err(_)) => Err(SubmitError::Ending),
     }
 }

@@ -201,9 +201,7 @@ impl Worker {
     /// Step 1.
     async fn probe(&mut self) -> Option<()> {
         let prober = self.sink.prober().clone();
-        let asked = self
-            .attend(tokio::task::spawn_blocking(move || prober.ask()))
-            .await?;
+        let asked = self.attend(tokio::task::spawn_blocking(move || prober.ask())).await?;
         let now = self.now();
         match asked.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(life) => {
@@ -233,12 +231,7 @@ impl Worker {
         let lost = self.window.cut(self.setup.follower.tail().first());
         self.count_gap(lost);
         let (from, to) = (self.window.safe(), self.next);
-        tracing::info!(
-            tsdb = self.setup.config.id,
-            from,
-            to,
-            "database was restarted, sending again"
-        );
+        tracing::info!(tsdb = self.setup.config.id, from, to, "database was restarted, sending again");
         self.rows.clear();
         self.reader = None;
         self.next = from;
@@ -436,12 +429,7 @@ impl Worker {
         let at = self.now();
         let rows = refused.iter().filter_map(|(index, answer)| {
             let row = std::str::from_utf8(self.rows.text(*index, index + 1)).ok()?;
-            Some(Refused {
-                at,
-                seq: self.rows.get(*index)?.seq,
-                row: row.trim_end(),
-                answer,
-            })
+            Some(Refused { at, seq: self.rows.get(*index)?.seq, row: row.trim_end(), answer })
         });
         let rows: Vec<_> = rows.collect();
         let rejected = self.setup.metrics.rejected.with_label_values(&["refused"]);

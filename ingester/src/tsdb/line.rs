@@ -55,14 +55,8 @@ pub(crate) enum Skipped {
 
 impl Skipped {
     /// Every reason.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::TooOld,
-        Self::TooNew,
-        Self::Untracked,
-        Self::Empty,
-        Self::BadName,
-        Self::Unreadable,
-    ];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::TooOld, Self::TooNew, Self::Untracked, Self::Empty, Self::BadName, Self::Unreadable];
 
     /// The metric label.
     pub(crate) fn word(self) -> &'static str {
@@ -266,11 +260,7 @@ impl Rows {
     pub(crate) fn push(&mut self, seq: u64, kind: u8, bytes: &[u8], limits: Limits) -> Result<(), Skipped> {
         if let Some(received_at) = encode(kind, bytes, limits, &mut self.text)? {
             let end = self.text.len();
-            self.rows.push(Row {
-                end,
-                seq,
-                received_at,
-            });
+            self.rows.push(Row { end, seq, received_at });
         }
         Ok(())
     }

@@ -11,10 +11,7 @@ fn row(reading: &StoredReading<'_>) -> Result<Line, Skipped> {
     record::encode_reading(reading, &mut bytes);
     let mut out = b"before\n".to_vec();
     let encoded = encode(record::READING, &bytes, Limits::at(NOW, 30), &mut out);
-    let text = std::str::from_utf8(&out)
-        .unwrap()
-        .strip_prefix("before\n")
-        .unwrap();
+    let text = std::str::from_utf8(&out).unwrap().strip_prefix("before\n").unwrap();
     if let Err(skipped) = encoded {
         assert_eq!(text, "");
         return Err(skipped);
@@ -26,13 +23,7 @@ fn row(reading: &StoredReading<'_>) -> Result<Line, Skipped> {
 }
 
 fn reading<'a>(post: &'a str, zone: &'a str, feeder: &'a str) -> StoredReading<'a> {
-    StoredReading {
-        post,
-        zone,
-        feeder,
-        stored_ts: NOW,
-        ..super::super::stub::reading(5)
-    }
+    StoredReading { post, zone, feeder, stored_ts: NOW, ..super::super::stub::reading(5) }
 }
 
 /// What a float tells apart exactly; every field's range lies far within.
@@ -126,26 +117,14 @@ fn a_row_is_written_as_the_contract_draws_it() {
 #[test]
 fn what_has_no_series_no_number_or_no_time_gives_no_row() {
     let skipped = |change: &dyn Fn(&mut StoredReading<'static>)| {
-        let mut reading = StoredReading {
-            stored_ts: NOW,
-            ..super::super::stub::reading(5)
-        };
+        let mut reading = StoredReading { stored_ts: NOW, ..super::super::stub::reading(5) };
         change(&mut reading);
         row(&reading).err()
     };
     assert_eq!(skipped(&|_| ()), None);
-    assert_eq!(
-        skipped(&|r| r.marks.add(Marks::UNTRACKED)),
-        Some(Skipped::Untracked)
-    );
-    assert_eq!(
-        skipped(&|r| r.stored_ts = NOW - Millis::hours(24 * 30)),
-        Some(Skipped::TooOld)
-    );
-    assert_eq!(
-        skipped(&|r| r.stored_ts = NOW + Millis::hours(48)),
-        Some(Skipped::TooNew)
-    );
+    assert_eq!(skipped(&|r| r.marks.add(Marks::UNTRACKED)), Some(Skipped::Untracked));
+    assert_eq!(skipped(&|r| r.stored_ts = NOW - Millis::hours(24 * 30)), Some(Skipped::TooOld));
+    assert_eq!(skipped(&|r| r.stored_ts = NOW + Millis::hours(48)), Some(Skipped::TooNew));
     assert_eq!(
         skipped(&|r| {
             (r.seq, r.boot) = (None, None);
@@ -160,10 +139,7 @@ fn what_has_no_series_no_number_or_no_time_gives_no_row() {
     assert_eq!(skipped(&|r| r.feeder = ""), None);
     let mut out = Vec::new();
     let limits = Limits::at(NOW, 30);
-    assert_eq!(
-        encode(record::READING, b"x", limits, &mut out),
-        Err(Skipped::Unreadable)
-    );
+    assert_eq!(encode(record::READING, b"x", limits, &mut out), Err(Skipped::Unreadable));
     assert_eq!(encode(record::STATUS, b"x", limits, &mut out), Ok(None));
     assert_eq!(encode(record::QUARANTINED, b"x", limits, &mut out), Ok(None));
 }
@@ -184,10 +160,7 @@ fn weather_is_written_as_numbers() {
         weather("z1", r#"{"ts":1795435100000,"wet":false}"#).unwrap(),
         "weather,zone=z1 wet=0 1795435100000\n"
     );
-    assert_eq!(
-        weather("z1", r#"{"warning":"none"}"#).unwrap(),
-        "weather,zone=z1 warning=0 1795435200000\n"
-    );
+    assert_eq!(weather("z1", r#"{"warning":"none"}"#).unwrap(), "weather,zone=z1 warning=0 1795435200000\n");
     assert_eq!(weather("z1", "{}"), Err(Skipped::Unreadable));
 }
 
@@ -196,10 +169,7 @@ fn rows_are_cut_where_they_end() {
     let mut rows = Rows::default();
     let limits = Limits::at(NOW, 30);
     for seq in 0..10 {
-        let reading = StoredReading {
-            stored_ts: NOW,
-            ..super::super::stub::reading(seq)
-        };
+        let reading = StoredReading { stored_ts: NOW, ..super::super::stub::reading(seq) };
         let mut bytes = Vec::new();
         record::encode_reading(&reading, &mut bytes);
         rows.push(seq * 2, record::READING, &bytes, limits).unwrap();

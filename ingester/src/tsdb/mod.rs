@@ -195,11 +195,7 @@ pub fn start(
     clock: Clock,
 ) -> Running {
     // A counter that was never raised is absent from /metrics, and an alert on it can never fire.
-    for reason in line::Skipped::ALL
-        .map(line::Skipped::word)
-        .iter()
-        .chain(&["refused"])
-    {
+    for reason in line::Skipped::ALL.map(line::Skipped::word).iter().chain(&["refused"]) {
         metrics.rejected.with_label_values(&[reason]);
     }
     let shared = Arc::new(Shared {
@@ -223,10 +219,5 @@ pub fn start(
         .name(format!("tsdb:{id}"))
         .spawn(move || follower::run(setup))
         .expect("the system can start a thread at start-up");
-    Running {
-        id,
-        tail,
-        shared,
-        thread: Some(thread),
-    }
+    Running { id, tail, shared, thread: Some(thread) }
 }

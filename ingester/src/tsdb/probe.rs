@@ -66,10 +66,7 @@ pub(crate) struct Prober {
 impl Prober {
     pub(super) fn new(url: &Url, login: Option<String>, timeout: Duration) -> Self {
         let dialled = Arc::new(AtomicU64::new(0));
-        let counting = Counting {
-            inner: DefaultConnector::default(),
-            dialled: dialled.clone(),
-        };
+        let counting = Counting { inner: DefaultConnector::default(), dialled: dialled.clone() };
         let config = agent_config(timeout.min(TIMEOUT_MAX));
         let mut roots = vec![root(url).to_owned()];
         if !matches!(url.path(), "" | "/") {
@@ -114,10 +111,7 @@ impl Prober {
             let page = self.get(&format!("{root}/metrics"))?;
             if let Some(started_ms) = start_time(&page) {
                 let connection = if place == 0 { 0 } else { self.connection() };
-                return Ok(Life {
-                    started_ms: Some(started_ms),
-                    connection,
-                });
+                return Ok(Life { started_ms: Some(started_ms), connection });
             }
         }
         'asked: for root in &self.roots {
@@ -128,18 +122,13 @@ impl Prober {
             }
         }
         // Below 500 on every address: something lives there, even if it knows none of them.
-        Ok(Life {
-            started_ms: None,
-            connection: self.connection(),
-        })
+        Ok(Life { started_ms: None, connection: self.connection() })
     }
 
     /// Number of the connection; another number means that the line was broken in between.
     fn connection(&self) -> u64 {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        count(&self.dialled)
-            .wrapping_sub(count(&self.announced))
-            .wrapping_add(count(&self.doubts))
+        count(&self.dialled).wrapping_sub(count(&self.announced)).wrapping_add(count(&self.doubts))
     }
 
     fn get(&self, url: &str) -> Result<Page, String> {
@@ -148,20 +137,14 @@ impl Prober {
         if let Some(login) = login {
             request = request.header("Authorization", login);
         }
-        let mut response = request
-            .call()
-            .map_err(|error| format!("{url}: {}", chain(&error)))?;
+        let mut response = request.call().map_err(|error| format!("{url}: {}", chain(&error)))?;
         let closes = response.headers().get("Connection");
         if closes.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close")) {
             self.announced.fetch_add(1, Ordering::Relaxed);
         }
         let mut page = Vec::new();
         // Read to the end: only then is the connection kept.
-        let read = response
-            .body_mut()
-            .as_reader()
-            .take(PAGE_MAX)
-            .read_to_end(&mut page);
+        let read = response.body_mut().as_reader().take(PAGE_MAX).read_to_end(&mut page);
         read.map_err(|error| format!("{url}: {}", chain(&error)))?;
         let status = response.status().as_u16();
         if status >= 500 {
@@ -197,28 +180,11 @@ mod tests {
 
     #[test]
     fn a_start_time_is_read_in_every_form() {
-        let at = |text: &str| {
-            start_time(&Page {
-                status: 200,
-                text: text.to_owned(),
-            })
-        };
-        assert_eq!(
-            at("a 1\nprocess_start_time_seconds 1795473990\nb 2"),
-            Some(1_795_473_990_000)
-        );
-        assert_eq!(
-            at("process_start_time_seconds 1.79547399025e+09\n"),
-            Some(1_795_473_990_250)
-        );
-        assert_eq!(
-            at("vm_app_start_timestamp{job=\"x\"} 1795473990 1\n"),
-            Some(1_795_473_990_000)
-        );
-        assert_eq!(
-            at("# HELP process_start_time_seconds\nprocess_start_time_seconds_x 5\n"),
-            None
-        );
+        let at = |text: &str| start_time(&Page { status: 200, text: text.to_owned() });
+        assert_eq!(at("a 1\nprocess_start_time_seconds 1795473990\nb 2"), Some(1_795_473_990_000));
+        assert_eq!(at("process_start_time_seconds 1.79547399025e+09\n"), Some(1_795_473_990_250));
+        assert_eq!(at("vm_app_start_timestamp{job=\"x\"} 1795473990 1\n"), Some(1_795_473_990_000));
+        assert_eq!(at("# HELP process_start_time_seconds\nprocess_start_time_seconds_x 5\n"), None);
         assert_eq!(at("process_start_time_seconds NaN"), None);
         assert_eq!(at(""), None);
     }

@@ -95,21 +95,13 @@ mod tests {
         let mut rows = RefusedRows::new(home.path(), "main");
         rows.file_max = 200;
         for seq in 0..20 {
-            let row = Refused {
-                at: Timestamp(5),
-                seq,
-                row: "lamp,post=a x=1 5",
-                answer: &"é".repeat(600),
-            };
+            let row = Refused { at: Timestamp(5), seq, row: "lamp,post=a x=1 5", answer: &"é".repeat(600) };
             rows.keep(&[row]).unwrap();
         }
         assert!(rows.knows(19) && rows.knows(0) && !rows.knows(20));
         rows.forget_before(10);
         assert!(rows.knows(10) && !rows.knows(9));
-        let names: Vec<_> = std::fs::read_dir(home.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
         for name in names {
             let text = std::fs::read_to_string(home.path().join(name)).unwrap();

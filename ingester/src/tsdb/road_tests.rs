@@ -101,11 +101,9 @@ fn log() -> Arc<Mutex<String>> {
         fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
         fn event(&self, event: &tracing::Event<'_>) {
             let mut text = self.0.lock().unwrap();
-            event.record(
-                &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                    text.push_str(&format!("{}={value:?} ", field.name()));
-                },
-            );
+            event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                text.push_str(&format!("{}={value:?} ", field.name()));
+            });
             text.push('\n');
         }
         fn enter(&self, _: &tracing::span::Id) {}

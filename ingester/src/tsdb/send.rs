@@ -65,11 +65,7 @@ impl std::fmt::Debug for Token {
 impl Token {
     /// Takes every appearance of the secret out of a text that came from elsewhere.
     fn hide(&self, text: String) -> String {
-        if self.0.is_empty() || !text.contains(&self.0) {
-            text
-        } else {
-            text.replace(&self.0, "***")
-        }
+        if self.0.is_empty() || !text.contains(&self.0) { text } else { text.replace(&self.0, "***") }
     }
 }
 
@@ -110,13 +106,7 @@ impl Sink {
         let road = road(&config, &url, &token).map_err(|why| vec![named(&config, "url", &why)])?;
         let timeout = Duration::from_secs(config.timeout_s);
         let prober = Arc::new(Prober::new(&url, authorization(&config, &token), timeout));
-        Ok(Self {
-            config,
-            url,
-            token,
-            road,
-            prober,
-        })
+        Ok(Self { config, url, token, road, prober })
     }
 
     /// What asks the database whether it is alive.
@@ -161,10 +151,7 @@ impl Sink {
         let (path, query) = match self.config.api {
             Api::V2 => (
                 "/api/v2/write",
-                vec![
-                    ("bucket", self.config.bucket.clone()),
-                    ("org", self.config.org.clone()),
-                ],
+                vec![("bucket", self.config.bucket.clone()), ("org", self.config.org.clone())],
             ),
             Api::V1 => ("/write", vec![("db", self.config.bucket.clone())]),
         };
@@ -310,11 +297,7 @@ pub(super) fn root(url: &Url) -> &str {
 }
 
 fn auth(config: &TsdbConfig) -> Auth {
-    config.auth.unwrap_or(if config.token_file.is_some() {
-        Auth::Token
-    } else {
-        Auth::None
-    })
+    config.auth.unwrap_or(if config.token_file.is_some() { Auth::Token } else { Auth::None })
 }
 
 fn read_token(config: &TsdbConfig) -> Result<Token, String> {
@@ -328,10 +311,7 @@ fn read_token(config: &TsdbConfig) -> Result<Token, String> {
     let token = text.trim();
     // Such bytes cannot stand in a header; a second line is most likely a whole other file.
     if token.is_empty() || !token.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(format!(
-            "{} does not hold one line of printable ASCII",
-            file.display()
-        ));
+        return Err(format!("{} does not hold one line of printable ASCII", file.display()));
     }
     if auth == Auth::Basic && !token.contains(':') {
         return Err(format!("{} does not hold user:password", file.display()));
@@ -341,9 +321,7 @@ fn read_token(config: &TsdbConfig) -> Result<Token, String> {
 
 fn read_short(file: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    std::fs::File::open(file)?
-        .take(TEXT_MAX as u64)
-        .read_to_string(&mut text)?;
+    std::fs::File::open(file)?.take(TEXT_MAX as u64).read_to_string(&mut text)?;
     Ok(text)
 }
 

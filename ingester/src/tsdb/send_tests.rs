@@ -61,21 +61,15 @@ fn answers_fall_into_their_classes() {
     assert!(matches!(classify(503, "x", after), Answer::Busy(Some(_), _)));
     assert!(matches!(classify(503, "x", None), Answer::Failed(_)));
     assert!(matches!(classify(500, "x", None), Answer::Failed(_)));
-    let Answer::Failed(text) = classify(500, &"é".repeat(9000), None) else {
-        panic!("500 is a failure")
-    };
+    let Answer::Failed(text) = classify(500, &"é".repeat(9000), None) else { panic!("500 is a failure") };
     assert!(text.len() <= TEXT_MAX);
 }
 
 #[test]
 fn base64_is_the_standard_one() {
-    for (plain, coded) in [
-        ("", ""),
-        ("f", "Zg=="),
-        ("fo", "Zm8="),
-        ("foo", "Zm9v"),
-        ("user:pass\u{f6}", "dXNlcjpwYXNzw7Y="),
-    ] {
+    for (plain, coded) in
+        [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("user:pass\u{f6}", "dXNlcjpwYXNzw7Y=")]
+    {
         assert_eq!(base64(plain.as_bytes()), coded);
     }
 }

@@ -53,9 +53,7 @@ impl Request {
     pub(super) fn rows(&self) -> Vec<String> {
         assert_eq!(self.headers["content-encoding"], "gzip");
         let mut text = String::new();
-        flate2::read::GzDecoder::new(&self.body[..])
-            .read_to_string(&mut text)
-            .unwrap();
+        flate2::read::GzDecoder::new(&self.body[..]).read_to_string(&mut text).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
@@ -163,11 +161,8 @@ fn serve(
             Reply::Status(status, header, body) => {
                 let length = body.len();
                 let head = format!("HTTP/1.1 {status} Told\r\nContent-Length: {length}\r\n{header}\r\n");
-                let head = if status == 204 {
-                    format!("HTTP/1.1 204 No Content\r\n{header}\r\n")
-                } else {
-                    head
-                };
+                let head =
+                    if status == 204 { format!("HTTP/1.1 204 No Content\r\n{header}\r\n") } else { head };
                 if writer.write_all(format!("{head}{body}").as_bytes()).is_err() {
                     return;
                 }
@@ -268,19 +263,12 @@ pub(super) fn parse(row: &str) -> Option<Line> {
     let mut numbers = BTreeMap::new();
     for field in cut(&fields, ',') {
         let (name, value) = pair(&field)?;
-        let strict = value
-            .bytes()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.'));
+        let strict = value.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'-' | b'.'));
         if !strict || numbers.insert(name, value.parse().ok()?).is_some() {
             return None;
         }
     }
-    Some(Line {
-        measurement,
-        tags: tags?,
-        fields: numbers,
-        ts: ts.parse().ok()?,
-    })
+    Some(Line { measurement, tags: tags?, fields: numbers, ts: ts.parse().ok()? })
 }
 
 /// A database that keeps rows by (tags, time) and can forget them.
@@ -375,19 +363,10 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let options = Options {
-            segment_bytes: 256 << 10,
-            min_free_bytes: 0,
-            ..Options::default()
-        };
+        let options = Options { segment_bytes: 256 << 10, min_free_bytes: 0, ..Options::default() };
         let dir = home.path().join("journal");
         let (writer, _) = Writer::open(Arc::new(RealDisk), &dir, options, 0).unwrap();
-        Self {
-            home,
-            writer,
-            next: 0,
-            metrics: Metrics::register(&Registry::new()).tsdb,
-        }
+        Self { home, writer, next: 0, metrics: Metrics::register(&Registry::new()).tsdb }
     }
 
     pub(super) fn tail(&self) -> Tail {
@@ -418,9 +397,7 @@ impl Bench {
 
     pub(super) fn follow(&self, config: &TsdbConfig) -> Running {
         let cursor = stored_cursor(self.home.path(), &config.id);
-        let follower = self
-            .tail()
-            .follow_bounded(&config.id, cursor, config.max_lag_bytes);
+        let follower = self.tail().follow_bounded(&config.id, cursor, config.max_lag_bytes);
         start(
             config.clone(),
             self.home.path(),

@@ -31,18 +31,12 @@ fn every_row_arrives_compressed_and_is_what_the_sensor_sent() {
     until("no lag", || running.status().lag_records == 0);
     assert_eq!(database.seqs(), all(2500));
     until("up", || running.status().up);
-    until("the gauges", || {
-        (bench.metrics.lag.get(), bench.metrics.up.get()) == (0, 1)
-    });
+    until("the gauges", || (bench.metrics.lag.get(), bench.metrics.up.get()) == (0, 1));
     assert_eq!(bench.metrics.written.get(), 2501);
     assert_eq!(bench.metrics.resent.get(), 0);
     let writes = stub.writes();
     let query = "bucket=lamps%26more&org=the+office&precision=ms";
-    assert!(
-        writes
-            .iter()
-            .all(|w| w.path == "/api/v2/write" && w.query == query)
-    );
+    assert!(writes.iter().all(|w| w.path == "/api/v2/write" && w.query == query));
     assert!(writes.iter().all(|w| !w.headers.contains_key("authorization")));
     let rows: Vec<_> = writes.iter().flat_map(Request::rows).collect();
     let weather: Vec<_> = rows.iter().filter(|row| row.starts_with("weather,")).collect();
@@ -93,9 +87,8 @@ fn a_server_that_never_answers_is_given_up_and_tried_again() {
 
 #[test]
 fn too_many_requests_waits_as_long_as_the_server_says() {
-    let (stub, database) = spoiled(1, |_, _| {
-        Reply::Status(429, "Retry-After: 2\r\n", "slow down".to_owned())
-    });
+    let (stub, database) =
+        spoiled(1, |_, _| Reply::Status(429, "Retry-After: 2\r\n", "slow down".to_owned()));
     let mut bench = Bench::new();
     let mut config = config(&stub.url());
     (config.auth, config.token_file) = (Some(Auth::Bearer), Some(bench.token_file("t0ken")));
@@ -203,9 +196,7 @@ fn a_bad_line_in_a_batch_of_5000_does_not_hold_up_the_other_4999() {
     assert!(kept["answer"].as_str().unwrap().starts_with("400 unable"));
     // Sending the window again neither sends nor counts it again.
     database.restart_and_forget(Duration::from_secs(60));
-    until("all again", || {
-        database.seqs() == good && bench.metrics.resent.get() == 4999
-    });
+    until("all again", || database.seqs() == good && bench.metrics.resent.get() == 4999);
     assert_eq!(bench.rejected("refused"), 1);
     running.stop();
 }
@@ -266,9 +257,7 @@ fn a_database_without_a_start_time_is_sent_the_window_again_when_its_connection_
     let running = bench.follow(&config(&stub.url()));
     until("all rows", || database.seqs() == all(500));
     // A quiet probe is no reason to send anything again.
-    until("two probes", || {
-        stub.all().iter().filter(|r| r.path == "/ping").count() >= 2
-    });
+    until("two probes", || stub.all().iter().filter(|r| r.path == "/ping").count() >= 2);
     assert_eq!(bench.metrics.resent.get(), 0);
     database.restart_and_forget(Duration::from_secs(60));
     stub.break_connections();
@@ -305,15 +294,8 @@ fn the_safe_cursor_is_written_and_lets_the_journal_go() {
     let follower = bench.tail().follow_bounded("main", 0, config.max_lag_bytes);
     let dir = bench.home.path().to_owned();
     let (window, metrics) = (Duration::from_secs(3), bench.metrics.clone());
-    let running = super::start(
-        config,
-        &dir,
-        &dir.join("journal"),
-        follower,
-        window,
-        metrics,
-        super::stub::clock(),
-    );
+    let running =
+        super::start(config, &dir, &dir.join("journal"), follower, window, metrics, super::stub::clock());
     until("all rows", || database.seqs() == all(100));
     assert_eq!((stored_cursor(&dir, "main"), bench.tail().floor()), (0, 0));
     until("the cursor", || stored_cursor(&dir, "main") == 100);
@@ -337,9 +319,7 @@ fn what_cannot_become_a_row_is_counted_once_and_holds_nothing_up() {
         frame.push(kind, |out| record::encode_reading(&reading, out));
     });
     let running = bench.follow(&config(&stub.url()));
-    until("the good rows", || {
-        database.seqs() == [0, 4, 5] || database.seqs() == [0, 5]
-    });
+    until("the good rows", || database.seqs() == [0, 4, 5] || database.seqs() == [0, 5]);
     until("no lag", || running.status().lag_records == 0);
     database.restart_and_forget(Duration::from_secs(60));
     until("again", || bench.metrics.resent.get() == 2);
@@ -363,9 +343,7 @@ fn what_the_journal_no_longer_holds_is_a_stated_gap() {
     assert!(first > 0 && bench.tail().floor() == first);
     drop(follower);
     let running = bench.follow(&config);
-    until("the rest", || {
-        database.seqs() == (first..60_000).collect::<Vec<_>>()
-    });
+    until("the rest", || database.seqs() == (first..60_000).collect::<Vec<_>>());
     until("the gap", || bench.metrics.gap.get() == first);
     running.stop();
 }
@@ -404,8 +382,6 @@ fn several_databases_show_the_worst_of_them() {
 
 #[test]
 fn the_stub_tells_rows_apart() {
-    let seqs: BTreeSet<_> = (0..6000)
-        .map(|seq| (reading(seq).post, reading(seq).stored_ts))
-        .collect();
+    let seqs: BTreeSet<_> = (0..6000).map(|seq| (reading(seq).post, reading(seq).stored_ts)).collect();
     assert!(seqs.len() >= 5999, "posts and times of the test readings collide");
 }

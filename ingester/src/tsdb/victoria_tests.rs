@@ -53,12 +53,7 @@ fn export(port: u16, metric: &str) -> Option<BTreeMap<(String, i64), Vec<f64>>> 
         .query("reduce_mem_usage", "0")
         .call()
         .ok()?;
-    let text = answer
-        .body_mut()
-        .with_config()
-        .limit(64 << 20)
-        .read_to_string()
-        .ok()?;
+    let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().ok()?;
     let mut samples: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for line in text.lines() {
         let series: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -90,18 +85,13 @@ fn victoria_metrics_killed_right_after_the_write_has_every_row_once_after_the_re
     std::thread::sleep(Duration::from_millis(1200));
     let victoria = Victoria::start(port, &data).unwrap();
     until("the resend", || bench.metrics.resent.get() >= ROWS);
-    until("all rows", || {
-        export(port, "lamp_seq").is_some_and(|samples| samples.len() as u64 == ROWS)
-    });
+    until("all rows", || export(port, "lamp_seq").is_some_and(|samples| samples.len() as u64 == ROWS));
     let samples = export(port, "lamp_seq").unwrap();
     let mut seqs = Vec::new();
     for ((labels, time), values) in &samples {
         assert_eq!(values.len(), 1, "{labels} {time}: {values:?}");
         let sent = reading(values[0] as u64);
-        assert!(
-            labels.contains(&format!("\"post\":\"{}\"", sent.post)),
-            "{labels}"
-        );
+        assert!(labels.contains(&format!("\"post\":\"{}\"", sent.post)), "{labels}");
         seqs.push(values[0] as u64);
     }
     seqs.sort_unstable();

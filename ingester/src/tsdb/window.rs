@@ -60,14 +60,7 @@ pub(crate) struct Window {
 impl Window {
     /// A window of this length whose safe cursor stands at `safe`.
     pub(crate) fn new(hold: Millis, safe: u64) -> Self {
-        Self {
-            hold,
-            safe,
-            life: None,
-            alive: 0,
-            seen_at: None,
-            accepted: VecDeque::new(),
-        }
+        Self { hold, safe, life: None, alive: 0, seen_at: None, accepted: VecDeque::new() }
     }
 
     /// Records before this one cannot be lost by the database any more.
@@ -131,10 +124,7 @@ mod tests {
     const HOLD: i64 = 120;
 
     fn life(started: i64) -> Life {
-        Life {
-            started_ms: Some(started),
-            connection: 0,
-        }
+        Life { started_ms: Some(started), connection: 0 }
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -222,10 +212,7 @@ mod tests {
 
     #[test]
     fn a_database_without_a_start_time_is_known_by_its_connection() {
-        let on = |connection| Life {
-            started_ms: None,
-            connection,
-        };
+        let on = |connection| Life { started_ms: None, connection };
         let mut window = Window::new(Millis::seconds(HOLD), 0);
         assert_eq!(window.seen(on(1), at(0)), Seen::Same);
         window.accepted(9, at(1));

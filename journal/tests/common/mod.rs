@@ -1,11 +1,6 @@
 //! A disk in memory that fails when told to, and forgets at a power cut what was not synced.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test file uses its own part"
-)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -53,11 +48,7 @@ pub struct FaultDisk(Arc<Mutex<State>>);
 
 impl FaultDisk {
     pub fn new(plan: impl IntoIterator<Item = (u64, Fault)>) -> Self {
-        let state = State {
-            plan: plan.into_iter().collect(),
-            free: u64::MAX,
-            ..State::default()
-        };
+        let state = State { plan: plan.into_iter().collect(), free: u64::MAX, ..State::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -85,20 +76,9 @@ impl FaultDisk {
             let extra = content.written.len().saturating_sub(content.synced.len());
             let mut bytes = content.synced.clone();
             bytes.extend_from_slice(&content.written[content.synced.len()..][..keep(extra).min(extra)]);
-            files.insert(
-                path.clone(),
-                Content {
-                    synced: bytes.clone(),
-                    written: bytes,
-                    entered: true,
-                },
-            );
+            files.insert(path.clone(), Content { synced: bytes.clone(), written: bytes, entered: true });
         }
-        Self(Arc::new(Mutex::new(State {
-            files,
-            free: u64::MAX,
-            ..State::default()
-        })))
+        Self(Arc::new(Mutex::new(State { files, free: u64::MAX, ..State::default() })))
     }
 
     pub fn paths(&self) -> Vec<PathBuf> {
@@ -110,11 +90,7 @@ impl FaultDisk {
     }
 
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
-        let content = Content {
-            synced: bytes.clone(),
-            written: bytes,
-            entered: true,
-        };
+        let content = Content { synced: bytes.clone(), written: bytes, entered: true };
         self.0.lock().unwrap().files.insert(path.to_owned(), content);
     }
 
@@ -152,9 +128,7 @@ impl Disk for FaultDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.0.lock().unwrap();
         let inside = state.files.keys().filter(|path| path.parent() == Some(dir));
-        Ok(inside
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -164,20 +138,14 @@ impl Disk for FaultDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         state.files.insert(path.to_owned(), Content::default());
-        Ok(Box::new(FaultFile {
-            disk: self.clone(),
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(FaultFile { disk: self.clone(), path: path.to_owned() }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         if !self.0.lock().unwrap().files.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Box::new(FaultFile {
-            disk: self.clone(),
-            path: path.to_owned(),
-        }))
+        Ok(Box::new(FaultFile { disk: self.clone(), path: path.to_owned() }))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -191,11 +159,7 @@ impl Disk for FaultDisk {
             return Err(io::Error::other("input/output error"));
         }
         let mut state = self.0.lock().unwrap();
-        for (_, content) in state
-            .files
-            .iter_mut()
-            .filter(|(path, _)| path.parent() == Some(dir))
-        {
+        for (_, content) in state.files.iter_mut().filter(|(path, _)| path.parent() == Some(dir)) {
             content.entered = true;
         }
         Ok(())
@@ -209,11 +173,7 @@ impl Disk for FaultDisk {
 impl FaultFile {
     fn with<T>(&self, change: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
         let mut state = self.disk.0.lock().unwrap();
-        state
-            .files
-            .get_mut(&self.path)
-            .map(change)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        state.files.get_mut(&self.path).map(change).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

@@ -91,12 +91,7 @@ impl Credentials {
         digest.update([0]);
         digest.update(password);
         let key: [u8; 32] = digest.finalize().into();
-        if self
-            .verified
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(&key)
-        {
+        if self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
             return true;
         }
         let right = PasswordHash::new(hash)
@@ -135,10 +130,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
 
 fn read(path: &Path) -> Result<HashMap<String, User>, CredentialsError> {
     let text = std::fs::read_to_string(path);
-    let text = text.map_err(|source| CredentialsError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = text.map_err(|source| CredentialsError::Read { path: path.to_owned(), source })?;
     let (mut users, mut faults) = (HashMap::new(), Vec::new());
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -154,14 +146,7 @@ fn read(path: &Path) -> Result<HashMap<String, User>, CredentialsError> {
             Err(reason) => faults.push(format!("line {}: {reason}", number + 1)),
         }
     }
-    if faults.is_empty() {
-        Ok(users)
-    } else {
-        Err(CredentialsError::Lines {
-            path: path.to_owned(),
-            faults,
-        })
-    }
+    if faults.is_empty() { Ok(users) } else { Err(CredentialsError::Lines { path: path.to_owned(), faults }) }
 }
 
 fn parse(line: &str) -> Result<(String, User), String> {
@@ -209,32 +194,20 @@ mod tests {
     use super::*;
 
     fn sha(token: &str) -> String {
-        Sha256::digest(token)
-            .iter()
-            .fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
+        Sha256::digest(token).iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     #[test]
     fn a_token_opens_its_own_topics_and_a_wrong_one_nothing() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let lines = format!(
-            "# sensors\nP1:{}\ngateway-1:{}:lamp/z1/+/#\n",
-            sha("secret-1"),
-            sha("secret-2")
-        );
+        let lines = format!("# sensors\nP1:{}\ngateway-1:{}:lamp/z1/+/#\n", sha("secret-1"), sha("secret-2"));
         std::fs::write(file.path(), lines).unwrap();
         let credentials = Credentials::load(file.path()).unwrap();
-        assert_eq!(
-            credentials.check("P1", b"secret-1").as_deref(),
-            Some("lamp/+/P1/#")
-        );
-        assert_eq!(
-            credentials.check("gateway-1", b"secret-2").as_deref(),
-            Some("lamp/z1/+/#")
-        );
+        assert_eq!(credentials.check("P1", b"secret-1").as_deref(), Some("lamp/+/P1/#"));
+        assert_eq!(credentials.check("gateway-1", b"secret-2").as_deref(), Some("lamp/z1/+/#"));
         assert_eq!(credentials.check("P1", b"secret-2"), None);
         assert_eq!(credentials.check("P2", b"secret-1"), None);
     }
@@ -242,11 +215,7 @@ mod tests {
     #[test]
     fn every_bad_line_is_told() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(
-            file.path(),
-            format!("a:b\n+:{0}\nc:{0}:x/#/y\nd:$argon2id$zz\n", sha("t")),
-        )
-        .unwrap();
+        std::fs::write(file.path(), format!("a:b\n+:{0}\nc:{0}:x/#/y\nd:$argon2id$zz\n", sha("t"))).unwrap();
         let faults = Credentials::load(file.path()).unwrap_err().to_string();
         for line in ["line 1", "line 2", "line 3", "line 4"] {
             assert!(faults.contains(line), "{faults}");

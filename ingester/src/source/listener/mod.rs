@@ -98,23 +98,15 @@ impl Listener {
         metrics: Metrics,
         clock: Clock,
     ) -> Result<Self, ListenerError> {
-        let credentials = config
-            .credentials_file
-            .as_deref()
-            .map(Credentials::load)
-            .transpose()?
-            .map(Arc::new);
+        let credentials =
+            config.credentials_file.as_deref().map(Credentials::load).transpose()?.map(Arc::new);
         let tls = match (&config.tls_cert, &config.tls_key) {
             (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
             _ => None,
         };
         let bind = config.bind;
-        let socket = TcpListener::bind(bind)
-            .await
-            .map_err(|source| ListenerError::Bind { bind, source })?;
-        let address = socket
-            .local_addr()
-            .map_err(|source| ListenerError::Bind { bind, source })?;
+        let socket = TcpListener::bind(bind).await.map_err(|source| ListenerError::Bind { bind, source })?;
+        let address = socket.local_addr().map_err(|source| ListenerError::Bind { bind, source })?;
         let (end, ending) = watch::channel(false);
         let shared = Arc::new(Shared {
             inlet,
@@ -133,12 +125,7 @@ impl Listener {
         info!(%address, tls = tls.is_some(), login = config.credentials_file.is_some(), "listening for sensors");
         let limits = (config.max_connections, config.per_address);
         let accepting = tokio::spawn(accept(socket, tls, shared.clone(), limits));
-        Ok(Self {
-            address,
-            accepting,
-            end,
-            shared,
-        })
+        Ok(Self { address, accepting, end, shared })
     }
 
     /// The address that is really bound.
@@ -201,17 +188,9 @@ impl Place {
             shared.connections.fetch_add(1, Ordering::AcqRel);
             shared.metrics.connections.inc();
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            return Some(Self {
-                shared: shared.clone(),
-                address,
-                id,
-            });
+            return Some(Self { shared: shared.clone(), address, id });
         };
-        shared
-            .metrics
-            .connection_refused
-            .with_label_values(&[reason])
-            .inc();
+        shared.metrics.connection_refused.with_label_values(&[reason]).inc();
         debug!(%address, reason, "connection refused");
         None
     }
@@ -219,11 +198,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut per_address = self
-            .shared
-            .per_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut per_address = self.shared.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         match per_address.get_mut(&self.address) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -242,12 +217,7 @@ async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, place: Place) {
         // In its own task and with a time limit: a silent peer holds up nobody.
         Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
             Ok(Ok(stream)) => session::run(stream, place).await,
-            _ => place
-                .shared
-                .metrics
-                .connection_refused
-                .with_label_values(&["tls"])
-                .inc(),
+            _ => place.shared.metrics.connection_refused.with_label_values(&["tls"]).inc(),
         },
     }
 }
@@ -260,8 +230,6 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ListenerError> {
     let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|e| failed(cert, &e))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| failed(key, &e))?;
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private);
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private);
     Ok(TlsAcceptor::from(Arc::new(config.map_err(|e| failed(cert, &e))?)))
 }

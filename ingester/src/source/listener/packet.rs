@@ -3,8 +3,8 @@
 //! The one place that knows a protocol version: MQTT 5 adds a second codec that fills the same [`Packet`].
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::mqttbytes::Error;
 use rumqttc::mqttbytes::v4;
+use rumqttc::mqttbytes::{Error, Protocol};
 
 /// What a sensor sends.
 #[derive(Debug)]
@@ -57,6 +57,8 @@ pub(crate) fn read(buffer: &mut BytesMut, max_bytes: usize) -> Result<Option<Pac
         Err(e) => return Err(PacketError::Malformed(e)),
     };
     Ok(Some(match packet {
+        // The codec lets other versions pass and then reads them wrongly.
+        v4::Packet::Connect(connect) if connect.protocol != Protocol::V4 => return Err(PacketError::Version),
         v4::Packet::Connect(connect) => Packet::Connect(Connect {
             client_id: connect.client_id,
             clean: connect.clean_session,
@@ -72,10 +74,9 @@ pub(crate) fn read(buffer: &mut BytesMut, max_bytes: usize) -> Result<Option<Pac
             retain: publish.retain,
         }),
         v4::Packet::PubRel(release) => Packet::PubRel(release.pkid),
-        v4::Packet::Subscribe(subscribe) => Packet::Subscribe {
-            pkid: subscribe.pkid,
-            filters: subscribe.filters.len(),
-        },
+        v4::Packet::Subscribe(subscribe) => {
+            Packet::Subscribe { pkid: subscribe.pkid, filters: subscribe.filters.len() }
+        }
         v4::Packet::Unsubscribe(unsubscribe) => Packet::Unsubscribe(unsubscribe.pkid),
         v4::Packet::PingReq => Packet::Ping,
         v4::Packet::Disconnect => Packet::Disconnect,

@@ -91,9 +91,8 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         return;
     };
     let taken_over = Arc::new(Notify::new());
-    if let Some((_, earlier)) = place
-        .clients()
-        .insert(connect.client_id.clone(), (place.id, taken_over.clone()))
+    if let Some((_, earlier)) =
+        place.clients().insert(connect.client_id.clone(), (place.id, taken_over.clone()))
     {
         earlier.notify_one();
     }
@@ -109,28 +108,12 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         seconds => Duration::from_millis(u64::from(seconds) * 1500),
     };
     let (out, chunk, unreleased) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut session = Session {
-        stream,
-        place,
-        peer,
-        filter,
-        buffer,
-        out,
-        chunk,
-        unreleased,
-        silence,
-    };
+    let mut session = Session { stream, place, peer, filter, buffer, out, chunk, unreleased, silence };
     let end = session.serve(waiting, &taken_over).await;
     debug!(client = %connect.client_id, ?end, "sensor connection ended");
     session.place.forget(&connect.client_id);
     if let (End::Lost(_), Some((topic, payload))) = (end, connect.will) {
-        session.push(Publish {
-            topic,
-            payload,
-            qos: 0,
-            pkid: 0,
-            retain: false,
-        });
+        session.push(Publish { topic, payload, qos: 0, pkid: 0, retain: false });
         session.hand_over().await;
     }
 }
@@ -148,11 +131,7 @@ impl Place {
     }
 
     fn refused(&self, reason: &'static str) {
-        self.shared
-            .metrics
-            .connection_refused
-            .with_label_values(&[reason])
-            .inc();
+        self.shared.metrics.connection_refused.with_label_values(&[reason]).inc();
     }
 }
 
@@ -329,10 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes a message into the chunk; false when its sender may not publish there.
     fn push(&mut self, publish: Publish) -> bool {
-        let allowed = self
-            .filter
-            .as_ref()
-            .is_none_or(|filter| wire::filter_matches(filter, &publish.topic));
+        let allowed = self.filter.as_ref().is_none_or(|filter| wire::filter_matches(filter, &publish.topic));
         let token = match publish.qos {
             0 => None,
             1 => Some(u32::from(publish.pkid)),
@@ -341,24 +317,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Some(u32::from(publish.pkid) | QOS2)
             }
         };
-        let (fate, token) = if allowed {
-            (Fate::Read, token)
-        } else {
-            (Fate::Denied, None)
-        };
-        let Publish {
-            topic,
-            payload,
-            retain,
-            ..
-        } = publish;
-        self.chunk.push(Message {
-            topic,
-            payload,
-            token,
-            retain,
-            fate,
-        });
+        let (fate, token) = if allowed { (Fate::Read, token) } else { (Fate::Denied, None) };
+        let Publish { topic, payload, retain, .. } = publish;
+        self.chunk.push(Message { topic, payload, token, retain, fate });
         allowed
     }
 
@@ -374,16 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let held = inlet.gate.hold(messages.iter().map(Message::cost).sum());
         let received_at = (self.place.shared.clock)();
         let origin = self.peer.clone();
-        inlet
-            .send(Chunk {
-                origin,
-                epoch: 0,
-                received_at,
-                judge_only: false,
-                messages,
-                held,
-            })
-            .await;
+        inlet.send(Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held }).await;
     }
 
     fn acknowledge(&mut self, token: u32) {
