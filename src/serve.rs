@@ -222,8 +222,10 @@ fn open_history(config: &Config, dir: &DataDir, register: &Register, registry: &
 
 /// Holds the journal for every database from its stored cursor on, before anything is trimmed.
 fn follow_for_databases(config: &Config, opened: &Opened, cursors: &[u64]) -> Vec<Follower> {
+    // Half of the journal at most, or a dead database would stop acknowledgements before it is cut off.
+    let bound = |database: &TsdbConfig| database.max_lag_bytes.min(config.journal.max_bytes / 2);
     let follow = |(database, cursor): (&TsdbConfig, &u64)| {
-        opened.tail().follow_bounded(&format!("tsdb:{}", database.id), *cursor, database.max_lag_bytes)
+        opened.tail().follow_bounded(&format!("tsdb:{}", database.id), *cursor, bound(database))
     };
     config.tsdbs.iter().zip(cursors).map(follow).collect()
 }
@@ -407,14 +409,16 @@ fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -
         (Some(user), Some(file)) => Some((user.clone(), read_secret(file)?)),
         _ => None,
     };
+    let (client_id, known_session) = match &config.client_id {
+        Some(id) => (id.clone(), false),
+        None => stored_client_id(data_dir, &config.id)?,
+    };
     Ok(broker::Options {
         id: config.id.clone(),
         host,
         port,
-        client_id: match &config.client_id {
-            Some(id) => id.clone(),
-            None => stored_client_id(data_dir, &config.id)?,
-        },
+        client_id,
+        known_session,
         credentials,
         shared_group: config.shared_group.clone(),
         mappings: mappings(&config.mapping, profiles),
@@ -422,15 +426,15 @@ fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -
 }
 
 /// The broker keeps our session under this name, so it is made once and kept.
-fn stored_client_id(data_dir: &Path, broker: &str) -> Result<String> {
+fn stored_client_id(data_dir: &Path, broker: &str) -> Result<(String, bool)> {
     let path = data_dir.join(format!("broker-{broker}.client_id"));
     if let Ok(id) = std::fs::read_to_string(&path) {
-        return Ok(id.trim().to_owned());
+        return Ok((id.trim().to_owned(), true));
     }
     let id = format!("lampguard-{:016x}", rand::random::<u64>());
     lampguard_ingester::loss::replace_file(&path, id.as_bytes())
         .with_context(|| format!("keeping the client id in {}", path.display()))?;
-    Ok(id)
+    Ok((id, false))
 }
 
 impl Running {

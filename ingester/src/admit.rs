@@ -68,6 +68,8 @@ pub struct Gap {
 #[derive(Debug, Default)]
 struct Device {
     stored_max: Timestamp,
+    /// A measured time that was taken, and where the search for a free one ended.
+    moved: (Timestamp, Timestamp),
     measured_max: Timestamp,
     boot: u32,
     /// Highest running number of this boot; `None` before the first.
@@ -268,12 +270,18 @@ impl Admission {
                 known.stored_max = measured_at;
                 return measured_at;
             }
+            if known.moved.0 == measured_at {
+                // A batch or a frozen clock: go on where the last search ended.
+                free = known.moved.1;
+            }
         }
-        while free.0 < measured_at.0 + MOVE_MAX && self.is_taken(taken_hash(post, free)) {
+        let end = free + Millis(MOVE_MAX);
+        while free < end && self.is_taken(taken_hash(post, free)) {
             free.0 += 1;
         }
         if let Some(device) = place.device.as_ref().and_then(|device| self.devices.get_mut(device)) {
             device.stored_max = device.stored_max.max(free);
+            device.moved = (measured_at, free + Millis(1));
         }
         free
     }

@@ -183,3 +183,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_of_one_frozen_time_is_kept_under_ten_thousand_times_without_a_long_search() {
+    let mut admission = Admission::default();
+    let place = place(&mut admission);
+    let mut kept = std::collections::HashSet::new();
+    for seq in 0..10_000 {
+        let mut reading = reading(1, seq, 5);
+        kept.insert(stored(admission.admit(&mut reading, &place, "P1", false, NOW)));
+    }
+    assert_eq!(kept.len(), 10_000);
+}

@@ -93,35 +93,36 @@ impl Committer {
     fn commit(&mut self, waiting: Vec<Unit>) -> bool {
         let frames: Vec<Arc<FrameBuf>> =
             waiting.iter().flat_map(|unit| unit.frames.iter().cloned()).collect();
-        let mut since = None;
+        let mut told = false;
         loop {
+            if self.shared.give_up.load(Ordering::Acquire) {
+                let frames = frames.len();
+                warn!(frames, "ending without the journal: unacknowledged messages stay with their senders");
+                return false;
+            }
             let started = Instant::now();
-            match self.writer.commit(&frames, (self.shared.clock)().0) {
+            self.shared.gate.set_committing(true);
+            let committed = self.writer.commit(&frames, (self.shared.clock)().0);
+            self.shared.gate.set_committing(false);
+            match committed {
                 Ok(()) => {
                     if !frames.is_empty() {
                         self.shared.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                     }
                     break;
                 }
-                Err(e) if since.is_none() => {
+                Err(e) if !told => {
                     error!(error = %e, "journal takes nothing: acknowledgements stop, alarms go on");
-                    since = Some(started);
+                    told = true;
                     self.shared.gate.set_stopped(true);
                 }
                 Err(_) => {}
             }
-            if self.shared.give_up.load(Ordering::Acquire) {
-                warn!(
-                    frames = frames.len(),
-                    "ending without the journal: unacknowledged messages stay with their senders"
-                );
-                return false;
-            }
             std::thread::sleep(RETRY);
             self.keep_house();
         }
-        if let Some(since) = since {
-            info!(stopped_s = since.elapsed().as_secs(), "journal takes readings again");
+        if self.shared.gate.is_stopped() {
+            info!("journal takes readings again");
             self.shared.gate.set_stopped(false);
         }
         for unit in waiting {

@@ -135,9 +135,11 @@ impl Opened {
         let intake = Intake::new(setup, admission, &self.recovery);
         let committer = Committer::new(self.writer, shared);
         let (quarantine, journal_dir) = (self.quarantine, self.journal_dir.clone());
+        let watched = (gate.clone(), tail.clone());
         let threads = vec![
             thread("intake", move || intake.run(inlet, &units))?,
             thread("commit", move || committer.run(&waiting))?,
+            thread("disk-watch", move || watch_disk(&watched.0, &watched.1))?,
             thread("quarantine", move || quarantine::follow(quarantine, &journal_dir, &follower))?,
         ];
         let inlet = Inlet { sender, gate };
@@ -157,6 +159,13 @@ impl Opened {
 fn thread(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, IngesterError> {
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     started.map_err(|source| IngesterError::Thread { name, source })
+}
+
+fn watch_disk(gate: &Gate, tail: &Tail) {
+    while !tail.is_closed() {
+        std::thread::sleep(Duration::from_millis(250));
+        gate.look_for_hanging_disk();
+    }
 }
 
 /// What admission has to know of the last day, read back from the journal.
@@ -247,8 +256,18 @@ impl Ingester {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.give_up.store(true, Ordering::Release);
+        let until = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < until && !self.threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         for thread in self.threads {
-            if thread.join().is_err() {
+            // A thread that hangs on a dead disk is left behind: the process is about to end.
+            if !thread.is_finished() {
+                warn!(
+                    thread = thread.thread().name(),
+                    "did not end in time; nothing it held was acknowledged"
+                );
+            } else if thread.join().is_err() {
                 warn!("a thread of the ingester ended in panic");
             }
         }

@@ -1,8 +1,8 @@
 //! What the sources hand over, and how they hear back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lampguard_model::Timestamp;
@@ -18,6 +18,9 @@ use crate::profile::Profile;
 pub const QUEUE_CHUNKS: usize = 1024;
 /// Bytes of messages that are held in memory and not acknowledged yet, over all sources.
 pub const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// A commit that takes longer counts as a journal that takes nothing. A shared disk may well need a second.
+const DISK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Something that messages come from and acknowledgements go to.
 pub trait Origin: Send + Sync {
@@ -140,6 +143,9 @@ pub struct Chunk {
 pub struct Gate {
     held: AtomicUsize,
     stopped: watch::Sender<bool>,
+    /// When the commit that is under way began: milliseconds since `made`, plus 1; 0 while there is none.
+    commit_began: AtomicU64,
+    made: Instant,
     freed: Notify,
     metrics: Metrics,
 }
@@ -150,6 +156,8 @@ impl Gate {
         Arc::new(Self {
             held: AtomicUsize::new(0),
             stopped: watch::Sender::new(false),
+            commit_began: AtomicU64::new(0),
+            made: Instant::now(),
             freed: Notify::new(),
             metrics,
         })
@@ -182,6 +190,26 @@ impl Gate {
         while self.is_full() && !self.is_stopped() {
             // The time-out covers a notification that came between the check and the wait.
             let _ = tokio::time::timeout(Duration::from_millis(50), self.freed.notified()).await;
+        }
+    }
+
+    /// The committer asks the disk for something, or has its answer.
+    pub(crate) fn set_committing(&self, committing: bool) {
+        let now = self.made.elapsed().as_millis() as u64 + 1;
+        self.commit_began.store(if committing { now } else { 0 }, Ordering::Release);
+    }
+
+    /// A disk that neither works nor fails stops the journal as well; looked at by a thread of its own.
+    pub(crate) fn look_for_hanging_disk(&self) {
+        let began = self.commit_began.load(Ordering::Acquire);
+        let waited =
+            Duration::from_millis((self.made.elapsed().as_millis() as u64 + 1).saturating_sub(began));
+        if began > 0 && waited > DISK_PATIENCE && !self.is_stopped() {
+            tracing::error!(
+                waited_s = waited.as_secs(),
+                "the disk does not answer: acknowledgements wait, alarms go on"
+            );
+            self.set_stopped(true);
         }
     }
 

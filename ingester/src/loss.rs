@@ -34,7 +34,9 @@ pub struct Loss {
 #[derive(Debug, Default)]
 struct Entries {
     losses: Vec<Loss>,
-    changed: bool,
+    /// Raised at every change.
+    version: u64,
+    saved: u64,
 }
 
 /// The book of possible losses.
@@ -56,7 +58,7 @@ impl LossBook {
             }),
             Err(_) => Vec::new(),
         };
-        Self { path: path.to_owned(), entries: Mutex::new(Entries { losses, changed: false }) }
+        Self { path: path.to_owned(), entries: Mutex::new(Entries { losses, version: 0, saved: 0 }) }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -82,7 +84,7 @@ impl LossBook {
                 loss.count = loss.count.map(|count| count - 1);
             }
             entries.losses.retain(|loss| loss.count != Some(0));
-            entries.changed = true;
+            entries.version += 1;
             return;
         }
         let same = |loss: &&mut Loss| {
@@ -91,8 +93,8 @@ impl LossBook {
         if let Some(loss) = entries.losses.iter_mut().rev().take(8).find(same) {
             loss.from = loss.from.min(gap.since);
             loss.to = loss.to.max(seen_at);
-            loss.count = loss.count.map(|count| count + gap.missing);
-            entries.changed = true;
+            loss.count = loss.count.map(|count| count.saturating_add(gap.missing));
+            entries.version += 1;
             return;
         }
         drop(entries);
@@ -107,9 +109,9 @@ impl LossBook {
             let oldest = entries.losses.remove(0);
             let next = &mut entries.losses[0];
             next.from = next.from.min(oldest.from);
-            next.count = next.count.zip(oldest.count).map(|(a, b)| a + b);
+            next.count = next.count.zip(oldest.count).map(|(a, b)| a.saturating_add(b));
         }
-        entries.changed = true;
+        entries.version += 1;
     }
 
     /// Writes the book if it changed. Called every few seconds and at the end.
@@ -117,13 +119,16 @@ impl LossBook {
     /// # Errors
     /// What the disk said; the book stays in memory and is written the next time.
     pub fn save(&self) -> std::io::Result<()> {
-        let mut entries = self.entries();
-        if !entries.changed {
-            return Ok(());
-        }
-        let bytes = serde_json::to_vec(&entries.losses)?;
-        replace_file(&self.path, &bytes)?;
-        entries.changed = false;
+        let (version, losses) = {
+            let entries = self.entries();
+            if entries.version == entries.saved {
+                return Ok(());
+            }
+            (entries.version, entries.losses.clone())
+        };
+        // Without the lock: the intake writes gaps into the book and must not wait for a disk.
+        replace_file(&self.path, &serde_json::to_vec(&losses)?)?;
+        self.entries().saved = version;
         Ok(())
     }
 }

@@ -333,7 +333,7 @@ impl Profile {
                     let readings =
                         items.iter().take(wire::BATCH_MAX).map(|item| self.reading(topic, &json, item));
                     out.extend(readings);
-                    out.extend(items.iter().skip(wire::BATCH_MAX).map(|_| Err(Refusal::BatchTooLong)));
+                    out.extend(items.get(wire::BATCH_MAX).map(|_| Err(Refusal::BatchTooLong)));
                 }
                 None => return Err(Refusal::NoMeasurement),
             },

@@ -33,6 +33,10 @@ use crate::profile;
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
+/// Room for readings of one message that is kept between messages.
+const DECODED_KEPT: usize = 256;
+/// Longest weather message; the contract's three keys need some 80 bytes.
+const WEATHER_BYTES_MAX: usize = 4096;
 /// Frames in one unit of work for the committer.
 const UNIT_FRAMES: usize = 8;
 
@@ -45,9 +49,9 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Setup {
     /// The register of posts.
     pub register: Arc<Register>,
-    /// Who judges.
+    /// Who judges; also fed with readings that the journal cannot take now.
     pub judge: Judge,
-    /// Also fed with readings that the journal cannot take now.
+    /// Tells the time.
     pub clock: Clock,
     /// Metrics.
     pub metrics: Metrics,
@@ -127,6 +131,14 @@ impl Intake {
             tokens.extend(message.token);
         }
         if let Some(Fate::Again(reason)) = messages.first().map(|message| message.fate) {
+            if shed {
+                // Judged, not kept: it stays where it is.
+                self.totals.clone_from(&before);
+                if !judge_only {
+                    origin.shed(epoch);
+                }
+                return;
+            }
             self.release(reason, &before, &mut context);
         }
         let (name, readings) = (context.source.name(), context.readings);
@@ -161,7 +173,14 @@ impl Intake {
             return;
         }
         let alone = matches!(reason, Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong);
-        self.totals.release(reason, if alone { context.tally.stored.max(1) } else { 1 });
+        if alone {
+            // What is refused again was counted when it was refused first.
+            self.totals.quarantined = before.quarantined;
+            let repeated = context.tally.stored == 0 && context.tally.quarantined.is_empty();
+            self.totals.release(reason, context.tally.stored + u64::from(repeated));
+        } else {
+            self.totals.release(reason, 1);
+        }
         context.readings = self.totals.sum().saturating_sub(before.sum());
     }
 
@@ -180,7 +199,10 @@ impl Intake {
             Fate::TooLarge { .. } => return self.quarantine(message, 0, Refusal::TooLarge, context),
             Fate::Denied => {
                 context.readings += 1;
-                return self.refuse(Refused::NotAuthorised, 1);
+                if !self.judge_only {
+                    self.refuse(Refused::NotAuthorised, 1);
+                }
+                return;
             }
         }
         let Some(profile) = profile else {
@@ -214,6 +236,7 @@ impl Intake {
             }
         }
         decoded.clear();
+        decoded.shrink_to(DECODED_KEPT);
         self.decoded = decoded;
     }
 
@@ -236,12 +259,16 @@ impl Intake {
             return self.quarantine(message, index, Refusal::BadDevice, context);
         }
         context.readings += 1;
+        let retained = message.retain && context.retain_counts;
+        if self.judge_only && retained {
+            // State from before; the judge has heard it, or must not.
+            return;
+        }
         let place = self.place(device, &mut reading, hint);
         let received_at = context.received_at;
         let decision = if self.judge_only {
             self.look_only(&mut reading, &place, device, received_at)
         } else {
-            let retained = message.retain && context.retain_counts;
             self.admission.admit(&mut reading, &place, device, retained, received_at)
         };
         match decision {
@@ -328,6 +355,9 @@ impl Intake {
     }
 
     fn take_weather(&mut self, message: &Message, zone: &str, context: &mut Context) {
+        if message.payload.len() > WEATHER_BYTES_MAX {
+            return self.quarantine(message, 0, Refusal::TooLarge, context);
+        }
         if WeatherReport::decode(&message.payload).is_err() || !register::is_identifier(zone) {
             return self.quarantine(message, 0, Refusal::Weather, context);
         }

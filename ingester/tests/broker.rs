@@ -59,9 +59,12 @@ impl Peer {
     }
 
     fn send(&mut self, pkid: u16, payload: &[u8]) {
-        let topic = b"lamp/z1/P1/reading";
+        self.send_to("lamp/z1/P1/reading", pkid, payload);
+    }
+
+    fn send_to(&mut self, topic: &str, pkid: u16, payload: &[u8]) {
         let mut body = vec![0, topic.len() as u8];
-        body.extend_from_slice(topic);
+        body.extend_from_slice(topic.as_bytes());
         body.extend_from_slice(&pkid.to_be_bytes());
         body.extend_from_slice(payload);
         let mut packet = vec![0x32];
@@ -115,6 +118,7 @@ fn start() -> Site {
         host: "127.0.0.1".to_owned(),
         port: listener.local_addr().unwrap().port(),
         client_id: "consumer".to_owned(),
+        known_session: false,
         credentials: None,
         shared_group: None,
         mappings: Mapping::canonical(),
@@ -248,5 +252,20 @@ fn a_refused_subscription_is_not_up() {
         stream.write_all(&[0x90, 5, rest[2], rest[3], 0x80, 0x80, 0x80]).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         assert!(!site.broker.is_up());
+    });
+}
+
+#[test]
+fn a_weather_message_of_a_megabyte_is_quarantined_and_harms_nothing() {
+    with_site(|site| {
+        let mut peer = Peer::accept(&site.listener, false);
+        peer.publish(1, 1);
+        let long = format!(r#"{{"rain_mm_h":1,"x":"{}"}}"#, "y".repeat((1 << 20) - 200));
+        peer.send_to("weather/z1/rain", 2, long.as_bytes());
+        peer.publish(3, 2);
+        assert_eq!(peer.acks(3), [1, 2, 3]);
+        let settled = site.ingester.accounts().statement().settled;
+        assert_eq!(settled.quarantined_by_reason().collect::<Vec<_>>(), [("too_large", 1)]);
+        assert_eq!(settled.stored, 2);
     });
 }

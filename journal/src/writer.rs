@@ -359,11 +359,14 @@ fn recover(
     whole: bool,
     recovery: &mut Recovery,
 ) -> Result<Found, JournalError> {
-    let file = disk.open(path).map_err(JournalError::new("opening", path))?;
+    let mut file = disk.open(path).map_err(JournalError::new("opening", path))?;
     let created_at = segment::created_at(&*file).unwrap_or(0);
     let bytes = file.length().map_err(JournalError::new("reading", path))?;
     let mut found = Found { bytes, created_at, last: None };
     if whole {
+        // What is found may be in the page cache alone, from a commit that a kill cut short. It is about to
+        // be known as there already, and so acknowledged: it has to be on the disk.
+        file.sync().map_err(JournalError::new("syncing", path))?;
         let mut scan = Scan::new(file);
         while let Some(frame) = scan.next_whole().map_err(JournalError::new("reading", path))? {
             let (end_seq, closed_at, meta) = (frame.end_seq(), frame.closed_at, frame.meta.to_vec());

@@ -189,10 +189,9 @@ impl<'de> Visitor<'de> for PayloadVisitor<'_> {
                 if seq.next_element::<IgnoredAny>()?.is_none() {
                     return Ok(());
                 }
+                // One refusal for all that is too much: a list of them would only cost memory.
                 self.0.push(Err(Refusal::BatchTooLong));
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    self.0.push(Err(Refusal::BatchTooLong));
-                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
                 return Ok(());
             }
             match seq.next_element_seed(ReadingSeed)? {

@@ -82,7 +82,7 @@ pub(super) fn run(options: &Burst) -> Result<()> {
             if let Some(peer) = &peer {
                 print(&mut peers, peer.measure(&tools, &shape(options, true))?)?;
             }
-            print(&mut raw, raw_consumer(options, &tools)?)?;
+            print(&mut raw, raw_consumer(options, &tools, peer.is_some())?)?;
         }
     }
     for rows in [&listener, &ours, &peers, &raw] {
@@ -178,13 +178,13 @@ pub(super) fn database_word(stage: &Stage) -> &'static str {
 }
 
 /// A consumer that only acknowledges: what the broker path costs anybody.
-fn raw_consumer(options: &Burst, tools: &Tools) -> Result<Row> {
+fn raw_consumer(options: &Burst, tools: &Tools, with_peer: bool) -> Result<Row> {
     let stage = Stage::set(tools, options.posts, Wanted { broker: true, ..Wanted::default() })?;
     let mut command = Command::new(std::env::current_exe().context("finding our own program")?);
     command.args(["bench", "sink", "--from", &format!("127.0.0.1:{}", stage.mqtt_port())]);
     let mut sink =
         Talker::start(&stage.site, "sink", command.args(["--expect", &options.readings.to_string()]))?;
-    let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &shape(options, false))?;
+    let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &shape(options, with_peer))?;
     let (from, before) = (Sample::take(&stage)?, Cpu::of(sink.process.pid())?);
     load.go()?;
     sink.line()?;

@@ -123,7 +123,7 @@ fn endure(
     let settled = story.settle()?;
     let books = story.lampguard.accounting()?;
     let compared: Compared = story.compare()?;
-    let ended = story.lampguard.process.terminate(GOODBYE)?;
+    let ended = story.end(GOODBYE)?;
     let mut ready = std::mem::take(&mut story.ready_ms);
     ready.sort_by(f64::total_cmp);
     let longest = ready.last().copied().unwrap_or(f64::NAN);

@@ -273,6 +273,8 @@ pub(super) struct Sample {
     broker: Cpu,
     database: Cpu,
     bench: Cpu,
+    /// Values that the database has taken.
+    values: f64,
 }
 
 impl Sample {
@@ -286,6 +288,7 @@ impl Sample {
             broker: of(stage.broker.as_ref().map(|it| &it.process))?,
             database: of(stage.database.as_ref().map(|it| &it.process))?,
             bench: Cpu::of(std::process::id())?,
+            values: stage.database.as_ref().map_or(Ok(0.0), Database::values)?,
         })
     }
 
@@ -335,6 +338,8 @@ impl Sample {
         }
         if stage.database.is_some() {
             row = row.number("store_cpu_s_per_M", per_million(&self.database, &end.database));
+            // A whole number: the store's own count has moved by exactly what was sent.
+            row = row.number("values_per_reading", (end.values - self.values) / readings as f64);
         }
         row
     }

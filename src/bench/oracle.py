@@ -35,7 +35,7 @@ RETRY, GREETING, KEEP_ALIVE, PROGRESS = 0.05, 5.0, 30, 0.1
 # A reading that is sent a second time, as a message of its own, comes so long after its acknowledgement.
 AGAIN_AFTER = 1.0
 # A database shows new rows late; only what is missing after this long is missing.
-VISIBLE_AFTER = 45.0
+VISIBLE_AFTER = 20.0
 
 # Payloads that hold no usable reading, in turn. The fourth is an object whose only keys are not measurements.
 REFUSABLE = [

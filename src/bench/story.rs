@@ -20,6 +20,8 @@ const ORACLE: &str = include_str!("oracle.py");
 /// A restarted database is noticed by the next probe, 5 s apart, at the latest; before that nobody knows that
 /// rows have to be sent again, and a lag of 0 means nothing.
 const NOTICED: Duration = Duration::from_secs(8);
+/// Some gauges are set once a second: only what holds for longer is so.
+const QUIET: Duration = Duration::from_millis(1500);
 /// A database is up at least so long before it is killed: it has to have something to lose.
 const UP_BEFORE_KILL: Duration = Duration::from_secs(1);
 /// How long a service may take to end after SIGTERM.
@@ -246,23 +248,25 @@ impl<'a> Story<'a> {
 
     fn database_up(&mut self) -> Result<()> {
         self.done.database_down_s += self.database_since.elapsed().as_secs_f64();
-        self.start_database("start")
+        self.start_database()?;
+        let pid = self.database.as_ref().map_or(0, |database| database.process.pid());
+        self.tell("start", "victoria-metrics", pid)
     }
 
     fn kill_database(&mut self) -> Result<()> {
         let mut database = self.database.take().context("the database is down")?;
+        let pid = database.process.pid();
         database.process.kill();
         self.done.database_kills += 1;
-        self.start_database("kill -9 and start")
+        self.start_database()?;
+        self.tell("kill -9 and start", "victoria-metrics", pid)
     }
 
-    fn start_database(&mut self, what: &str) -> Result<()> {
+    fn start_database(&mut self) -> Result<()> {
         let port = self.plan.database.unwrap_or_default();
-        let database = Database::start(self.site, &self.programs.victoria_metrics, port)?;
-        let pid = database.process.pid();
-        self.database = Some(database);
+        self.database = Some(Database::start(self.site, &self.programs.victoria_metrics, port)?);
         self.database_since = Instant::now();
-        self.tell(what, "victoria-metrics", pid)
+        Ok(())
     }
 
     fn tell(&mut self, what: &str, whom: &str, pid: u32) -> Result<()> {
@@ -280,13 +284,30 @@ impl<'a> Story<'a> {
         let started = Instant::now();
         let (since, patience) = (self.database_since, Duration::from_secs(self.options.settle));
         self.report.progress("everything is sent, waiting until it is in the database");
+        let mut quiet_since = None;
         self.lampguard.wait_until("a lag of 0 and nothing pending", patience, |it| {
-            let quiet = since.elapsed() >= NOTICED && it.waiting()? == 0.0;
-            Ok(quiet
-                && metric(&it.metrics()?, "lampguard_tsdb_up") == Some(1.0)
-                && it.accounting()?.pending == 0)
+            let up = metric(&it.metrics()?, "lampguard_tsdb_up") == Some(1.0);
+            let quiet =
+                up && since.elapsed() >= NOTICED && it.waiting()? == 0.0 && it.accounting()?.pending == 0;
+            if !quiet {
+                quiet_since = None;
+                return Ok(false);
+            }
+            Ok(quiet_since.get_or_insert_with(Instant::now).elapsed() >= QUIET)
         })?;
         Ok(started.elapsed())
+    }
+
+    /// Ends everybody cleanly, so that what is kept can be looked at; returns how long lampguard took.
+    pub(super) fn end(&mut self, patience: Duration) -> Result<Duration> {
+        let took = self.lampguard.process.terminate(patience)?;
+        if let Some(database) = &mut self.database {
+            database.process.terminate(GOODBYE)?;
+        }
+        if let Some(broker) = &mut self.broker {
+            broker.process.terminate(GOODBYE)?;
+        }
+        Ok(took)
     }
 
     /// Has the oracle compare its list with the database.

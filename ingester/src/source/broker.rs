@@ -70,6 +70,8 @@ pub struct Options {
     pub port: u16,
     /// Fixed client id: the broker keeps our session under it.
     pub client_id: String,
+    /// True when a process before this one used the client id.
+    pub known_session: bool,
     /// User name and password.
     pub credentials: Option<(String, String)>,
     /// Group of a shared subscription.
@@ -226,6 +228,8 @@ struct Session {
 impl Session {
     fn new(link: Arc<Link>, settled: mpsc::UnboundedReceiver<Settled>) -> Self {
         let options = link.mqtt_options(&link.options.client_id, false);
+        let (known, clock) = (link.options.known_session, link.context.clock.clone());
+        let now = move || clock();
         Self {
             eventloop: EventLoop::new(options, 1),
             link,
@@ -237,7 +241,8 @@ impl Session {
             backlog: VecDeque::new(),
             gathered: Vec::new(),
             failures: 0,
-            lost_since: None,
+            // A session that was there before this process and is gone now may have held readings.
+            lost_since: known.then(now),
         }
     }
 
@@ -253,7 +258,8 @@ impl Session {
                 Some(Cut::Ours(why)) => {
                     warn!(broker = %self.link.options.id, why, "connection cut; the broker sends again what was not acknowledged");
                     self.forget();
-                    Duration::ZERO
+                    self.failures = self.failures.saturating_add(1);
+                    backoff(self.failures, rand::random())
                 }
             };
             tokio::select! {
@@ -269,7 +275,6 @@ impl Session {
             return Err(Cut::Ours("something else came before the CONNACK"));
         };
         self.epoch += 1;
-        self.failures = 0;
         (self.received, self.acked, self.progress) = (0, 0, Instant::now());
         // Holds for the next connection; this one keeps the limit it was made with.
         self.eventloop.mqtt_options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
@@ -352,6 +357,10 @@ impl Session {
         let count = tokens.len() as u64;
         self.send(tokens.into_iter().map(|token| Request::PubAck(PubAck::new(token as u16)))).await?;
         self.acked += count;
+        if count > 0 {
+            // A connection that is of use; one that is only accepted and cut again is not.
+            self.failures = 0;
+        }
         self.progress = Instant::now();
         Ok(())
     }

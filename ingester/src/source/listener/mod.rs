@@ -2,7 +2,7 @@
 //!
 //! MQTT 3.1.1. CONNECT, PUBLISH with QoS 0, 1 and 2, PING, wills; SUBSCRIBE gets the standard refusal.
 //! Sessions are not kept over connections (CONNACK says so): what was not acknowledged is sent again by the
-//! sensor, and admission knows it. MQTT 5 will come as a second set of packets behind [`packet`].
+//! sensor, and admission knows it. MQTT 5 will come as a second set of packets behind `packet.rs`.
 
 mod credentials;
 mod packet;

@@ -58,6 +58,8 @@ impl Origin for Peer {
 
     fn shed(&self, _epoch: u64) {
         self.shed.store(true, Ordering::Release);
+        // Wakes the session, in case the journal took readings again in this very moment.
+        let _ = self.acks.send(Vec::new());
     }
 }
 
@@ -183,8 +185,10 @@ async fn log_in(connect: &Connect, place: &Place) -> Result<Option<String>, ()> 
         return Ok(None);
     };
     let (user, password) = connect.login.clone().ok_or(())?;
-    let _turn = place.shared.password_checks.acquire().await.map_err(|_| ())?;
+    let turn = place.shared.password_checks.acquire().await.map_err(|_| ())?;
     let checked = tokio::task::spawn_blocking(move || credentials.check(&user, password.as_bytes())).await;
+    // Whoever is wrong waits alone; the right ones behind it do not.
+    drop(turn);
     match checked {
         Ok(Some(filter)) => Ok(Some(filter)),
         _ => {
@@ -226,6 +230,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         return End::Lost("intake ended");
                     }
                     tokens.drain(..).flatten().for_each(|token| self.acknowledge(token));
+                    if self.peer.shed.load(Ordering::Acquire) && !*stopped.borrow() {
+                        return End::Lost("journal was stopped");
+                    }
                 }
                 _ = stopped.changed() => {
                     // What was let go while the journal was stopped has to be sent again: on a new connection.
