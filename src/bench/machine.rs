@@ -1,11 +1,14 @@
 //! What else the machine did meanwhile: without it no figure of a shared machine means anything.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::row::{Row, quantile};
 
@@ -13,6 +16,8 @@ use super::row::{Row, quantile};
 pub(super) const TICKS: f64 = 100.0;
 /// Writes of the disk probe.
 const PROBES: usize = 200;
+/// Between two looks at the disk while something else runs.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// Processor time of the whole machine up to now, seconds.
 #[derive(Clone, Copy, Debug)]
@@ -66,19 +71,76 @@ fn calibrate() -> f64 {
 
 /// What this disk takes for 4 KiB and a fdatasync, now.
 pub(super) fn disk_row(dir: &Path) -> Result<Row> {
-    let path = dir.join("probe");
-    let doing = || format!("measuring the disk with {}", path.display());
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).with_context(doing)?;
-    let block = [0x5a; 4096];
-    let mut took = Vec::with_capacity(PROBES);
+    let mut probe = Probe::open(dir)?;
     for _ in 0..PROBES {
-        let started = Instant::now();
-        file.write_all(&block).and_then(|()| file.sync_data()).with_context(doing)?;
-        took.push(started.elapsed().as_secs_f64() * 1000.0);
+        probe.measure()?;
     }
-    std::fs::remove_file(&path).with_context(doing)?;
-    took.sort_by(f64::total_cmp);
-    Ok(Row::default()
-        .number("fdatasync_p50_ms", quantile(&took, 0.5))
-        .number("fdatasync_p99_ms", quantile(&took, 0.99)))
+    Ok(probe.row("fdatasync"))
+}
+
+/// One file that is appended to and synced, again and again.
+struct Probe {
+    path: PathBuf,
+    file: File,
+    took_ms: Vec<f64>,
+}
+
+impl Probe {
+    fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("probe");
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.with_context(|| format!("making {} to measure the disk", path.display()))?;
+        Ok(Self { path, file, took_ms: Vec::new() })
+    }
+
+    fn measure(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let written = self.file.write_all(&[0x5a; 4096]).and_then(|()| self.file.sync_data());
+        written.with_context(|| format!("measuring the disk with {}", self.path.display()))?;
+        self.took_ms.push(started.elapsed().as_secs_f64() * 1000.0);
+        Ok(())
+    }
+
+    fn row(&mut self, name: &str) -> Row {
+        self.took_ms.sort_by(f64::total_cmp);
+        Row::default()
+            .number(&format!("{name}_p50_ms"), quantile(&self.took_ms, 0.5))
+            .number(&format!("{name}_p99_ms"), quantile(&self.took_ms, 0.99))
+            .number(&format!("{name}_max_ms"), quantile(&self.took_ms, 1.0))
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Measures the disk while something else runs: a shared disk stalls for everybody at once, and a latency
+/// can only be judged beside what a bare fdatasync took in the same seconds.
+pub(super) struct DiskWatch {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Row>>,
+}
+
+impl DiskWatch {
+    pub(super) fn start(dir: &Path) -> Result<Self> {
+        let mut probe = Probe::open(dir)?;
+        let end = Arc::new(AtomicBool::new(false));
+        let told = end.clone();
+        let thread = std::thread::Builder::new().name("bench-disk".to_owned()).spawn(move || {
+            while !told.load(Ordering::Acquire) {
+                probe.measure()?;
+                std::thread::sleep(WATCH_EVERY);
+            }
+            Ok(probe.row("fdatasync_meanwhile"))
+        })?;
+        Ok(Self { end, thread })
+    }
+
+    /// What it saw.
+    pub(super) fn row(self) -> Result<Row> {
+        self.end.store(true, Ordering::Release);
+        self.thread.join().map_err(|_| anyhow!("the thread that measures the disk ended in panic"))?
+    }
 }

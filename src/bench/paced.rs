@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::Path;
 use super::burst::is_there;
 use super::load::ALARM_ROUNDS;
+use super::machine::DiskWatch;
 use super::measure::{Load, PATIENCE, Sample, Shape, Stage, Tools, Wanted, disk_row, memory_row};
 use super::row::{Report, Row, quantile};
 use super::stub;
@@ -90,8 +91,10 @@ fn measure(options: &Paced, tools: &Tools, path: Path) -> Result<Row> {
     let disk = disk_row(&stage.site.dir)?;
     let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &shape)?;
     let from = Sample::take(&stage)?;
+    let watch = DiskWatch::start(&stage.site.dir)?;
     load.go()?;
     let found = load.result()?;
+    let meanwhile = watch.row()?;
     stage.wait_for_stored(warm + readings)?;
     let done = Sample::take(&stage)?;
     let found = load.finish(Some(found))?;
@@ -113,6 +116,7 @@ fn measure(options: &Paced, tools: &Tools, path: Path) -> Result<Row> {
         .with(from.services_row(&end, &stage, readings))
         .with(memory_row(stage.lampguard()?.process.pid())?)
         .with(disk)
+        .with(meanwhile)
         .with(from.machine_row(&end, found.cpu_s)?))
 }
 
