@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lampguard_journal::{FrameBuf, JournalError, Reader, Records, Tail};
+use lampguard_journal::{Follower, FrameBuf, JournalError, Reader, Records, Tail};
 use lampguard_model::{Millis, Record, Register, Timestamp, WeatherReport, record};
 use prometheus::Registry;
 use rusqlite::Connection;
@@ -141,7 +141,7 @@ impl Alerting {
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
-        let writer = Writer::start(store, follower, &metrics)?;
+        let writer = Writer::start(store, follower.clone(), &metrics)?;
         let around = Surroundings {
             clock: setup.clock.clone(),
             writes: writer.writes(),
@@ -164,6 +164,7 @@ impl Alerting {
             site: setup.site.clone(),
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
+            follower,
         };
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         story.count_open();
@@ -249,6 +250,7 @@ struct Story {
     site: SiteText,
     clock: Clock,
     tail: Tail,
+    follower: Follower,
 }
 
 impl Story {
@@ -354,6 +356,8 @@ impl Story {
         let now = (self.clock)();
         engine.step(now, Input::Tick, &mut self.effects);
         let end = self.tail.end();
+        // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
+        self.follower.report(end);
         self.mark(engine, now, end);
         self.move_cursor(now);
     }
