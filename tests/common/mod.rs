@@ -23,7 +23,7 @@ pub mod process;
 pub mod servers;
 pub mod site;
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -45,11 +45,22 @@ pub fn free_port() -> u16 {
     for _ in 0..span {
         let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % span;
         let port = (PORTS.start + at) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if is_free(port) {
             return port;
         }
     }
     panic!("no free port from {} to {}", PORTS.start, PORTS.end);
+}
+
+/// True when a server could listen there. The probe binds and never listens: a child that another test starts at
+/// that moment holds a copy of our socket until it has become its program, and a copy that listened would
+/// refuse the port to whom it was just given.
+fn is_free(port: u16) -> bool {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let probe = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    sockopt::set_socket_reuseaddr(&probe, true).unwrap();
+    bind(&probe, &address).is_ok()
 }
 
 /// Milliseconds UTC.
