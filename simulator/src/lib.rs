@@ -21,6 +21,7 @@
 
 mod chance;
 pub mod city;
+pub mod control;
 pub mod fault;
 mod gateway;
 mod names;
@@ -34,6 +35,7 @@ pub mod truth;
 pub mod weather;
 
 pub use city::{City, CityError, Class, POSTS_MAX, ZONES, Zone};
+pub use control::{Command, CommandError};
 pub use scenario::{Scenario, ScenarioError};
 pub use simulation::{Message, Past, Run, Simulation, SimulationError, Source};
 pub use truth::Truth;
