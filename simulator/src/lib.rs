@@ -1,4 +1,4 @@
-//! A plain simulated city: lamp posts, rain, leakage, and gateways that publish what the sensors measured.
+//! A simulated city: lamp posts, rain, leakage, faults, and clients that publish what the sensors measured.
 //!
 //! The core is pure: `Simulation::advance(now)` in, messages out; the same seed gives the same messages at
 //! the same instants. Sockets stand in [`publish`] alone, and it is given its clock. This crate is the
@@ -6,36 +6,56 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`scenario`] | rain, hazards, period and speed as commented TOML |
-//! | [`city`] | posts, roads, feeders, earths; the register file |
-//! | [`weather`] | rain over four zones, and how wet the posts are |
+//! | [`scenario`] | what happens to a city: rain, hazards, events, as commented TOML |
+//! | [`params`] | what a city is made of: shares and ranges, as commented TOML |
+//! | [`city`], [`street`] | posts, feeders, patches of ground; roads and zones; the register file |
+//! | [`fleet`] | models of sensors |
+//! | [`lighting`] | when it is dark, and when lamps are meant to burn |
+//! | [`weather`], [`moisture`], [`feed`] | the sky, how wet posts get, what the office is told of it |
 //! | [`physics`] | insulation, leakage, shell voltage; what is dangerous |
-//! | [`post`] | what one sensor reports at one instant |
-//! | [`fault`] | quirks of sensors and links |
-//! | [`simulation`] | who reports when: the open-loop timetable |
+//! | [`event`] | what else can happen to posts, feeders, sensors and links |
+//! | [`world`] | all of that at one instant |
+//! | `measure`, `payload` | what a sensor reads, and in which words it says so |
+//! | [`quirks`], [`link`] | odd readings; what lies between a sensor and its reader |
+//! | [`simulation`], `timetable` | who reports when |
+//! | [`control`] | what can be done to a running city |
 //! | [`truth`] | the hazards as they really are |
 //! | [`recording`] | messages and truth as JSON lines |
-//! | [`publish`] | gateways over real MQTT |
+//! | [`gallery`] | every waveform and quirk as a small picture |
+//! | [`publish`] | connections over real MQTT |
 //!
 //! Speed compresses weather and ageing only: timestamps are *now*, intervals are real.
 
 mod chance;
 pub mod city;
 pub mod control;
-pub mod fault;
+pub mod event;
+pub mod feed;
+pub mod fleet;
 mod gateway;
+pub mod lighting;
+pub mod link;
+mod measure;
+pub mod moisture;
 mod names;
+pub mod params;
+mod payload;
 pub mod physics;
-pub mod post;
 pub mod publish;
+pub mod quirks;
 pub mod recording;
 pub mod scenario;
 pub mod simulation;
+pub mod street;
+mod timetable;
 pub mod truth;
 pub mod weather;
+pub mod world;
 
 pub use city::{City, CityError, Class, POSTS_MAX, ZONES, Zone};
 pub use control::{Command, CommandError};
+pub use fleet::Shape;
+pub use params::Params;
 pub use scenario::{Scenario, ScenarioError};
 pub use simulation::{Message, Past, Run, Simulation, SimulationError, Source};
 pub use truth::Truth;

@@ -1,33 +1,37 @@
-//! Who reports when: the open-loop timetable of a city, and its messages.
+//! A city in motion: who reports when, and what goes over the wire.
 //!
-//! `advance(now)` returns what became due since the last call, in order of time. Each post keeps its own place
-//! in the period; a slow reader gets its messages later, never others: `ts` is the instant of the timetable.
+//! `advance(now)` returns what became due since the last call, in order of time. Open loop: a slow reader gets
+//! its messages later, never others; `ts` is the instant of the timetable.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use lampguard_model::{Field, Reading, Timestamp, wire};
+use lampguard_model::{Cause, Field, Flags, Reading, Timestamp};
 use serde_json::json;
 
 use crate::chance::Chance;
-use crate::city::{City, Class, Post, ZONES};
-use crate::fault::{GLITCH_MA, Quirk, Quirks};
+use crate::city::{CABINET_PERIOD_S, City, Class};
+use crate::feed::Feed;
+use crate::fleet::{Model, Shape};
+use crate::link::Link;
+use crate::measure::{Surroundings, can_flag, measure, measure_cabinet, raise_flags};
+use crate::payload::{Frame, write};
 use crate::physics::VendorAlarm;
-use crate::post::{Surroundings, measure, raise_flags};
+use crate::quirks::Quirk;
 use crate::scenario::{Scenario, ScenarioError, Storm};
-use crate::weather::{Moisture, Weather};
+use crate::street::ZONES;
+use crate::timetable::Timetable;
+use crate::weather::{Weather, front};
+use crate::world::{News, World};
 
 /// Messages of one call of [`Simulation::advance`]; the rest comes with the next call.
 pub const MESSAGES_MAX: usize = 20_000;
 
-/// Messages held back to arrive out of order; beyond it they arrive in order.
-const HELD_MAX: usize = 10_000;
-
-/// Devices look at their own limits this often, ms.
-const SCAN_MS: i64 = 1000;
-
-/// A device repeats a lasting alarm this often, ms (domain reference section 14.3), if its period is longer.
-const ALARM_REPEAT_MS: i64 = 60_000;
+/// Sensors that got their supply together report within this time, ms: NB-IoT lamps boot as a herd (domain
+/// reference 14.3).
+const HERD_MS: f64 = 20_000.0;
+/// How old the leftovers are that a broker retains, ms.
+const LEFTOVER_MS: i64 = 26 * 3_600_000;
 
 /// One run of a city.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +68,7 @@ pub enum SimulationError {
 /// Whose message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A post, by its place in the city.
+    /// A post, by its place in the city; from `posts().len()` on the sensor in a feeder's cabinet.
     Post(u32),
     /// The weather of a zone, by its place in [`ZONES`].
     Weather(u8),
@@ -77,7 +81,7 @@ pub struct Message {
     pub at: Timestamp,
     /// Topic.
     pub topic: String,
-    /// Payload: JSON, or `online`.
+    /// Payload: JSON (now and then broken), or `online`.
     pub payload: Vec<u8>,
     /// Kept by the broker for those who come later.
     pub retain: bool,
@@ -96,8 +100,16 @@ pub struct Counts {
     pub duplicates: u64,
     /// Readings delivered after the next one of their post.
     pub out_of_order: u64,
-    /// Readings with a false leakage value.
+    /// Readings with a false value.
     pub false_values: u64,
+    /// Readings with a payload that is no JSON.
+    pub broken: u64,
+    /// Messages that waited in a concentrator or for the broker.
+    pub held_back: u64,
+    /// Messages that never arrived: their concentrator was dead, or too many waited.
+    pub lost: u64,
+    /// Retained leftovers.
+    pub leftovers: u64,
     /// Weather messages.
     pub weather: u64,
 }
@@ -108,37 +120,44 @@ pub struct Simulation {
     city: Arc<City>,
     scenario: Scenario,
     run: Run,
-    speed: f64,
-    weather: Weather,
-    moisture: Moisture,
+    world: World,
+    feed: Feed,
     noise: Chance,
-    /// Posts in the order of their places in the period.
-    order: Vec<u32>,
+    timetable: Timetable,
+    /// Running numbers and restarts of every sensor, cabinets at the end.
     seq: Vec<u32>,
-    watches: Vec<Watch>,
-    watch_of: HashMap<u32, usize>,
-    held: BTreeMap<(Timestamp, u64), Message>,
-    next_post: u64,
+    restarts: Vec<u16>,
+    /// Reports besides the timetable, by instant.
+    extra: BTreeMap<(Timestamp, u64), (u32, Cause)>,
+    extras: u64,
+    watches: BTreeMap<u32, Watch>,
+    surges: HashMap<u32, ()>,
+    frozen: HashMap<u32, Reading>,
+    last: HashMap<u32, Reading>,
+    link: Link,
+    next_world_ms: i64,
     next_scan_ms: i64,
     next_weather_ms: i64,
     weather_every_ms: i64,
+    says_wet: bool,
     counts: Counts,
 }
 
 /// A device that watches its own limits, on a post that can pass them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Watch {
-    post: u32,
     alarm: VendorAlarm,
     told_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
+    World,
     Weather,
     Scan,
-    Post,
-    Held,
+    Extra,
+    Turn(usize),
+    Link,
 }
 
 impl Simulation {
@@ -152,38 +171,42 @@ impl Simulation {
         if run.boot == 0 {
             return Err(SimulationError::Boot);
         }
-        let weather = Weather::new(&scenario, run.seed);
-        let chance = Chance::new(run.seed).of(0x706f_7374);
-        let mut order: Vec<u32> = (0..city.posts().len() as u32).collect();
-        order.sort_by_cached_key(|post| (chance.bits(u64::from(*post)), *post));
-        let watches: Vec<Watch> = city
-            .candidates()
-            .filter(|place| city.posts()[*place].has_flags)
-            .filter(|place| {
-                city.posts()[*place].insulation.at(1.0).vendor_alarm(VendorAlarm::default()).any()
-            })
-            .map(|place| Watch { post: place as u32, alarm: VendorAlarm::default(), told_ms: 0 })
-            .collect();
-        Ok(Self {
-            speed: scenario.speed,
-            moisture: Moisture::new(&weather),
-            weather,
-            noise: chance,
-            order,
-            seq: vec![0; city.posts().len()],
-            watch_of: watches.iter().enumerate().map(|(nth, watch)| (watch.post, nth)).collect(),
-            watches,
-            held: BTreeMap::new(),
-            next_post: 0,
+        let noise = Chance::new(run.seed).of(0x706f_7374);
+        let feed = Feed::new(&scenario, &city.params().feed, Chance::new(run.seed).of(0x6665_6564));
+        let sensors = city.posts().len() + city.feeders().len();
+        let world = World::new(city.clone(), &scenario, scenario.speed, run.start, run.seed);
+        let mut simulation = Self {
+            timetable: timetable(&city, &scenario, noise),
+            world,
+            noise,
+            seq: vec![0; sensors],
+            restarts: vec![0; sensors],
+            extra: BTreeMap::new(),
+            extras: 0,
+            watches: BTreeMap::new(),
+            surges: HashMap::new(),
+            frozen: HashMap::new(),
+            last: HashMap::new(),
+            link: Link::default(),
+            next_world_ms: 0,
             next_scan_ms: 0,
             next_weather_ms: 0,
-            // Every minute of weather, but at most once a second.
-            weather_every_ms: ((60_000.0 / scenario.speed) as i64).max(1000),
+            // At most once a second.
+            weather_every_ms: ((feed.every_min * 60_000.0 / scenario.speed) as i64).max(1000),
+            says_wet: scenario.event.iter().any(|e| e.kind == crate::event::EventKind::ToldWet),
             counts: Counts::default(),
+            feed,
             city,
             scenario,
             run,
-        })
+        };
+        let passes = |place: &usize| {
+            let soaked = simulation.city.posts()[*place].insulation.at(1.0);
+            soaked.vendor_alarm(VendorAlarm::default()).any()
+        };
+        let candidates: Vec<usize> = simulation.city.candidates().filter(passes).collect();
+        candidates.into_iter().for_each(|place| simulation.watch(place as u32));
+        Ok(simulation)
     }
 
     /// The city.
@@ -201,9 +224,23 @@ impl Simulation {
         &self.run
     }
 
+    /// The city as it really is.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(crate) fn world_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// What the office is told of the weather.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     /// The weather.
     pub fn weather(&self) -> &Weather {
-        &self.weather
+        self.world.weather()
     }
 
     /// What was sent so far.
@@ -211,17 +248,17 @@ impl Simulation {
         self.counts
     }
 
-    /// When the next message or look at limits is due.
+    /// When the next message or look at the world is due.
     pub fn next_due(&self) -> Timestamp {
         self.next().0
     }
 
     /// Minutes of weather from the start to an instant.
     pub fn weather_minutes(&self, at: Timestamp) -> f64 {
-        at.since(self.run.start).0 as f64 / 60_000.0 * self.speed
+        self.world.minutes(at)
     }
 
-    /// Everything due up to `now`, in order of time, at most [`MESSAGES_MAX`] and one alarm round more.
+    /// Everything due up to `now`, in order of time, at most [`MESSAGES_MAX`] and one round more.
     ///
     /// A `now` before the start or before an earlier call returns nothing.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Message> {
@@ -231,137 +268,356 @@ impl Simulation {
             if at > now {
                 break;
             }
-            self.moisture.advance(&self.weather, self.weather_minutes(at));
-            match due {
-                Due::Weather => self.report_weather(at, &mut out),
-                Due::Scan => self.scan(at, &mut out),
-                Due::Post => {
-                    let post = self.order[(self.next_post % self.order.len() as u64) as usize];
-                    self.next_post += 1;
-                    self.report(post, at, false, &mut out);
-                }
-                Due::Held => out.extend(self.held.pop_first().map(|(_, message)| message)),
-            }
+            self.act(at, due, &mut out);
         }
         out
     }
 
+    fn act(&mut self, at: Timestamp, due: Due, out: &mut Vec<Message>) {
+        match due {
+            Due::World => self.move_world(at, out),
+            Due::Weather => {
+                self.world.soak(at);
+                self.report_weather(at, out);
+            }
+            Due::Scan => {
+                self.world.soak(at);
+                self.world.look_at(at);
+                self.scan(at, out);
+            }
+            Due::Extra => {
+                if let Some((_, (place, cause))) = self.extra.pop_first() {
+                    self.world.soak(at);
+                    self.world.look_at(at);
+                    self.report(place, at, cause, out);
+                }
+            }
+            Due::Turn(group) => {
+                let turn = self.timetable.take(group);
+                if turn.in_standby || self.is_lit(turn.place) {
+                    self.world.soak(at);
+                    self.world.look_at(at);
+                    self.report(turn.place, at, Cause::Periodic, out);
+                }
+            }
+            Due::Link => {
+                if let Some(message) = self.link.take() {
+                    self.send(message, out);
+                }
+            }
+        }
+    }
+
     fn next(&self) -> (Timestamp, Due) {
-        let period_ms = u128::from(self.scenario.period_s) * 1000;
-        let post_ms = u128::from(self.next_post) * period_ms / self.order.len() as u128;
         let at = |ms: i64| Timestamp(self.run.start.0.saturating_add(ms));
-        let mut next = (at(self.next_weather_ms), Due::Weather);
-        next = next.min((at(post_ms as i64), Due::Post));
+        let mut next = (at(self.next_world_ms), Due::World).min((at(self.next_weather_ms), Due::Weather));
+        if let Some((ms, group)) = self.timetable.next() {
+            next = next.min((at(ms), Due::Turn(group)));
+        }
         if !self.watches.is_empty() {
             next = next.min((at(self.next_scan_ms), Due::Scan));
         }
-        match self.held.first_key_value() {
-            Some(((due, _), _)) => next.min((*due, Due::Held)),
+        if let Some(((due, _), _)) = self.extra.first_key_value() {
+            next = next.min((*due, Due::Extra));
+        }
+        match self.link.next() {
+            Some(due) => next.min((due, Due::Link)),
             None => next,
+        }
+    }
+
+    /// True while a sensor reports by its shorter period.
+    fn is_lit(&self, place: u32) -> bool {
+        self.city.posts().get(place as usize).is_none_or(|post| self.world.line(post.feeder).on)
+    }
+
+    /// Moves weather, feeders and events, and does what follows for sensors and links.
+    fn move_world(&mut self, at: Timestamp, out: &mut Vec<Message>) {
+        // Ten seconds, or a minute of weather where that is shorter.
+        self.next_world_ms += ((60_000.0 / self.scenario.speed) as i64).clamp(100, 10_000);
+        self.world.advance(at);
+        for news in self.world.take_news() {
+            match news {
+                News::Energised(feeder) => self.herd(feeder, at, true),
+                News::Reboot(feeder) => self.herd(feeder, at, false),
+                News::Dead(feeder) => self.last_gasps(feeder, at, out),
+                News::Surge(post) => _ = self.surges.insert(post, ()),
+                News::Retained(post) => self.hand_out_leftover(post, at, out),
+                News::LinkBack(feeder) => self.link.release(feeder, at, &mut self.counts),
+                News::BrokerBack => self.link.release_broker(at, &mut self.counts),
+                News::Watch(post) => self.watch(post),
+            }
+        }
+    }
+
+    /// The sensors of a feeder start anew together: by the supply only those that live on it.
+    fn herd(&mut self, feeder: u32, at: Timestamp, by_supply: bool) {
+        for place in self.city.feeders()[feeder as usize].posts() {
+            let Some(model) = self.city.posts()[place as usize].model else { continue };
+            if by_supply && model.spec().battery {
+                continue;
+            }
+            self.restarts[place as usize] = self.restarts[place as usize].wrapping_add(1);
+            self.seq[place as usize] = 0;
+            self.last.remove(&place);
+            let after = self.noise.of(u64::from(place)).of(at.0 as u64).between(7, 1000.0, HERD_MS);
+            self.also(place, Timestamp(at.0 + after as i64), Cause::Change);
+        }
+    }
+
+    fn also(&mut self, place: u32, at: Timestamp, cause: Cause) {
+        self.extras += 1;
+        self.extra.insert((at, self.extras), (place, cause));
+    }
+
+    /// The finest model has a capacitor that lasts for one more message.
+    fn last_gasps(&mut self, feeder: u32, at: Timestamp, out: &mut Vec<Message>) {
+        for place in self.city.feeders()[feeder as usize].posts() {
+            if self.city.posts()[place as usize].model == Some(Model::H2) {
+                self.report(place, at, Cause::LastGasp, out);
+            }
         }
     }
 
     fn report_weather(&mut self, at: Timestamp, out: &mut Vec<Message>) {
         self.next_weather_ms += self.weather_every_ms;
+        let minute = self.world.minutes(at);
         for (place, zone) in ZONES.iter().enumerate() {
-            let sky = self.moisture.sky(place);
-            let payload = json!({ "ts": at.0, "rain_mm_h": sky.rain_mm_h, "warning": sky.warning });
+            let Some(told) = self.feed.tells(self.world.weather(), place, minute) else { continue };
+            let mut payload = json!({ "ts": at.0, "rain_mm_h": told.rain_mm_h, "warning": told.warning });
+            if self.says_wet {
+                payload["wet"] = json!(self.world.is_told_wet());
+            }
             self.counts.weather += 1;
-            out.push(Message {
+            let message = Message {
                 at,
                 topic: format!("weather/{}/rain", zone.id),
                 payload: payload.to_string().into_bytes(),
                 retain: false,
                 source: Source::Weather(place as u8),
-            });
+            };
+            self.send(message, out);
+        }
+    }
+
+    /// Watches the own limits of a post's device, if it has any.
+    fn watch(&mut self, place: u32) {
+        let post = &self.city.posts()[place as usize];
+        if post.has_flags && post.model.is_some_and(can_flag) {
+            self.watches.entry(place).or_default();
         }
     }
 
     /// Devices that pass their own limit report at once, and again every minute while it lasts.
     fn scan(&mut self, at: Timestamp, out: &mut Vec<Message>) {
         let now_ms = self.next_scan_ms;
-        self.next_scan_ms += SCAN_MS;
-        for nth in 0..self.watches.len() {
-            let Watch { post, alarm: before, told_ms } = self.watches[nth];
-            let truth = self.around(post, at).truth;
-            let alarm = truth.vendor_alarm(before);
-            self.watches[nth].alarm = alarm;
-            let risen = (alarm.leak && !before.leak) || (alarm.shell && !before.shell);
-            if risen || (alarm.any() && now_ms - told_ms >= ALARM_REPEAT_MS) {
-                self.report(post, at, true, out);
+        let params = &self.city.params().sensor;
+        let repeat_ms = (params.alarm_repeat_s * 1000.0) as i64;
+        // In fast motion a second is long.
+        let scan_s = if self.scenario.speed > 2.0 { 1.0 } else { params.scan_s };
+        self.next_scan_ms += (scan_s * 1000.0) as i64;
+        let places: Vec<u32> = self.watches.keys().copied().collect();
+        for place in places {
+            let before = self.watches[&place];
+            let truth = self.world.electrical(place, false);
+            let alarm = truth.vendor_alarm(before.alarm);
+            self.watches.insert(place, Watch { alarm, ..before });
+            let risen = (alarm.leak && !before.alarm.leak) || (alarm.shell && !before.alarm.shell);
+            if risen || (alarm.any() && now_ms - before.told_ms >= repeat_ms) {
+                self.report(place, at, Cause::Alarm, out);
             }
         }
     }
 
-    fn around(&self, place: u32, at: Timestamp) -> Surroundings {
-        let post = &self.city.posts()[place as usize];
-        let zone = usize::from(post.zone);
-        let moisture = self.moisture.at(zone, post.soak);
-        Surroundings { at, truth: post.insulation.at(moisture), sky: self.moisture.sky(zone), moisture }
-    }
-
-    /// One reading of one post, as its quirks let it through.
-    fn report(&mut self, place: u32, at: Timestamp, at_once: bool, out: &mut Vec<Message>) {
-        let of_post = self.noise.of(u64::from(place));
-        if self.silent_at(place as usize).is_some_and(|silent| at >= silent) {
-            return;
-        }
+    /// One reading of one sensor, as its faults and quirks let it through.
+    fn report(&mut self, place: u32, at: Timestamp, cause: Cause, out: &mut Vec<Message>) {
         // An alarm that falls on the instant of a periodic reading has noise of its own.
-        let noise = of_post.of(at.0 as u64 * 2 + u64::from(at_once));
-        let around = self.around(place, at);
-        let mut reading = measure(&self.city.posts()[place as usize], &around, noise);
-        self.seq[place as usize] = self.seq[place as usize].wrapping_add(1);
-        reading.seq = Some(u64::from(self.seq[place as usize]));
-        reading.boot = Some(self.run.boot);
-        if let Some(nth) = self.watch_of.get(&place) {
-            raise_flags(&mut reading, self.watches[*nth].alarm, at_once);
-            self.watches[*nth].told_ms = at.since(self.run.start).0;
-        }
+        let noise = self.noise.of(u64::from(place)).of(at.0 as u64 * 8 + cause as u64);
+        let measured = match self.city.posts().get(place as usize) {
+            Some(_) => self.measure_post(place, at, cause, noise),
+            None => self.measure_feeder(place, at, noise),
+        };
+        let Some(mut reading) = measured else { return };
+        let nth = place as usize;
+        self.seq[nth] = self.seq[nth].wrapping_add(1);
+        reading.seq = Some(u64::from(self.seq[nth]));
+        reading.boot = Some(self.run.boot.wrapping_add(u32::from(self.restarts[nth])).max(1));
         let quirk = self.scenario.quirks.draw(noise);
         self.counts.readings += 1;
-        self.counts.alarms += u64::from(at_once);
-        let message = Message {
-            at,
-            topic: topic(&self.city.posts()[place as usize], place, "reading"),
-            payload: payload(reading, quirk),
-            retain: false,
-            source: Source::Post(place),
-        };
+        self.counts.alarms += u64::from(cause == Cause::Alarm);
+        let message = self.message(place, at, &reading, quirk);
         self.deliver(message, quirk, out);
     }
 
-    fn deliver(&mut self, mut message: Message, quirk: Option<Quirk>, out: &mut Vec<Message>) {
+    fn measure_post(&mut self, place: u32, at: Timestamp, cause: Cause, noise: Chance) -> Option<Reading> {
+        let post = &self.city.posts()[place as usize];
+        let model = post.model?;
+        let gasp = cause == Cause::LastGasp;
+        if !gasp && !model.spec().battery && !self.world.is_powered(place) {
+            return None;
+        }
+        if self.world.is_mute(place, self.city.periods_s(post).0) {
+            return None;
+        }
+        let affected = self.world.affected(place);
+        let around = Surroundings {
+            at,
+            minute: self.world.minutes(at),
+            truth: self.world.electrical(place, false),
+            lamp_share: self.world.lamp_share(place),
+            sky: self.world.sky(post),
+            moisture: self.world.moisture(place),
+            temperature_c: self.scenario.temperature_c,
+            affected,
+            surge: self.surges.remove(&place).is_some(),
+        };
+        let mut reading = measure(post, model, &self.city.params().sensor, &around, noise);
+        let fault = affected.map(|affected| affected.sensor).unwrap_or_default();
+        if fault.frozen {
+            let kept = self.frozen.entry(place).or_insert_with(|| reading.clone());
+            reading.fields = kept.fields.clone();
+        }
+        if fault.clock_1970 {
+            reading.ts = Some(Timestamp(at.since(self.run.start).0));
+        } else if fault.clock_ms != 0 {
+            reading.ts = Some(Timestamp(at.0 + fault.clock_ms));
+        }
+        reading.cause = if cause == Cause::Alarm { Cause::Periodic } else { cause };
+        if let Some(watch) = self.watches.get_mut(&place) {
+            raise_flags(&mut reading, watch.alarm, cause == Cause::Alarm);
+            watch.told_ms = at.since(self.run.start).0;
+        }
+        Some(reading)
+    }
+
+    fn measure_feeder(&self, place: u32, at: Timestamp, noise: Chance) -> Option<Reading> {
+        let feeder = place - self.city.posts().len() as u32;
+        if self.world.line(feeder).flooded {
+            return None;
+        }
+        let params = self.city.params();
+        let residual_ma = self.world.residual_ma(feeder);
+        Some(measure_cabinet(at, residual_ma, params.supply.nominal_v, &params.sensor, noise))
+    }
+
+    fn message(&mut self, place: u32, at: Timestamp, reading: &Reading, quirk: Option<Quirk>) -> Message {
+        let device = self.city.device_id(place as usize);
+        let post = self.city.posts().get(place as usize);
+        let shape = post.map_or(Shape::Canonical, |post| self.city.shape(post));
+        let fault = self.affected_sensor(place);
+        let frame = Frame { shape, device: &device, quirk, saturated: fault.saturated };
+        let payload = write(reading, &frame, self.last.get(&place));
+        if shape == Shape::Shelly {
+            self.last.insert(place, reading.clone());
+        }
+        let zone = usize::from(self.zone_of(place)) + usize::from(fault.wrong_zone);
+        let zone = ZONES[zone % ZONES.len()].id;
+        let topic = match shape {
+            Shape::Canonical => format!("lamp/{zone}/{device}/reading"),
+            Shape::CnTenths => format!("street/{zone}/report"),
+            Shape::LeakageBox => "device_report".to_owned(),
+            Shape::Tasmota => format!("tele/{device}/SENSOR"),
+            Shape::Shelly => format!("{device}/events/rpc"),
+        };
+        Message { at, topic, payload, retain: false, source: Source::Post(place) }
+    }
+
+    fn affected_sensor(&self, place: u32) -> crate::world::SensorFault {
+        let is_post = (place as usize) < self.city.posts().len();
+        let affected = if is_post { self.world.affected(place) } else { None };
+        affected.map(|affected| affected.sensor).unwrap_or_default()
+    }
+
+    fn feeder_of(&self, place: u32) -> u32 {
+        let posts = self.city.posts();
+        posts.get(place as usize).map_or_else(|| place - posts.len() as u32, |post| post.feeder)
+    }
+
+    fn zone_of(&self, place: u32) -> u8 {
+        self.city.feeders()[self.feeder_of(place) as usize].zone
+    }
+
+    /// What a broker kept of a post from before: an old critical reading, retained.
+    fn hand_out_leftover(&mut self, place: u32, at: Timestamp, out: &mut Vec<Message>) {
+        let mut old = Reading {
+            ts: Some(Timestamp(at.0 - LEFTOVER_MS)),
+            seq: Some(1),
+            boot: Some(self.run.boot.wrapping_sub(1).max(1)),
+            flags: Flags::SIMULATED,
+            ..Reading::default()
+        };
+        old.put(Field::LeakageMa, 85_000);
+        old.put(Field::ShellV, 48_000);
+        old.put(Field::SupplyV, 229_000);
+        let mut message = self.message(place, at, &old, None);
+        message.retain = true;
+        self.counts.leftovers += 1;
+        self.send(message, out);
+    }
+
+    fn deliver(&mut self, message: Message, quirk: Option<Quirk>, out: &mut Vec<Message>) {
         match quirk {
             Some(Quirk::Duplicate) => {
                 self.counts.duplicates += 1;
-                out.push(message.clone());
+                self.send(message.clone(), out);
             }
-            Some(Quirk::OutOfOrder) if self.held.len() < HELD_MAX => {
+            Some(Quirk::OutOfOrder) => {
                 self.counts.out_of_order += 1;
-                message.at.0 += i64::from(self.scenario.period_s) * 1200;
-                self.held.insert((message.at, self.counts.readings), message);
+                let periods = self.period_s(&message.source);
+                let until = Timestamp(message.at.0 + i64::from(periods) * 1200);
+                return self.link.delay(message, until, &mut self.counts);
+            }
+            Some(Quirk::Truncated | Quirk::NotANumber) => self.counts.broken += 1,
+            Some(Quirk::Glitch | Quirk::Spike | Quirk::Rollover) => self.counts.false_values += 1,
+            None => {}
+        }
+        self.send(message, out);
+    }
+
+    fn period_s(&self, source: &Source) -> u32 {
+        match source {
+            Source::Post(place) => self
+                .city
+                .posts()
+                .get(*place as usize)
+                .map_or(CABINET_PERIOD_S, |post| self.city.periods_s(post).0),
+            Source::Weather(_) => 60,
+        }
+    }
+
+    /// Over concentrator and broker, as far as they let it.
+    fn send(&mut self, message: Message, out: &mut Vec<Message>) {
+        if let Source::Post(place) = message.source {
+            let feeder = self.feeder_of(place);
+            let line = self.world.line(feeder);
+            if line.link_dead {
+                self.counts.lost += 1;
                 return;
             }
-            Some(Quirk::Glitch | Quirk::Spike) => self.counts.false_values += 1,
-            Some(Quirk::OutOfOrder) | None => {}
+            if line.link_held {
+                return self.link.keep(feeder, message, &mut self.counts);
+            }
+        }
+        if self.world.is_broker_away() {
+            return self.link.keep_for_broker(message, &mut self.counts);
         }
         out.push(message);
     }
 
-    /// When a post falls silent for good, if it ever does.
-    pub(crate) fn silent_at(&self, place: usize) -> Option<Timestamp> {
-        if self.city.posts()[place].class == Class::Hazard {
-            return None;
-        }
-        let after = self.scenario.quirks.silent_after_ms(self.noise.of(place as u64))?;
-        Some(Timestamp(self.run.start.0 + after))
-    }
-
-    /// One retained `online` for every post.
+    /// One retained `online` for everything that has a sensor.
     pub fn statuses(&self) -> impl Iterator<Item = Message> + '_ {
-        self.city.posts().iter().enumerate().map(|(place, post)| Message {
+        let posts = self.city.posts().len();
+        let has_sensor = move |place: &usize| match self.city.posts().get(*place) {
+            Some(post) => post.model.is_some(),
+            None => self.city.feeders()[*place - posts].cabinet_sensor,
+        };
+        (0..posts + self.city.feeders().len()).filter(has_sensor).map(move |place| Message {
             at: self.run.start,
-            topic: topic(post, place as u32, "status"),
+            topic: format!(
+                "lamp/{}/{}/status",
+                ZONES[usize::from(self.zone_of(place as u32))].id,
+                self.city.device_id(place)
+            ),
             payload: b"online".to_vec(),
             retain: true,
             source: Source::Post(place as u32),
@@ -369,7 +625,7 @@ impl Simulation {
     }
 
     /// What the same city sent before this run, for filling a history: from `from` to `to` (not included),
-    /// one reading of each post every `step`. Dry but for a drizzle every third day, without quirks, with the
+    /// one reading of each sensor every `step`. Dry but for a drizzle every third day, without quirks, with the
     /// boot before this run's; nothing in it is dangerous.
     ///
     /// # Errors
@@ -382,44 +638,39 @@ impl Simulation {
         // 0.3 mm/h for three hours: a moisture of 0.1 at most, where the quickest hazard reads 9 mA. The last
         // one ends a day and more before `to`.
         let drizzle = |nth: i64| Storm {
-            after_min: (nth * 4320 + 720) as f64,
             ramp_min: 30.0,
             hours: 3.0,
             rain_mm_h: 0.3,
-            warning: lampguard_model::Warning::None,
-            warning_lead_min: 0.0,
+            ..front((nth * 4320 + 720) as f64)
         };
         let scenario = Scenario {
-            name: "past".to_owned(),
-            period_s: step_s,
-            speed: 1.0,
+            period_s: Some(step_s),
             storm: (0..days / 3 + 1).filter(|nth| nth * 3 + 2 <= days).map(drizzle).collect(),
-            quirks: Quirks::NONE,
-            ..self.scenario.clone()
+            ..Scenario::empty("past")
         };
-        // Boot 1 has no boot before it: then the past carries the highest one.
-        let boot = if self.run.boot == 1 { u32::MAX } else { self.run.boot - 1 };
+        // Boot 1 has no boot before it: then the past carries the highest one. Restarts count on from far below.
+        let boot = if self.run.boot < 10_000 { u32::MAX - 10_000 } else { self.run.boot - 10_000 };
         let run = Run { seed: self.run.seed, speed: None, boot, start: from };
         let mut simulation = Self::new(self.city.clone(), scenario, run)?;
         simulation.weather_every_ms = simulation.weather_every_ms.max(i64::from(step_s) * 1000);
         Ok(Past { simulation, to, ready: VecDeque::new() })
     }
+
+    /// Hazards and their classes are the city's; this says whether a post is one.
+    pub fn is_hazard(&self, place: u32) -> bool {
+        self.city.posts()[place as usize].class == Class::Hazard
+    }
 }
 
-fn topic(post: &Post, place: u32, leaf: &str) -> String {
-    format!("lamp/{}/{}/{leaf}", ZONES[usize::from(post.zone)].id, City::post_id(place as usize))
-}
-
-/// The JSON of a reading, with what its quirk does to the leakage value.
-fn payload(mut reading: Reading, quirk: Option<Quirk>) -> Vec<u8> {
-    if let (Some(Quirk::Spike), Some(leakage)) = (quirk, reading.fields.get(Field::LeakageMa)) {
-        reading.put(Field::LeakageMa, leakage * 10);
-    }
-    let mut json = wire::to_json(&reading);
-    if quirk == Some(Quirk::Glitch) {
-        json[Field::LeakageMa.name()] = json!(GLITCH_MA);
-    }
-    json.to_string().into_bytes()
+/// Every sensor with its periods: the scenario's, else its model's.
+fn timetable(city: &City, scenario: &Scenario, chance: Chance) -> Timetable {
+    let of_scenario = scenario.period_s.map(|period| (period, period));
+    let posts = city.posts().iter().enumerate().filter(|(_, post)| post.model.is_some());
+    let posts = posts.map(|(place, post)| (place as u32, of_scenario.unwrap_or(city.periods_s(post))));
+    let cabinets = city.feeders().iter().enumerate().filter(|(_, feeder)| feeder.cabinet_sensor);
+    let cabinet_s = scenario.period_s.unwrap_or(CABINET_PERIOD_S);
+    let cabinets = cabinets.map(|(nth, _)| ((city.posts().len() + nth) as u32, (cabinet_s, cabinet_s)));
+    Timetable::new(posts.chain(cabinets), chance)
 }
 
 /// Past messages, in order of time. See [`Simulation::past`].

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use lampguard_model::{Cause, Flags, Marks, Millis, Register, WeatherReport};
+use lampguard_model::{Marks, Millis, Register, WeatherReport, wire};
 
 use super::*;
+use crate::quirks::Quirks;
 
 const START: Timestamp = Timestamp(1_760_710_920_000);
 
@@ -51,8 +52,10 @@ fn every_post_reports_once_in_a_period_and_evenly_spread() {
     quiet.quirks = Quirks::NONE;
     quiet.storm.clear();
     let mut simulation = simulation(1000, 1, quiet);
+    let sensors = simulation.statuses().count();
+    assert!((900..1020).contains(&sensors), "{sensors}");
     let first = readings(&simulation.advance(START + Millis(14_999)));
-    assert_eq!(first.len(), 1000);
+    assert_eq!(first.len(), sensors);
     let second = readings(&simulation.advance(START + Millis(29_999)));
     let at =
         |list: &[(u32, Reading)]| list.iter().map(|(p, r)| (*p, r.ts.unwrap().0)).collect::<HashMap<_, _>>();
@@ -60,14 +63,15 @@ fn every_post_reports_once_in_a_period_and_evenly_spread() {
     assert!(first_at.iter().all(|(post, ts)| second_at[post] - ts == 15_000));
     for slice in 0..10 {
         let from = START.0 + slice * 1500;
-        assert_eq!(first_at.values().filter(|ts| (from..from + 1500).contains(*ts)).count(), 100);
+        let part = first_at.values().filter(|ts| (from..from + 1500).contains(*ts)).count();
+        assert!(part.abs_diff(sensors / 10) <= 1, "{part} of {sensors}");
     }
     assert!(first.iter().all(|(_, reading)| reading.seq == Some(1) && reading.boot == Some(5)));
 }
 
 #[test]
 fn every_payload_decodes_to_what_was_meant_and_is_marked_as_simulated() {
-    let mut simulation = simulation(800, 2, scenario());
+    let mut simulation = simulation(800, 2, Scenario { quirks: Quirks::NONE, ..scenario() });
     let register = Register::parse(simulation.city().register_csv().as_bytes()).unwrap();
     let messages = simulation.advance(START + Millis::seconds(120));
     for message in &messages {
@@ -78,7 +82,9 @@ fn every_payload_decodes_to_what_was_meant_and_is_marked_as_simulated() {
                 assert!(reading.flags.has(Flags::SIMULATED));
                 assert_eq!(reading.unknown_keys, 0);
                 assert!(!reading.marks.has(Marks::OUT_OF_RANGE) && !reading.marks.has(Marks::MENDED));
-                assert!(reading.fields.get(Field::SupplyV).is_some() && reading.shell().is_some());
+                let known = register.by_device(device).unwrap();
+                let lamp_meter = ["TASMOTA", "SHELLY"].contains(&&*known.model);
+                assert_eq!(reading.leakage().is_some(), !lamp_meter, "{}", known.model);
             }
             wire::Topic::Weather { .. } => drop(WeatherReport::decode(&message.payload).unwrap()),
             wire::Topic::Status { .. } => panic!("no status was asked for"),
@@ -92,10 +98,13 @@ fn what_a_sensor_reports_is_the_truth_within_its_noise_and_resolution() {
     plain.quirks = Quirks::NONE;
     let mut simulation = simulation(3200, 6, plain);
     for (place, reading) in readings(&simulation.advance(START + Millis::seconds(60))) {
-        let post = &simulation.city().posts()[place as usize];
+        let Some(post) = simulation.city().posts().get(place as usize) else { continue };
+        if reading.leakage().is_none() {
+            continue;
+        }
         let soaked = post.insulation.at(1.0);
         let leakage_ma = reading.fields.get(Field::LeakageMa).unwrap_or(5_000_000) as f64 / 1000.0;
-        let step = post.sensor.step() as f64 / 1000.0;
+        let step = post.model.unwrap().spec().step as f64 / 1000.0;
         assert!(leakage_ma <= soaked.leakage_ma * 1.08 + 0.11 + step, "{place}: {leakage_ma}");
         if post.class == Class::Healthy {
             assert!(leakage_ma < 6.0, "healthy {place}: {leakage_ma}");
@@ -109,7 +118,7 @@ fn in_the_demo_readings_pass_the_wet_limits_within_40_seconds() {
         let mut plain = scenario();
         plain.quirks = Quirks::NONE;
         let mut simulation = simulation(3200, seed, plain);
-        let hazards: Vec<u32> = simulation.city().hazards().map(|place| place as u32).collect();
+        let hazards = simulation.city().hazards_in_order().to_vec();
         let messages = simulation.advance(START + Millis::seconds(40));
         let over = |reading: &Reading| {
             reading.fields.get(Field::LeakageMa).is_some_and(|ma| ma >= 15_000)
@@ -119,7 +128,9 @@ fn in_the_demo_readings_pass_the_wet_limits_within_40_seconds() {
         let told = readings(&messages).iter().filter(|(_, reading)| reading.cause == Cause::Alarm).count();
         assert!(told > 0, "seed {seed}: a device tells at once");
         assert!(!above.is_empty(), "seed {seed}");
-        assert!(above.iter().all(|(place, _)| hazards.contains(place)));
+        let posts = simulation.city().posts().len();
+        let of_posts = above.iter().filter(|(place, _)| (*place as usize) < posts);
+        assert!(of_posts.clone().count() > 0 && of_posts.clone().all(|(place, _)| hazards.contains(place)));
     }
 }
 
@@ -127,7 +138,7 @@ fn in_the_demo_readings_pass_the_wet_limits_within_40_seconds() {
 fn a_device_that_passes_its_own_limit_reports_at_once_with_its_flag() {
     let mut plain = scenario();
     plain.quirks = Quirks::NONE;
-    plain.period_s = 300;
+    plain.period_s = Some(300);
     let mut simulation = simulation(3200, 1, plain);
     let mut alarms: HashMap<u32, Vec<Reading>> = HashMap::new();
     for (place, reading) in readings(&simulation.advance(START + Millis::seconds(540))) {
@@ -150,7 +161,7 @@ fn a_device_that_passes_its_own_limit_reports_at_once_with_its_flag() {
 #[test]
 fn quirks_are_played_out_and_counted() {
     let mut odd = scenario();
-    odd.quirks = Quirks { glitch: 0.01, spike: 0.01, duplicate: 0.02, out_of_order: 0.02, silent: 0.1 };
+    odd.quirks = Quirks { glitch: 0.01, spike: 0.01, duplicate: 0.02, out_of_order: 0.02, ..Quirks::NONE };
     let mut simulation = simulation(1000, 3, odd);
     let mut all = Vec::new();
     for second in 0..240 {
@@ -171,7 +182,6 @@ fn quirks_are_played_out_and_counted() {
     assert_eq!(seen.values().filter(|times| **times == 2).count() as u64, counts.duplicates);
     assert!(counts.duplicates > 100 && counts.out_of_order > 100);
     assert!(backwards * 10 >= counts.out_of_order * 8, "{backwards} of {}", counts.out_of_order);
-    assert!(last.values().any(|seq| *seq < 12), "some posts fell silent");
 }
 
 #[test]
@@ -196,7 +206,7 @@ fn one_call_returns_a_limited_number_of_messages_and_the_next_ones_the_rest() {
         }
         total += messages.len();
     }
-    assert!(total > 3200 * 40);
+    assert!(total > 3000 * 40);
     assert!(simulation.advance(START).is_empty(), "a clock that steps back sends nothing twice");
 }
 
@@ -208,9 +218,12 @@ fn the_past_is_calm_ordered_and_of_another_boot() {
     assert!(past.windows(2).all(|pair| pair[0].at <= pair[1].at));
     assert!(past.iter().all(|message| message.at >= from && message.at < START));
     let got = readings(&past);
-    assert_eq!(got.len(), 100 * 48 * 5);
-    for (_, reading) in &got {
-        assert_eq!(reading.boot, Some(4));
+    assert_eq!(got.len(), simulation.statuses().count() * 48 * 5);
+    for (place, reading) in &got {
+        assert_eq!(reading.boot, Some(u32::MAX - 10_000));
+        if *place as usize >= simulation.city().posts().len() {
+            continue;
+        }
         assert!(reading.leakage() < Some(lampguard_model::Milliamps::whole(15)));
         assert!(reading.shell() < Some(lampguard_model::Volts::whole(12)));
     }

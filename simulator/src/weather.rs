@@ -1,45 +1,180 @@
-//! Rain over four zones, and how wet the posts are.
+//! The sky over every patch of ground: fronts that cross the zones, storm cells that wander, melting snow.
 //!
-//! Time here is minutes of weather since the start of the simulation; speed is applied outside.
+//! Time here is minutes of weather since the start of the simulation; speed is applied outside. What the office
+//! is told of it is another matter (`feed.rs`), and how wet the posts get stands in `moisture.rs`.
 
 use lampguard_model::Warning;
 
 use crate::chance::Chance;
-use crate::city::ZONES;
-use crate::scenario::{Scenario, Storm};
+use crate::city::Patch;
+use crate::scenario::{Cells, Climate, Scenario, Storm, Water};
+use crate::street::{ZONES, km_from_middle};
 
-/// The sky over one zone in one minute.
+/// The sky over one place in one minute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sky {
-    /// Rain, mm per hour, in tenths.
+    /// Rain that a gauge sees, mm per hour, in tenths.
     pub rain_mm_h: f64,
+    /// Water that no gauge sees (melt, washing), mm per hour.
+    pub unseen_mm_h: f64,
     /// Official warning in force.
     pub warning: Warning,
 }
 
-/// The rain of a scenario: any minute, any zone.
+impl Sky {
+    /// Everything that wets a post, mm per hour.
+    pub fn water_mm_h(&self) -> f64 {
+        self.rain_mm_h + self.unseen_mm_h
+    }
+}
+
+/// One storm cell: a round rain that moves along a straight line.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    from_min: f64,
+    until_min: f64,
+    /// Place at `from_min`, km from the middle of the city.
+    x_km: f64,
+    y_km: f64,
+    /// Km a minute.
+    east: f64,
+    north: f64,
+    radius_km: f64,
+    rain_mm_h: f64,
+    warning: Warning,
+}
+
+/// The weather of a scenario: any minute, any place.
 #[derive(Clone, Debug)]
 pub struct Weather {
     storms: Vec<Storm>,
+    cells: Vec<Cell>,
     zone_delay_min: f64,
     chance: Chance,
 }
 
 impl Weather {
-    /// The weather of a scenario; the seed moves its gusts.
+    /// The weather of a scenario; the seed moves its gusts and cells and draws its climate.
     pub fn new(scenario: &Scenario, seed: u64) -> Self {
-        Self {
+        let chance = Chance::new(seed).of(0x7261_696e);
+        let mut weather = Self {
             storms: scenario.storm.clone(),
+            cells: Vec::new(),
             zone_delay_min: scenario.zone_delay_min,
-            chance: Chance::new(seed).of(0x7261_696e),
+            chance,
+        };
+        for (nth, cells) in scenario.cells.iter().enumerate() {
+            weather.add_cells(cells, chance.of(nth as u64 + 10));
+        }
+        if let Some(climate) = &scenario.climate {
+            weather.draw(climate, chance.of(1));
+        }
+        weather
+    }
+
+    /// Half-days with drizzle, fronts or cells; the others are dry.
+    fn draw(&mut self, climate: &Climate, chance: Chance) {
+        for half in 0..(climate.days * 2.0).ceil() as u64 {
+            let chance = chance.of(half);
+            if chance.unit(0) >= climate.wet {
+                continue;
+            }
+            let after_min = half as f64 * 720.0 + chance.between(1, 0.0, 500.0);
+            let kind = chance.unit(2);
+            if kind < 0.5 {
+                self.storms.push(Storm {
+                    hours: chance.between(3, 1.0, 8.0),
+                    rain_mm_h: chance.between(4, 0.2, 1.2),
+                    ..front(after_min)
+                });
+            } else if kind < 0.83 {
+                let rain_mm_h = climate.front_mm_h * chance.between(4, 0.2, 1.0);
+                let hours = chance.between(3, 2.0, 10.0);
+                // The office warns of 50 mm in 12 h, late or early (domain reference section 17.1).
+                let heavy = rain_mm_h * hours.min(12.0) >= 50.0;
+                self.storms.push(Storm {
+                    hours,
+                    rain_mm_h,
+                    warning: if heavy { Warning::Blue } else { Warning::None },
+                    warning_lead_min: chance.between(5, 0.0, 180.0),
+                    ..front(after_min)
+                });
+            } else {
+                let cells = Cells {
+                    after_min,
+                    hours: chance.between(3, 2.0, 6.0),
+                    count: 1 + chance.below(6, 6) as u32,
+                    rain_mm_h: climate.front_mm_h * 2.0,
+                    radius_km: chance.between(7, 0.8, 3.0),
+                    speed_km_h: chance.between(8, 5.0, 40.0),
+                    warning: Warning::None,
+                };
+                self.add_cells(&cells, chance.of(9));
+            }
         }
     }
 
-    /// The sky over a zone (0 to 3) in a minute of weather.
-    pub fn sky(&self, zone: usize, minute: i64) -> Sky {
+    fn add_cells(&mut self, cells: &Cells, chance: Chance) {
+        // All move the same way, as one wind drives them; each enters the city somewhere.
+        let heading = chance.between(0, 0.0, std::f64::consts::TAU);
+        let speed = cells.speed_km_h / 60.0;
+        for nth in 0..u64::from(cells.count) {
+            let chance = chance.of(nth);
+            let from_min = cells.after_min + chance.between(1, 0.0, cells.hours * 60.0 * 0.7);
+            let until_min =
+                (from_min + chance.between(2, 40.0, 150.0)).min(cells.after_min + cells.hours * 60.0);
+            // It passes some point of the city in the middle of its life.
+            let (x_km, y_km) = (chance.between(3, -4.0, 4.0), chance.between(4, -3.0, 3.0));
+            let (east, north) = (heading.cos() * speed, heading.sin() * speed);
+            let half = (until_min - from_min) / 2.0;
+            self.cells.push(Cell {
+                from_min,
+                until_min,
+                x_km: x_km - east * half,
+                y_km: y_km - north * half,
+                east,
+                north,
+                radius_km: cells.radius_km * chance.between(5, 0.7, 1.3),
+                rain_mm_h: cells.rain_mm_h * chance.between(6, 0.5, 1.0),
+                warning: cells.warning,
+            });
+        }
+    }
+
+    /// Adds a rain while the simulation runs.
+    pub(crate) fn add(&mut self, storm: Storm) {
+        self.storms.push(storm);
+    }
+
+    /// Ends every rain that was added with [`Weather::add`], at a minute; `scenario` ones stay.
+    pub(crate) fn end_added(&mut self, scenario: usize, minute: f64) {
+        for storm in &mut self.storms[scenario..] {
+            let hours = ((minute - storm.after_min) / 60.0).max(0.0);
+            storm.hours = storm.hours.min(hours);
+        }
+    }
+
+    /// Rains that came with the scenario and its climate.
+    pub(crate) fn storms(&self) -> usize {
+        self.storms.len()
+    }
+
+    /// The sky over the gauge of a zone (0 to 3): the middle of the zone.
+    pub fn over_zone(&self, zone: usize, minute: i64) -> Sky {
+        let (lon, lat) = ZONES[zone].middle;
+        let (x_km, y_km) = km_from_middle(lon, lat);
+        self.over(&Patch { zone: zone as u8, x_km, y_km }, minute)
+    }
+
+    /// The sky over a patch of ground in a minute of weather.
+    pub fn over(&self, patch: &Patch, minute: i64) -> Sky {
+        let zone = usize::from(patch.zone);
         let at = minute as f64 - self.zone_delay_min * zone as f64;
-        let mut sky = Sky { rain_mm_h: 0.0, warning: Warning::None };
+        let mut sky = Sky { rain_mm_h: 0.0, unseen_mm_h: 0.0, warning: Warning::None };
         for storm in &self.storms {
+            if storm.zone.is_some_and(|only| usize::from(only) != zone + 1) {
+                continue;
+            }
             let (since, left) = (at - storm.after_min, storm.after_min + storm.hours * 60.0 - at);
             if since >= -storm.warning_lead_min && left > 0.0 {
                 sky.warning = sky.warning.max(storm.warning);
@@ -47,107 +182,53 @@ impl Weather {
             if since >= 0.0 && left > 0.0 {
                 let ramp = storm.ramp_min.max(1.0);
                 let share = (since / ramp).min(left / ramp).clamp(0.0, 1.0);
-                sky.rain_mm_h = sky.rain_mm_h.max(storm.rain_mm_h * share);
+                let water = match storm.water {
+                    Water::Rain => &mut sky.rain_mm_h,
+                    Water::Melt | Water::Washing => &mut sky.unseen_mm_h,
+                };
+                *water = water.max(storm.rain_mm_h * share);
             }
         }
+        self.add_rain_of_cells(patch, minute as f64, &mut sky);
         // Gusts of five minutes, each zone its own.
         let gust = self.chance.of(zone as u64).between((minute / 5) as u64, 0.85, 1.15);
         sky.rain_mm_h = (sky.rain_mm_h * gust * 10.0).round() / 10.0;
         sky
     }
-}
 
-/// How fast a kind of post takes water and gives it back, against an ordinary one.
-struct Soak {
-    wets: f64,
-    dries: f64,
-}
-
-/// Kinds of posts by how they soak. Joints and hand-holes soak slower than the surface (0.5 to 6 h, domain
-/// reference section 17.1); low-lying stretches take more and keep it.
-const SOAKS: [Soak; 6] = [
-    Soak { wets: 1.0, dries: 1.0 },
-    Soak { wets: 0.7, dries: 1.0 },
-    Soak { wets: 0.5, dries: 1.0 },
-    Soak { wets: 0.35, dries: 0.9 },
-    Soak { wets: 0.25, dries: 0.8 },
-    Soak { wets: 1.4, dries: 0.4 },
-];
-
-/// Soak of an ordinary post; the numbers after it are ever slower ones.
-pub const SOAK_ORDINARY: u8 = 0;
-/// The slowest soak.
-pub const SOAK_SLOWEST: u8 = 4;
-/// Soak of a low-lying post.
-pub const SOAK_LOW_LYING: u8 = 5;
-
-type Levels = [[f64; SOAKS.len()]; ZONES.len()];
-
-/// How wet the posts are, 0 (dry) to 1 (soaked), minute by minute; moves forward only.
-///
-/// `m' = rain/3mm * (1-m)/3h - m/10h` (domain reference section 17.3), solved exactly over each minute.
-#[derive(Clone, Debug)]
-pub struct Moisture {
-    minute: i64,
-    from: Levels,
-    to: Levels,
-    skies: [Sky; ZONES.len()],
-    part: f64,
-}
-
-impl Moisture {
-    /// Everything dry, at minute 0.
-    pub fn new(weather: &Weather) -> Self {
-        let mut moisture = Self {
-            minute: 0,
-            from: Levels::default(),
-            to: Levels::default(),
-            skies: std::array::from_fn(|zone| weather.sky(zone, 0)),
-            part: 0.0,
-        };
-        moisture.wet_for_a_minute();
-        moisture
-    }
-
-    /// Moves to a point in time, in minutes of weather; an earlier one leaves everything as it is.
-    pub fn advance(&mut self, weather: &Weather, minutes: f64) {
-        while self.minute < minutes.floor() as i64 {
-            self.minute += 1;
-            self.from = self.to;
-            self.skies = std::array::from_fn(|zone| weather.sky(zone, self.minute));
-            self.wet_for_a_minute();
-        }
-        self.part = (minutes - self.minute as f64).clamp(0.0, 1.0);
-    }
-
-    fn wet_for_a_minute(&mut self) {
-        for (zone, sky) in self.skies.iter().enumerate() {
-            for (soak, kind) in SOAKS.iter().enumerate() {
-                let wets = sky.rain_mm_h / 3.0 / 3.0 * kind.wets / 60.0;
-                let dries = kind.dries / 10.0 / 60.0;
-                let level = wets / (wets + dries);
-                self.to[zone][soak] = level + (self.from[zone][soak] - level) * (-(wets + dries)).exp();
+    fn add_rain_of_cells(&self, patch: &Patch, minute: f64, sky: &mut Sky) {
+        for cell in &self.cells {
+            if !(cell.from_min..cell.until_min).contains(&minute) {
+                continue;
             }
+            let since = minute - cell.from_min;
+            let away = (patch.x_km - cell.x_km - cell.east * since)
+                .hypot(patch.y_km - cell.y_km - cell.north * since);
+            // Full in the middle, a tenth at the radius.
+            let share = (-2.3 * (away / cell.radius_km).powi(2)).exp();
+            if share > 0.01 {
+                sky.rain_mm_h = sky.rain_mm_h.max(cell.rain_mm_h * share);
+            }
+            sky.warning = sky.warning.max(cell.warning);
         }
     }
+}
 
-    /// Moisture of posts of one soak in one zone, now.
-    pub fn at(&self, zone: usize, soak: u8) -> f64 {
-        let (from, to) = (self.from[zone][usize::from(soak)], self.to[zone][usize::from(soak)]);
-        from + (to - from) * self.part
-    }
-
-    /// The sky over a zone, now.
-    pub fn sky(&self, zone: usize) -> Sky {
-        self.skies[zone]
-    }
-
-    /// The simulator's own word on whether the ground at such a post is wet: it rains, or moisture is 0.1 and
-    /// more (after strong rain some 20 hours; a choice).
-    pub fn wet(&self, zone: usize, soak: u8) -> bool {
-        self.skies[zone].rain_mm_h > 0.0 || self.at(zone, soak) >= 0.1
+/// A rain without any strength, to be filled in.
+pub(crate) fn front(after_min: f64) -> Storm {
+    Storm {
+        after_min,
+        ramp_min: 20.0,
+        hours: 1.0,
+        rain_mm_h: 0.0,
+        warning: Warning::None,
+        warning_lead_min: 0.0,
+        water: Water::Rain,
+        zone: None,
     }
 }
+
+pub use crate::moisture::{SOAK_LOW_LYING, SOAK_ORDINARY, SOAK_SLOWEST};
 
 #[cfg(test)]
 mod tests {
@@ -160,38 +241,66 @@ mod tests {
     #[test]
     fn it_is_dry_then_warned_then_it_rains_zone_after_zone_and_ends() {
         let weather = demo();
-        let rain = |zone, minute| weather.sky(zone, minute).rain_mm_h;
+        let rain = |zone, minute| weather.over_zone(zone, minute).rain_mm_h;
         assert_eq!(rain(0, 5), 0.0);
-        assert_eq!(weather.sky(0, 7).warning, Warning::Yellow);
+        assert_eq!(weather.over_zone(0, 7).warning, Warning::Yellow);
         assert!(rain(0, 20) > 9.0 && rain(0, 20) < 14.0);
         assert_eq!(rain(3, 50), 0.0);
         assert!(rain(3, 62) > 5.0);
         assert_eq!(rain(0, 11 + 9 * 60), 0.0);
-        assert_eq!(weather.sky(0, 900).warning, Warning::None);
+        assert_eq!(weather.over_zone(0, 900).warning, Warning::None);
     }
 
     #[test]
-    fn posts_soak_in_rain_and_dry_after_it_low_lying_ones_last() {
-        let weather = demo();
-        let mut moisture = Moisture::new(&weather);
-        moisture.advance(&weather, 10.0);
-        assert_eq!(moisture.at(0, SOAK_ORDINARY), 0.0);
-        moisture.advance(&weather, 400.5);
-        let soaked = moisture.at(0, SOAK_ORDINARY);
-        assert!(soaked > 0.9 && moisture.at(0, SOAK_SLOWEST) < soaked);
-        moisture.advance(&weather, 551.0 + 600.0);
-        let dried = moisture.at(0, SOAK_ORDINARY);
-        assert!((dried - soaked * (-1.0f64).exp()).abs() < 0.05, "{soaked} {dried}");
-        assert!(moisture.at(0, SOAK_LOW_LYING) > 0.6);
-        assert!(moisture.wet(0, SOAK_ORDINARY));
+    fn a_storm_cell_wets_one_part_of_the_city_and_moves_on() {
+        let mut scenario = Scenario::empty("cells");
+        scenario.cells.push(Cells {
+            after_min: 0.0,
+            hours: 3.0,
+            count: 3,
+            rain_mm_h: 40.0,
+            radius_km: 1.0,
+            speed_km_h: 12.0,
+            warning: Warning::None,
+        });
+        for seed in 0..20 {
+            let weather = Weather::new(&scenario, seed);
+            let mut reached = [false; 16];
+            let mut all_at_once = 0;
+            for minute in 0..180 {
+                let wet: Vec<bool> = (0..16)
+                    .map(|n| {
+                        let (x_km, y_km) = (f64::from(n % 4) * 2.0 - 3.0, f64::from(n / 4) * 2.0 - 3.0);
+                        weather.over(&Patch { zone: 0, x_km, y_km }, minute).rain_mm_h > 2.0
+                    })
+                    .collect();
+                all_at_once += usize::from(wet.iter().all(|wet| *wet));
+                reached.iter_mut().zip(wet).for_each(|(reached, wet)| *reached |= wet);
+            }
+            let reached = reached.iter().filter(|reached| **reached).count();
+            assert!((1..16).contains(&reached) && all_at_once == 0, "seed {seed}: {reached}");
+        }
     }
 
     #[test]
-    fn moisture_does_not_depend_on_the_steps_it_was_moved_in() {
-        let weather = demo();
-        let (mut fine, mut coarse) = (Moisture::new(&weather), Moisture::new(&weather));
-        (1..=3000).for_each(|n| fine.advance(&weather, f64::from(n) / 10.0));
-        coarse.advance(&weather, 300.0);
-        assert_eq!(fine.at(2, 3).to_bits(), coarse.at(2, 3).to_bits());
+    fn a_climate_has_dry_spells_and_wet_ones_and_another_seed_has_others() {
+        let mut scenario = Scenario::empty("climate");
+        scenario.climate = Some(Climate { wet: 0.3, front_mm_h: 10.0, days: 30.0 });
+        let hours = |seed| {
+            let weather = Weather::new(&scenario, seed);
+            (0..720).map(|hour| weather.over_zone(1, hour * 60).rain_mm_h > 0.0).collect::<Vec<_>>()
+        };
+        let wet = hours(1).into_iter().filter(|wet| *wet).count();
+        assert!((20..300).contains(&wet), "{wet} of 720 hours");
+        assert_eq!(hours(1), hours(1));
+        assert_ne!(hours(1), hours(2));
+    }
+
+    #[test]
+    fn no_gauge_sees_melting_snow() {
+        let mut scenario = Scenario::empty("melt");
+        scenario.storm.push(Storm { water: Water::Melt, rain_mm_h: 2.0, hours: 5.0, ..front(0.0) });
+        let sky = Weather::new(&scenario, 1).over_zone(0, 60);
+        assert_eq!((sky.rain_mm_h, sky.water_mm_h()), (0.0, 2.0));
     }
 }

@@ -152,7 +152,7 @@ async fn statuses_are_retained_and_asked_for() {
     let online = got
         .iter()
         .filter(|(topic, payload, retain)| topic.ends_with("/status") && payload == b"online" && *retain);
-    assert_eq!(online.count(), 200 + 4, "200 posts and 4 gateways");
+    assert_eq!(online.count(), simulation().statuses().count() + 4, "every sensor and 4 gateways");
     assert!(got.iter().all(|(topic, _, retain)| *retain == topic.ends_with("/status")));
 }
 

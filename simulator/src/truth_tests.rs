@@ -1,0 +1,141 @@
+//! Truth against what was put into the city.
+
+use std::sync::Arc;
+
+use lampguard_model::Millis;
+
+use super::*;
+use crate::event::EventSpec;
+use crate::scenario::Scenario;
+use crate::simulation::Run;
+
+const START: Timestamp = Timestamp(1_760_710_920_000);
+
+fn simulation(scenario: Scenario, posts: u32, seed: u64) -> Simulation {
+    let city = Arc::new(City::new(posts, seed, &scenario).unwrap());
+    Simulation::new(city, scenario, Run { seed, speed: None, boot: 1, start: START }).unwrap()
+}
+
+fn shipped(name: &str, posts: u32, seed: u64, hours: i64) -> Vec<Truth> {
+    let scenario = Scenario::shipped(name).unwrap();
+    let start = scenario.starts().unwrap();
+    let city = Arc::new(City::new(posts, seed, &scenario).unwrap());
+    let run = Run { seed, speed: None, boot: 1, start };
+    Simulation::new(city, scenario, run).unwrap().truth(start + Millis::hours(hours))
+}
+
+#[test]
+fn in_the_demo_the_first_hazard_is_dangerous_after_some_22_seconds_and_all_within_six_minutes() {
+    for seed in 0..20 {
+        let simulation = simulation(Scenario::shipped("demo").unwrap(), 3200, seed);
+        let hazards: Vec<String> =
+            simulation.city().hazards_in_order().iter().map(|place| City::post_id(*place as usize)).collect();
+        let truth = simulation.truth(START + Millis::minutes(9));
+        let mut after: Vec<i64> = truth
+            .iter()
+            .filter(|hazard| hazards.contains(hazard.post_id.as_ref().unwrap()))
+            .filter_map(|hazard| hazard.dangerous_at)
+            .map(|at| at.since(START).as_seconds())
+            .collect();
+        after.sort_unstable();
+        assert_eq!(after.len(), 9);
+        assert!((19..=26).contains(&after[0]) && after[8] <= 360, "seed {seed}: {after:?}");
+        assert!(after[8] > 120, "they come one after the other");
+        assert!(truth.len() > 9, "marginal posts are listed too");
+    }
+}
+
+#[test]
+fn the_autumn_rain_makes_its_seven_hazards_dangerous_and_a_few_aged_posts() {
+    for seed in [1, 2, 3] {
+        let truth = shipped("autumn_rain", 3200, seed, 144);
+        let dangerous = truth.iter().filter(|hazard| hazard.class == Danger::Dangerous);
+        let causes: Vec<&str> = dangerous.map(|hazard| hazard.cause).collect();
+        let joints = causes.iter().filter(|cause| cause.starts_with("wet_joint")).count();
+        assert!((5..=7).contains(&joints), "seed {seed}: {causes:?}");
+        assert!(causes.len() < 40, "seed {seed}: {causes:?}");
+    }
+}
+
+#[test]
+fn a_truth_line_has_the_fields_of_the_contract() {
+    let truth = simulation(Scenario::shipped("demo").unwrap(), 3200, 1).truth(START + Millis::minutes(9));
+    let hazard = truth.iter().find(|hazard| hazard.class == Danger::Dangerous).unwrap();
+    let line = serde_json::to_value(hazard).unwrap();
+    assert_eq!(line["class"], "dangerous");
+    assert_eq!(line["sensor"], "ok");
+    assert_eq!(line["observable"], true);
+    assert!(line["ends_at"].is_null() && line["starts_at"].is_i64() && line["feeder"].is_null());
+    assert!(line["dangerous_at"].as_i64() >= line["starts_at"].as_i64());
+}
+
+fn event(kind: EventKind, after_min: f64) -> EventSpec {
+    EventSpec { kind, after_min, minutes: None, count: 1, spread_min: 0.0, value: None, on: None }
+}
+
+fn dangerous(events: Vec<EventSpec>) -> Vec<Truth> {
+    let mut scenario = Scenario::empty("truth");
+    scenario.always_energised = true;
+    scenario.event = events;
+    let mut truth = simulation(scenario, 400, 3).truth(START + Millis::hours(4));
+    truth.retain(|hazard| hazard.class == Danger::Dangerous);
+    truth
+}
+
+#[test]
+fn an_event_is_a_hazard_from_its_minute_to_its_end_with_its_cause() {
+    let truth = dangerous(vec![EventSpec { minutes: Some(60.0), ..event(EventKind::Leak, 30.0) }]);
+    assert_eq!(truth.len(), 1);
+    assert_eq!((truth[0].cause, truth[0].kind, truth[0].observable), ("leak", "electric", true));
+    assert_eq!(truth[0].dangerous_at, Some(START + Millis::minutes(30)));
+    assert_eq!(truth[0].ends_at, Some(START + Millis::minutes(90)));
+    let truth = dangerous(vec![event(EventKind::LostEarth, 10.0)]);
+    assert_eq!((truth.len(), truth[0].cause), (1, "lost_earth"));
+}
+
+#[test]
+fn a_broken_neutral_is_a_hazard_at_every_post_of_the_feeder() {
+    let truth = dangerous(vec![event(EventKind::BrokenNeutral, 10.0)]);
+    assert!(truth.len() > 10);
+    assert!(truth.iter().all(|hazard| (hazard.kind, hazard.cause) == ("neutral", "broken_neutral")));
+    assert!(truth.iter().all(|hazard| hazard.feeder == truth[0].feeder && hazard.post_id.is_some()));
+}
+
+#[test]
+fn a_hazard_that_no_working_sensor_saw_is_not_observable() {
+    for kind in [EventKind::Silent, EventKind::Frozen, EventKind::OpenCt, EventKind::Drown] {
+        // The same seed and the same kind of place: both events fall on one post.
+        let truth = dangerous(vec![event(EventKind::Leak, 60.0)]);
+        let place: u32 = truth[0].post_id.as_ref().unwrap()[1..].parse::<u32>().unwrap() - 1;
+        let mut scenario = Scenario::empty("truth");
+        scenario.always_energised = true;
+        scenario.event = vec![event(EventKind::Leak, 60.0)];
+        let mut simulation = simulation(scenario, 400, 3);
+        simulation.world_mut().add(crate::event::Event {
+            kind,
+            target: Target::Post(place),
+            from_min: 10.0,
+            until_min: f64::INFINITY,
+            value: 0.0,
+        });
+        let truth = simulation.truth(START + Millis::hours(4));
+        let hazard = truth.iter().find(|hazard| hazard.cause == "leak").unwrap();
+        assert!(!hazard.observable && hazard.sensor.starts_with("failed:"), "{kind:?}: {hazard:?}");
+    }
+}
+
+#[test]
+fn a_sensor_that_falls_silent_after_its_first_dangerous_reading_has_told_of_it() {
+    let truth = shipped("critical_then_silent", 3200, 1, 40);
+    let failed: Vec<_> =
+        truth.iter().filter(|hazard| hazard.sensor == "failed:silent_after_critical").collect();
+    assert!(failed.len() >= 4 && failed.iter().all(|hazard| hazard.observable), "{failed:?}");
+}
+
+#[test]
+fn a_wet_cable_joint_is_marginal_and_named_by_its_feeder() {
+    let truth = shipped("one_bad_joint", 400, 1, 60);
+    let joint = truth.iter().find(|hazard| hazard.kind == "feeder_leak").unwrap();
+    assert!(joint.post_id.is_none() && joint.feeder.is_some() && joint.observable);
+    assert_eq!(joint.class, Danger::Marginal);
+}
