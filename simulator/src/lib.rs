@@ -32,6 +32,7 @@ pub mod control;
 pub mod event;
 pub mod feed;
 pub mod fleet;
+pub mod gallery;
 mod gateway;
 pub mod lighting;
 pub mod link;

@@ -404,6 +404,10 @@ impl Simulation {
     fn watch(&mut self, place: u32) {
         let post = &self.city.posts()[place as usize];
         if post.has_flags && post.model.is_some_and(can_flag) {
+            if self.watches.is_empty() {
+                // Nobody looked so far: the looks that were left out do not come now.
+                self.next_scan_ms = self.next_scan_ms.max(self.next_world_ms);
+            }
             self.watches.entry(place).or_default();
         }
     }

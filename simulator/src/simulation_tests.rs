@@ -239,3 +239,28 @@ fn a_run_out_of_range_is_refused() {
     let run = Run { speed: None, boot: 0, ..run };
     assert!(Simulation::new(city, scenario(), run).is_err());
 }
+
+#[test]
+fn in_every_scenario_messages_come_in_order_of_time_whatever_happens() {
+    for (name, _) in crate::scenario::SHIPPED {
+        let scenario = Scenario::shipped(name).unwrap();
+        let hours = scenario.hours.min(if *name == "everything_at_once" { 20.0 } else { 6.0 });
+        let start = scenario.starts().unwrap();
+        let city = Arc::new(City::new(400, 2, &scenario).unwrap());
+        let run = Run { seed: 2, speed: None, boot: 1, start };
+        let mut simulation = Simulation::new(city, scenario, run).unwrap();
+        let (mut last, mut count) = (start, 0);
+        loop {
+            let messages = simulation.advance(start + Millis((hours * 3.6e6) as i64));
+            if messages.is_empty() {
+                break;
+            }
+            for message in messages {
+                assert!(message.at >= last, "{name}: {} after {last}", message.at);
+                last = message.at;
+                count += 1;
+            }
+        }
+        assert!(count > 1000, "{name}: {count}");
+    }
+}
