@@ -15,7 +15,7 @@
 //! | [`simulation`] | who reports when: the open-loop timetable |
 //! | [`truth`] | the hazards as they really are |
 //! | [`recording`] | messages and truth as JSON lines |
-//! | [`publish`] | gateways over real MQTT |
+//! | [`publish`] | gateways, or a connection per post, over real MQTT |
 //!
 //! Speed compresses weather and ageing only: timestamps are *now*, intervals are real.
 
@@ -23,8 +23,11 @@ mod chance;
 pub mod city;
 pub mod control;
 pub mod fault;
-mod gateway;
+mod fleet;
+mod link;
+mod mailbox;
 mod names;
+mod pace;
 pub mod physics;
 pub mod post;
 pub mod publish;
