@@ -1,8 +1,9 @@
 //! The command line: what can be asked, and how it is explained.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::tokens::Role;
 
@@ -82,6 +83,9 @@ pub(crate) struct Demo {
     /// End by itself after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<u64>,
+    /// Take commands for the city over HTTP on this port of 127.0.0.1 (0: a free one): rain, a leak, a cut feeder.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) control_port: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +103,17 @@ pub(crate) struct Simulate {
     /// File that holds the password.
     #[arg(long, value_name = "FILE", requires = "username")]
     pub(crate) password_file: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "City")]
+    pub(crate) city: SimulatedCity,
+    #[command(flatten, next_help_heading = "Connections")]
+    pub(crate) connections: Connections,
+    #[command(flatten, next_help_heading = "Live control")]
+    pub(crate) live: LiveControl,
+}
+
+/// What is simulated, and what is written about it.
+#[derive(Debug, Args)]
+pub(crate) struct SimulatedCity {
     /// Posts in the city, 1 to 1,000,000.
     #[arg(long, default_value_t = 3200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) posts: u32,
@@ -120,9 +135,47 @@ pub(crate) struct Simulate {
     /// End after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<u64>,
-    /// Gateway connections.
-    #[arg(long, default_value_t = 16)]
-    pub(crate) gateways: u16,
+}
+
+/// How the city is connected to the broker.
+#[derive(Debug, Args)]
+pub(crate) struct Connections {
+    /// What connects: a few gateways that carry all posts, or every post by itself.
+    #[arg(long, value_enum, default_value_t = Clients::Gateways)]
+    pub(crate) clients: Clients,
+    /// With --clients gateways: so many, 1 to 1,000 [default: 16].
+    #[arg(long, value_name = "N")]
+    pub(crate) gateways: Option<u16>,
+    /// With --clients posts: at most so many connections, which the posts share evenly; without it one for each
+    /// post.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) connections: Option<u32>,
+    /// With --clients posts: connects a second at most, at the start and after lost links [default: 500].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) connects_per_s: Option<u32>,
+    /// With --clients posts: after lost links all connect again in the same instant, not paced.
+    #[arg(long)]
+    pub(crate) herd: bool,
+    /// Connect at once, and begin to report after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    pub(crate) start_in: u32,
+}
+
+/// What connects to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Clients {
+    /// A few gateways that carry all posts.
+    Gateways,
+    /// Every post by itself, as sensors with a modem of their own do.
+    Posts,
+}
+
+/// Doing things to a running city.
+#[derive(Debug, Args)]
+pub(crate) struct LiveControl {
+    /// Take commands over HTTP here (127.0.0.1:PORT, no login): rain, a leak, a cut feeder; GET / lists them.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "out")]
+    pub(crate) control: Option<SocketAddr>,
 }
 
 /// Where the running instance is.
@@ -250,9 +303,21 @@ mod tests {
 
     #[test]
     fn simulate_goes_to_a_broker_or_into_a_recording_and_takes_its_options_with_either() {
-        let good =
-            ["--broker mqtt://h:1 --duration 3 --seed 4", "--out f --duration 3 --posts-out p --truth t"];
-        let bad = ["--duration 3", "--out f", "--out f --broker mqtt://h:1 --duration 3"];
+        let good = [
+            "--broker mqtt://h:1 --duration 3 --seed 4",
+            "--out f --duration 3 --posts-out p --truth t",
+            "--broker mqtt://h:1 --clients posts --connections 9 --connects-per-s 50 --herd --start-in 5",
+            "--broker mqtt://h:1 --control 127.0.0.1:0",
+        ];
+        let bad = [
+            "--duration 3",
+            "--out f",
+            "--out f --broker mqtt://h:1 --duration 3",
+            "--out f --duration 3 --control 127.0.0.1:0",
+            "--broker mqtt://h:1 --clients lamps",
+            "--broker mqtt://h:1 --connections 0",
+            "--broker mqtt://h:1 --control here",
+        ];
         let parse = |line: &str| Cli::try_parse_from(format!("lampguard simulate {line}").split(' '));
         for line in good {
             assert!(parse(line).is_ok(), "{line}");

@@ -37,6 +37,7 @@ pub(crate) fn run(demo: &Demo) -> Result<()> {
 }
 
 async fn live(demo: &Demo, data: &Path) -> Result<()> {
+    let control = demo.control_port.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let scenario = match &demo.scenario {
         Some(file) => simulate::scenario(&file.to_string_lossy())?,
         None => simulate::scenario("demo")?,
@@ -52,17 +53,18 @@ async fn live(demo: &Demo, data: &Path) -> Result<()> {
     let simulation = Simulation::new(city, scenario, run)?;
     let rows = fill_history(&simulation, &register, &data.join("history"), demo.posts, start)?;
 
+    let (control, orders) = simulate::control(control, &simulation).await?;
     let config = configuration(data, register, web_address(demo));
     let running = serve::start(config).await?;
     let token = running.instance.tokens.create(Role::Viewer, "demo", None, start.0)?;
-    introduce(demo, &running, &token, rows);
+    introduce(demo, &running, &token, rows, control);
 
     let address = running.listener.context("the demo's listener did not start")?;
     let options = publish::Options::new(&format!("mqtt://{address}"))?;
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let publishing = tokio::spawn(async move {
         let shutdown = async { drop(ended.await) };
-        publish::run(options, simulation, clock::now, |_| {}, shutdown).await
+        publish::run(options, simulation, orders, clock::now, |_| {}, shutdown).await
     });
     match demo.duration {
         Some(seconds) => tokio::select! {
@@ -187,8 +189,11 @@ fn fill_history(
     Ok(rows)
 }
 
-fn introduce(demo: &Demo, running: &serve::Running, token: &str, rows: u64) {
+fn introduce(demo: &Demo, running: &serve::Running, token: &str, rows: u64, control: Option<SocketAddr>) {
     let web = running.web;
+    let control = control.map_or_else(String::new, |control| {
+        format!("do something to it:  curl -s http://{control}/   (lists rain, leak, storm, cut, …)\n")
+    });
     println!(
         "\n\
          lampguard demo: {} simulated posts in four zones, 16 gateways, rain in a moment   模拟数据 SIM\n\
@@ -199,6 +204,7 @@ fn introduce(demo: &Demo, running: &serve::Running, token: &str, rows: u64) {
          \n\
          open incidents:   curl -s -H 'Authorization: Bearer {token}' http://{web}/api/v1/incidents\n\
          where all went:   curl -s -H 'Authorization: Bearer {token}' http://{web}/api/v1/accounting\n\
+         {control}\
          end it:           Ctrl-C\n\
          \n\
          The first incident shows below within a minute. 险情将在一分钟内显示在下方。\n",

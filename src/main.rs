@@ -8,6 +8,7 @@ mod config;
 mod data_dir;
 mod demo;
 mod doctor;
+mod limits;
 mod serve;
 mod simulate;
 mod tokens;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
         .init();
+    limits::raise_files(0);
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

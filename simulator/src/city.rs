@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::chance::Chance;
-use crate::fleet::{Model, Shape};
 use crate::lighting::{Control, Plan};
 use crate::measure::can_flag;
 use crate::params::{InsulationParams, Params, Span};
 use crate::physics::{Danger, Insulation};
 use crate::scenario::{Scenario, ScenarioError};
+use crate::sensor::{Model, Shape};
 use crate::street::{STRETCH_POSTS, Streets, km_from_middle, road_name};
 use crate::weather::{SOAK_LOW_LYING, SOAK_ORDINARY, SOAK_SLOWEST};
 

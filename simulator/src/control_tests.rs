@@ -114,7 +114,7 @@ fn a_storm_of_leaks_strikes_its_number_of_posts_within_ten_seconds() {
 fn a_drowned_sensor_tells_of_water_if_it_can_and_is_silent_then() {
     let mut simulation = city();
     let posts = simulation.city().posts();
-    let place = posts.iter().position(|post| post.model == Some(crate::fleet::Model::H2)).unwrap() as u32;
+    let place = posts.iter().position(|post| post.model == Some(crate::sensor::Model::H2)).unwrap() as u32;
     simulation.advance(at(20));
     simulation.command(at(20), &Command::Drown { post_id: City::post_id(place as usize) }).unwrap();
     let told = of_post(&simulation.advance(at(200)), place);

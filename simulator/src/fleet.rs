@@ -1,162 +1,249 @@
-//! Models of sensors: what they measure, how fine, how often, and in which words. Invented, after domain
-//! reference section 14.
+//! The connections of a run, and the ways to them.
+//!
+//! Two kinds. A few gateways, each for many posts: what a full gateway does not take waits in the city. Or a
+//! connection per post (or for a few posts), as sensors with a modem of their own have it: each keeps a few
+//! messages, and when those are full the oldest goes and is counted, as in a sensor's small memory.
 
-use crate::chance::Chance;
-use crate::params::Fleet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// The words a sensor speaks.
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::city::ZONES;
+use crate::link::{Habits, Link, Tally};
+use crate::mailbox::Mailbox;
+use crate::pace::Pace;
+use crate::publish::{
+    INBOX, KEPT_PER_GAUGE, KEPT_PER_POST, Options, POST_WINDOW, PublishError, Report, WINDOW,
+};
+use crate::simulation::{Message, Simulation, Source};
+
+/// Keep-alive of a gateway: it talks all the time.
+const GATEWAY_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Keep-alive of a post. Modems are set to 1 to 5 minutes; the shortest costs most and is what is measured.
+const POST_KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// How long a stop waits for outstanding acknowledgements.
+const STOP_WAIT: Duration = Duration::from_secs(3);
+
+pub(crate) struct Fleet {
+    habits: Arc<Habits>,
+    mailboxes: Vec<Arc<Mailbox>>,
+    tasks: JoinSet<()>,
+    posts: usize,
+    per_post: bool,
+    outage: Outage,
+}
+
+/// Whether links are up, for telling the start and the end of an outage once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// The canonical payload on `lamp/<zone>/<post>/reading`.
-    Canonical,
-    /// Tenths in whole numbers on `street/<zone>/report`, as the profile `cn-tenths` reads.
-    CnTenths,
-    /// `{"leakage":{"param":…}}` on `device_report`, as the profile `leakage-box` reads.
-    LeakageBox,
-    /// A lamp meter on `tele/<device>/SENSOR`, as the profile `tasmota` reads.
-    Tasmota,
-    /// A lamp meter on `<device>/events/rpc` that leaves out what did not change, as `shelly-em1` reads.
-    Shelly,
+enum Outage {
+    Starting,
+    None,
+    Lasting,
 }
 
-impl Shape {
-    /// Topic filter and payload profile for everything that is not canonical.
-    pub const MAPPINGS: [(&'static str, &'static str); 4] = [
-        ("street/+/report", "cn-tenths"),
-        ("device_report", "leakage-box"),
-        ("tele/+/SENSOR", "tasmota"),
-        ("+/events/rpc", "shelly-em1"),
-    ];
-}
-
-/// One model of sensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Model {
-    /// Whole milliamperes and volts; leakage, shell, supply, lamp power.
-    I1,
-    /// Tenths; also lamp current, temperature, humidity, signal.
-    T1,
-    /// Hundredths; also earth, power factor, energy, water, tilt, door; a last gasp.
-    H2,
-    /// A Chinese platform's tenths.
-    CnT,
-    /// A Chinese leakage box.
-    Box3,
-    /// Battery, every hour.
-    Nb1h,
-    /// Battery, every six hours.
-    Nb6h,
-    /// A lamp meter: no leakage, no shell.
-    Tasmota,
-    /// A lamp meter that leaves out what did not change.
-    Shelly,
-}
-
-/// What a model is.
-#[derive(Clone, Copy, Debug)]
-pub struct Spec {
-    /// Name in the register.
-    pub name: &'static str,
-    /// Period while the lamp burns, seconds.
-    pub lit_s: u32,
-    /// Period while it does not, seconds; a multiple of the other.
-    pub standby_s: u32,
-    /// Smallest step of leakage and voltages, thousandths of the unit.
-    pub step: i64,
-    /// Runs without mains.
-    pub battery: bool,
-    /// Measures leakage and shell voltage.
-    pub leakage: bool,
-    /// Has an immersion contact.
-    pub immersion: bool,
-    /// Its words.
-    pub shape: Shape,
-}
-
-const fn mains(name: &'static str, lit_s: u32, standby_s: u32, step: i64, shape: Shape) -> Spec {
-    Spec { name, lit_s, standby_s, step, battery: false, leakage: true, immersion: false, shape }
-}
-
-/// In the order of [`Model`].
-const SPECS: [Spec; 9] = [
-    mains("LG-I1", 300, 900, 1000, Shape::Canonical),
-    mains("LG-T1", 300, 900, 100, Shape::Canonical),
-    Spec { immersion: true, ..mains("LG-H2", 60, 300, 10, Shape::Canonical) },
-    mains("CN-T", 300, 300, 100, Shape::CnTenths),
-    mains("BOX-3", 300, 300, 100, Shape::LeakageBox),
-    Spec { battery: true, immersion: true, ..mains("NB-1H", 3600, 3600, 100, Shape::Canonical) },
-    Spec { battery: true, immersion: true, ..mains("NB-6H", 21_600, 21_600, 100, Shape::Canonical) },
-    Spec { leakage: false, ..mains("TASMOTA", 300, 300, 100, Shape::Tasmota) },
-    Spec { leakage: false, ..mains("SHELLY", 60, 60, 100, Shape::Shelly) },
-];
-
-impl Model {
-    /// Every model.
-    pub const ALL: [Self; 9] = [
-        Self::I1,
-        Self::T1,
-        Self::H2,
-        Self::CnT,
-        Self::Box3,
-        Self::Nb1h,
-        Self::Nb6h,
-        Self::Tasmota,
-        Self::Shelly,
-    ];
-
-    /// What it is.
-    pub fn spec(self) -> &'static Spec {
-        &SPECS[self as usize]
+impl Fleet {
+    /// Starts the connections. Logins that are refused come out of the receiver.
+    pub(crate) async fn start(
+        options: &Options,
+        simulation: &Simulation,
+    ) -> (Self, mpsc::UnboundedReceiver<String>) {
+        let statuses: Vec<String> = simulation.statuses().map(|status| status.topic).collect();
+        let (refuse, refused) = mpsc::unbounded_channel();
+        let posts = statuses.len();
+        let per_post = options.per_post.as_ref();
+        let count = match per_post {
+            Some(asked) => asked.connections(posts),
+            None => usize::from(options.gateways),
+        };
+        let habits = Arc::new(Habits {
+            host: if per_post.is_some() { resolved(options).await } else { bracketed(&options.host) },
+            port: options.port,
+            username: options.username.clone(),
+            password: options.password.clone(),
+            keep_alive: if per_post.is_some() { POST_KEEP_ALIVE } else { GATEWAY_KEEP_ALIVE },
+            window: if per_post.is_some() { POST_WINDOW } else { WINDOW as u16 },
+            log_each: per_post.is_none(),
+            pace: per_post.map_or_else(|| Pace::new(0, false), |it| Pace::new(it.connects_per_s, it.herd)),
+            tally: Tally::default(),
+            refuse,
+        });
+        let (mut mailboxes, mut tasks) = (Vec::with_capacity(count), JoinSet::new());
+        for number in 0..count {
+            let mine = if per_post.is_some() { share(number, count, posts) } else { 0..0 };
+            let gauge = if number < ZONES.len() { KEPT_PER_GAUGE } else { 0 };
+            let limit = if per_post.is_some() { mine.len() * KEPT_PER_POST + gauge } else { INBOX };
+            let mailbox = Arc::new(Mailbox::new(limit));
+            let (client_id, hello) = if per_post.is_some() {
+                post_client(&options.client_prefix, number, &statuses[mine])
+            } else {
+                gateway_client(options, number, &statuses)
+            };
+            tasks.spawn(Link::new(habits.clone(), client_id, hello, mailbox.clone()).run());
+            mailboxes.push(mailbox);
+        }
+        let per_post = per_post.is_some();
+        let fleet = Self { habits, mailboxes, tasks, posts, per_post, outage: Outage::Starting };
+        (fleet, refused)
     }
 
-    /// One model by chance; `None`: the post has no sensor.
-    pub(crate) fn draw(fleet: &Fleet, chance: Chance) -> Option<Self> {
-        if chance.unit(0) < fleet.no_sensor {
-            return None;
+    fn mailbox(&self, source: Source) -> &Mailbox {
+        let count = self.mailboxes.len();
+        let number = match source {
+            Source::Post(place) if self.per_post => place as usize * count / self.posts,
+            Source::Post(place) => place as usize % count,
+            // Rain gauges stand at the first posts; see KEPT_PER_GAUGE.
+            Source::Weather(zone) => usize::from(zone) % count,
+        };
+        &self.mailboxes[number.min(count - 1)]
+    }
+
+    /// Waits until a message can be handed over; `None` waits for ever.
+    pub(crate) async fn room(&self, message: Option<&Message>) {
+        match message {
+            Some(_) if self.per_post => {}
+            Some(message) => self.mailbox(message.source).room().await,
+            None => std::future::pending().await,
         }
-        let mut left = chance.unit(1);
-        let shares = [
-            (fleet.lg_i1, Self::I1),
-            (fleet.lg_h2, Self::H2),
-            (fleet.cn_t, Self::CnT),
-            (fleet.box_3, Self::Box3),
-            (fleet.nb_1h, Self::Nb1h),
-            (fleet.nb_6h, Self::Nb6h),
-            (fleet.tasmota, Self::Tasmota),
-            (fleet.shelly, Self::Shelly),
-        ];
-        for (share, model) in shares {
-            if left < share {
-                return Some(model);
+    }
+
+    /// Hands messages over, in their order, up to the first one whose gateway is full.
+    pub(crate) fn hand(&self, waiting: &mut VecDeque<Message>, report: &mut Report) {
+        while let Some(message) = waiting.pop_front() {
+            let mailbox = self.mailbox(message.source);
+            if self.per_post {
+                report.dropped += u64::from(mailbox.push_over(message));
+            } else if let Err(message) = mailbox.push(message) {
+                waiting.push_front(message);
+                return;
             }
-            left -= share;
+            report.handed += 1;
         }
-        Some(Self::T1)
     }
+
+    pub(crate) fn read(&self, report: &mut Report) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let tally = &self.habits.tally;
+        report.sent = of(&tally.sent);
+        report.acknowledged = of(&tally.acknowledged);
+        report.repeated = of(&tally.repeated);
+        report.link_failures = of(&tally.link_failures);
+        report.connects = of(&tally.connects);
+        report.connected = of(&tally.connected);
+        report.connections = self.mailboxes.len() as u64;
+    }
+
+    /// Logs the start and the end of an outage of posts' links; gateways log theirs one by one.
+    pub(crate) fn watch(&mut self, report: &Report) {
+        let all = report.connected == report.connections;
+        if !self.per_post || all == (self.outage == Outage::None) {
+            return;
+        }
+        let Report { connected, connections, link_failures, dropped, .. } = *report;
+        if all {
+            info!(connections, link_failures, dropped, "every connection is up");
+            self.outage = Outage::None;
+        } else if self.outage == Outage::None {
+            warn!(connected, connections, link_failures, "connections lost");
+            self.outage = Outage::Lasting;
+        }
+    }
+
+    pub(crate) fn refusal(&self, reason: Option<String>) -> PublishError {
+        PublishError::Refused {
+            host: self.habits.host.clone(),
+            port: self.habits.port,
+            reason: reason.unwrap_or_else(|| "no reason given".to_owned()),
+        }
+    }
+
+    /// Closes the mailboxes: each connection ends when everything it holds is acknowledged, or is cut off.
+    pub(crate) async fn stop(mut self, mut report: Report) -> Report {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.close());
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(STOP_WAIT, drained).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+        self.read(&mut report);
+        report
+    }
+}
+
+/// The posts of a connection: neighbours, and each connection one more or less than the others.
+fn share(number: usize, count: usize, posts: usize) -> std::ops::Range<usize> {
+    let first = |number: usize| (number * posts).div_ceil(count);
+    first(number)..first(number + 1)
+}
+
+/// Client id and status topics of a connection for these posts. Alone on it, a post is named and has the will.
+/// One will cannot speak for several posts: then the connection has a status of its own, as a gateway has.
+fn post_client(prefix: &str, number: usize, statuses: &[String]) -> (String, Vec<String>) {
+    if let [status] = statuses {
+        return (format!("{prefix}-{}", part(status, 2)), vec![status.clone()]);
+    }
+    let client_id = format!("{prefix}-{number:06}");
+    let zone = statuses.first().map_or("all", |status| part(status, 1));
+    let own = format!("lamp/{zone}/{client_id}/status");
+    (client_id, std::iter::once(own).chain(statuses.iter().cloned()).collect())
+}
+
+fn gateway_client(options: &Options, number: usize, statuses: &[String]) -> (String, Vec<String>) {
+    let client_id = format!("{}-{number:03}", options.client_prefix);
+    let zone = statuses.get(number).or(statuses.first()).map_or("all", |status| part(status, 1));
+    let own = options.status.then(|| format!("lamp/{zone}/{client_id}/status"));
+    (client_id, own.into_iter().collect())
+}
+
+/// A part of a topic, counted from 0.
+fn part(topic: &str, number: usize) -> &str {
+    topic.split('/').nth(number).unwrap_or("all")
+}
+
+/// The broker's address, asked for once: 20,000 connects that ask for a name one by one would be a load of their
+/// own. When nobody knows the name now, each connect asks again.
+async fn resolved(options: &Options) -> String {
+    match tokio::net::lookup_host((options.host.as_str(), options.port)).await.map(|mut found| found.next()) {
+        Ok(Some(address)) => bracketed(&address.ip().to_string()),
+        _ => bracketed(&options.host),
+    }
+}
+
+/// rumqttc puts `:port` behind it, which an IPv6 address needs brackets for.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::Params;
 
     #[test]
-    fn models_come_as_often_as_the_parameters_say() {
-        let fleet = Params::default().fleet;
-        let draws: Vec<_> = (0..100_000).map(|n| Model::draw(&fleet, Chance::new(n))).collect();
-        let share = |model| draws.iter().filter(|draw| **draw == model).count() as f64 / 1e5;
-        assert!((share(None) - 0.04).abs() < 0.005);
-        assert!((share(Some(Model::I1)) - 0.96 * 0.30).abs() < 0.01);
-        assert!((share(Some(Model::Shelly)) - 0.96 * 0.02).abs() < 0.005);
-        assert!(share(Some(Model::T1)) > 0.25);
+    fn posts_share_connections_evenly_and_a_message_goes_the_way_of_its_post() {
+        for (count, posts) in [(1, 1), (3, 10), (7, 10), (10, 10), (999, 20_000)] {
+            let mut next = 0;
+            for number in 0..count {
+                let mine = share(number, count, posts);
+                assert_eq!(mine.start, next);
+                assert!((posts / count..=posts.div_ceil(count)).contains(&mine.len()), "{number} of {count}");
+                assert!(mine.clone().all(|place| place * count / posts == number), "{mine:?}");
+                next = mine.end;
+            }
+            assert_eq!(next, posts);
+        }
     }
 
     #[test]
-    fn every_standby_period_is_a_multiple_of_the_lit_one() {
-        for model in Model::ALL {
-            let spec = model.spec();
-            assert_eq!(spec.standby_s % spec.lit_s, 0, "{}", spec.name);
-        }
+    fn a_post_alone_has_the_will_and_posts_together_have_one_of_their_connection() {
+        let statuses = ["lamp/z1/P00001/status".to_owned(), "lamp/z1/P00002/status".to_owned()];
+        let alone = post_client("sim", 0, &statuses[..1]);
+        assert_eq!(alone, ("sim-P00001".to_owned(), vec![statuses[0].clone()]));
+        let (client_id, hello) = post_client("sim", 12, &statuses);
+        assert_eq!((client_id.as_str(), hello[0].as_str()), ("sim-000012", "lamp/z1/sim-000012/status"));
+        assert_eq!(hello[1..], statuses);
     }
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::city::{City, Post};
 use crate::event::{Event, EventKind, Target};
-use crate::fleet::Model;
 use crate::scenario::Scenario;
+use crate::sensor::Model;
 use crate::simulation::{Message, Run, Simulation, Source};
 
 pub use cases::{quirks, waveforms};

@@ -9,36 +9,38 @@
 //! | [`scenario`] | what happens to a city: rain, hazards, events, as commented TOML |
 //! | [`params`] | what a city is made of: shares and ranges, as commented TOML |
 //! | [`city`], [`street`] | posts, feeders, patches of ground; roads and zones; the register file |
-//! | [`fleet`] | models of sensors |
+//! | [`sensor`] | models of sensors |
 //! | [`lighting`] | when it is dark, and when lamps are meant to burn |
 //! | [`weather`], [`moisture`], [`feed`] | the sky, how wet posts get, what the office is told of it |
 //! | [`physics`] | insulation, leakage, shell voltage; what is dangerous |
 //! | [`event`] | what else can happen to posts, feeders, sensors and links |
 //! | [`world`] | all of that at one instant |
 //! | `measure`, `payload` | what a sensor reads, and in which words it says so |
-//! | [`quirks`], [`link`] | odd readings; what lies between a sensor and its reader |
+//! | [`quirks`], [`delivery`] | odd readings; what lies between a sensor and its reader |
 //! | [`simulation`], `timetable` | who reports when |
 //! | [`control`] | what can be done to a running city |
 //! | [`truth`] | the hazards as they really are |
 //! | [`recording`] | messages and truth as JSON lines |
 //! | [`gallery`] | every waveform and quirk as a small picture |
-//! | [`publish`] | connections over real MQTT |
+//! | [`publish`] | gateways, or a connection per post, over real MQTT |
 //!
 //! Speed compresses weather and ageing only: timestamps are *now*, intervals are real.
 
 mod chance;
 pub mod city;
 pub mod control;
+pub mod delivery;
 pub mod event;
 pub mod feed;
-pub mod fleet;
+mod fleet;
 pub mod gallery;
-mod gateway;
 pub mod lighting;
-pub mod link;
+mod link;
+mod mailbox;
 mod measure;
 pub mod moisture;
 mod names;
+mod pace;
 pub mod params;
 mod payload;
 pub mod physics;
@@ -46,6 +48,7 @@ pub mod publish;
 pub mod quirks;
 pub mod recording;
 pub mod scenario;
+pub mod sensor;
 pub mod simulation;
 pub mod street;
 mod timetable;
@@ -55,8 +58,8 @@ pub mod world;
 
 pub use city::{City, CityError, Class, POSTS_MAX, ZONES, Zone};
 pub use control::{Command, CommandError};
-pub use fleet::Shape;
 pub use params::Params;
 pub use scenario::{Scenario, ScenarioError};
+pub use sensor::Shape;
 pub use simulation::{Message, Past, Run, Simulation, SimulationError, Source};
 pub use truth::Truth;

@@ -4,10 +4,10 @@ use lampguard_model::{Cause, Field, Flags, Reading, Timestamp};
 
 use crate::chance::Chance;
 use crate::city::Post;
-use crate::fleet::{Model, Shape, Spec};
 use crate::lighting::{day_share, wave};
 use crate::params::SensorParams;
 use crate::physics::{Electrical, IMMERSED_MM, VendorAlarm};
+use crate::sensor::{Model, Shape, Spec};
 use crate::weather::Sky;
 use crate::world::Affected;
 

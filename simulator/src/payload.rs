@@ -3,8 +3,8 @@
 
 use lampguard_model::{Cause, Field, Flags, Reading, Timestamp};
 
-use crate::fleet::Shape;
 use crate::quirks::Quirk;
+use crate::sensor::Shape;
 
 /// Local time of the city, ms ahead of UTC, for devices that tell it without a zone.
 const LOCAL_MS: i64 = 8 * 3_600_000;

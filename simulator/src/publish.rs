@@ -1,24 +1,24 @@
-//! Publishing over real MQTT: a few gateways carry the messages of the whole city at QoS 1.
+//! Publishing over real MQTT at QoS 1: by a few gateways that carry the whole city, or by a connection per post.
 //!
 //! The timetable is open-loop: a broker that is slow or away changes when messages arrive, never what was
 //! measured or when. A gateway holds at most [`INBOX`] waiting and [`WINDOW`] unacknowledged messages; when
-//! both are full the city waits (its clock goes on, nothing is dropped) and catches up afterwards.
+//! both are full the city waits (its clock goes on, nothing is dropped) and catches up afterwards. A post's own
+//! connection holds [`KEPT_PER_POST`] and [`POST_WINDOW`]; when both are full the oldest waiting message goes and
+//! is counted ([`Report::dropped`]), and no other post notices.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lampguard_model::Timestamp;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::city::ZONES;
-use crate::gateway::Gateway;
-use crate::simulation::{Counts, Message, Simulation, Source};
+use crate::control::{Command, CommandError};
+use crate::fleet::Fleet;
+use crate::simulation::{Counts, MESSAGES_MAX, Message, Simulation};
+use crate::truth::Truth;
 
 /// Unacknowledged messages of one gateway.
 pub const WINDOW: usize = 100;
@@ -26,10 +26,18 @@ pub const WINDOW: usize = 100;
 pub const INBOX: usize = 1024;
 /// Most gateways.
 pub const GATEWAYS_MAX: u16 = 1000;
+/// Unacknowledged messages of a post's own connection.
+pub const POST_WINDOW: u16 = 8;
+/// Messages that wait in a post's own connection, for each post that it carries: a sensor's small memory. At a
+/// period of five minutes that is more than an hour.
+pub const KEPT_PER_POST: usize = 16;
+/// Messages that wait beyond that in the connections of the first posts, which carry the rain gauges too: those
+/// report every minute of weather, and rain that was not reported makes no post wet.
+pub const KEPT_PER_GAUGE: usize = 256;
+/// Fastest pace of connects that can be asked for.
+pub const CONNECTS_PER_S_MAX: u32 = 100_000;
 /// The city is asked for due messages this often.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a stop waits for outstanding acknowledgements.
-const STOP_WAIT: Duration = Duration::from_secs(3);
 
 /// Where and how to publish.
 #[derive(Clone)]
@@ -49,6 +57,32 @@ pub struct Options {
     pub client_prefix: String,
     /// Publish a retained `online` for every post at the start, and one per gateway with a will. Default off.
     pub status: bool,
+    /// A connection per post instead of gateways; statuses and wills are then always on.
+    pub per_post: Option<PerPost>,
+}
+
+/// How posts connect that have connections of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerPost {
+    /// Connections at most; posts share them evenly when there are fewer. `None`: one for each post.
+    pub connections: Option<u32>,
+    /// Connects a second at most, 1 to [`CONNECTS_PER_S_MAX`]; also after lost links.
+    pub connects_per_s: u32,
+    /// After a lost link all connect again in one instant, unpaced: a base station, or a feeder, comes back.
+    pub herd: bool,
+}
+
+impl PerPost {
+    /// Connections that so many posts get.
+    pub fn connections(&self, posts: usize) -> usize {
+        self.connections.map_or(posts, |asked| posts.min(asked as usize)).max(1)
+    }
+}
+
+impl Default for PerPost {
+    fn default() -> Self {
+        Self { connections: None, connects_per_s: 500, herd: false }
+    }
 }
 
 impl fmt::Debug for Options {
@@ -61,6 +95,7 @@ impl fmt::Debug for Options {
             .field("gateways", &self.gateways)
             .field("client_prefix", &self.client_prefix)
             .field("status", &self.status)
+            .field("per_post", &self.per_post)
             .finish()
     }
 }
@@ -80,12 +115,21 @@ impl Options {
             gateways: 16,
             client_prefix: "lampguard-sim".to_owned(),
             status: false,
+            per_post: None,
         })
     }
 
     fn check(&self) -> Result<(), PublishError> {
         if !(1..=GATEWAYS_MAX).contains(&self.gateways) {
             return Err(PublishError::Gateways(self.gateways));
+        }
+        if let Some(PerPost { connections, connects_per_s, .. }) = self.per_post {
+            if connections == Some(0) {
+                return Err(PublishError::Connections);
+            }
+            if !(1..=CONNECTS_PER_S_MAX).contains(&connects_per_s) {
+                return Err(PublishError::ConnectsPerS(connects_per_s));
+            }
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
         let prefix = &self.client_prefix;
@@ -124,6 +168,12 @@ pub enum PublishError {
     /// Too few or too many gateways.
     #[error("{0} gateways, the range is 1 to {GATEWAYS_MAX}")]
     Gateways(u16),
+    /// No connection.
+    #[error("0 connections for posts, take 1 or more")]
+    Connections,
+    /// Connects a second.
+    #[error("{0} connects a second, the range is 1 to {CONNECTS_PER_S_MAX}")]
+    ConnectsPerS(u32),
     /// A client id that brokers may refuse.
     #[error("client prefix {0:?} is not 1 to 40 of A-Z a-z 0-9 _ -")]
     ClientPrefix(String),
@@ -144,8 +194,10 @@ pub enum PublishError {
 pub struct Report {
     /// What the city sent, by kind.
     pub counts: Counts,
-    /// Messages handed to gateways.
+    /// Messages handed to connections.
     pub handed: u64,
+    /// Messages of them that a post's own connection let go, unsent, because its memory was full.
+    pub dropped: u64,
     /// Messages given to a connection, each once however often it was repeated.
     pub sent: u64,
     /// Messages the broker acknowledged.
@@ -154,8 +206,12 @@ pub struct Report {
     pub repeated: u64,
     /// Links that broke or could not be made.
     pub link_failures: u64,
-    /// Gateways that are connected.
+    /// Connections that there are to be.
+    pub connections: u64,
+    /// Connections that are up.
     pub connected: u64,
+    /// Times that a broker accepted a connection.
+    pub connects: u64,
     /// How far the timetable is behind the clock, ms; more than some 20 means that the broker is too slow.
     pub behind_ms: i64,
 }
@@ -163,44 +219,45 @@ pub struct Report {
 impl Report {
     /// Messages not acknowledged: on their way, or left over after a stop.
     pub fn unacknowledged(&self) -> u64 {
-        self.handed.saturating_sub(self.acknowledged)
+        self.handed.saturating_sub(self.acknowledged + self.dropped)
     }
 }
 
-/// Counters that all gateways share.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) sent: AtomicU64,
-    pub(crate) acknowledged: AtomicU64,
-    pub(crate) repeated: AtomicU64,
-    pub(crate) link_failures: AtomicU64,
-    pub(crate) connected: AtomicU64,
+/// What may be asked of a running city; the answer comes back by the sender inside.
+#[derive(Debug)]
+pub enum Order {
+    /// Do something to the city, now.
+    Do(Command, oneshot::Sender<Result<String, CommandError>>),
+    /// Tell how publishing stands.
+    State(oneshot::Sender<Report>),
+    /// Tell the true hazards from the start to now.
+    Truth(oneshot::Sender<Vec<Truth>>),
 }
 
 /// Publishes a simulation until `shutdown`, then waits up to 3 s for outstanding acknowledgements.
 ///
-/// `clock` gives the time, `progress` is called about once a second.
+/// The simulation has one owner, this task: `orders` come to it over a channel and are obeyed at the instant of
+/// their receipt. `clock` gives the time, `progress` is called about once a second.
 ///
 /// # Errors
 /// [`PublishError`] when the options are wrong or the broker refuses the login. A broker that is away is no
-/// error: gateways try again, at most 30 s apart.
+/// error: connections try again, at most 30 s apart.
 pub async fn run(
     options: Options,
     mut simulation: Simulation,
+    mut orders: Option<mpsc::Receiver<Order>>,
     clock: impl Fn() -> Timestamp,
     mut progress: impl FnMut(&Report),
     shutdown: impl Future<Output = ()>,
 ) -> Result<Report, PublishError> {
     options.check()?;
-    let mut fleet = Fleet::start(&options, &simulation);
+    let (mut fleet, mut refused) = Fleet::start(&options, &simulation).await;
     let mut shutdown = std::pin::pin!(shutdown);
     let mut report = Report::default();
-    if options.status {
-        let statuses: Vec<Message> = simulation.statuses().collect();
-        if let Go::Stop = fleet.hand(statuses, &mut report, shutdown.as_mut()).await? {
-            return Ok(fleet.stop(report).await);
-        }
-    }
+    // A post with a connection of its own tells its status itself, at each connect.
+    let told_here = options.status && options.per_post.is_none();
+    let mut waiting: VecDeque<Message> =
+        if told_here { simulation.statuses().collect() } else { VecDeque::new() };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told_at = clock();
@@ -208,107 +265,61 @@ pub async fn run(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            refused = fleet.refused.recv() => return Err(fleet.refusal(refused)),
-            _ = tick.tick() => {}
-        }
-        let now = clock();
-        let messages = simulation.advance(now);
-        report.counts = simulation.counts();
-        report.behind_ms = now.since(simulation.next_due()).0.max(0);
-        if let Go::Stop = fleet.hand(messages, &mut report, shutdown.as_mut()).await? {
-            break;
-        }
-        if (now.since(told_at).0).unsigned_abs() >= 1000 {
-            told_at = now;
-            fleet.read(&mut report);
-            progress(&report);
+            reason = refused.recv() => return Err(fleet.refusal(reason)),
+            order = next_order(&mut orders) => {
+                fleet.read(&mut report);
+                report.counts = simulation.counts();
+                obey(order, clock(), &mut simulation, &mut waiting, &report);
+            }
+            _ = tick.tick() => {
+                let now = clock();
+                if waiting.is_empty() {
+                    waiting.extend(simulation.advance(now));
+                    report.counts = simulation.counts();
+                }
+                report.behind_ms = now.since(simulation.next_due()).0.max(0);
+                if now.since(told_at).0.unsigned_abs() >= 1000 {
+                    told_at = now;
+                    fleet.read(&mut report);
+                    fleet.watch(&report);
+                    progress(&report);
+                }
+            }
+            () = fleet.room(waiting.front()) => fleet.hand(&mut waiting, &mut report),
         }
     }
     Ok(fleet.stop(report).await)
 }
 
-enum Go {
-    On,
-    Stop,
-}
-
-/// The gateways and the ways to them.
-struct Fleet {
-    host: String,
-    port: u16,
-    inboxes: Vec<mpsc::Sender<Message>>,
-    tasks: JoinSet<()>,
-    tally: Arc<Tally>,
-    refused: mpsc::UnboundedReceiver<String>,
-}
-
-impl Fleet {
-    fn start(options: &Options, simulation: &Simulation) -> Self {
-        let tally = Arc::new(Tally::default());
-        let (refuse, refused) = mpsc::unbounded_channel();
-        let mut tasks = JoinSet::new();
-        let mut inboxes = Vec::new();
-        let posts = simulation.city().posts();
-        for number in 0..options.gateways {
-            let (sender, inbox) = mpsc::channel(INBOX);
-            let zone = posts.get(usize::from(number)).map_or(0, |post| usize::from(post.zone));
-            let gateway = Gateway::new(options, number, ZONES[zone].id, tally.clone(), refuse.clone());
-            tasks.spawn(gateway.run(inbox));
-            inboxes.push(sender);
+/// The next order; never, when nobody gives any.
+async fn next_order(orders: &mut Option<mpsc::Receiver<Order>>) -> Order {
+    if let Some(receiver) = orders {
+        if let Some(order) = receiver.recv().await {
+            return order;
         }
-        let (host, port) = (options.host.clone(), options.port);
-        Self { host, port, inboxes, tasks, tally, refused }
+        *orders = None;
     }
+    std::future::pending().await
+}
 
-    /// Hands messages to the gateways of their posts; waits where one is full.
-    async fn hand(
-        &mut self,
-        messages: Vec<Message>,
-        report: &mut Report,
-        mut shutdown: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Go, PublishError> {
-        for message in messages {
-            let number = match message.source {
-                Source::Post(place) => place as usize,
-                Source::Weather(zone) => usize::from(zone),
-            };
-            let inbox = &self.inboxes[number % self.inboxes.len()];
-            tokio::select! {
-                biased;
-                sent = inbox.send(message) => report.handed += u64::from(sent.is_ok()),
-                () = shutdown.as_mut() => return Ok(Go::Stop),
-                refused = self.refused.recv() => return Err(self.refusal(refused)),
+/// Obeys one order. Whoever gave it may have gone meanwhile: then nobody hears the answer.
+fn obey(
+    order: Order,
+    now: Timestamp,
+    simulation: &mut Simulation,
+    waiting: &mut VecDeque<Message>,
+    report: &Report,
+) {
+    match order {
+        Order::Do(command, answer) => {
+            // What was due before the command was measured before it.
+            if waiting.len() < MESSAGES_MAX {
+                waiting.extend(simulation.advance(now));
             }
+            let _ = answer.send(simulation.command(now, &command));
         }
-        Ok(Go::On)
-    }
-
-    fn refusal(&self, reason: Option<String>) -> PublishError {
-        PublishError::Refused {
-            host: self.host.clone(),
-            port: self.port,
-            reason: reason.unwrap_or_else(|| "no reason given".to_owned()),
-        }
-    }
-
-    fn read(&self, report: &mut Report) {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        report.sent = of(&self.tally.sent);
-        report.acknowledged = of(&self.tally.acknowledged);
-        report.repeated = of(&self.tally.repeated);
-        report.link_failures = of(&self.tally.link_failures);
-        report.connected = of(&self.tally.connected);
-    }
-
-    /// Closes the inboxes: each gateway ends when everything it holds is acknowledged, or is cut off.
-    async fn stop(mut self, mut report: Report) -> Report {
-        self.inboxes.clear();
-        let drained = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(STOP_WAIT, drained).await.is_err() {
-            self.tasks.shutdown().await;
-        }
-        self.read(&mut report);
-        report
+        Order::State(answer) => drop(answer.send(*report)),
+        Order::Truth(answer) => drop(answer.send(simulation.truth(now))),
     }
 }
 
@@ -345,5 +356,12 @@ mod tests {
         assert!(with(|options| options.gateways = 0));
         assert!(with(|options| options.gateways = 1001));
         assert!(with(|options| options.client_prefix = "a/b".to_owned()));
+        let posts = PerPost::default();
+        assert!(with(
+            |options| options.per_post = Some(PerPost { connections: Some(0), ..PerPost::default() })
+        ));
+        assert!(with(|options| options.per_post = Some(PerPost { connects_per_s: 0, ..PerPost::default() })));
+        assert!(!with(|options| options.per_post = Some(PerPost::default())));
+        assert_eq!((posts.connections(0), posts.connections(7)), (1, 7));
     }
 }

@@ -11,14 +11,14 @@ use serde_json::json;
 
 use crate::chance::Chance;
 use crate::city::{CABINET_PERIOD_S, City, Class};
+use crate::delivery::Delivery;
 use crate::feed::Feed;
-use crate::fleet::{Model, Shape};
-use crate::link::Link;
 use crate::measure::{Surroundings, can_flag, measure, measure_cabinet, raise_flags};
 use crate::payload::{Frame, write};
 use crate::physics::VendorAlarm;
 use crate::quirks::Quirk;
 use crate::scenario::{Scenario, ScenarioError, Storm};
+use crate::sensor::{Model, Shape};
 use crate::street::ZONES;
 use crate::timetable::Timetable;
 use crate::weather::{Weather, front};
@@ -134,7 +134,7 @@ pub struct Simulation {
     surges: HashMap<u32, ()>,
     frozen: HashMap<u32, Reading>,
     last: HashMap<u32, Reading>,
-    link: Link,
+    delivery: Delivery,
     next_world_ms: i64,
     next_scan_ms: i64,
     next_weather_ms: i64,
@@ -157,7 +157,7 @@ enum Due {
     Scan,
     Extra,
     Turn(usize),
-    Link,
+    Delivery,
 }
 
 impl Simulation {
@@ -187,7 +187,7 @@ impl Simulation {
             surges: HashMap::new(),
             frozen: HashMap::new(),
             last: HashMap::new(),
-            link: Link::default(),
+            delivery: Delivery::default(),
             next_world_ms: 0,
             next_scan_ms: 0,
             next_weather_ms: 0,
@@ -300,8 +300,8 @@ impl Simulation {
                     self.report(turn.place, at, Cause::Periodic, out);
                 }
             }
-            Due::Link => {
-                if let Some(message) = self.link.take() {
+            Due::Delivery => {
+                if let Some(message) = self.delivery.take() {
                     self.send(message, out);
                 }
             }
@@ -320,8 +320,8 @@ impl Simulation {
         if let Some(((due, _), _)) = self.extra.first_key_value() {
             next = next.min((*due, Due::Extra));
         }
-        match self.link.next() {
-            Some(due) => next.min((due, Due::Link)),
+        match self.delivery.next() {
+            Some(due) => next.min((due, Due::Delivery)),
             None => next,
         }
     }
@@ -343,8 +343,8 @@ impl Simulation {
                 News::Dead(feeder) => self.last_gasps(feeder, at, out),
                 News::Surge(post) => _ = self.surges.insert(post, ()),
                 News::Retained(post) => self.hand_out_leftover(post, at, out),
-                News::LinkBack(feeder) => self.link.release(feeder, at, &mut self.counts),
-                News::BrokerBack => self.link.release_broker(at, &mut self.counts),
+                News::LinkBack(feeder) => self.delivery.release(feeder, at, &mut self.counts),
+                News::BrokerBack => self.delivery.release_broker(at, &mut self.counts),
                 News::Watch(post) => self.watch(post),
             }
         }
@@ -569,7 +569,7 @@ impl Simulation {
                 self.counts.out_of_order += 1;
                 let periods = self.period_s(&message.source);
                 let until = Timestamp(message.at.0 + i64::from(periods) * 1200);
-                return self.link.delay(message, until, &mut self.counts);
+                return self.delivery.delay(message, until, &mut self.counts);
             }
             Some(Quirk::Truncated | Quirk::NotANumber) => self.counts.broken += 1,
             Some(Quirk::Glitch | Quirk::Spike | Quirk::Rollover) => self.counts.false_values += 1,
@@ -599,11 +599,11 @@ impl Simulation {
                 return;
             }
             if line.link_held {
-                return self.link.keep(feeder, message, &mut self.counts);
+                return self.delivery.keep(feeder, message, &mut self.counts);
             }
         }
         if self.world.is_broker_away() {
-            return self.link.keep_for_broker(message, &mut self.counts);
+            return self.delivery.keep_for_broker(message, &mut self.counts);
         }
         out.push(message);
     }

@@ -122,7 +122,7 @@ async fn admit(State(instance): Shared, request: Request, next: Next) -> Respons
 
 /// Faults that axum finds before a route runs (a query that cannot be read, a body that is too long) come as
 /// plain text; everybody gets faults in one form.
-async fn in_our_form(response: Response) -> Response {
+pub(crate) async fn in_our_form(response: Response) -> Response {
     const TEXT_MAX: usize = 4096;
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
@@ -162,19 +162,19 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 
-    fn bad(message: impl Into<String>) -> Self {
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    fn not_found(message: impl Into<String>) -> Self {
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    fn unavailable(message: impl std::fmt::Display) -> Self {
+    pub(crate) fn unavailable(message: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message.to_string())
     }
 }

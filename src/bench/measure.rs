@@ -197,6 +197,7 @@ impl Stage {
             broker: wanted.broker.then_some(mqtt),
             database: wanted.stub,
             webhook: wanted.webhook,
+            connections: None,
         };
         let broker = match &tools.mosquitto {
             Ok(program) if wanted.broker => Some(Mosquitto::start(&site, program, mqtt)?),

@@ -40,7 +40,7 @@ pub(super) fn get(agent: &Agent, url: &str, token: Option<&str>) -> Result<(u16,
 }
 
 /// Waits until an address answers 2xx.
-fn wait_for(agent: &Agent, url: &str, process: &mut Process) -> Result<()> {
+pub(super) fn wait_for(agent: &Agent, url: &str, process: &mut Process) -> Result<()> {
     let until = Instant::now() + START;
     while Instant::now() < until {
         process.check()?;
@@ -179,7 +179,7 @@ fn spawn(site: &Site) -> Result<Process> {
 }
 
 /// This program with the site's configuration, and without what the environment would put over it.
-fn ourselves(site: &Site) -> Result<Command> {
+pub(super) fn ourselves(site: &Site) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("finding our own program")?);
     let overrides = std::env::vars_os().map(|(name, _)| name);
     for name in overrides.filter(|name| name.to_string_lossy().starts_with("LAMPGUARD__")) {

@@ -101,6 +101,8 @@ pub(super) struct Plan {
     pub(super) broker: Option<u16>,
     pub(super) database: Option<u16>,
     pub(super) webhook: Option<u16>,
+    /// Sensor connections of the listener; `None`: its default.
+    pub(super) connections: Option<u64>,
 }
 
 impl Plan {
@@ -110,6 +112,9 @@ impl Plan {
         let _ = write!(out, "[posts]\nfile = \"posts.csv\"\n[web]\nbind = \"127.0.0.1:{}\"\n", self.web);
         if let Some(port) = self.listener {
             let _ = write!(out, "[listener]\nbind = \"127.0.0.1:{port}\"\n");
+            if let Some(count) = self.connections {
+                let _ = write!(out, "max_connections = {count}\nper_address = {count}\n");
+            }
         }
         if let Some(port) = self.broker {
             let _ = write!(out, "[[broker]]\nid = \"bench\"\nurl = \"mqtt://127.0.0.1:{port}\"\n");

@@ -121,6 +121,7 @@ impl<'a> Story<'a> {
             broker: programs.mosquitto.is_some().then_some(mqtt),
             database: Some(database),
             webhook: None,
+            connections: None,
         };
         site.configure(&plan)?;
         let oracle = site.dir.join("oracle.py");

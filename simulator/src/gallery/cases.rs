@@ -2,9 +2,9 @@
 
 use super::{Panel, Probe, Series};
 use crate::event::{EventKind, Target};
-use crate::fleet::Model;
 use crate::quirks::Quirks;
 use crate::scenario::{Scenario, Water};
+use crate::sensor::Model;
 use crate::weather::front;
 
 const EVER: f64 = f64::INFINITY;

@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) inlet: Inlet,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
-    pub(crate) mappings: Vec<Mapping>,
+    pub(crate) mappings: Arc<[Mapping]>,
     pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) password_checks: Semaphore,
     pub(crate) max_packet_bytes: usize,
@@ -112,7 +112,7 @@ impl Listener {
             inlet,
             metrics,
             clock,
-            mappings,
+            mappings: mappings.into(),
             credentials,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
             max_packet_bytes: config.max_packet_bytes,
@@ -214,11 +214,16 @@ async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, place: Place) {
     let _ = stream.set_nodelay(true);
     match tls {
         None => session::run(stream, place).await,
-        // In its own task and with a time limit: a silent peer holds up nobody.
-        Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-            Ok(Ok(stream)) => session::run(stream, place).await,
-            _ => place.shared.metrics.connection_refused.with_label_values(&["tls"]).inc(),
-        },
+        // Boxed: otherwise every plain connection too keeps the 5 KB that TLS needs.
+        Some(tls) => Box::pin(greet_tls(stream, tls, place)).await,
+    }
+}
+
+/// In the connection's own task and with a time limit: a silent peer holds up nobody.
+async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, place: Place) {
+    match tokio::time::timeout(GREETING, tls.accept(stream)).await {
+        Ok(Ok(stream)) => session::run(stream, place).await,
+        _ => place.shared.metrics.connection_refused.with_label_values(&["tls"]).inc(),
     }
 }
 

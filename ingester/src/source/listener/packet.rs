@@ -64,7 +64,8 @@ pub(crate) fn read(buffer: &mut BytesMut, max_bytes: usize) -> Result<Option<Pac
             clean: connect.clean_session,
             keep_alive_s: connect.keep_alive,
             login: connect.login.map(|login| (login.username, login.password)),
-            will: connect.last_will.map(|will| (will.topic, will.message)),
+            // Copied: it is kept as long as the connection, and would keep the buffer that it came in.
+            will: connect.last_will.map(|will| (will.topic, Bytes::copy_from_slice(&will.message))),
         }),
         v4::Packet::Publish(publish) => Packet::Publish(Publish {
             topic: publish.topic,

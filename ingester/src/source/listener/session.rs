@@ -100,7 +100,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
     }
     let (acks, waiting) = mpsc::unbounded_channel();
     let peer = Arc::new(Peer {
-        mappings: place.shared.mappings.clone().into(),
+        mappings: place.shared.mappings.clone(),
         acks,
         in_flight: AtomicUsize::new(0),
         shed: AtomicBool::new(false),
