@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Simulate(Simulate),
     /// Write what a running instance receives as a recording.
     Record(Record),
+    /// Compare what was true with what people were told.
+    Score(Score),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -146,6 +148,67 @@ pub(crate) struct Record {
     pub(crate) duration: Option<u64>,
     #[command(flatten)]
     pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Score {
+    /// What was true (JSON lines); `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: PathBuf,
+    /// What people were told: a file (`-` reads standard input), the address of an instance, or `local` for the
+    /// one of the data directory.
+    #[arg(long, value_name = "FILE_OR_URL")]
+    pub(crate) notices: String,
+    /// A token for the address.
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// Recording of the same time: how many posts were watched for how long, and the rain.
+    #[arg(long, value_name = "RECORDING")]
+    pub(crate) readings: Option<PathBuf>,
+    /// Register: how many posts were watched, and which feeder they hang on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) posts: Option<PathBuf>,
+    /// Nights that were watched; without it the span of the recording, 24 h being one.
+    #[arg(long, value_parser = nights)]
+    pub(crate) nights: Option<f64>,
+    /// Leave out what was told before this time (RFC 3339 with offset, or milliseconds UTC).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Leave out what was told at or after this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Print one JSON object with everything.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// List each hazard with its verdict.
+    #[arg(long)]
+    pub(crate) details: bool,
+    /// Draw the storm into this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Language of the drawing.
+    #[arg(long, value_enum, default_value = "zh")]
+    pub(crate) lang: Lang,
+}
+
+/// A language that people read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lang {
+    /// Chinese.
+    Zh,
+    /// English.
+    En,
+}
+
+/// Most nights of one comparison: a hundred years.
+const NIGHTS_MAX: f64 = 36_525.0;
+
+fn nights(text: &str) -> Result<f64, String> {
+    let nights: f64 = text.parse().map_err(|_| "give a number".to_owned())?;
+    if nights > 0.0 && nights <= NIGHTS_MAX {
+        return Ok(nights);
+    }
+    Err(format!("{nights} is not above 0 and at most {NIGHTS_MAX}"))
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,6 @@ mod config;
 mod data_dir;
 mod demo;
 mod doctor;
-#[allow(dead_code, unused_imports, reason = "the command that uses it comes next")]
 mod score;
 mod serve;
 mod simulate;
@@ -55,6 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve => serve::serve(file),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Record(record) => tools::record(file, &record),
+        Command::Score(asked) => score::run(file, &asked),
         Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
