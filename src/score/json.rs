@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 
 use super::figures::{Arrivals, Delay, Group, Scores};
 use super::rule::{Alarm, Graded};
-use super::tellings::Tellings;
 
 /// The whole comparison.
-pub(super) fn object(scores: &Scores, tellings: &Tellings) -> Value {
+pub(crate) fn object(scores: &Scores) -> Value {
     let p1 = &scores.p1;
     json!({
         "truth": {
@@ -43,11 +42,6 @@ pub(super) fn object(scores: &Scores, tellings: &Tellings) -> Value {
             "busiest": messages.busiest,
         })),
         "arrivals": scores.arrivals.map(arrivals),
-        "left_out": {
-            "drill_lines": tellings.drills,
-            "notices_not_accepted": tellings.not_accepted,
-            "pages_missing": tellings.unfinished,
-        },
         "hazards": scores.graded.iter().map(hazard).collect::<Vec<_>>(),
         "alarms": scores.alarms.iter().map(alarm).collect::<Vec<_>>(),
     })

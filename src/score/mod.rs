@@ -9,7 +9,8 @@
 //! 6 print      for people, as JSON, as a picture of the storm       table, json, picture
 //! ```
 //!
-//! [`score()`] is steps 4 and 5 and pure: whoever has hazards and incidents in memory asks it directly.
+//! [`score()`] is steps 4 and 5 and pure: whoever has hazards and incidents in memory asks it directly, and has
+//! [`summary`] and [`object`] for printing.
 
 mod ask;
 mod facts;
@@ -34,6 +35,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lampguard_model::{PostKind, Register, Timestamp};
+use serde_json::json;
 
 use crate::{UsageError, cli, serve, tools};
 use recording::Recording;
@@ -45,6 +47,8 @@ pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Message, Spot, To
 pub(crate) use figures::{Arrivals, Delay, Group, Messages, P1s, Scores};
 #[allow(unused_imports, reason = "the same")]
 pub(crate) use rule::{Alarm, Graded, Ground, Verdict, score};
+#[allow(unused_imports, reason = "the same")]
+pub(crate) use {json::object, table::summary};
 
 /// Milliseconds of a night, for rates: a span counts one for each 24 h.
 const NIGHT_MS: f64 = 86_400_000.0;
@@ -83,7 +87,13 @@ pub(crate) fn run(file: Option<&Path>, asked: &cli::Score) -> Result<()> {
             .with_context(|| format!("writing picture {}", path.display()))?;
     }
     if asked.json {
-        return tools::print(&format!("{}\n", json::object(&scores, &tellings)));
+        let mut all = json::object(&scores);
+        all["left_out"] = json!({
+            "drill_lines": tellings.drills,
+            "notices_not_accepted": tellings.not_accepted,
+            "pages_missing": tellings.unfinished,
+        });
+        return tools::print(&format!("{all}\n"));
     }
     let mut text = table::summary(&scores);
     if asked.details {

@@ -7,7 +7,7 @@ use super::figures::{Arrivals, Delay, Group, Messages, P1s, Scores};
 use super::rule::{Graded, Verdict};
 
 /// Everything but the single hazards.
-pub(super) fn summary(scores: &Scores) -> String {
+pub(crate) fn summary(scores: &Scores) -> String {
     let mut text = String::new();
     let mut add = |part: String| {
         if !text.is_empty() {
@@ -91,10 +91,13 @@ fn delays(scores: &Scores) -> String {
         return "delay from dangerous to told: no hazard was told\n".to_owned();
     }
     let each = |part: fn(&Delay) -> Millis| {
-        delays.map(|delay| delay.map_or_else(|| "-".to_owned(), |delay| seconds(part(&delay))))
+        delays.map(|delay| delay.map_or_else(|| "-".to_owned(), |delay| both(part(&delay))))
     };
     let rows = [
-        row("delay from dangerous to told, s", ["all", "observable", "unobservable"].map(str::to_owned)),
+        row(
+            "delay from dangerous to told, s (h:mm:ss)",
+            ["all", "observable", "unobservable"].map(str::to_owned),
+        ),
         row("  min", each(|delay| delay.min)),
         row("  median", each(|delay| delay.median)),
         row("  p90", each(|delay| delay.p90)),
@@ -105,7 +108,16 @@ fn delays(scores: &Scores) -> String {
 
 /// Seconds with one decimal.
 pub(super) fn seconds(length: Millis) -> String {
-    format!("{:.1}", length.0 as f64 / 1000.0)
+    let text = format!("{:.1}", length.0 as f64 / 1000.0);
+    if text == "-0.0" { "0.0".to_owned() } else { text }
+}
+
+/// Seconds, and the same as hours, minutes and whole seconds.
+fn both(length: Millis) -> String {
+    let whole = (length.0.unsigned_abs() + 500) / 1000;
+    let sign = if length.0 < 0 && whole > 0 { "-" } else { "" };
+    let (hours, minutes) = (whole / 3600, whole / 60 % 60);
+    format!("{} ({sign}{hours}:{minutes:02}:{:02})", seconds(length), whole % 60)
 }
 
 fn alarms(p1: &P1s, exposure: Option<Exposure>) -> String {
@@ -220,6 +232,15 @@ mod tests {
         assert_eq!(table(&rows, true), "北门      1\nP00001  200\nx\n");
         assert_eq!(table(&rows, false), "北门    1\nP00001  200\nx\n");
         assert_eq!(table(&[], true), "");
+    }
+
+    #[test]
+    fn lengths_are_printed_in_seconds_and_as_a_clock_shows_them() {
+        for (ms, words) in [(30_500, "30.5 (0:00:31)"), (-61_000, "-61.0 (-0:01:01)"), (-4, "0.0 (0:00:00)")]
+        {
+            assert_eq!(both(Millis(ms)), words);
+        }
+        assert_eq!(both(Millis::hours(26)), "93600.0 (26:00:00)");
     }
 
     #[test]

@@ -12,12 +12,12 @@ pub(super) fn draw(pen: &mut Pen, y: f64, words: &Words) -> f64 {
     let signs: [(Sign, &str); 10] = [
         (|pen, x, y| pen.rect(x, y - 3.0, 24.0, 6.0, r##"fill="#b6bfc9""##), words.marginal),
         (|pen, x, y| pen.rect(x, y - 6.0, 24.0, 12.0, &format!(r#"fill="{VERMILLION}""#)), words.dangerous),
-        (|pen, x, y| window(pen, x, x + 24.0, y), words.window),
+        (|pen, x, y| window(pen, x, x + 24.0, y, true), words.window),
         (|pen, x, y| pen.stroke(x + 12.0, y), words.opened),
         (|pen, x, y| pen.disc(x + 12.0, y), words.told),
         (|pen, x, y| pen.triangle(x + 12.0, y), words.told_late),
         (|pen, x, y| pen.cross(x + 12.0, y, 5.0, INK), words.never_told),
-        (|pen, x, y| pen.rhombus(x + 12.0, y, BLUE), words.early),
+        (|pen, x, y| pen.rhombus(x + 12.0, y, BLUE), words.early_or_voided),
         (false_sign, words.false_p1),
         (unseen, words.blind),
     ];
@@ -30,12 +30,13 @@ pub(super) fn draw(pen: &mut Pen, y: f64, words: &Words) -> f64 {
     y + 14.0
 }
 
-/// The time in which a telling counts.
-pub(super) fn window(pen: &mut Pen, from: f64, to: f64, y: f64) {
-    let style = format!(
-        r#"fill="{SKY}" fill-opacity="0.22" stroke="{BLUE}" stroke-width="1" stroke-dasharray="3 2""#
-    );
-    pen.rect(from, y - 9.0, (to - from).max(2.0), 18.0, &style);
+/// The time in which a telling counts; without a left edge where it begins before the picture.
+pub(super) fn window(pen: &mut Pen, from: f64, to: f64, y: f64, begins: bool) {
+    let to = to.max(from + 2.0);
+    pen.rect(from, y - 9.0, to - from, 18.0, &format!(r#"fill="{SKY}" fill-opacity="0.22""#));
+    let edge = [(from, y - 9.0), (to, y - 9.0), (to, y + 9.0), (from, y + 9.0)];
+    let style = format!(r#"fill="none" stroke="{BLUE}" stroke-width="1" stroke-dasharray="3 2""#);
+    pen.path(&edge, begins, &style);
 }
 
 fn false_sign(pen: &mut Pen, x: f64, y: f64) {

@@ -124,7 +124,8 @@ pub(super) fn alarms(pen: &mut Pen, alarms: &[Alarm], scale: Scale, y: f64, word
             if ground == Ground::Nothing {
                 square_cross(pen, x, middle);
             } else {
-                pen.rhombus(x, middle, GREY);
+                let style = format!(r##"fill="#fff" stroke="{GREY}" stroke-width="2""##);
+                pen.rect(x - 5.0, middle - 5.0, 10.0, 10.0, &style);
             }
             if gathered.len() > 1 {
                 let style = format!(r#"font-weight="600" fill="{INK}""#);

@@ -21,9 +21,9 @@ mod rows;
 mod scale;
 mod words;
 
-use lampguard_model::Timestamp;
+use lampguard_model::{Millis, Timestamp};
 
-use super::facts::{Message, Told};
+use super::facts::{EARLY, Message, Told};
 use super::figures::Scores;
 use super::recording::Recording;
 use super::table::{local_as, seconds, width};
@@ -118,26 +118,27 @@ fn head(pen: &mut Pen, scores: &Scores, words: &Words) -> f64 {
 fn range(scene: Scene<'_>) -> Option<(Timestamp, Timestamp)> {
     let watched = scene.recording.and_then(|recording| recording.span);
     let Some((first, last)) = range_of(scene.scores) else { return watched };
-    // Hazards that begin long before or end long after, and quiet hours of a recording, are shown as far as
-    // they do not press the storm together.
+    // What begins long before or ends long after (hazards, windows of an hour before a storm of minutes, quiet
+    // hours of a recording) is shown as far as it does not press the storm together.
     let length = last.since(first);
     let graded = || scene.scores.graded.iter();
-    let begins = graded().map(|graded| graded.hazard.starts_at);
+    let begins = graded().flat_map(|graded| [graded.hazard.starts_at, graded.dangerous_at - EARLY]);
     let ends = graded().filter_map(|graded| graded.hazard.ends_at);
     let begins = begins.chain(watched.map(|(first, _)| first)).min().unwrap_or(first);
     let ends = ends.chain(watched.map(|(_, last)| last)).max().unwrap_or(last);
-    let half = lampguard_model::Millis(length.0 / 2);
+    let half = Millis(length.0 / 2);
     Some((first.min(begins.max(first - half)), last.max(ends.min(last + length))))
 }
 
-/// From the first window or telling to the last.
+/// From the first danger or telling to the last, or to the end of the last window.
 fn range_of(scores: &Scores) -> Option<(Timestamp, Timestamp)> {
-    let windows = scores.graded.iter().filter_map(|graded| graded.hazard.window());
-    let windows = windows.flat_map(|(opens, closes)| [opens, closes]);
-    let tellings = scores.graded.iter().flat_map(|graded| [graded.told_at, graded.early_at]).flatten();
+    let graded = || scores.graded.iter();
+    let dangers =
+        graded().flat_map(|graded| [graded.dangerous_at, graded.dangerous_at + graded.hazard.grace()]);
+    let tellings = graded().flat_map(|graded| [graded.told_at, graded.early_at, graded.voided_at]).flatten();
     let alarms = scores.alarms.iter().map(|alarm| alarm.at);
-    let moments = || windows.clone().chain(tellings.clone()).chain(alarms.clone());
-    Some((moments().min()?, moments().max()?))
+    let moments: Vec<Timestamp> = dangers.chain(tellings).chain(alarms).collect();
+    Some((*moments.iter().min()?, *moments.iter().max()?))
 }
 
 fn grid(pen: &mut Pen, scale: Scale, top: f64, bottom: f64) {

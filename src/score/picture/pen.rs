@@ -106,7 +106,7 @@ impl Pen {
         }
     }
 
-    /// On a marginal post, or told too early: an empty rhombus.
+    /// Told too early, or voided: an empty rhombus.
     pub(super) fn rhombus(&mut self, x: f64, y: f64, colour: &str) {
         let points = [(x, y - 6.0), (x + 6.0, y), (x, y + 6.0), (x - 6.0, y)];
         self.path(&points, true, &format!(r##"fill="#fff" stroke="{colour}" stroke-width="2""##));

@@ -81,7 +81,7 @@ fn row(pen: &mut Pen, graded: &Graded, opened: Option<Timestamp>, scale: Scale, 
     let name = format!("{}{unseen} {}", hazard.spot.name(), hazard.cause);
     label(pen, middle + 4.0, strong, &name);
     if let Some((opens, closes)) = hazard.window() {
-        window(pen, scale.x(opens), scale.x(closes), middle);
+        window(pen, scale.x(opens), scale.x(closes), middle, scale.holds(opens));
     }
     bar(pen, graded, scale, middle);
     signs(pen, graded, opened, scale, middle);
