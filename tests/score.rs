@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::path::Path;
 
 use common::process::{run, texts};
@@ -228,4 +229,69 @@ fn a_running_instance_is_asked_what_it_told_and_whatever_a_webhook_got_gives_the
     let (code, _, err) =
         score(site.dir(), &format!("--truth truth.jsonl --notices {} --token bad", lampguard.url));
     assert!(code == Some(1) && err.contains("answered 401"), "{err}");
+}
+
+/// Answers each request with what `answer` gives for its path; ends with the test.
+fn pages(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read == 1) {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let (status, body) = answer(head.split(' ').nth(1).unwrap_or_default());
+            let (body, kind) = (body.to_string(), "Content-Type: application/json\r\nConnection: close");
+            let length = body.len();
+            let _ = write!(stream, "HTTP/1.1 {status} X\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+#[test]
+fn every_page_of_an_instance_is_read_and_an_answer_that_is_none_ends_it() {
+    let home = storm();
+    let notice = |id: &str, at: i64| {
+        json!({"id": format!("N-{id}"), "incident_id": id, "event": "incident.opened", "step": 0, "to": "desk",
+               "channel": "c", "outcome": "sent", "attempt": 1, "at": at})
+    };
+    let incident = |id: &str, post: &str| {
+        let mut line = told(id, post, T);
+        line.as_object_mut().unwrap().remove("first_notice_at");
+        line
+    };
+    let url = pages(move |path| match path {
+        "/api/v1/notices?limit=1000" => (200, json!({"items": [notice("LG-1", T + 5_000)], "next": "7 &x"})),
+        "/api/v1/notices?limit=1000&cursor=7%20%26x" => {
+            (200, json!({"items": [notice("LG-2", T + 6_000)], "next": null}))
+        }
+        "/api/v1/incidents?state=all&limit=1000" => {
+            (200, json!({"items": [incident("LG-1", "P1")], "next": "o.1.LG-1"}))
+        }
+        "/api/v1/incidents?state=all&limit=1000&cursor=o.1.LG-1" => {
+            (200, json!({"items": [incident("LG-2", "P2")], "next": null}))
+        }
+        other => (404, json!({"error": {"code": "not_found", "message": other}})),
+    });
+    let (code, out, err) =
+        score(home.path(), &format!("--truth truth.jsonl --json --notices {url} --token t"));
+    assert_eq!(code, Some(0), "{err}");
+    let all: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&all["all"]["found"], &all["messages"]["count"]), (&json!(2), &json!(2)), "{out}");
+
+    let circle = pages(|_| (200, json!({"items": [], "next": "same"})));
+    let broken = pages(|_| (503, json!({"error": {"code": "unavailable", "message": "later"}})));
+    let other = pages(|_| (200, json!(7)));
+    for (url, code, words) in
+        [(circle, 1, "names itself as the next one"), (broken, 1, "answered 503"), (other, 2, "no incident")]
+    {
+        let (ended, out, err) = score(home.path(), &format!("--truth truth.jsonl --notices {url} --token t"));
+        assert_eq!((ended, out.as_str()), (Some(code), ""), "{err}");
+        assert!(err.contains(words), "{words} is missing in {err}");
+    }
 }
