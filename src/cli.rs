@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Simulate(Simulate),
     /// Write what a running instance receives as a recording.
     Record(Record),
+    /// Compare what was true with what people were told.
+    Score(Score),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -68,9 +70,12 @@ pub(crate) struct Demo {
     /// The same seed makes the same city.
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
-    /// Scenario file; without it the demo's own.
+    /// Scenario: a file, or the name of a shipped one; without it the demo's own.
     #[arg(long, value_name = "FILE")]
     pub(crate) scenario: Option<PathBuf>,
+    /// What the city is made of (TOML), instead of the shipped example.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: Option<PathBuf>,
     /// Port of the HTTP interface on 127.0.0.1; without it 8080, or a free one when that is taken.
     #[arg(long)]
     pub(crate) port: Option<u16>,
@@ -89,13 +94,19 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
-#[command(group(clap::ArgGroup::new("to").required(true).args(["broker", "out"])))]
+#[command(group(clap::ArgGroup::new("to").required(true).args(["broker", "out", "list", "print"])))]
 pub(crate) struct Simulate {
+    /// List the scenarios that come with lampguard.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print the file of a shipped scenario, or with `params` what a city is made of: to copy and change.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) print: Option<String>,
     /// Publish to this broker: mqtt://host:port.
     #[arg(long, value_name = "URL")]
     pub(crate) broker: Option<String>,
-    /// Write a recording (JSON lines) instead; needs --duration.
-    #[arg(long, value_name = "FILE", requires = "duration")]
+    /// Write a recording (JSON lines) instead, as fast as the machine goes; the same seed gives the same bytes.
+    #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// User name at the broker.
     #[arg(long, requires = "password_file")]
@@ -120,21 +131,35 @@ pub(crate) struct SimulatedCity {
     /// The same seed makes the same city.
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
-    /// Scenario: a file, or the name of a shipped one (demo, autumn_rain).
+    /// Scenario: a file, or the name of a shipped one (`simulate --list`).
     #[arg(long, default_value = "autumn_rain")]
     pub(crate) scenario: String,
+    /// What the city is made of (TOML), instead of the shipped example (`simulate --print params`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: Option<PathBuf>,
+    /// Move every physical parameter by up to this share of itself, by the seed: 0.5 is ± 50 %.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) redraw: Option<f64>,
     /// Speeds weather and ageing only.
     #[arg(long)]
     pub(crate) speed: Option<f64>,
+    /// When a recording starts (RFC 3339) instead of the scenario's own time; `now` for now.
+    #[arg(long, value_name = "TIME", requires = "out")]
+    pub(crate) start: Option<String>,
     /// Write the true hazards here (JSON lines).
     #[arg(long, value_name = "FILE")]
     pub(crate) truth: Option<PathBuf>,
     /// Write the register of the city here (posts.csv).
     #[arg(long, value_name = "FILE")]
     pub(crate) posts_out: Option<PathBuf>,
-    /// End after so many seconds.
+    /// End after so many seconds; a recording without it is as long as its scenario.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) duration: Option<u64>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().map_err(|e| e.to_string())?;
+    if (0.0..0.95).contains(&share) { Ok(share) } else { Err(format!("{share} is not in 0 to 0.95")) }
 }
 
 /// How the city is connected to the broker.
@@ -199,6 +224,67 @@ pub(crate) struct Record {
     pub(crate) duration: Option<u64>,
     #[command(flatten)]
     pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Score {
+    /// What was true (JSON lines); `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: PathBuf,
+    /// What people were told: a file (`-` reads standard input), the address of an instance, or `local` for the
+    /// one of the data directory.
+    #[arg(long, value_name = "FILE_OR_URL")]
+    pub(crate) notices: String,
+    /// A token for the address.
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// Recording of the same time: how many posts were watched for how long, and the rain.
+    #[arg(long, value_name = "RECORDING")]
+    pub(crate) readings: Option<PathBuf>,
+    /// Register: how many posts were watched, and which feeder they hang on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) posts: Option<PathBuf>,
+    /// Nights that were watched; without it the span of the recording, 24 h being one.
+    #[arg(long, value_parser = nights)]
+    pub(crate) nights: Option<f64>,
+    /// Leave out what was told before this time (RFC 3339 with offset, or milliseconds UTC).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Leave out what was told at or after this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Print one JSON object with everything.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// List each hazard with its verdict.
+    #[arg(long)]
+    pub(crate) details: bool,
+    /// Draw the storm into this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Language of the drawing.
+    #[arg(long, value_enum, default_value = "zh")]
+    pub(crate) lang: Lang,
+}
+
+/// A language that people read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Lang {
+    /// Chinese.
+    Zh,
+    /// English.
+    En,
+}
+
+/// Most nights of one comparison: a hundred years.
+const NIGHTS_MAX: f64 = 36_525.0;
+
+fn nights(text: &str) -> Result<f64, String> {
+    let nights: f64 = text.parse().map_err(|_| "give a number".to_owned())?;
+    if nights > 0.0 && nights <= NIGHTS_MAX {
+        return Ok(nights);
+    }
+    Err(format!("{nights} is not above 0 and at most {NIGHTS_MAX}"))
 }
 
 #[derive(Debug, Subcommand)]
@@ -308,10 +394,14 @@ mod tests {
             "--out f --duration 3 --posts-out p --truth t",
             "--broker mqtt://h:1 --clients posts --connections 9 --connects-per-s 50 --herd --start-in 5",
             "--broker mqtt://h:1 --control 127.0.0.1:0",
+            "--out f --start now --params p --redraw 0.5",
+            "--list",
+            "--print params",
         ];
         let bad = [
             "--duration 3",
-            "--out f",
+            "--broker mqtt://h:1 --start now",
+            "--out f --redraw 1.5",
             "--out f --broker mqtt://h:1 --duration 3",
             "--out f --duration 3 --control 127.0.0.1:0",
             "--broker mqtt://h:1 --clients lamps",

@@ -42,7 +42,8 @@ async fn live(demo: &Demo, data: &Path) -> Result<()> {
         Some(file) => simulate::scenario(&file.to_string_lossy())?,
         None => simulate::scenario("demo")?,
     };
-    let city = Arc::new(City::new(demo.posts, demo.seed, &scenario)?);
+    let params = simulate::params(demo.params.as_deref(), None, demo.seed)?;
+    let city = Arc::new(City::with_params(demo.posts, demo.seed, &scenario, &params)?);
     std::fs::create_dir_all(data).with_context(|| format!("making data directory {}", data.display()))?;
     let register = data.join("posts.csv");
     std::fs::write(&register, city.register_csv())

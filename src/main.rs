@@ -9,6 +9,7 @@ mod data_dir;
 mod demo;
 mod doctor;
 mod limits;
+mod score;
 mod serve;
 mod simulate;
 mod tokens;
@@ -55,6 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve => serve::serve(file),
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Record(record) => tools::record(file, &record),
+        Command::Score(asked) => score::run(file, &asked),
         Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lampguard_model::Millis;
+use lampguard_model::wire::CANONICAL_FILTERS;
+use lampguard_model::{Millis, Timestamp};
 use lampguard_simulator::publish::PerPost;
-use lampguard_simulator::{City, Run, Scenario, Simulation, publish, recording};
+use lampguard_simulator::scenario::{SHIPPED, shipped_names};
+use lampguard_simulator::{City, Params, Run, Scenario, Shape, Simulation, publish, recording};
 use tokio::sync::mpsc;
 
 use crate::cli::{Clients, Simulate};
@@ -19,13 +21,25 @@ use crate::{UsageError, clock, limits, serve};
 
 /// A shipped scenario by its name, else a file.
 pub(crate) fn scenario(name: &str) -> Result<Scenario> {
-    let shipped: Vec<&str> = lampguard_simulator::scenario::SHIPPED.iter().map(|(name, _)| *name).collect();
-    if shipped.contains(&name) {
+    if SHIPPED.iter().any(|(shipped, _)| *shipped == name) {
         return Ok(Scenario::shipped(name)?);
     }
     let text = std::fs::read_to_string(name)
-        .with_context(|| format!("reading scenario {name}; shipped ones are {}", shipped.join(", ")))?;
+        .with_context(|| format!("reading scenario {name}; shipped ones are {}", shipped_names()))?;
     Scenario::parse(&text).map_err(|e| UsageError(format!("scenario {name}: {e}")).into())
+}
+
+/// What a city is made of: the shipped example, changed by a file, moved by up to a share.
+pub(crate) fn params(file: Option<&Path>, redraw: Option<f64>, seed: u64) -> Result<Params> {
+    let params = match file {
+        None => Params::default(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("reading parameters {}", file.display()))?;
+            Params::parse(&text).map_err(|e| UsageError(format!("parameters {}: {e}", file.display())))?
+        }
+    };
+    Ok(redraw.map_or(params.clone(), |share| params.redrawn(seed, share)))
 }
 
 /// A new number for each run, so that a simulated sensor's running numbers never repeat.
@@ -33,20 +47,44 @@ pub(crate) fn boot() -> u32 {
     u32::try_from(clock::now().0 / 1000 % i64::from(u32::MAX)).unwrap_or(0).max(2)
 }
 
+/// Number of the devices' restart in a recording: the same seed gives the same bytes.
+const BOOT_RECORDED: u32 = 20_000;
+
 pub(crate) fn run(asked: &Simulate) -> Result<()> {
+    if asked.list {
+        return list();
+    }
+    if let Some(name) = &asked.print {
+        return print(name);
+    }
     check(asked)?;
     let wanted = &asked.city;
     let scenario = scenario(&wanted.scenario)?;
-    let city = Arc::new(City::new(wanted.posts, wanted.seed, &scenario)?);
+    let params = params(wanted.params.as_deref(), wanted.redraw, wanted.seed)?;
+    let city = Arc::new(City::with_params(wanted.posts, wanted.seed, &scenario, &params)?);
     if let Some(path) = &wanted.posts_out {
         std::fs::write(path, city.register_csv())
             .with_context(|| format!("writing register {}", path.display()))?;
         eprintln!("register of {} posts in {}", wanted.posts, path.display());
     }
-    let start = clock::now() + Millis::seconds(i64::from(asked.connections.start_in));
-    let run = Run { seed: wanted.seed, speed: wanted.speed, boot: boot(), start };
-    let mut simulation = Simulation::new(city, scenario, run)?;
-    let duration_s = wanted.duration.and_then(|s| i64::try_from(s).ok()).unwrap_or(86_400);
+    let (start, boot) = match (&asked.out, wanted.start.as_deref()) {
+        (None, _) => (clock::now() + Millis::seconds(i64::from(asked.connections.start_in)), boot()),
+        (Some(_), Some("now")) => (clock::now(), BOOT_RECORDED),
+        (Some(_), Some(text)) => {
+            let start = Timestamp::from_rfc3339(text);
+            let wrong = || {
+                UsageError(format!(
+                    "--start {text}: not RFC 3339 with an offset, as 2025-10-11T12:00:00+08:00"
+                ))
+            };
+            (start.ok_or_else(wrong)?, BOOT_RECORDED)
+        }
+        (Some(_), None) => (scenario.starts()?, BOOT_RECORDED),
+    };
+    let usual_s = if asked.out.is_some() { (scenario.hours * 3600.0) as i64 } else { 86_400 };
+    let run = Run { seed: wanted.seed, speed: wanted.speed, boot, start };
+    let simulation = Simulation::new(city, scenario, run)?;
+    let duration_s = wanted.duration.map_or(usual_s, |s| i64::try_from(s).unwrap_or(i64::MAX / 2000));
     let until = start + Millis::seconds(duration_s);
     if let Some(path) = &wanted.truth {
         let mut out = create(path, "truth")?;
@@ -54,20 +92,84 @@ pub(crate) fn run(asked: &Simulate) -> Result<()> {
         out.flush().with_context(|| format!("writing truth {}", path.display()))?;
     }
     if let Some(path) = &asked.out {
-        let mut out = create(path, "recording")?;
-        let terminal = std::io::stderr().is_terminal();
-        let counts = recording::record(&mut simulation, until, &mut out, |counts, at| {
-            if terminal {
-                eprint!("\r{at}  {counts:?}");
-            }
-        })?;
-        out.flush().with_context(|| format!("writing recording {}", path.display()))?;
-        eprintln!("{}{counts:?} in {}", if terminal { "\r" } else { "" }, path.display());
-        return Ok(());
+        return record(simulation, until, path);
     }
     let Some(url) = asked.broker.as_deref() else { bail!("give --broker or --out") };
+    if simulation.scenario().vendor_payloads {
+        tell_mappings();
+    }
     let options = options(url, asked)?;
     serve::runtime()?.block_on(publish_to(options, asked, simulation))
+}
+
+fn list() -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (name, _) in SHIPPED {
+        let scenario = Scenario::shipped(name)?;
+        writeln!(out, "{name:<22}{:>6} h  {}", scenario.hours, scenario.about)?;
+    }
+    Ok(())
+}
+
+fn print(name: &str) -> Result<()> {
+    let shipped = SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(_, text)| *text);
+    let text = shipped.or((name == "params").then_some(lampguard_simulator::params::SHIPPED));
+    let text = text.ok_or_else(|| {
+        UsageError(format!("nothing shipped is called {name:?}; there are params, {}", shipped_names()))
+    })?;
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// A recording, with its progress on a terminal.
+fn record(mut simulation: Simulation, until: Timestamp, path: &Path) -> Result<()> {
+    let mut out = create(path, "recording")?;
+    let terminal = std::io::stderr().is_terminal();
+    let (started, mut told) = (Instant::now(), Instant::now());
+    let (from, posts) = (simulation.run().start, simulation.city().posts().len());
+    let counts = recording::record(&mut simulation, until, &mut out, |counts, at| {
+        if terminal && told.elapsed() >= Duration::from_millis(500) {
+            told = Instant::now();
+            eprint!("\r{at}  {} readings ", counts.readings);
+        }
+    })?;
+    out.flush().with_context(|| format!("writing recording {}", path.display()))?;
+    let days = until.since(from).0 as f64 / 86.4e6 * posts as f64;
+    eprintln!(
+        "{}{} readings, {} weather messages of {posts} posts in {}: {days:.0} post-days, {:.0} a second",
+        if terminal { "\r" } else { "" },
+        counts.readings,
+        counts.weather,
+        path.display(),
+        days / started.elapsed().as_secs_f64()
+    );
+    let odd = [
+        ("delivered twice", counts.duplicates),
+        ("out of order", counts.out_of_order),
+        ("false values", counts.false_values),
+        ("broken payloads", counts.broken),
+        ("held back", counts.held_back),
+        ("lost", counts.lost),
+        ("retained leftovers", counts.leftovers),
+    ];
+    let odd: Vec<String> =
+        odd.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{what} {count}")).collect();
+    if !odd.is_empty() {
+        eprintln!("{}", odd.join("  "));
+    }
+    Ok(())
+}
+
+/// Foreign payloads need mappings where they are received.
+fn tell_mappings() {
+    eprintln!(
+        "this scenario speaks foreign payloads; the receiving instance needs, under its listener or broker:"
+    );
+    for (filter, profile) in
+        CANONICAL_FILTERS.iter().map(|filter| (*filter, "lampguard")).chain(Shape::MAPPINGS)
+    {
+        eprintln!("[[listener.mapping]]\nfilter = \"{filter}\"\nprofile = \"{profile}\"");
+    }
 }
 
 /// Refuses options that say nothing together.
