@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::tokens::Role;
 
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Simulate(Simulate),
     /// Write what a running instance receives as a recording.
     Record(Record),
+    /// Judge old readings by the same rules, on a simulated clock; needs no configuration.
+    Backtest(Backtest),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -146,6 +148,37 @@ pub(crate) struct Record {
     pub(crate) duration: Option<u64>,
     #[command(flatten)]
     pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backtest {
+    /// Register of posts (posts.csv).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) posts: PathBuf,
+    /// A recording (JSON lines), or the directory of a journal (DATA_DIR/journal), also of a running instance.
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub(crate) readings: PathBuf,
+    /// Incidents as JSON lines on standard output, and nothing else there.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Language of the summary.
+    #[arg(long, value_enum, default_value_t = Lang::En)]
+    pub(crate) lang: Lang,
+    /// Another policy; not built yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) policy: Option<PathBuf>,
+    /// A second policy to compare with; not built yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) against: Option<PathBuf>,
+}
+
+/// Language of texts for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    /// 中文
+    Zh,
+    /// English
+    En,
 }
 
 #[derive(Debug, Subcommand)]

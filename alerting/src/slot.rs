@@ -110,6 +110,10 @@ impl Slot {
         self.incident = place as u32 + 1;
     }
 
+    pub(crate) fn clear_incident(&mut self) {
+        self.incident = 0;
+    }
+
     /// Receipt of the newest data, to the second.
     pub(crate) fn heard_at(&self) -> Option<Timestamp> {
         from_seconds(self.heard_s)
