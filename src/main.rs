@@ -9,6 +9,8 @@ mod config;
 mod data_dir;
 mod demo;
 mod doctor;
+#[allow(dead_code, unused_imports, reason = "the command that uses it comes next")]
+mod score;
 mod serve;
 mod simulate;
 mod tokens;
