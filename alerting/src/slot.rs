@@ -57,6 +57,8 @@ pub(crate) enum Fact {
     Immersed = 32,
     /// Its clock went back: its own times are not believed until one is recent again.
     ClockBack = 64,
+    /// Its newest sample came from a simulated sensor: for the note alone.
+    Simulated = 128,
 }
 
 fn to_seconds(at: Timestamp) -> u32 {

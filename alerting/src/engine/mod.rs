@@ -347,6 +347,7 @@ impl Engine {
         }
         if newest {
             s.newest_at = at;
+            s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
             if reading.cause != Cause::Manual {
                 s.set(Fact::Powered, powered);
             }

@@ -149,7 +149,10 @@ impl Engine {
         };
         let no_current = leak.filter(near).is_some_and(|leak| leak.value() < PE_LEAK);
         let pe = kind == Kind::ShellCritical && confirmed.shown.value() >= PE_SHELL && no_current;
+        // What is judged again, or late, brings no reading along that could say so.
+        let simulated = s.is(Fact::Simulated) && !notes.iter().any(|note| note == NOTE_SIMULATED);
         for (said, note) in [
+            (simulated, NOTE_SIMULATED),
             (confirmed.rule == Rule::SingleSample, NOTE_SINGLE),
             (confirmed.rule == Rule::Manual, NOTE_MANUAL),
             (pe, NOTE_PE),
