@@ -11,8 +11,11 @@ fn register() -> Arc<Register> {
     Arc::new(Register::parse(format!("{header}\n{line}\n").as_bytes()).unwrap())
 }
 
-/// What came out of an intake, each reading as (post, leakage in thousandths, marks).
-fn out_of(messages: &[(i64, &str, &str, bool)]) -> (Vec<(String, Option<i64>, Marks)>, Totals, usize) {
+/// A reading that came out: post, leakage in thousandths, marks.
+type Came = (String, Option<i64>, Marks);
+
+/// What came out of an intake: readings, outcomes, other records.
+fn out_of(messages: &[(i64, &str, &str, bool)]) -> (Vec<Came>, Totals, usize) {
     let mut offline = Offline::new(register(), Offline::mappings());
     let (mut readings, mut others) = (Vec::new(), 0);
     let mut keep = |frame: &FrameBuf| {

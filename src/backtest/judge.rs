@@ -187,9 +187,8 @@ impl Judge {
         let open = self.engine.open_incidents().cloned();
         let mut open: Vec<Told> =
             open.map(|incident| Told { incident, ended_at: None, seen_at: last }).collect();
-        open.sort_by(|a, b| {
-            (a.incident.opened_at, &a.incident.id).cmp(&(b.incident.opened_at, &b.incident.id))
-        });
+        // Stable: those of one moment stay in the order in which the engine opened them, and no name decides.
+        open.sort_by_key(|told| told.incident.opened_at);
         told.append(&mut open);
         told
     }

@@ -62,12 +62,12 @@ impl Dice {
 fn ragged(seed: u64) -> Recording {
     let mut dice = Dice(seed);
     let (mut now, mut recording) = (T + Millis(dice.below(1000) as i64), Recording::new());
-    for _ in 0..400 {
+    for _ in 0..200 {
         let gap_ms = match dice.below(10) {
             0..=5 => dice.below(90_000),
             6 | 7 => dice.below(900_000),
             8 => dice.below(5_400_000),
-            _ => dice.below(40_000_000),
+            _ => dice.below(20_000_000),
         };
         now = now + Millis(gap_ms as i64);
         let place = dice.below(8);
@@ -102,7 +102,7 @@ fn ragged(seed: u64) -> Recording {
 #[test]
 fn a_clock_that_leaps_gives_what_a_tick_each_second_gives() {
     let (mut incidents, mut ended, mut leaps, mut seconds) = (0, 0, 0, 0);
-    for seed in 0..12 {
+    for seed in 0..5 {
         let recording = ragged(seed);
         let (lines, judged_leaping, ticks) = judged(&recording, Pace::AsNeeded);
         let (each_second, judged_each_second, all_ticks) = judged(&recording, Pace::EachSecond);
@@ -112,8 +112,8 @@ fn a_clock_that_leaps_gives_what_a_tick_each_second_gives() {
         ended += lines.iter().filter(|line| !line.contains(r#""ended_at":null"#)).count();
         (leaps, seconds) = (leaps + ticks, seconds + all_ticks);
     }
-    assert!(incidents > 50 && ended > 10, "{incidents} incidents, {ended} of them ended: nothing was shown");
-    assert!(leaps * 10 < seconds, "{leaps} ticks instead of {seconds}");
+    assert!(incidents > 20 && ended > 3, "{incidents} incidents, {ended} of them ended: nothing was shown");
+    assert!(leaps * 5 < seconds, "{leaps} ticks instead of {seconds}");
     println!("{incidents} incidents, {leaps} ticks instead of {seconds}");
 }
 

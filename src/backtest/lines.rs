@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn a_line_over_the_limit_is_stepped_over_and_takes_no_memory() {
         let long = format!(r#"{{"received_at":1795435200000,"topic":"{}"}}"#, "x".repeat(3 * LINE_MAX));
-        let (heard, _, lines) = read(&format!("{long}\n{}\n", message("b")));
+        let text = format!("{long}\n{}\n", message("b"));
+        let (heard, _, lines) = read(&text);
         assert_eq!(heard, ["rec.jsonl:1: longer than 1048576 bytes", "b"]);
         assert!(lines.buf.capacity() < LINE_MAX);
     }

@@ -151,9 +151,7 @@ impl Summary {
         if self.count == 0 {
             return;
         }
-        self.rows.sort_by(|a, b| {
-            (a.incident.opened_at, &a.incident.id).cmp(&(b.incident.opened_at, &b.incident.id))
-        });
+        self.rows.sort_by_key(|told| told.incident.opened_at);
         let heads = match self.lang {
             Lang::En => {
                 ["opened", "ended", "", "kind", "value", "limit", "because", "signal", "zone", "post"]
