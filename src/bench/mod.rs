@@ -4,6 +4,7 @@
 //!  floor   pure functions in this process                                   floor.rs
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
+//!  alarms  hazards of simulated cities told in time, and false alarms       alarms/
 //!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, story.rs, oracle.py
 //!
 //!  site.rs      temporary folder, register, configuration, ports     process.rs   children and their CPU
@@ -15,6 +16,7 @@
 //! Everything runs on loopback, on ports that were free a moment ago, and ends with this process. Standard
 //! output holds rows (`key=value`) alone; the rest goes to standard error.
 
+mod alarms;
 mod burst;
 mod crash;
 mod floor;
@@ -52,6 +54,8 @@ enum Scenario {
     Burst(burst::Burst),
     /// Latency at a fixed rate: acknowledgement, and reading to webhook.
     Paced(paced::Paced),
+    /// Simulated cities: hazards told in time, false alarms, beside a naive rule.
+    Alarms(alarms::Alarms),
     /// Nothing is lost: kill -9, broker restarts, database outages; then a set comparison by another program.
     Crash(crash::Crash),
     /// Sends readings; started by the other scenarios.
@@ -85,6 +89,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Scenario::Floor(options) => floor::run(&options),
         Scenario::Burst(options) => burst::run(&options),
         Scenario::Paced(options) => paced::run(&options),
+        Scenario::Alarms(options) => alarms::run(&options),
         Scenario::Crash(options) => crash::run(&options),
         Scenario::Load(options) => load::run(&options),
         Scenario::Sink(options) => sink::run(&options),
