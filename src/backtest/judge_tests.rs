@@ -62,21 +62,25 @@ impl Dice {
 fn ragged(seed: u64) -> Recording {
     let mut dice = Dice(seed);
     let (mut now, mut recording) = (T + Millis(dice.below(1000) as i64), Recording::new());
-    for _ in 0..200 {
+    for _ in 0..150 {
         let gap_ms = match dice.below(10) {
             0..=5 => dice.below(90_000),
             6 | 7 => dice.below(900_000),
             8 => dice.below(5_400_000),
-            _ => dice.below(20_000_000),
+            _ => dice.below(8_000_000),
         };
         now = now + Millis(gap_ms as i64);
         let place = dice.below(8);
-        let zone = format!("z{}", dice.below(2));
+        let zone = ["z0", "z1", "all"][dice.below(3) as usize];
         match dice.below(8) {
             0 => {
                 let rain = [0.0, 0.0, 0.04, 0.09, 0.2, 6.0][dice.below(6) as usize];
                 let warning = if dice.below(5) == 0 { "yellow" } else { "none" };
-                recording.push(weather(now, &zone, rain, warning));
+                recording.push(weather(now, zone, rain, warning));
+            }
+            1 => {
+                let payload = format!(r#"{{"wet":{}}}"#, dice.below(2) == 0);
+                recording.push((now, format!("weather/{zone}/rain"), payload));
             }
             kind => {
                 let value = [0.8, 5.0, 14.9, 17.0, 31.0, 80.0][dice.below(6) as usize];
@@ -89,10 +93,27 @@ fn ragged(seed: u64) -> Recording {
                         let old = (at - Millis::minutes(dice.below(300) as i64)).0;
                         line.2 = line.2.replace(&at.0.to_string(), &old.to_string());
                     }
+                    let odd =
+                        [r#""supply_v":0"#, r#""immersed":true"#, r#""immersed":false"#, r#""shell_v":14"#];
+                    if let Some(odd) = odd.get(dice.below(12) as usize) {
+                        line.2 = line.2.replace(r#""supply_v":229"#, odd);
+                    }
+                    if dice.below(20) == 0 {
+                        line.2 = line.2.replace(":80,", ":65535,");
+                    }
                     now = now.max(at);
                     recording.push(line);
                 }
             }
+        }
+    }
+    // A day and more in which four posts are calm, so that incidents end.
+    for n in 1..=180 {
+        let at = now + Millis::minutes(10 * n);
+        for place in 0..4 {
+            let mut line = reading(at + Millis(place), &format!("D{place}"), 0.7);
+            line.2 = line.2.replace("229", r#"229,"shell_v":0.3,"immersed":false"#);
+            recording.push(line);
         }
     }
     recording.sort_by_key(|(at, ..)| *at);
@@ -102,7 +123,7 @@ fn ragged(seed: u64) -> Recording {
 #[test]
 fn a_clock_that_leaps_gives_what_a_tick_each_second_gives() {
     let (mut incidents, mut ended, mut leaps, mut seconds) = (0, 0, 0, 0);
-    for seed in 0..5 {
+    for seed in 0..3 {
         let recording = ragged(seed);
         let (lines, judged_leaping, ticks) = judged(&recording, Pace::AsNeeded);
         let (each_second, judged_each_second, all_ticks) = judged(&recording, Pace::EachSecond);
@@ -112,7 +133,7 @@ fn a_clock_that_leaps_gives_what_a_tick_each_second_gives() {
         ended += lines.iter().filter(|line| !line.contains(r#""ended_at":null"#)).count();
         (leaps, seconds) = (leaps + ticks, seconds + all_ticks);
     }
-    assert!(incidents > 20 && ended > 3, "{incidents} incidents, {ended} of them ended: nothing was shown");
+    assert!(incidents > 15 && ended > 3, "{incidents} incidents, {ended} of them ended: nothing was shown");
     assert!(leaps * 5 < seconds, "{leaps} ticks instead of {seconds}");
     println!("{incidents} incidents, {leaps} ticks instead of {seconds}");
 }

@@ -145,7 +145,6 @@ impl<'a> Walk<'a> {
     }
 
     /// The next key, without quotes, and its value; `Some(None)` behind the last one, `None` when it is no object.
-    #[expect(clippy::option_option, reason = "an end and a fault are two things")]
     fn member(&mut self) -> Option<Option<(&'a [u8], &'a [u8])>> {
         self.blanks();
         if self.peek()? == b'}' {

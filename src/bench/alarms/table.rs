@@ -7,7 +7,7 @@ use std::process::Command;
 use lampguard_model::Millis;
 
 use crate::bench::row::{Row, median};
-use crate::score::{Group, Scores};
+use crate::score::{Group, Scores, Verdict};
 
 /// One city, judged by one rule.
 pub(super) struct Seed {
@@ -120,7 +120,7 @@ impl Sum {
         Self { rule, head, seeds: 0, readings: 0, speeds: Vec::new(), figures: Figures::default() }
     }
 
-    /// Adds a city; its row.
+    /// Adds a city; its row, with the names of the posts that were told late or not at all.
     pub(super) fn add(&mut self, seed: &Seed) -> Row {
         let figures = Figures::of(&seed.scores);
         self.seeds += 1;
@@ -128,7 +128,15 @@ impl Sum {
         self.speeds.push(seed.speed);
         self.figures.add(&figures);
         let row = self.head.clone().number("seed", seed.seed as f64).number("readings", seed.readings as f64);
-        figures.row(row.number("readings_per_s", seed.speed))
+        let mut row = figures.row(row.number("readings_per_s", seed.speed));
+        for verdict in [Verdict::Late, Verdict::Missed] {
+            let of_verdict = seed.scores.graded.iter().filter(|graded| graded.verdict == verdict);
+            let names: Vec<&str> = of_verdict.map(|graded| graded.hazard.spot.name()).collect();
+            if !names.is_empty() {
+                row = row.text(&format!("{}_posts", verdict.name()), names.join(","));
+            }
+        }
+        row
     }
 
     /// The row of all cities.
