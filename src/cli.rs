@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Record(Record),
     /// Compare what was true with what people were told.
     Score(Score),
+    /// Judge old readings by the same rules, on a simulated clock; needs no configuration.
+    Backtest(Backtest),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -157,7 +159,8 @@ pub(crate) struct SimulatedCity {
     pub(crate) duration: Option<u64>,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+/// A share of itself by which a number is moved.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().map_err(|e| e.to_string())?;
     if (0.0..0.95).contains(&share) { Ok(share) } else { Err(format!("{share} is not in 0 to 0.95")) }
 }
@@ -285,6 +288,28 @@ fn nights(text: &str) -> Result<f64, String> {
         return Ok(nights);
     }
     Err(format!("{nights} is not above 0 and at most {NIGHTS_MAX}"))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backtest {
+    /// Register of posts (posts.csv).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) posts: PathBuf,
+    /// A recording (JSON lines), or the directory of a journal (DATA_DIR/journal), also of a running instance.
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub(crate) readings: PathBuf,
+    /// Incidents as JSON lines on standard output, and nothing else there.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Language of the summary.
+    #[arg(long, value_enum, default_value_t = Lang::En)]
+    pub(crate) lang: Lang,
+    /// Another policy; not built yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) policy: Option<PathBuf>,
+    /// A second policy to compare with; not built yet.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) against: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

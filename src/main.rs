@@ -1,6 +1,7 @@
 //! lampguard: takes in what lamp posts measure, and sends a crew within 30 minutes to those that can kill.
 
 mod api;
+mod backtest;
 mod bench;
 mod cli;
 mod clock;
@@ -57,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Simulate(simulate) => simulate::run(&simulate),
         Command::Record(record) => tools::record(file, &record),
         Command::Score(asked) => score::run(file, &asked),
+        Command::Backtest(backtest) => backtest::run(&backtest),
         Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),

@@ -269,6 +269,11 @@ pub struct IncidentView {
 }
 
 impl Incident {
+    /// Since when it is P1: from its opening, as every kind of this version.
+    pub fn p1_at(&self) -> Option<Timestamp> {
+        Some(self.opened_at)
+    }
+
     /// How the outside sees it at `now`.
     pub fn view(&self, now: Timestamp) -> IncidentView {
         let e = &self.evidence;

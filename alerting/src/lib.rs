@@ -42,7 +42,7 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Engine, Input, PostState, State};
+pub use engine::{Effect, Ended, Engine, Input, PostState, State};
 pub use incident::{Incident, IncidentView, Kind, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;

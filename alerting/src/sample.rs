@@ -109,8 +109,8 @@ pub(crate) enum Inserted {
     TooOld,
 }
 
-/// The last [`KEPT`] samples by measured time, oldest first; ties by key, so that order of arrival does
-/// not matter.
+/// The last [`KEPT`] samples by measured time, oldest first. Of two at one moment the higher value is the newer
+/// one: neither order of arrival nor a name (the key is a hash over it) decides what is judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ring {
     samples: [Sample; KEPT],
@@ -133,7 +133,8 @@ impl Ring {
         if self.samples().iter().any(|known| known.is_copy_of(sample)) {
             return Inserted::Duplicate;
         }
-        let order = |s: &Sample| (s.at(), s.key());
+        // Time stands before the value in a word; the bits before the key, which decides only between equals.
+        let order = |s: &Sample| (s.word(), s.tag & 31, s.key());
         let place = self.samples().partition_point(|s| order(s) <= order(&sample));
         let count = usize::from(self.count);
         if count < KEPT {
@@ -181,6 +182,17 @@ mod tests {
         let values: Vec<i64> = ring.samples().iter().map(|s| s.value()).collect();
         assert_eq!(values, [2, 3, 4, 5, 6]);
         assert_eq!(ring.insert(sample(3, 7, 8)), Inserted::At(1), "a second sample of that moment");
+    }
+
+    #[test]
+    fn of_two_samples_at_one_moment_the_higher_is_the_newer_whatever_their_keys_and_order() {
+        for (keys, values) in [([1, 2], [7, 9]), ([2, 1], [7, 9]), ([1, 2], [9, 7]), ([2, 1], [9, 7])] {
+            let mut ring = Ring::default();
+            for (key, value) in keys.into_iter().zip(values) {
+                ring.insert(sample(0, value, key));
+            }
+            assert_eq!(ring.newest().map(Sample::value), Some(9), "{keys:?} {values:?}");
+        }
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(crate) enum Fact {
     Immersed = 32,
     /// Its clock went back: its own times are not believed until one is recent again.
     ClockBack = 64,
+    /// Its newest sample came from a simulated sensor: for the note alone.
+    Simulated = 128,
 }
 
 fn to_seconds(at: Timestamp) -> u32 {
@@ -108,6 +110,10 @@ impl Slot {
 
     pub(crate) fn set_incident(&mut self, place: usize) {
         self.incident = place as u32 + 1;
+    }
+
+    pub(crate) fn clear_incident(&mut self) {
+        self.incident = 0;
     }
 
     /// Receipt of the newest data, to the second.

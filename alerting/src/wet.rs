@@ -171,6 +171,16 @@ impl Weather {
         }
     }
 
+    /// The next moment at which time alone may change what is known; `None` when only a message can. While
+    /// rain is added up that is any moment. Drying is no change: it makes no limit stricter.
+    pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let held_until = self.rate_at.filter(|_| self.rate_nm_h > 0).map(|at| at + HOLDS);
+        if held_until.is_some_and(|until| self.added_to.is_none_or(|added| added < until)) {
+            return Some(now);
+        }
+        self.newest_at.map(|at| at + HOLDS + Millis(1)).filter(|at| *at > now)
+    }
+
     /// True when somebody spoke in the last 60 min.
     pub fn is_known(&self, now: Timestamp) -> bool {
         self.newest_at.is_some_and(|at| now.since(at) <= HOLDS)

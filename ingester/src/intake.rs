@@ -81,6 +81,13 @@ impl Mapping {
     }
 }
 
+/// How payloads on a topic are read, by the first mapping that fits: `None` when none does, `Some(None)` by the
+/// canonical decoder.
+pub(crate) fn profile_of<'m>(mappings: &'m [Mapping], topic: &str) -> Option<Option<&'m Profile>> {
+    let mapping = mappings.iter().find(|mapping| wire::filter_matches(&mapping.filter, topic))?;
+    Some(mapping.profile.as_deref())
+}
+
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Message {

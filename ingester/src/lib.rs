@@ -11,6 +11,7 @@ mod ingester;
 pub mod intake;
 pub mod loss;
 pub mod metrics;
+pub mod offline;
 pub mod profile;
 pub mod quarantine;
 pub mod run;
@@ -18,3 +19,4 @@ pub mod source;
 pub mod tsdb;
 
 pub use ingester::{Ingester, IngesterError, Opened};
+pub use offline::Offline;

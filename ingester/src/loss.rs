@@ -61,6 +61,11 @@ impl LossBook {
         Self { path: path.to_owned(), entries: Mutex::new(Entries { losses, version: 0, saved: 0 }) }
     }
 
+    /// A book that nobody saves: for readings that came long ago.
+    pub(crate) fn in_memory() -> Self {
+        Self { path: PathBuf::new(), entries: Mutex::default() }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

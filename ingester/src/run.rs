@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::accounts::{Accounts, Refused, Totals};
 use crate::admit::{Admission, Decision, PERIOD_DEFAULT_S, Place, mark_time};
 use crate::commit::{Settlement, Unit};
-use crate::intake::{Chunk, Fate, Gate, Input, Message, Settled, Tally};
+use crate::intake::{Chunk, Fate, Gate, Input, Message, Settled, Tally, profile_of};
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::profile;
@@ -67,10 +67,10 @@ pub struct Setup {
 pub(crate) struct Intake {
     setup: Setup,
     admission: Admission,
-    totals: Totals,
+    pub(crate) totals: Totals,
     next_seq: u64,
     frame: FrameBuf,
-    unit: Unit,
+    pub(crate) unit: Unit,
     decoded: Vec<Result<Reading, Refusal>>,
     /// While set, readings go to the judge and nowhere else.
     judge_only: bool,
@@ -126,8 +126,7 @@ impl Intake {
         let before = self.totals.clone();
         let mut tokens = Vec::with_capacity(messages.len());
         for message in &messages {
-            let mapping = origin.mappings().iter().find(|m| wire::filter_matches(&m.filter, &message.topic));
-            self.take_message(message, mapping.map(|m| m.profile.as_deref()), &mut context);
+            self.take_message(message, profile_of(origin.mappings(), &message.topic), &mut context);
             tokens.extend(message.token);
         }
         if let Some(Fate::Again(reason)) = messages.first().map(|message| message.fate) {
@@ -184,7 +183,8 @@ impl Intake {
         context.readings = self.totals.sum().saturating_sub(before.sum());
     }
 
-    fn take_message(
+    /// Steps 2 to 5 for one message, read by `profile`.
+    pub(crate) fn take_message(
         &mut self,
         message: &Message,
         profile: Option<Option<&profile::Profile>>,
@@ -449,7 +449,7 @@ impl Intake {
     }
 
     /// Step 6, and the frame is ready for step 7.
-    fn close_frame(&mut self) {
+    pub(crate) fn close_frame(&mut self) {
         if self.frame.is_empty() {
             return;
         }
@@ -470,12 +470,12 @@ impl Intake {
 }
 
 /// What holds for all messages of a chunk, and what became of them.
-struct Context {
-    source: Source,
-    received_at: Timestamp,
-    retain_counts: bool,
-    readings: u64,
-    tally: Tally,
+pub(crate) struct Context {
+    pub(crate) source: Source,
+    pub(crate) received_at: Timestamp,
+    pub(crate) retain_counts: bool,
+    pub(crate) readings: u64,
+    pub(crate) tally: Tally,
 }
 
 #[derive(Clone, Copy)]

@@ -5,6 +5,7 @@
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
 //!  connections  many sensors at once: KB and CPU of each, both sides    connections.rs
+//!  alarms  hazards of simulated cities told in time, and false alarms       alarms/
 //!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, story.rs, oracle.py
 //!
 //!  site.rs      temporary folder, register, configuration, ports     process.rs   children and their CPU
@@ -16,6 +17,7 @@
 //! Everything runs on loopback, on ports that were free a moment ago, and ends with this process. Standard
 //! output holds rows (`key=value`) alone; the rest goes to standard error.
 
+mod alarms;
 mod burst;
 mod connections;
 mod crash;
@@ -56,6 +58,8 @@ enum Scenario {
     Paced(paced::Paced),
     /// Many real connections at once: how many, how fast, memory and processor time of each on both sides.
     Connections(connections::Connections),
+    /// Simulated cities: hazards told in time, false alarms, beside a naive rule.
+    Alarms(alarms::Alarms),
     /// Nothing is lost: kill -9, broker restarts, database outages; then a set comparison by another program.
     Crash(crash::Crash),
     /// Sends readings; started by the other scenarios.
@@ -90,6 +94,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Scenario::Burst(options) => burst::run(&options),
         Scenario::Paced(options) => paced::run(&options),
         Scenario::Connections(options) => connections::run(&options),
+        Scenario::Alarms(options) => alarms::run(&options),
         Scenario::Crash(options) => crash::run(&options),
         Scenario::Load(options) => load::run(&options),
         Scenario::Sink(options) => sink::run(&options),

@@ -17,7 +17,7 @@ const HELD_MAX: usize = 10_000;
 pub(super) struct Held {
     slot: usize,
     kind: Kind,
-    until: Timestamp,
+    pub(super) until: Timestamp,
 }
 
 fn moment(slot: usize, now: Timestamp, measured_at: Timestamp, late: bool, clock_back: bool) -> Moment {

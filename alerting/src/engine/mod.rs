@@ -6,11 +6,14 @@
 //! Not here yet, and where it will attach: the moves of people (an input that changes an incident's state),
 //! the other kinds of `policy.md` 2 (beside `judge`), timetables (`slot::is_powered`).
 
+mod due;
+mod ending;
 mod late;
 mod raise;
 mod state;
 mod weather;
 
+pub use ending::Ended;
 pub use state::{PostState, State};
 
 use std::collections::HashMap;
@@ -136,6 +139,19 @@ struct Open {
     calm_since: [Option<Timestamp>; KINDS.len()],
     /// Slot whose samples move its signal; none for untracked and collapsed ones.
     slot: Option<usize>,
+    /// Since when its danger has not shown: its signal became normal then, and no sample was above since.
+    calm_from: Option<Timestamp>,
+    /// When its signal last changed.
+    signal_at: Timestamp,
+    /// It has ended (`ending.rs`); its place waits for the next one.
+    over: bool,
+}
+
+impl Open {
+    fn new(incident: Incident, slot: Option<usize>) -> Self {
+        let signal_at = incident.opened_at;
+        Self { incident, calm_since: [None; KINDS.len()], slot, calm_from: None, signal_at, over: false }
+    }
 }
 
 #[derive(Debug)]
@@ -156,6 +172,8 @@ pub struct Engine {
     zones: Vec<Zone>,
     sky: Sky,
     open: Vec<Open>,
+    /// Places in `open` of incidents that are over.
+    free: Vec<usize>,
     strangers: usize,
     strangers_open: usize,
     /// Open incidents of devices without a slot.
@@ -191,6 +209,7 @@ impl Engine {
             zones: Vec::new(),
             sky,
             open: Vec::new(),
+            free: Vec::new(),
             strangers: 0,
             strangers_open: 0,
             untracked: HashMap::default(),
@@ -220,7 +239,7 @@ impl Engine {
         if *zone == *UNREGISTERED {
             self.strangers_open += 1;
         }
-        self.open.push(Open { incident, calm_since: [None; KINDS.len()], slot });
+        self.open.push(Open::new(incident, slot));
     }
 
     /// Takes back what was remembered of a post.
@@ -328,6 +347,7 @@ impl Engine {
         }
         if newest {
             s.newest_at = at;
+            s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
             if reading.cause != Cause::Manual {
                 s.set(Fact::Powered, powered);
             }
@@ -434,7 +454,7 @@ impl Engine {
 
     /// Every open incident.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.open.iter().map(|open| &open.incident)
+        self.open.iter().filter(|open| !open.over).map(|open| &open.incident)
     }
 
     /// The weather of every zone.
@@ -445,6 +465,11 @@ impl Engine {
     /// Number of posts and devices with a slot.
     pub fn posts(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How many of them the register does not know.
+    pub fn strangers(&self) -> usize {
+        self.strangers
     }
 }
 

@@ -149,7 +149,10 @@ impl Engine {
         };
         let no_current = leak.filter(near).is_some_and(|leak| leak.value() < PE_LEAK);
         let pe = kind == Kind::ShellCritical && confirmed.shown.value() >= PE_SHELL && no_current;
+        // What is judged again, or late, brings no reading along that could say so.
+        let simulated = s.is(Fact::Simulated) && !notes.iter().any(|note| note == NOTE_SIMULATED);
         for (said, note) in [
+            (simulated, NOTE_SIMULATED),
             (confirmed.rule == Rule::SingleSample, NOTE_SINGLE),
             (confirmed.rule == Rule::Manual, NOTE_MANUAL),
             (pe, NOTE_PE),
@@ -241,8 +244,7 @@ impl Engine {
                 .to_string(),
         };
         effects.push(Effect::Open { incident: Box::new(incident.clone()), event });
-        self.open.push(Open { incident, calm_since: [None; KINDS.len()], slot });
-        self.open.len() - 1
+        self.keep(Open::new(incident, slot))
     }
 
     /// Ten thousand unregistered devices have an incident each: from here on one stands for all, and names
@@ -285,6 +287,7 @@ impl Engine {
 
     /// A second kind on the same post: evidence of the same incident.
     fn attach(&mut self, place: usize, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.open[place].calm_from = None;
         let incident = &mut self.open[place].incident;
         incident.kinds.push(finding.evidence.kind);
         for note in finding.notes {
@@ -327,11 +330,11 @@ impl Engine {
         because_of: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let incident = &mut self.open[place].incident;
+        let Open { incident, signal_at, .. } = &mut self.open[place];
         if incident.signal == signal {
             return;
         }
-        incident.signal = signal;
+        (incident.signal, *signal_at) = (signal, now);
         let event = Event {
             key: format!("{}:signal:{}:{}", incident.id, signal.name(), because_of.0),
             incident: incident.id.clone(),
@@ -383,6 +386,11 @@ impl Engine {
             Signal::Normal => Signal::Normal,
             _ => Signal::Active,
         };
+        match signal {
+            _ if hot => open.calm_from = None,
+            Signal::Normal => _ = open.calm_from.get_or_insert(now),
+            _ => {}
+        }
         let newest_at = s.newest_at;
         self.set_signal(place, signal, now, newest_at, effects);
         if chattering {
@@ -393,23 +401,27 @@ impl Engine {
     /// Open incidents whose post has stopped talking while we were listening.
     pub(super) fn notice_silence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         for place in 0..self.open.len() {
-            let open = &self.open[place];
-            let showing = matches!(open.incident.signal, Signal::Active | Signal::Normal);
-            let Some(slot) = open.slot.filter(|_| showing) else {
-                continue;
-            };
-            let s = &self.slots[slot];
-            // A post without a sensor cannot fall silent. One that opened by its sensor before a restart can.
-            let by_hand = open.incident.evidence.rule == Rule::Manual.name();
-            if s.is(Fact::Unmonitored) || (s.heard_at().is_none() && by_hand) {
-                continue;
-            }
-            let heard = s.heard_at().unwrap_or(self.running_since);
-            let since = heard.max(self.running_since + s.period());
-            if now.since(since) > s.silent_bound() {
+            if let Some((heard, after)) = self.silent_after(&self.open[place])
+                && now > after
+            {
                 self.set_signal(place, Signal::Silent, now, heard, effects);
             }
         }
+    }
+
+    /// When the post of an incident was heard, and the last moment at which it is not silent yet; `None` when
+    /// it cannot become silent.
+    pub(super) fn silent_after(&self, open: &Open) -> Option<(Timestamp, Timestamp)> {
+        let showing = !open.over && matches!(open.incident.signal, Signal::Active | Signal::Normal);
+        let s = &self.slots[open.slot.filter(|_| showing)?];
+        // A post without a sensor cannot fall silent. One that opened by its sensor before a restart can.
+        let by_hand = open.incident.evidence.rule == Rule::Manual.name();
+        if s.is(Fact::Unmonitored) || (s.heard_at().is_none() && by_hand) {
+            return None;
+        }
+        let heard = s.heard_at().unwrap_or(self.running_since);
+        let since = heard.max(self.running_since + s.period());
+        Some((heard, since + s.silent_bound()))
     }
 }
 

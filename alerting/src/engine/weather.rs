@@ -10,7 +10,7 @@ use crate::slot::Fact;
 
 /// After start, or after a pause, the desk is not told "weather unknown" for this long: the first message
 /// may be on its way.
-const WEATHER_GRACE: Millis = Millis::seconds(60);
+pub(super) const WEATHER_GRACE: Millis = Millis::seconds(60);
 
 impl Engine {
     pub(super) fn weather(

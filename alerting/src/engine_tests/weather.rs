@@ -23,6 +23,18 @@ fn situation_s22_rain_makes_a_dry_good_post_critical_without_a_new_sample() {
 }
 
 #[test]
+fn a_simulated_post_that_rain_makes_critical_says_that_it_is_simulated() {
+    let mut city = City::new();
+    for at in [T, minutes(5)] {
+        let mut reading = leak(at, 17.0);
+        reading.flags.add(Flags::SIMULATED);
+        city.read(&reading);
+    }
+    city.weather(minutes(9), "z1", &warning());
+    assert_eq!(city.the_incident().notes, ["模拟数据"]);
+}
+
+#[test]
 fn a_change_of_wet_does_not_judge_a_stale_sample_or_another_zone() {
     let mut city = City::new();
     city.read(&leak(T, 17.0));

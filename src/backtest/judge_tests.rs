@@ -1,0 +1,196 @@
+use lampguard_ingester::Offline;
+use lampguard_journal::FrameBuf;
+
+use super::*;
+
+const T: Timestamp = Timestamp(1_795_435_200_000);
+
+fn register() -> Arc<Register> {
+    let mut text = lampguard_model::register::header();
+    for n in 0..8 {
+        let (zone, low, period) = (n % 2, n % 3 == 0, [60, 300, 3600][n % 3]);
+        text +=
+            &format!("\nP{n},D{n},z{zone},r,{n},,F{n},C1,113.2,35.2,1,100,{low},,,post,all,true,M,{period}");
+    }
+    Arc::new(Register::parse(text.as_bytes()).unwrap())
+}
+
+/// Messages as (receipt, topic, payload).
+type Recording = Vec<(Timestamp, String, String)>;
+
+/// Incident lines, and what was judged with the ticks taken out.
+fn judged(recording: &Recording, pace: Pace) -> (Vec<String>, Judged, u64) {
+    let mut judge = Judge::new(Policy::default(), register(), pace);
+    let mut offline = Offline::new(register(), Offline::mappings());
+    let mut lines = Vec::new();
+    for (at, topic, payload) in recording {
+        offline.take(*at, topic, payload.as_bytes(), false, &mut |frame: &FrameBuf| {
+            judge.judge(frame.records(), |_| {});
+        });
+        lines.extend(judge.ended().map(|told| told.to_json()));
+    }
+    offline.flush(&mut |frame| judge.judge(frame.records(), |_| {}));
+    lines.extend(judge.finish().iter().map(Told::to_json));
+    let ticks = std::mem::take(&mut judge.judged.ticks);
+    (lines, judge.judged.clone(), ticks)
+}
+
+fn reading(at: Timestamp, device: &str, leakage_ma: f64) -> (Timestamp, String, String) {
+    let payload = format!(r#"{{"ts":{},"leakage_ma":{leakage_ma},"supply_v":229}}"#, at.0);
+    (at, format!("lamp/z0/{device}/reading"), payload)
+}
+
+fn weather(at: Timestamp, zone: &str, rain_mm_h: f64, warning: &str) -> (Timestamp, String, String) {
+    let payload = format!(r#"{{"ts":{},"rain_mm_h":{rain_mm_h},"warning":"{warning}"}}"#, at.0);
+    (at, format!("weather/{zone}/rain"), payload)
+}
+
+/// A stream of numbers from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ x >> 31) % n
+    }
+}
+
+/// Some days of thin, ragged readings and weather: bursts, gaps of seconds to a day, backlogs, wrong clocks.
+fn ragged(seed: u64) -> Recording {
+    let mut dice = Dice(seed);
+    let (mut now, mut recording) = (T + Millis(dice.below(1000) as i64), Recording::new());
+    for _ in 0..150 {
+        let gap_ms = match dice.below(10) {
+            0..=5 => dice.below(90_000),
+            6 | 7 => dice.below(900_000),
+            8 => dice.below(5_400_000),
+            _ => dice.below(8_000_000),
+        };
+        now = now + Millis(gap_ms as i64);
+        let place = dice.below(8);
+        let zone = ["z0", "z1", "all"][dice.below(3) as usize];
+        match dice.below(8) {
+            0 => {
+                let rain = [0.0, 0.0, 0.04, 0.09, 0.2, 6.0][dice.below(6) as usize];
+                let warning = if dice.below(5) == 0 { "yellow" } else { "none" };
+                recording.push(weather(now, zone, rain, warning));
+            }
+            1 => {
+                let payload = format!(r#"{{"wet":{}}}"#, dice.below(2) == 0);
+                recording.push((now, format!("weather/{zone}/rain"), payload));
+            }
+            kind => {
+                let value = [0.8, 5.0, 14.9, 17.0, 31.0, 80.0][dice.below(6) as usize];
+                let calm = dice.below(3) > 0;
+                for n in 0..1 + dice.below(4) as i64 {
+                    let at = now + Millis(n * (1 + dice.below(40_000) as i64));
+                    let mut line = reading(at, &format!("D{place}"), if calm { 0.9 } else { value });
+                    if kind == 7 {
+                        // Measured long ago, as a backlog has it.
+                        let old = (at - Millis::minutes(dice.below(300) as i64)).0;
+                        line.2 = line.2.replace(&at.0.to_string(), &old.to_string());
+                    }
+                    let odd =
+                        [r#""supply_v":0"#, r#""immersed":true"#, r#""immersed":false"#, r#""shell_v":14"#];
+                    if let Some(odd) = odd.get(dice.below(12) as usize) {
+                        line.2 = line.2.replace(r#""supply_v":229"#, odd);
+                    }
+                    if dice.below(20) == 0 {
+                        line.2 = line.2.replace(":80,", ":65535,");
+                    }
+                    now = now.max(at);
+                    recording.push(line);
+                }
+            }
+        }
+    }
+    // A day and more in which four posts are calm, so that incidents end.
+    for n in 1..=180 {
+        let at = now + Millis::minutes(10 * n);
+        for place in 0..4 {
+            let mut line = reading(at + Millis(place), &format!("D{place}"), 0.7);
+            line.2 = line.2.replace("229", r#"229,"shell_v":0.3,"immersed":false"#);
+            recording.push(line);
+        }
+    }
+    recording.sort_by_key(|(at, ..)| *at);
+    recording
+}
+
+#[test]
+fn a_clock_that_leaps_gives_what_a_tick_each_second_gives() {
+    let (mut incidents, mut ended, mut leaps, mut seconds) = (0, 0, 0, 0);
+    for seed in 0..3 {
+        let recording = ragged(seed);
+        let (lines, judged_leaping, ticks) = judged(&recording, Pace::AsNeeded);
+        let (each_second, judged_each_second, all_ticks) = judged(&recording, Pace::EachSecond);
+        assert_eq!(lines, each_second, "seed {seed}");
+        assert_eq!(judged_leaping, judged_each_second, "seed {seed}");
+        incidents += lines.len();
+        ended += lines.iter().filter(|line| !line.contains(r#""ended_at":null"#)).count();
+        (leaps, seconds) = (leaps + ticks, seconds + all_ticks);
+    }
+    assert!(incidents > 15 && ended > 3, "{incidents} incidents, {ended} of them ended: nothing was shown");
+    assert!(leaps * 5 < seconds, "{leaps} ticks instead of {seconds}");
+    println!("{incidents} incidents, {leaps} ticks instead of {seconds}");
+}
+
+#[test]
+fn the_same_readings_give_the_same_bytes_and_one_other_value_gives_others() {
+    let recording = ragged(99);
+    let (lines, ..) = judged(&recording, Pace::AsNeeded);
+    assert_eq!(lines, judged(&recording, Pace::AsNeeded).0);
+    let mut other = recording;
+    let place = other.iter().rposition(|(_, _, payload)| payload.contains(":31,")).unwrap();
+    other[place].2 = other[place].2.replace(":31,", ":32,");
+    other.retain(|(at, ..)| *at <= T + Millis::hours(100_000));
+    let planted = other[place].clone();
+    other.push((planted.0, "lamp/z0/new/reading".to_owned(), planted.2.clone()));
+    other.push((planted.0 + Millis(1), "lamp/z0/new/reading".to_owned(), planted.2.replace(":32,", ":33,")));
+    other.sort_by_key(|(at, ..)| *at);
+    assert_ne!(lines, judged(&other, Pace::AsNeeded).0);
+}
+
+#[test]
+fn an_incident_ends_when_its_signal_has_been_normal_for_24_hours_and_the_next_one_is_another() {
+    let minutes = |n: i64| T + Millis::minutes(n);
+    let mut recording = Recording::new();
+    let mut run = |from: i64, to: i64, value: f64| {
+        recording.extend((from..to).map(|n| reading(minutes(n), "D0", value)));
+    };
+    run(0, 3, 40.0);
+    run(3, 24 * 60 + 40, 1.0);
+    run(24 * 60 + 40, 24 * 60 + 45, 40.0);
+    let (lines, ..) = judged(&recording, Pace::AsNeeded);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    // Calm from minute 3; normal after ten minutes.
+    let ended = (minutes(13) + Millis::hours(24)).to_rfc3339();
+    assert!(lines[0].contains(&format!(r#""ended_at":"{ended}""#)), "{}", lines[0]);
+    assert!(lines[1].contains(r#""ended_at":null"#), "{}", lines[1]);
+    let opened = (minutes(24 * 60 + 41)).to_rfc3339();
+    assert!(lines[1].contains(&format!(r#""opened_at":"{opened}""#)), "{}", lines[1]);
+    assert!(lines[1].contains(&format!(r#""first_notice_at":"{opened}""#)), "{}", lines[1]);
+    assert!(lines[1].contains(&format!(r#""p1_at":"{opened}""#)), "{}", lines[1]);
+}
+
+#[test]
+fn danger_that_shows_again_begins_the_24_hours_anew_and_silence_does_not_end_them() {
+    let minutes = |n: i64| T + Millis::minutes(n);
+    let mut recording = Recording::new();
+    let mut run = |from: i64, to: i64, value: f64| {
+        recording.extend((from..to).map(|n| reading(minutes(n), "D0", value)));
+    };
+    run(0, 3, 40.0);
+    run(3, 20 * 60, 1.0);
+    run(20 * 60, 20 * 60 + 2, 40.0);
+    run(20 * 60 + 2, 30 * 60, 1.0);
+    // Silent over the end of the 24 hours: it ends with the reading that says normal again.
+    run(46 * 60, 46 * 60 + 5, 1.0);
+    let (lines, ..) = judged(&recording, Pace::AsNeeded);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    let ended = minutes(46 * 60).to_rfc3339();
+    assert!(lines[0].contains(&format!(r#""ended_at":"{ended}""#)), "{}", lines[0]);
+}

@@ -1,0 +1,237 @@
+//! `backtest`: the same engine over old readings on a simulated clock.
+//!
+//! ```text
+//! 1  register = posts.csv                               zones, feeders, periods; no configuration
+//! 2  line     = recording.next()                        lines.rs, line.rs; or frames of a journal
+//! 3  frame    = offline.take(received_at, topic, …)     the ingester's own steps: decode, place, admit
+//! 4  judge.judge(frame)                                 the engine, ticked by the readings' own time: judge.rs
+//! 5  told     = judge.ended()                           incidents as they end, at last those still open: told.rs
+//! 6  a line of JSON each, or a summary                  summary.rs
+//! ```
+//! What a journal holds was admitted when it came in: it goes from step 1 to step 4. `naive.rs` is the rule that
+//! people write first, as a yardstick; `bench alarms` sets both side by side.
+
+mod judge;
+mod line;
+mod lines;
+mod naive;
+mod summary;
+mod told;
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lampguard_alerting::Policy;
+use lampguard_ingester::Offline;
+use lampguard_ingester::accounts::Totals;
+use lampguard_journal::{Reader, RealDisk};
+use lampguard_model::{Register, Timestamp};
+
+use crate::cli::Backtest;
+use crate::{UsageError, serve, tools};
+
+pub(crate) use judge::{Judge, Pace};
+use line::Line;
+use lines::Lines;
+pub(crate) use naive::Naive;
+use summary::Summary;
+pub(crate) use told::Told;
+
+/// Bytes asked of a recording at a time.
+const READ_SIZE: usize = 1 << 20;
+
+/// What was read besides what was judged.
+#[derive(Debug, Default)]
+struct Source {
+    /// Lines of a recording.
+    lines: u64,
+    bad_lines: u64,
+    moves: u64,
+    missed_frames: u64,
+    /// Where readings of a recording went.
+    totals: Totals,
+    /// Records and bytes of a journal that could not be read.
+    lost: (u64, u64),
+}
+
+pub(crate) fn run(asked: &Backtest) -> Result<()> {
+    match judge_all(asked) {
+        Err(e) if e.is::<Gone>() => Ok(()),
+        other => other,
+    }
+}
+
+fn judge_all(asked: &Backtest) -> Result<()> {
+    refuse_what_is_not_built(asked)?;
+    let register = Arc::new(read_register(&asked.posts)?);
+    let started = Instant::now();
+    let mut judge = Judge::new(Policy::default(), register.clone(), Pace::AsNeeded);
+    let mut out = Out::new(asked);
+    let source = if asked.readings.is_dir() {
+        judge_journal(&asked.readings, &mut judge, &mut out)?
+    } else {
+        judge_recording(&asked.readings, register.clone(), &mut judge, &mut out)?
+    };
+    for told in judge.finish() {
+        out.take(told)?;
+    }
+    let took = started.elapsed();
+    if judge.judged.readings == 0 {
+        bail!("{}: no reading in it", asked.readings.display());
+    }
+    out.finish(asked, &register, &judge, &source)?;
+    let speed = judge.judged.readings as f64 / took.as_secs_f64();
+    eprintln!("{} readings in {:.1} s, {speed:.0} a second", judge.judged.readings, took.as_secs_f64());
+    Ok(())
+}
+
+/// Other policies come later; leaving them out in silence would give an answer to another question.
+fn refuse_what_is_not_built(asked: &Backtest) -> Result<()> {
+    for (key, file) in [("--policy", &asked.policy), ("--against", &asked.against)] {
+        if let Some(file) = file {
+            bail!(UsageError(format!(
+                "{key} {} is not built yet; leave it out: this version judges by its own policy, whose hash stands on each incident",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn read_register(path: &Path) -> Result<Register> {
+    let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
+    Register::parse(&bytes).map_err(|faults| serve::register_faults(path, &faults))
+}
+
+fn judge_recording(path: &Path, register: Arc<Register>, judge: &mut Judge, out: &mut Out) -> Result<Source> {
+    let file = File::open(path).with_context(|| format!("reading recording {}", path.display()))?;
+    let size = file.metadata().map_or(0, |meta| meta.len());
+    let mut lines = Lines::new(BufReader::with_capacity(READ_SIZE, file), path.display().to_string());
+    let mut offline = Offline::new(register, Offline::mappings());
+    let (mut source, mut progress, mut written) = (Source::default(), Progress::new(size), Ok(()));
+    lines.each(|line, bytes| {
+        match line {
+            Ok(Line::Message { received_at, topic, payload, retain }) => {
+                let judge_frame = &mut |frame: &lampguard_journal::FrameBuf| {
+                    judge.judge(frame.records(), |_| {});
+                };
+                offline.take(received_at, &topic, &payload, retain, judge_frame);
+                written = judge.ended().try_for_each(|told| out.take(told));
+                progress.tell(bytes, received_at, offline.totals().stored);
+            }
+            Ok(Line::Move) => source.moves += 1,
+            Ok(Line::Missed(frames)) => source.missed_frames += frames,
+            Ok(Line::Empty) => {}
+            Err(why) => eprintln!("{why}"),
+        }
+        written.is_ok()
+    })?;
+    written?;
+    offline.flush(&mut |frame| judge.judge(frame.records(), |_| {}));
+    progress.end();
+    (source.lines, source.bad_lines) = (lines.count, lines.bad);
+    source.totals = offline.totals().clone();
+    Ok(source)
+}
+
+fn judge_journal(dir: &Path, judge: &mut Judge, out: &mut Out) -> Result<Source> {
+    let segments = lampguard_journal::inspect(&RealDisk, dir)?;
+    let records = || segments.iter().filter_map(|segment| segment.records);
+    let (first, end) = (records().map(|(first, _)| first).min(), records().map(|(_, end)| end).max());
+    let (Some(first), Some(end)) = (first, end) else {
+        bail!("{} holds no journal segment with records; name the directory DATA_DIR/journal", dir.display());
+    };
+    let mut reader = Reader::open(dir, first)?;
+    let mut progress = Progress::new(end - first);
+    while let Some(frame) = reader.next(end)? {
+        judge.judge(frame.records(), |_| {});
+        let (done, at) = (frame.end_seq() - first, Timestamp(frame.closed_at));
+        judge.ended().try_for_each(|told| out.take(told))?;
+        progress.tell(done, at, judge.judged.readings);
+    }
+    progress.end();
+    let lost = reader.take_lost();
+    Ok(Source { lost: (lost.records, lost.bytes), ..Source::default() })
+}
+
+/// Where incidents go.
+enum Out {
+    /// A line each, as they end.
+    Lines(BufWriter<std::io::Stdout>),
+    /// Gathered for the summary.
+    Summary(Box<Summary>),
+}
+
+/// The reader of our lines has gone away: the end, and no fault.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the incidents any more")]
+struct Gone;
+
+impl Out {
+    fn new(asked: &Backtest) -> Self {
+        if asked.json {
+            Self::Lines(BufWriter::new(std::io::stdout()))
+        } else {
+            Self::Summary(Box::new(Summary::new(asked.lang)))
+        }
+    }
+
+    fn take(&mut self, told: Told) -> Result<()> {
+        match self {
+            Self::Summary(summary) => summary.take(told),
+            Self::Lines(out) => match writeln!(out, "{}", told.to_json()) {
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => bail!(Gone),
+                other => other.context("writing incidents to standard output")?,
+            },
+        }
+        Ok(())
+    }
+
+    fn finish(self, asked: &Backtest, register: &Register, judge: &Judge, source: &Source) -> Result<()> {
+        match self {
+            Self::Summary(summary) => tools::print(&summary.text(asked, register, judge, source)),
+            Self::Lines(mut out) => {
+                for line in summary::left_out(asked.lang, judge, source) {
+                    eprintln!("{line}");
+                }
+                match out.flush() {
+                    Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e).context("writing incidents"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// How far it is, on a terminal, once a second.
+struct Progress {
+    total: u64,
+    shown: bool,
+    calls: u32,
+    told: Instant,
+}
+
+impl Progress {
+    fn new(total: u64) -> Self {
+        let shown = std::io::stderr().is_terminal();
+        Self { total: total.max(1), shown, calls: 0, told: Instant::now() }
+    }
+
+    fn tell(&mut self, done: u64, at: Timestamp, readings: u64) {
+        self.calls = self.calls.wrapping_add(1);
+        if self.shown && self.calls.is_multiple_of(512) && self.told.elapsed() > Duration::from_secs(1) {
+            self.told = Instant::now();
+            eprint!("\r{:3} %  {at}  {readings} readings", done * 100 / self.total);
+        }
+    }
+
+    fn end(&self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

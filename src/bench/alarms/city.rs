@@ -1,0 +1,69 @@
+//! One simulated city in memory, and the only place of `bench alarms` that knows the simulator.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use lampguard_model::{Millis, Timestamp};
+use lampguard_simulator::truth::Truth;
+use lampguard_simulator::{City, Message, Params, Run, Scenario, Simulation};
+
+use crate::score::{Class, Hazard, Spot};
+
+/// Number of the devices' restart; the past of a city has the one before.
+const BOOT: u32 = 2;
+
+/// A city under a scenario, from its start to its end.
+pub(super) struct Story {
+    simulation: Simulation,
+    /// The last moment.
+    pub(super) until: Timestamp,
+}
+
+impl Story {
+    /// The city of a seed.
+    pub(super) fn begin(
+        scenario: &Scenario,
+        params: &Params,
+        seed: u64,
+        posts: u32,
+        length: Millis,
+    ) -> Result<Self> {
+        let city = Arc::new(City::with_params(posts, seed, scenario, params)?);
+        let start = scenario.starts()?;
+        let run = Run { seed, speed: None, boot: BOOT, start };
+        Ok(Self { simulation: Simulation::new(city, scenario.clone(), run)?, until: start + length })
+    }
+
+    /// Its register of posts.
+    pub(super) fn register_csv(&self) -> String {
+        self.simulation.city().register_csv()
+    }
+
+    /// The next messages, in the order in which they are sent; none at the end.
+    pub(super) fn messages(&mut self) -> Vec<Message> {
+        self.simulation.advance(self.until)
+    }
+
+    /// What was dangerous or nearly so.
+    pub(super) fn hazards(&self) -> Vec<Hazard> {
+        self.simulation.truth(self.until).into_iter().map(hazard).collect()
+    }
+}
+
+fn hazard(truth: Truth) -> Hazard {
+    Hazard {
+        spot: Spot { post: truth.post_id, feeder: truth.feeder, place: None },
+        kind: truth.kind.to_owned(),
+        cause: truth.cause.to_owned(),
+        class: match truth.class {
+            lampguard_simulator::physics::Danger::Dangerous => Class::Dangerous,
+            _ => Class::Marginal,
+        },
+        starts_at: truth.starts_at,
+        dangerous_at: truth.dangerous_at,
+        ends_at: truth.ends_at,
+        period: Millis::seconds(i64::from(truth.period_s)),
+        sensor: truth.sensor.to_owned(),
+        observable: truth.observable,
+    }
+}

@@ -1,0 +1,152 @@
+//! `bench alarms`: how many hazards of simulated cities are told in time, and how many alarms are false, beside
+//! the rule that people write first.
+//!
+//! ```text
+//! for each seed
+//!  1 story    = a city in memory, its weather, its hazards                  city.rs
+//!  2 frame    = offline.take(message)                                       the ingester's own steps
+//!  3 judge.judge(frame), naive.reading(reading)                             the engine on the city's clock
+//!  4 scores   = score(hazards, told)                                        the rule of the contract
+//!  5 a row for the engine and one for the naive rule, with seed and commit
+//! at the end: the rows of each rule added up, and a table of both
+//! ```
+//! No file, no socket, no clock but for the speed: a row is repeated by its seed and commit.
+
+mod city;
+mod table;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use lampguard_alerting::Policy;
+use lampguard_ingester::Offline;
+use lampguard_journal::FrameBuf;
+use lampguard_model::{Millis, Register};
+use lampguard_simulator::Scenario;
+
+use super::row::{Report, Row};
+use crate::UsageError;
+use crate::backtest::{self, Judge, Naive, Pace};
+use crate::score::{Exposure, Family, Going, Scores, Told, score};
+use city::Story;
+use table::{Seed, Sum};
+
+/// Options of `bench alarms`.
+#[derive(Debug, Args)]
+pub(super) struct Alarms {
+    /// Scenario: a file, or the name of a shipped one.
+    #[arg(long, default_value = "autumn_rain")]
+    scenario: String,
+    /// Cities to judge.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    seeds: u64,
+    /// Seed of the first one; the others follow.
+    #[arg(long, default_value_t = 1)]
+    first_seed: u64,
+    /// Posts of each, 1 to 1,000,000.
+    #[arg(long, default_value_t = 3200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    posts: u32,
+    /// Days of each, above 0 to 366; without it as long as the scenario.
+    #[arg(long)]
+    days: Option<f64>,
+    /// What the cities are made of (TOML), instead of the shipped example.
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// Move every physical parameter by up to this share of itself, by each seed: 0.5 is ± 50 %.
+    #[arg(long, value_name = "SHARE", value_parser = crate::cli::share)]
+    redraw: Option<f64>,
+    /// Rows as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Who judged.
+const RULES: [&str; 2] = ["lampguard", "naive"];
+
+/// Judges one city after the other.
+pub(super) fn run(options: &Alarms) -> Result<()> {
+    let scenario = crate::simulate::scenario(&options.scenario)?;
+    let days = options.days.unwrap_or(scenario.hours / 24.0);
+    if !(days > 0.0 && days <= 366.0) {
+        bail!(UsageError(format!("--days is {days}, the range is above 0 to 366")));
+    }
+    let mut report = Report::open(options.json.as_deref())?;
+    let commit = table::commit();
+    let head = |rule| {
+        let row = Row::of("alarms").text("rule", rule).text("city", &options.scenario);
+        row.number("posts", f64::from(options.posts)).number("days", days).text("commit", &commit)
+    };
+    let mut sums = RULES.map(|rule| Sum::of(rule, head(rule)));
+    let last = options.first_seed.saturating_add(options.seeds - 1);
+    for seed in options.first_seed..=last {
+        report.progress(format_args!("seed {seed} of {}..={last}", options.first_seed));
+        for (sum, one) in sums.iter_mut().zip(judge_city(options, &scenario, days, seed)?) {
+            report.row(&sum.add(&one))?;
+        }
+    }
+    for sum in &sums {
+        report.row(&sum.total())?;
+    }
+    crate::tools::print(&table::side_by_side(&sums))
+}
+
+/// One city, judged by both rules.
+fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Result<[Seed; 2]> {
+    let length = Millis((days * 86_400_000.0) as i64);
+    let params = crate::simulate::params(options.params.as_deref(), options.redraw, seed)?;
+    let mut story = Story::begin(scenario, &params, seed, options.posts, length)?;
+    let register = Register::parse(story.register_csv().as_bytes())
+        .map_err(|faults| anyhow!("the city's own register has {} fault(s)", faults.len()))?;
+    let register = Arc::new(register);
+    let mut offline = Offline::new(register.clone(), Offline::mappings());
+    let mut judge = Judge::new(Policy::default(), register.clone(), Pace::AsNeeded);
+    let mut naive = Naive::new(register);
+    let mut told: [Vec<backtest::Told>; 2] = Default::default();
+    let mut judging_s = 0.0;
+    loop {
+        let messages = story.messages();
+        if messages.is_empty() {
+            break;
+        }
+        let began = Instant::now();
+        let mut look = |frame: &FrameBuf| judge.judge(frame.records(), |reading| naive.reading(reading));
+        for message in &messages {
+            offline.take(message.at, &message.topic, &message.payload, message.retain, &mut look);
+        }
+        judging_s += began.elapsed().as_secs_f64();
+        told[0].extend(judge.ended());
+        told[1].extend(naive.cleared());
+    }
+    offline.flush(&mut |frame: &FrameBuf| judge.judge(frame.records(), |reading| naive.reading(reading)));
+    told[0].extend(judge.finish());
+    told[1].extend(naive.finish(story.until));
+    let hazards = story.hazards();
+    let exposure = Exposure { posts: u64::from(options.posts), nights: days };
+    let speed = judge.judged.readings as f64 / judging_s;
+    Ok(told.map(|told| {
+        let told: Vec<Told> = told.iter().map(as_scored).collect();
+        let scores: Scores = score(&hazards, &told, None, Some(exposure));
+        Seed { seed, readings: judge.judged.readings, speed, scores }
+    }))
+}
+
+/// An incident as the score takes it. Both rules tell at the opening; nobody moves or voids here.
+fn as_scored(told: &backtest::Told) -> Told {
+    let incident = &told.incident;
+    let kind = incident.evidence.kind.name();
+    Told {
+        id: incident.id.to_string(),
+        kind: kind.to_owned(),
+        family: Family::of(kind),
+        posts: vec![incident.post_id.to_string()],
+        feeder: Some(incident.feeder.to_string()).filter(|feeder| !feeder.is_empty()),
+        place: None,
+        p1_at: incident.p1_at(),
+        first_notice_at: Some(told.first_notice_at()),
+        voided: false,
+        going: Going::default(),
+    }
+}

@@ -1,0 +1,304 @@
+//! `backtest` with the built program: a simulated recording, a journal beside its running instance, other
+//! people's payloads, and wrong input.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::path::Path;
+
+use common::process::{run, texts};
+use common::site::{HEADER, register};
+use common::{Mqtt, Site, reading, seconds, wait_until};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const T: i64 = 1_795_435_200_000;
+
+/// What every incident line carries: *Incident* of the contract, and what a score needs.
+const KEYS: [&str; 25] = [
+    "id",
+    "kind",
+    "severity",
+    "scope",
+    "post_id",
+    "feeder",
+    "zone",
+    "road",
+    "place",
+    "opened_at",
+    "due_at",
+    "state",
+    "signal",
+    "notes",
+    "evidence",
+    "crew",
+    "arrived_at",
+    "arrival",
+    "breached",
+    "remaining_s",
+    "members",
+    "links",
+    "p1_at",
+    "first_notice_at",
+    "ended_at",
+];
+
+fn told(dir: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = run(dir, arguments, seconds(120));
+    let (out, err) = texts(&output);
+    (output.status.code(), out, err)
+}
+
+fn backtest(dir: &Path, more: &[&str]) -> (Option<i32>, String, String) {
+    let mut arguments = vec!["backtest", "--posts", "posts.csv", "--readings", "rec.jsonl"];
+    arguments.extend(more);
+    told(dir, &arguments)
+}
+
+fn lines_of(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A folder with a register of 40 posts and this recording.
+fn folder(recording: &str) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("posts.csv"), register()).unwrap();
+    std::fs::write(home.path().join("rec.jsonl"), recording).unwrap();
+    home
+}
+
+/// A line of `post`, so many seconds after the start.
+fn line(after_s: i64, post: &str, leakage_ma: f64) -> String {
+    let at = T + after_s * 1000;
+    let payload = json!({ "ts": at, "leakage_ma": leakage_ma });
+    format!(
+        "{}\n",
+        json!({ "received_at": at, "topic": format!("lamp/z1/{post}/reading"), "payload": payload })
+    )
+}
+
+#[test]
+fn a_simulated_recording_gives_incident_lines_with_every_field_and_a_summary() {
+    let home = tempfile::tempdir().unwrap();
+    let simulate = [
+        "simulate",
+        "--scenario",
+        "demo",
+        "--posts",
+        "400",
+        "--seed",
+        "7",
+        "--duration",
+        "360",
+        "--out",
+        "rec.jsonl",
+        "--posts-out",
+        "posts.csv",
+        "--truth",
+        "truth.jsonl",
+    ];
+    let (code, _, err) = told(home.path(), &simulate);
+    assert_eq!(code, Some(0), "{err}");
+    let (code, out, err) = backtest(home.path(), &["--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let incidents = lines_of(&out);
+    let truth = lines_of(&std::fs::read_to_string(home.path().join("truth.jsonl")).unwrap());
+    assert!(!incidents.is_empty());
+    for incident in &incidents {
+        for key in KEYS {
+            assert!(incident.get(key).is_some(), "{key} is missing: {incident}");
+        }
+        assert_eq!(incident["first_notice_at"], incident["opened_at"]);
+        let hazard = truth.iter().any(|hazard| hazard["post_id"] == incident["post_id"]);
+        assert!(hazard, "nothing was wrong with that post: {incident}");
+    }
+
+    let (code, out, _) = backtest(home.path(), &[]);
+    assert_eq!(code, Some(0));
+    for words in
+        ["400 of 400 reported", "weather", "duplicate", "incidents", "leak_critical", "Asia/Shanghai"]
+    {
+        assert!(out.contains(words), "{words}:\n{out}");
+    }
+    for incident in &incidents {
+        assert!(out.contains(incident["post_id"].as_str().unwrap()), "{out}");
+    }
+    let (_, out, _) = backtest(home.path(), &["--lang", "zh"]);
+    assert!(out.contains("险情") && out.contains("400 根上报") && !out.contains("incidents"), "{out}");
+}
+
+#[test]
+fn the_journal_of_a_running_instance_gives_the_incidents_that_the_instance_has() {
+    let site = Site::new();
+    let lampguard = site.start();
+    let mut mqtt = Mqtt::connect(site.listener, "P001");
+    for (seq, value) in [(1, 80.0), (2, 81.0), (2, 81.0), (3, 82.0)] {
+        mqtt.publish_and_wait("lamp/z1/P001/reading", reading(1, seq, value).as_bytes());
+    }
+    mqtt.publish_and_wait("lamp/z1/stranger/reading", reading(1, 1, 70.0).as_bytes());
+    mqtt.publish_and_wait("lamp/z1/stranger/reading", reading(1, 2, 70.0).as_bytes());
+    wait_until("both incidents", seconds(10), || lampguard.items("/api/v1/incidents").len() == 2);
+    let mut live = lampguard.items("/api/v1/incidents");
+    let journal = site.data().join("journal");
+    let before = lampguard.balanced();
+    let arguments = ["backtest", "--posts", "posts.csv", "--readings", journal.to_str().unwrap(), "--json"];
+    let (code, out, err) = told(site.dir(), &arguments);
+    assert_eq!(code, Some(0), "{err}");
+    let mut old = lines_of(&out);
+    let by_id = |incident: &Value| incident["id"].as_str().unwrap().to_owned();
+    live.sort_by_key(by_id);
+    old.sort_by_key(by_id);
+    assert_eq!(old.len(), live.len());
+    for (old, live) in old.iter().zip(&live) {
+        for key in ["id", "kind", "severity", "post_id", "zone", "opened_at", "due_at", "evidence", "notes"] {
+            assert_eq!(old[key], live[key], "{key}");
+        }
+    }
+    assert_eq!(lampguard.balanced(), before, "looking changes nothing");
+    lampguard.stop();
+}
+
+#[test]
+fn what_is_not_judged_is_said() {
+    let mut text = line(0, "P001", 1.0) + &line(0, "P001", 1.0);
+    text += "rubbish\n";
+    text += &format!("{}\n", json!({ "received_at": T, "move": { "post_id": "P001", "move": "arrive" } }));
+    text += "{\"missed_frames\":3}\n";
+    text +=
+        &format!("{}\n", json!({ "received_at": T, "topic": "lamp/z1/P002/status", "payload": "online" }));
+    text +=
+        &format!("{}\n", json!({ "received_at": T, "topic": "lamp/z1/P002/reading", "payload": "no JSON" }));
+    let old = json!({ "ts": T - 86_400_000, "leakage_ma": 90.0 });
+    text += &format!(
+        "{}\n",
+        json!({ "received_at": T, "topic": "lamp/z1/P002/reading", "payload": old, "retain": true })
+    );
+    text += &format!(
+        "{}\n",
+        json!({ "received_at": T, "topic": "tele/P003/SENSOR", "payload": { "ENERGY": { "Voltage": 229 } } })
+    );
+    let home = folder(&text);
+    let (code, out, err) = backtest(home.path(), &[]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("rec.jsonl:3: not a JSON object"), "{err}");
+    for words in [
+        "readings   2 ",
+        "stored 2",
+        "duplicate 1",
+        "quarantined json 1",
+        "refused retained_stale 1",
+        "left out: 1 move(s)",
+        "left out: 1 bad line(s)",
+        "3 frame(s)",
+        "incidents  0",
+        "2 of 40 reported",
+    ] {
+        assert!(out.contains(words), "{words}:\n{out}");
+    }
+    let (code, out, err) = backtest(home.path(), &["--json"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""), "{err}");
+    assert!(err.contains("left out: 1 move(s)"), "{err}");
+}
+
+#[test]
+fn an_incident_that_was_calm_for_a_day_has_its_end_and_the_next_one_is_another() {
+    let mut text = String::new();
+    for hour in 0..30 {
+        for minute in 0..60 {
+            let danger = matches!((hour, minute), (0 | 28, 0..3));
+            text += &line(hour * 3600 + minute * 60, "P001", if danger { 45.0 } else { 1.0 });
+        }
+    }
+    let home = folder(&text);
+    let (code, out, err) = backtest(home.path(), &["--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let incidents = lines_of(&out);
+    assert_eq!(incidents.len(), 2, "{out}");
+    assert!(incidents[0]["ended_at"].is_string() && incidents[1]["ended_at"].is_null(), "{out}");
+    assert_ne!(incidents[0]["id"], incidents[1]["id"]);
+    let (_, out, _) = backtest(home.path(), &[]);
+    assert!(out.contains("1 open, 1 ended"), "{out}");
+}
+
+#[test]
+fn wrong_input_is_named_with_its_way_out() {
+    let home = folder(&line(0, "P001", 1.0));
+    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    write("bad.csv", &format!("{HEADER}\nP1,,z1,r,1,,F1,C1,here,34.7,1,100,false,2020,\n"));
+    write("rubbish.jsonl", &"rubbish\n".repeat(2000));
+    write("empty.jsonl", "");
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    let of =
+        |posts: &'static str, readings: &'static str| ["backtest", "--posts", posts, "--readings", readings];
+    let cases: [(&[&str], i32, &[&str]); 9] = [
+        (&["backtest"], 2, &["--posts", "--readings"]),
+        (&of("gone.csv", "rec.jsonl"), 1, &["reading register gone.csv"]),
+        (&of("bad.csv", "rec.jsonl"), 2, &["bad.csv has 1 fault", "line 2"]),
+        (&of("posts.csv", "gone.jsonl"), 1, &["reading recording gone.jsonl"]),
+        (&of("posts.csv", "data"), 1, &["data holds no journal segment", "DATA_DIR/journal"]),
+        (&of("posts.csv", "empty.jsonl"), 1, &["empty.jsonl: no reading in it"]),
+        (&of("posts.csv", "rubbish.jsonl"), 1, &["rubbish.jsonl:1000:", "more than 1000 bad lines"]),
+        (
+            &["backtest", "--posts", "posts.csv", "--readings", "rec.jsonl", "--policy", "p.toml"],
+            2,
+            &["not built"],
+        ),
+        (&["backtest", "--posts", "posts.csv", "--readings", "rec.jsonl", "--lang", "fr"], 2, &["zh", "en"]),
+    ];
+    for (arguments, wanted, words) in cases {
+        let (code, out, err) = told(home.path(), arguments);
+        assert_eq!((code, out.as_str()), (Some(wanted), ""), "{arguments:?}: {err}");
+        for word in words {
+            assert!(err.contains(word), "{arguments:?}: {word}:\n{err}");
+        }
+    }
+}
+
+#[test]
+fn a_city_scored_twice_gives_the_same_rows_beside_the_naive_rule() {
+    let home = tempfile::tempdir().unwrap();
+    let bench = |file: &str| {
+        let arguments = [
+            "bench",
+            "alarms",
+            "--scenario",
+            "demo",
+            "--seeds",
+            "2",
+            "--first-seed",
+            "7",
+            "--posts",
+            "300",
+            "--days",
+            "0.004",
+            "--json",
+            file,
+        ];
+        let (code, out, err) = told(home.path(), &arguments);
+        assert_eq!(code, Some(0), "{err}");
+        let mut rows = lines_of(&std::fs::read_to_string(home.path().join(file)).unwrap());
+        rows.iter_mut().for_each(|row| _ = row.as_object_mut().unwrap().remove("readings_per_s"));
+        (out, rows)
+    };
+    let (out, rows) = bench("one.jsonl");
+    assert_eq!(rows.len(), 6, "two seeds and their sum, by two rules");
+    assert_eq!(rows, bench("two.jsonl").1);
+    for row in &rows {
+        for key in ["rule", "seed", "commit", "posts", "days", "hazards", "found", "late", "missed", "recall"]
+        {
+            assert!(row.get(key).is_some(), "{key}: {row}");
+        }
+        assert_eq!(
+            row["hazards"],
+            json!(
+                row["found"].as_f64().unwrap()
+                    + row["late"].as_f64().unwrap()
+                    + row["missed"].as_f64().unwrap()
+            )
+        );
+    }
+    assert!(out.contains("lampguard         naive") && out.contains("recall, observable"), "{out}");
+    let (code, _, err) = told(home.path(), &["bench", "alarms", "--days", "0"]);
+    assert_eq!(code, Some(2), "{err}");
+}
