@@ -25,8 +25,6 @@ use crate::simulation::{Message, Simulation, Source};
 
 /// Keep-alive of a gateway: it talks all the time.
 const GATEWAY_KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Keep-alive of a post. Modems are set to 1 to 5 minutes; the shortest costs most and is what is measured.
-const POST_KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long a stop waits for outstanding acknowledgements.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
@@ -66,7 +64,8 @@ impl Fleet {
             port: options.port,
             username: options.username.clone(),
             password: options.password.clone(),
-            keep_alive: if per_post.is_some() { POST_KEEP_ALIVE } else { GATEWAY_KEEP_ALIVE },
+            keep_alive: per_post
+                .map_or(GATEWAY_KEEP_ALIVE, |it| Duration::from_secs(u64::from(it.keep_alive_s))),
             window: if per_post.is_some() { POST_WINDOW } else { WINDOW as u16 },
             log_each: per_post.is_none(),
             pace: per_post.map_or_else(|| Pace::new(0, false), |it| Pace::new(it.connects_per_s, it.herd)),

@@ -36,6 +36,8 @@ pub const KEPT_PER_POST: usize = 16;
 pub const KEPT_PER_GAUGE: usize = 256;
 /// Fastest pace of connects that can be asked for.
 pub const CONNECTS_PER_S_MAX: u32 = 100_000;
+/// Shortest keep-alive of a post, seconds: brokers cut after one and a half.
+pub const KEEP_ALIVE_MIN_S: u16 = 5;
 /// The city is asked for due messages this often.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -70,6 +72,8 @@ pub struct PerPost {
     pub connects_per_s: u32,
     /// After a lost link all connect again in one instant, unpaced: a base station, or a feeder, comes back.
     pub herd: bool,
+    /// Seconds between two pings, at least [`KEEP_ALIVE_MIN_S`]; modems are set to 60 to 300.
+    pub keep_alive_s: u16,
 }
 
 impl PerPost {
@@ -81,7 +85,7 @@ impl PerPost {
 
 impl Default for PerPost {
     fn default() -> Self {
-        Self { connections: None, connects_per_s: 500, herd: false }
+        Self { connections: None, connects_per_s: 500, herd: false, keep_alive_s: 60 }
     }
 }
 
@@ -123,7 +127,10 @@ impl Options {
         if !(1..=GATEWAYS_MAX).contains(&self.gateways) {
             return Err(PublishError::Gateways(self.gateways));
         }
-        if let Some(PerPost { connections, connects_per_s, .. }) = self.per_post {
+        if let Some(PerPost { connections, connects_per_s, keep_alive_s, .. }) = self.per_post {
+            if keep_alive_s < KEEP_ALIVE_MIN_S {
+                return Err(PublishError::KeepAlive(keep_alive_s));
+            }
             if connections == Some(0) {
                 return Err(PublishError::Connections);
             }
@@ -174,6 +181,9 @@ pub enum PublishError {
     /// Connects a second.
     #[error("{0} connects a second, the range is 1 to {CONNECTS_PER_S_MAX}")]
     ConnectsPerS(u32),
+    /// Too short a keep-alive.
+    #[error("keep-alive of {0} s, the range is {KEEP_ALIVE_MIN_S} s to 65535 s")]
+    KeepAlive(u16),
     /// A client id that brokers may refuse.
     #[error("client prefix {0:?} is not 1 to 40 of A-Z a-z 0-9 _ -")]
     ClientPrefix(String),
@@ -361,6 +371,7 @@ mod tests {
             |options| options.per_post = Some(PerPost { connections: Some(0), ..PerPost::default() })
         ));
         assert!(with(|options| options.per_post = Some(PerPost { connects_per_s: 0, ..PerPost::default() })));
+        assert!(with(|options| options.per_post = Some(PerPost { keep_alive_s: 0, ..PerPost::default() })));
         assert!(!with(|options| options.per_post = Some(PerPost::default())));
         assert_eq!((posts.connections(0), posts.connections(7)), (1, 7));
     }

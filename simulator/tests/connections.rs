@@ -55,7 +55,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-const QUICK: PerPost = PerPost { connections: None, connects_per_s: 1000, herd: false };
+const QUICK: PerPost = PerPost { connections: None, connects_per_s: 1000, herd: false, keep_alive_s: 60 };
 
 /// Readings and weather of the first messages of the same city, whoever carries them.
 fn expected(count: u64) -> HashSet<(String, Vec<u8>)> {

@@ -29,6 +29,8 @@ use crate::limits;
 const STUCK: Duration = Duration::from_secs(15);
 /// Between the planned end of connecting and the idle time, and again before the first report, seconds.
 const SLACK_S: u64 = 2;
+/// Shortest keep-alive, seconds: in a short run one and a half of a few seconds would cut late pings.
+const KEEP_ALIVE_MIN_S: u64 = 10;
 /// Longest end of the client: it waits 3 s for acknowledgements.
 const END: Duration = Duration::from_secs(20);
 
@@ -41,7 +43,8 @@ pub(super) struct Connections {
     /// Who is connected to.
     #[arg(long, value_enum, default_value_t = Against::Both)]
     against: Against,
-    /// How long idle, and how long under load.
+    /// How long idle, and how long under load; also the keep-alive (10 at least), so that every connection pings
+    /// once in each of the two.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// Connects a second.
@@ -56,6 +59,12 @@ pub(super) struct Connections {
     /// Rows as JSON lines.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+impl Connections {
+    fn keep_alive_s(&self) -> u64 {
+        self.seconds.max(KEEP_ALIVE_MIN_S)
+    }
 }
 
 /// Who is connected to.
@@ -154,6 +163,7 @@ fn measure(
         .text("data", tools.disk())
         .number("asked", f64::from(options.count))
         .number("connections", up.connections.up as f64)
+        .number("keep_alive_s", options.keep_alive_s() as f64)
         .number("files_max", limits::raise_files(0) as f64);
     if let Some(reason) = limited {
         whole = whole.text("limited_by", reason);
@@ -272,6 +282,7 @@ impl Client {
             ("--broker", format!("mqtt://127.0.0.1:{mqtt}")),
             ("--posts", count.to_string()),
             ("--connects-per-s", options.connects_per_s.to_string()),
+            ("--keep-alive-s", options.keep_alive_s().to_string()),
             ("--start-in", start_in.to_string()),
             ("--control", format!("127.0.0.1:{control}")),
         ];

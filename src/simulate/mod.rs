@@ -175,9 +175,10 @@ fn tell_mappings() {
 /// Refuses options that say nothing together.
 fn check(asked: &Simulate) -> Result<()> {
     let it = &asked.connections;
-    let of_posts = it.connections.is_some() || it.connects_per_s.is_some() || it.herd;
+    let of_posts =
+        it.connections.is_some() || it.connects_per_s.is_some() || it.herd || it.keep_alive_s.is_some();
     if of_posts && it.clients != Clients::Posts {
-        let text = "--connections, --connects-per-s and --herd are for --clients posts";
+        let text = "--connections, --connects-per-s, --herd and --keep-alive-s are for --clients posts";
         return Err(UsageError(text.to_owned()).into());
     }
     if it.gateways.is_some() && it.clients == Clients::Posts {
@@ -206,6 +207,7 @@ fn options(url: &str, asked: &Simulate) -> Result<publish::Options> {
             connections: wanted.connections,
             connects_per_s: wanted.connects_per_s.unwrap_or(usual.connects_per_s),
             herd: wanted.herd,
+            keep_alive_s: wanted.keep_alive_s.unwrap_or(usual.keep_alive_s),
         };
         let connections = per_post.connections(asked.city.posts as usize) as u64;
         let bound = limits::bound(connections);
