@@ -14,10 +14,10 @@
 //! | [`weather`], [`moisture`], [`feed`] | the sky, how wet posts get, what the office is told of it |
 //! | [`physics`] | insulation, leakage, shell voltage; what is dangerous |
 //! | [`event`] | what else can happen to posts, feeders, sensors and links |
-//! | [`world`] | all of that at one instant |
-//! | `measure`, `payload` | what a sensor reads, and in which words it says so |
+//! | [`world`], `fault` | all of that at one instant |
+//! | `report`, `measure`, `payload` | what a sensor reads, what its faults make of it, in which words it says so |
 //! | [`quirks`], [`delivery`] | odd readings; what lies between a sensor and its reader |
-//! | [`simulation`], `timetable` | who reports when |
+//! | [`simulation`], `timetable`, `past` | who reports when |
 //! | [`control`] | what can be done to a running city |
 //! | [`truth`] | the hazards as they really are |
 //! | [`recording`] | messages and truth as JSON lines |
@@ -31,6 +31,7 @@ pub mod city;
 pub mod control;
 pub mod delivery;
 pub mod event;
+mod fault;
 pub mod feed;
 mod fleet;
 pub mod gallery;
@@ -42,11 +43,13 @@ pub mod moisture;
 mod names;
 mod pace;
 pub mod params;
+mod past;
 mod payload;
 pub mod physics;
 pub mod publish;
 pub mod quirks;
 pub mod recording;
+mod report;
 pub mod scenario;
 pub mod sensor;
 pub mod simulation;
@@ -59,7 +62,8 @@ pub mod world;
 pub use city::{City, CityError, Class, POSTS_MAX, ZONES, Zone};
 pub use control::{Command, CommandError};
 pub use params::Params;
+pub use past::Past;
 pub use scenario::{Scenario, ScenarioError};
 pub use sensor::Shape;
-pub use simulation::{Message, Past, Run, Simulation, SimulationError, Source};
+pub use simulation::{Message, Run, Simulation, SimulationError, Source};
 pub use truth::Truth;

@@ -4,12 +4,12 @@ use lampguard_model::{Cause, Field, Flags, Reading, Timestamp};
 
 use crate::chance::Chance;
 use crate::city::Post;
+use crate::fault::Affected;
 use crate::lighting::{day_share, wave};
 use crate::params::SensorParams;
 use crate::physics::{Electrical, IMMERSED_MM, VendorAlarm};
 use crate::sensor::{Model, Shape, Spec};
 use crate::weather::Sky;
-use crate::world::Affected;
 
 /// What surrounds a sensor when it measures.
 #[derive(Clone, Copy, Debug)]

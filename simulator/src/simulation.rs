@@ -3,25 +3,24 @@
 //! `advance(now)` returns what became due since the last call, in order of time. Open loop: a slow reader gets
 //! its messages later, never others; `ts` is the instant of the timetable.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use lampguard_model::{Cause, Field, Flags, Reading, Timestamp};
+use lampguard_model::{Cause, Reading, Timestamp};
 use serde_json::json;
 
 use crate::chance::Chance;
-use crate::city::{CABINET_PERIOD_S, City, Class};
+use crate::city::{CABINET_PERIOD_S, City};
 use crate::delivery::Delivery;
 use crate::feed::Feed;
-use crate::measure::{Surroundings, can_flag, measure, measure_cabinet, raise_flags};
-use crate::payload::{Frame, write};
+use crate::measure::can_flag;
 use crate::physics::VendorAlarm;
 use crate::quirks::Quirk;
-use crate::scenario::{Scenario, ScenarioError, Storm};
-use crate::sensor::{Model, Shape};
+use crate::scenario::{Scenario, ScenarioError};
+use crate::sensor::Model;
 use crate::street::ZONES;
 use crate::timetable::Timetable;
-use crate::weather::{Weather, front};
+use crate::weather::Weather;
 use crate::world::{News, World};
 
 /// Messages of one call of [`Simulation::advance`]; the rest comes with the next call.
@@ -30,8 +29,6 @@ pub const MESSAGES_MAX: usize = 20_000;
 /// Sensors that got their supply together report within this time, ms: NB-IoT lamps boot as a herd (domain
 /// reference 14.3).
 const HERD_MS: f64 = 20_000.0;
-/// How old the leftovers are that a broker retains, ms.
-const LEFTOVER_MS: i64 = 26 * 3_600_000;
 
 /// One run of a city.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,37 +114,37 @@ pub struct Counts {
 /// A city in motion.
 #[derive(Clone, Debug)]
 pub struct Simulation {
-    city: Arc<City>,
-    scenario: Scenario,
-    run: Run,
-    world: World,
-    feed: Feed,
-    noise: Chance,
-    timetable: Timetable,
+    pub(crate) city: Arc<City>,
+    pub(crate) scenario: Scenario,
+    pub(crate) run: Run,
+    pub(crate) world: World,
+    pub(crate) feed: Feed,
+    pub(crate) noise: Chance,
+    pub(crate) timetable: Timetable,
     /// Running numbers and restarts of every sensor, cabinets at the end.
-    seq: Vec<u32>,
-    restarts: Vec<u16>,
+    pub(crate) seq: Vec<u32>,
+    pub(crate) restarts: Vec<u16>,
     /// Reports besides the timetable, by instant.
-    extra: BTreeMap<(Timestamp, u64), (u32, Cause)>,
-    extras: u64,
-    watches: BTreeMap<u32, Watch>,
-    surges: HashMap<u32, ()>,
-    frozen: HashMap<u32, Reading>,
-    last: HashMap<u32, Reading>,
-    delivery: Delivery,
-    next_world_ms: i64,
-    next_scan_ms: i64,
-    next_weather_ms: i64,
-    weather_every_ms: i64,
-    says_wet: bool,
-    counts: Counts,
+    pub(crate) extra: BTreeMap<(Timestamp, u64), (u32, Cause)>,
+    pub(crate) extras: u64,
+    pub(crate) watches: BTreeMap<u32, Watch>,
+    pub(crate) surges: HashMap<u32, ()>,
+    pub(crate) frozen: HashMap<u32, Reading>,
+    pub(crate) last: HashMap<u32, Reading>,
+    pub(crate) delivery: Delivery,
+    pub(crate) next_world_ms: i64,
+    pub(crate) next_scan_ms: i64,
+    pub(crate) next_weather_ms: i64,
+    pub(crate) weather_every_ms: i64,
+    pub(crate) says_wet: bool,
+    pub(crate) counts: Counts,
 }
 
 /// A device that watches its own limits, on a post that can pass them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Watch {
-    alarm: VendorAlarm,
-    told_ms: i64,
+pub(crate) struct Watch {
+    pub(crate) alarm: VendorAlarm,
+    pub(crate) told_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -433,133 +430,7 @@ impl Simulation {
         }
     }
 
-    /// One reading of one sensor, as its faults and quirks let it through.
-    fn report(&mut self, place: u32, at: Timestamp, cause: Cause, out: &mut Vec<Message>) {
-        // An alarm that falls on the instant of a periodic reading has noise of its own.
-        let noise = self.noise.of(u64::from(place)).of(at.0 as u64 * 8 + cause as u64);
-        let measured = match self.city.posts().get(place as usize) {
-            Some(_) => self.measure_post(place, at, cause, noise),
-            None => self.measure_feeder(place, at, noise),
-        };
-        let Some(mut reading) = measured else { return };
-        let nth = place as usize;
-        self.seq[nth] = self.seq[nth].wrapping_add(1);
-        reading.seq = Some(u64::from(self.seq[nth]));
-        reading.boot = Some(self.run.boot.wrapping_add(u32::from(self.restarts[nth])).max(1));
-        let quirk = self.scenario.quirks.draw(noise);
-        self.counts.readings += 1;
-        self.counts.alarms += u64::from(cause == Cause::Alarm);
-        let message = self.message(place, at, &reading, quirk);
-        self.deliver(message, quirk, out);
-    }
-
-    fn measure_post(&mut self, place: u32, at: Timestamp, cause: Cause, noise: Chance) -> Option<Reading> {
-        let post = &self.city.posts()[place as usize];
-        let model = post.model?;
-        let gasp = cause == Cause::LastGasp;
-        if !gasp && !model.spec().battery && !self.world.is_powered(place) {
-            return None;
-        }
-        if self.world.is_mute(place, self.city.periods_s(post).0) {
-            return None;
-        }
-        let affected = self.world.affected(place);
-        let around = Surroundings {
-            at,
-            minute: self.world.minutes(at),
-            truth: self.world.electrical(place, false),
-            lamp_share: self.world.lamp_share(place),
-            sky: self.world.sky(post),
-            moisture: self.world.moisture(place),
-            temperature_c: self.scenario.temperature_c,
-            affected,
-            surge: self.surges.remove(&place).is_some(),
-        };
-        let mut reading = measure(post, model, &self.city.params().sensor, &around, noise);
-        let fault = affected.map(|affected| affected.sensor).unwrap_or_default();
-        if fault.frozen {
-            let kept = self.frozen.entry(place).or_insert_with(|| reading.clone());
-            reading.fields = kept.fields.clone();
-        }
-        if fault.clock_1970 {
-            reading.ts = Some(Timestamp(at.since(self.run.start).0));
-        } else if fault.clock_ms != 0 {
-            reading.ts = Some(Timestamp(at.0 + fault.clock_ms));
-        }
-        reading.cause = if cause == Cause::Alarm { Cause::Periodic } else { cause };
-        if let Some(watch) = self.watches.get_mut(&place) {
-            raise_flags(&mut reading, watch.alarm, cause == Cause::Alarm);
-            watch.told_ms = at.since(self.run.start).0;
-        }
-        Some(reading)
-    }
-
-    fn measure_feeder(&self, place: u32, at: Timestamp, noise: Chance) -> Option<Reading> {
-        let feeder = place - self.city.posts().len() as u32;
-        if self.world.line(feeder).flooded {
-            return None;
-        }
-        let params = self.city.params();
-        let residual_ma = self.world.residual_ma(feeder);
-        Some(measure_cabinet(at, residual_ma, params.supply.nominal_v, &params.sensor, noise))
-    }
-
-    fn message(&mut self, place: u32, at: Timestamp, reading: &Reading, quirk: Option<Quirk>) -> Message {
-        let device = self.city.device_id(place as usize);
-        let post = self.city.posts().get(place as usize);
-        let shape = post.map_or(Shape::Canonical, |post| self.city.shape(post));
-        let fault = self.affected_sensor(place);
-        let frame = Frame { shape, device: &device, quirk, saturated: fault.saturated };
-        let payload = write(reading, &frame, self.last.get(&place));
-        if shape == Shape::Shelly {
-            self.last.insert(place, reading.clone());
-        }
-        let zone = usize::from(self.zone_of(place)) + usize::from(fault.wrong_zone);
-        let zone = ZONES[zone % ZONES.len()].id;
-        let topic = match shape {
-            Shape::Canonical => format!("lamp/{zone}/{device}/reading"),
-            Shape::CnTenths => format!("street/{zone}/report"),
-            Shape::LeakageBox => "device_report".to_owned(),
-            Shape::Tasmota => format!("tele/{device}/SENSOR"),
-            Shape::Shelly => format!("{device}/events/rpc"),
-        };
-        Message { at, topic, payload, retain: false, source: Source::Post(place) }
-    }
-
-    fn affected_sensor(&self, place: u32) -> crate::world::SensorFault {
-        let is_post = (place as usize) < self.city.posts().len();
-        let affected = if is_post { self.world.affected(place) } else { None };
-        affected.map(|affected| affected.sensor).unwrap_or_default()
-    }
-
-    fn feeder_of(&self, place: u32) -> u32 {
-        let posts = self.city.posts();
-        posts.get(place as usize).map_or_else(|| place - posts.len() as u32, |post| post.feeder)
-    }
-
-    fn zone_of(&self, place: u32) -> u8 {
-        self.city.feeders()[self.feeder_of(place) as usize].zone
-    }
-
-    /// What a broker kept of a post from before: an old critical reading, retained.
-    fn hand_out_leftover(&mut self, place: u32, at: Timestamp, out: &mut Vec<Message>) {
-        let mut old = Reading {
-            ts: Some(Timestamp(at.0 - LEFTOVER_MS)),
-            seq: Some(1),
-            boot: Some(self.run.boot.wrapping_sub(1).max(1)),
-            flags: Flags::SIMULATED,
-            ..Reading::default()
-        };
-        old.put(Field::LeakageMa, 85_000);
-        old.put(Field::ShellV, 48_000);
-        old.put(Field::SupplyV, 229_000);
-        let mut message = self.message(place, at, &old, None);
-        message.retain = true;
-        self.counts.leftovers += 1;
-        self.send(message, out);
-    }
-
-    fn deliver(&mut self, message: Message, quirk: Option<Quirk>, out: &mut Vec<Message>) {
+    pub(crate) fn deliver(&mut self, message: Message, quirk: Option<Quirk>, out: &mut Vec<Message>) {
         match quirk {
             Some(Quirk::Duplicate) => {
                 self.counts.duplicates += 1;
@@ -590,7 +461,7 @@ impl Simulation {
     }
 
     /// Over concentrator and broker, as far as they let it.
-    fn send(&mut self, message: Message, out: &mut Vec<Message>) {
+    pub(crate) fn send(&mut self, message: Message, out: &mut Vec<Message>) {
         if let Source::Post(place) = message.source {
             let feeder = self.feeder_of(place);
             let line = self.world.line(feeder);
@@ -627,43 +498,6 @@ impl Simulation {
             source: Source::Post(place as u32),
         })
     }
-
-    /// What the same city sent before this run, for filling a history: from `from` to `to` (not included),
-    /// one reading of each sensor every `step`. Dry but for a drizzle every third day, without quirks, with the
-    /// boot before this run's; nothing in it is dangerous.
-    ///
-    /// # Errors
-    /// [`SimulationError::Past`] for more than 366 days or a step outside 1 s to a day.
-    pub fn past(&self, from: Timestamp, to: Timestamp, step_s: u32) -> Result<Past, SimulationError> {
-        let days = to.since(from).0.max(0) / 86_400_000;
-        if days > 366 || !(1..=86_400).contains(&step_s) {
-            return Err(SimulationError::Past { days, step_s: i64::from(step_s) });
-        }
-        // 0.3 mm/h for three hours: a moisture of 0.1 at most, where the quickest hazard reads 9 mA. The last
-        // one ends a day and more before `to`.
-        let drizzle = |nth: i64| Storm {
-            ramp_min: 30.0,
-            hours: 3.0,
-            rain_mm_h: 0.3,
-            ..front((nth * 4320 + 720) as f64)
-        };
-        let scenario = Scenario {
-            period_s: Some(step_s),
-            storm: (0..days / 3 + 1).filter(|nth| nth * 3 + 2 <= days).map(drizzle).collect(),
-            ..Scenario::empty("past")
-        };
-        // Boot 1 has no boot before it: then the past carries the highest one. Restarts count on from far below.
-        let boot = if self.run.boot < 10_000 { u32::MAX - 10_000 } else { self.run.boot - 10_000 };
-        let run = Run { seed: self.run.seed, speed: None, boot, start: from };
-        let mut simulation = Self::new(self.city.clone(), scenario, run)?;
-        simulation.weather_every_ms = simulation.weather_every_ms.max(i64::from(step_s) * 1000);
-        Ok(Past { simulation, to, ready: VecDeque::new() })
-    }
-
-    /// Hazards and their classes are the city's; this says whether a post is one.
-    pub fn is_hazard(&self, place: u32) -> bool {
-        self.city.posts()[place as usize].class == Class::Hazard
-    }
 }
 
 /// Every sensor with its periods: the scenario's, else its model's.
@@ -675,29 +509,6 @@ fn timetable(city: &City, scenario: &Scenario, chance: Chance) -> Timetable {
     let cabinet_s = scenario.period_s.unwrap_or(CABINET_PERIOD_S);
     let cabinets = cabinets.map(|(nth, _)| ((city.posts().len() + nth) as u32, (cabinet_s, cabinet_s)));
     Timetable::new(posts.chain(cabinets), chance)
-}
-
-/// Past messages, in order of time. See [`Simulation::past`].
-#[derive(Debug)]
-pub struct Past {
-    simulation: Simulation,
-    to: Timestamp,
-    ready: VecDeque<Message>,
-}
-
-impl Iterator for Past {
-    type Item = Message;
-
-    fn next(&mut self) -> Option<Message> {
-        while self.ready.is_empty() {
-            let due = self.simulation.next_due();
-            if due >= self.to {
-                return None;
-            }
-            self.ready.extend(self.simulation.advance(due));
-        }
-        self.ready.pop_front()
-    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use lampguard_model::{Marks, Millis, Register, WeatherReport, wire};
+use lampguard_model::{Field, Flags, Marks, Millis, Register, WeatherReport, wire};
 
 use super::*;
+use crate::city::Class;
 use crate::quirks::Quirks;
 
 const START: Timestamp = Timestamp(1_760_710_920_000);
