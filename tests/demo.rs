@@ -51,6 +51,51 @@ fn the_demo_shows_its_first_incident_within_a_minute_and_ends_by_itself() {
 }
 
 #[test]
+fn a_leak_that_is_asked_for_becomes_an_incident_marked_as_simulated_and_stands_in_the_truth() {
+    let home = tempfile::tempdir().unwrap();
+    let calm = home.path().join("calm.toml");
+    let scenario = "name = \"calm\"\nspeed = 60.0\nperiod_s = 5\nhazards_per_1000 = 0.0\nalways_energised = true\nfeed = \"good\"\n";
+    std::fs::write(&calm, scenario).unwrap();
+    let mut command = program();
+    command.args(["demo", "--posts", "200", "--port", "0", "--control-port", "0", "--duration", "120"]);
+    command.arg("--scenario").arg(&calm);
+    let demo = Program::start("lampguard demo", command);
+    let address = |out: &str| {
+        let at = out.find("something to it:")?;
+        let rest = &out[at + out[at..].find("http://")?..];
+        Some(rest.split_whitespace().next()?.trim_end_matches('/').to_owned())
+    };
+    wait_until("the address of live control", seconds(60), || address(&demo.stdout()).is_some());
+    let root = address(&demo.stdout()).unwrap();
+    let ask =
+        |path: &str, body: &str| http::try_post(&format!("{root}{path}"), None, body.as_bytes()).unwrap();
+    // Some posts have no sensor: the first measured one is found by asking for several.
+    for post in ["P00011", "P00012", "P00013"] {
+        let answer = ask("/leak", &format!(r#"{{"post_id":"{post}","leakage_ma":45}}"#));
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(answer.json()["done"].as_str().unwrap().contains("45 mA"));
+    }
+    let refused = ask("/leak", r#"{"post_id":"P99999","leakage_ma":45}"#);
+    assert!(refused.status == 404 && refused.text.contains("P99999"), "{}", refused.text);
+    let refused = ask("/rain", r#"{"rain_mm_h":500,"minutes":5}"#);
+    assert!(refused.status == 400 && refused.text.contains("the range is 0 to 200"), "{}", refused.text);
+    wait_until("the incident on the console", seconds(60), || {
+        let out = demo.stdout();
+        ["P00011", "P00012", "P00013"].iter().any(|post| {
+            out.lines()
+                .any(|line| line.contains(post) && line.contains("灯杆漏电") && line.contains("模拟数据"))
+        })
+    });
+    let truth = http::try_get(&format!("{root}/truth"), None).unwrap();
+    assert_eq!(
+        truth.text.lines().filter(|line| line.contains("\"cause\":\"leak\"")).count(),
+        3,
+        "{}",
+        truth.text
+    );
+}
+
+#[test]
 fn a_demo_on_a_port_in_use_says_so() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port().to_string();

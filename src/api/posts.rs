@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use lampguard_history::{LatestReading, Row};
 use lampguard_model::wire::field_json;
-use lampguard_model::{Field, Marks, Millis, Post, UNREGISTERED};
+use lampguard_model::{Field, Marks, Millis, Post, PostKind, UNREGISTERED};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -22,8 +22,18 @@ pub(super) struct PostsQuery {
     zone: Option<String>,
     state: Option<String>,
     q: Option<String>,
+    kind: Option<KindOfLine>,
     limit: Option<usize>,
     cursor: Option<String>,
+}
+
+/// Which lines of the register: posts, or the sensors in cabinets, which are not counted among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindOfLine {
+    #[default]
+    Post,
+    Feeder,
 }
 
 /// A line of the list: registered posts in the order of the register, then devices nobody registered.
@@ -45,6 +55,11 @@ impl Entry {
             Self::Registered(post) => &post.zone,
             Self::Unregistered(_) => UNREGISTERED,
         }
+    }
+
+    fn is_of(&self, kind: KindOfLine) -> bool {
+        let cabinet = matches!(self, Self::Registered(post) if post.kind == PostKind::Feeder);
+        cabinet == (kind == KindOfLine::Feeder)
     }
 
     /// True when id, road, number, landmark or city code hold the text.
@@ -76,7 +91,8 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
     let open = instance.alerting.open_incidents_by_post();
     let (mut items, mut next) = (Vec::new(), None);
     for (place, entry) in entries(&instance).into_iter().enumerate().skip(start) {
-        if query.zone.as_deref().is_some_and(|zone| zone != entry.zone())
+        if !entry.is_of(query.kind.unwrap_or_default())
+            || query.zone.as_deref().is_some_and(|zone| zone != entry.zone())
             || query.q.as_deref().is_some_and(|text| !entry.holds(text))
         {
             continue;
