@@ -146,7 +146,7 @@ pub(crate) struct SimulatedCity {
     #[arg(long)]
     pub(crate) speed: Option<f64>,
     /// When a recording starts (RFC 3339) instead of the scenario's own time; `now` for now.
-    #[arg(long, value_name = "TIME", requires = "out")]
+    #[arg(long, value_name = "TIME")]
     pub(crate) start: Option<String>,
     /// Write the true hazards here (JSON lines).
     #[arg(long, value_name = "FILE")]
@@ -428,7 +428,6 @@ mod tests {
         ];
         let bad = [
             "--duration 3",
-            "--broker mqtt://h:1 --start now",
             "--out f --redraw 1.5",
             "--out f --broker mqtt://h:1 --duration 3",
             "--out f --duration 3 --control 127.0.0.1:0",

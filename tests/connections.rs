@@ -148,6 +148,7 @@ fn live_control_answers_by_the_built_program_and_takes_loopback_only() {
         &["--broker", "mqtt://127.0.0.1:1", "--herd"],
         &["--broker", "mqtt://127.0.0.1:1", "--clients", "posts", "--gateways", "4"],
         &["--out", "x", "--duration", "1", "--clients", "posts"],
+        &["--broker", "mqtt://127.0.0.1:1", "--start", "now"],
     ];
     for more in wrong {
         let output = run(home.path(), &[&["simulate"], more].concat(), seconds(20));

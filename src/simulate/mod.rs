@@ -184,6 +184,10 @@ fn check(asked: &Simulate) -> Result<()> {
     if it.gateways.is_some() && it.clients == Clients::Posts {
         return Err(UsageError("--gateways is for --clients gateways".to_owned()).into());
     }
+    if asked.out.is_none() && asked.city.start.is_some() {
+        let text = "--start is for --out: a broker is told of the city as it is now";
+        return Err(UsageError(text.to_owned()).into());
+    }
     if asked.out.is_some() && (it.clients == Clients::Posts || it.start_in > 0) {
         return Err(
             UsageError("a recording has no connections: leave --clients and --start-in out".into()).into()
