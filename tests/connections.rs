@@ -143,7 +143,7 @@ fn live_control_answers_by_the_built_program_and_takes_loopback_only() {
     assert_eq!(http::try_get(&format!("{}/truth", city.control), None).unwrap().status, 200);
 
     let home = tempfile::tempdir().unwrap();
-    let wrong: [&[&str]; 4] = [
+    let wrong: [&[&str]; 5] = [
         &["--broker", "mqtt://127.0.0.1:1", "--control", "0.0.0.0:0"],
         &["--broker", "mqtt://127.0.0.1:1", "--herd"],
         &["--broker", "mqtt://127.0.0.1:1", "--clients", "posts", "--gateways", "4"],
