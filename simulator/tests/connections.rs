@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Broker, Connect, FRIENDLY, Habits};
 use lampguard_model::Timestamp;
 use lampguard_simulator::publish::{KEPT_PER_POST, Options, Order, POST_WINDOW, PerPost, Report, run};
-use lampguard_simulator::{City, Command, CommandError, Run, Scenario, Simulation};
+use lampguard_simulator::{City, Command, CommandError, Params, Run, Scenario, Simulation};
 use tokio::sync::{mpsc, oneshot};
 
 const START: Timestamp = Timestamp(1_760_710_920_000);
@@ -21,7 +21,9 @@ const POSTS: u32 = 60;
 
 fn simulation() -> Simulation {
     let scenario = Scenario::shipped("demo").unwrap();
-    let city = Arc::new(City::new(POSTS, 1, &scenario).unwrap());
+    // Every post has a sensor and no cabinet has one: as many connections as posts.
+    let params = Params::parse("[fleet]\nno_sensor = 0.0\ncabinet_sensors = 0.0\n").unwrap();
+    let city = Arc::new(City::with_params(POSTS, 1, &scenario, &params).unwrap());
     let run = Run { seed: 1, speed: None, boot: 1, start: START };
     Simulation::new(city, scenario, run).unwrap()
 }

@@ -171,8 +171,16 @@ fn measure(
     Ok(whole.with(row).with(from.row_since(ours - server_before.cpu_s)?))
 }
 
+/// A city in which every post has a sensor and no cabinet has one: as many connections as posts.
+const ALL_MEASURED: &str = "[fleet]\nno_sensor = 0.0\ncabinet_sensors = 0.0\n";
+
+fn params(site: &Site) -> PathBuf {
+    site.dir.join("params.toml")
+}
+
 /// The register of the simulated city, in place of the bench's own.
 fn register(site: &Site, options: &Connections, count: u64) -> Result<()> {
+    std::fs::write(params(site), ALL_MEASURED).context("writing the city's parameters")?;
     let mut command = ourselves(site)?;
     command.args([
         "simulate",
@@ -183,6 +191,7 @@ fn register(site: &Site, options: &Connections, count: u64) -> Result<()> {
         "--posts",
         &count.to_string(),
     ]);
+    command.arg("--params").arg(params(site));
     command.arg("--out").arg(site.dir.join("recording.jsonl"));
     command.arg("--posts-out").arg(site.dir.join("posts.csv"));
     let made = command.stdin(Stdio::null()).output().context("running `lampguard simulate --posts-out`")?;
@@ -278,6 +287,7 @@ impl Client {
         let start_in = connecting_s + options.seconds + SLACK_S;
         let mut command = ourselves(site)?;
         command.args(["simulate", "--clients", "posts", "--scenario", &options.scenario]);
+        command.arg("--params").arg(params(site));
         let numbers = [
             ("--broker", format!("mqtt://127.0.0.1:{mqtt}")),
             ("--posts", count.to_string()),
