@@ -155,7 +155,7 @@ pub(crate) struct SimulatedCity {
     #[arg(long, value_name = "FILE")]
     pub(crate) posts_out: Option<PathBuf>,
     /// End after so many seconds; a recording without it is as long as its scenario.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub(crate) duration: Option<u64>,
 }
 

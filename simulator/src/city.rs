@@ -154,6 +154,10 @@ pub struct City {
 
 /// Posts on one feeder.
 const FEEDER_POSTS: u32 = 40;
+/// Year up to which posts have aged when a city is made.
+const YEAR_NOW: u16 = 2025;
+/// Highest share of nominal supply at a post: a phase without its neutral (1.30), and some room.
+const HIGHEST_SUPPLY: f64 = 1.35;
 /// Patches lie within this many km of the middle; posts beyond share the outermost.
 const PATCH_REACH: f64 = 8.0;
 
@@ -180,7 +184,7 @@ impl City {
             return Err(CityError::Posts(posts));
         }
         scenario.check()?;
-        params.check()?;
+        let params = &scenario.made_of(params)?;
         let chance = Chance::new(seed).of(0x6369_7479);
         let mut city = Self {
             posts: Vec::with_capacity(posts as usize),
@@ -318,10 +322,16 @@ impl City {
         &self.hazards
     }
 
-    /// Places of the posts that are dangerous or marginal when soaked.
+    /// The worst that a post of this city can come to: soaked, under the highest supply.
+    pub(crate) fn worst(&self, post: &Post) -> crate::physics::Electrical {
+        let supply_v = self.params.supply.nominal_v * HIGHEST_SUPPLY;
+        post.insulation.under(supply_v, post.insulation.fault_ohm(1.0), self.params.supply.nominal_v)
+    }
+
+    /// Places of the posts that can become dangerous or marginal by themselves: when soaked, or as they age.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = usize> + '_ {
-        let soaked = |post: &Post| post.insulation.at(1.0).danger(true);
-        (0..self.posts.len()).filter(move |place| soaked(&self.posts[*place]) > Danger::None)
+        let can = |post: &Post| post.class != Class::Healthy || self.worst(post).danger(true) > Danger::None;
+        (0..self.posts.len()).filter(move |place| can(&self.posts[*place]))
     }
 
     /// Identity of a post: `P00001` and so on.
@@ -466,7 +476,7 @@ fn post(streets: &Streets<'_>, zone: u8, nth: u32, chance: Chance, params: &Para
         low_lying: spot.low_lying,
         installed: if class == Class::Aged { spot.installed.min(2010) } else { spot.installed },
         class,
-        insulation: insulation(class, params, chance),
+        insulation: insulation(class, spot.installed, params, chance),
         lamp_side: false,
         intermittent: false,
         soak: if spot.low_lying { SOAK_LOW_LYING } else { SOAK_ORDINARY },
@@ -478,7 +488,7 @@ fn post(streets: &Streets<'_>, zone: u8, nth: u32, chance: Chance, params: &Para
 }
 
 /// Insulation of a healthy or aged post.
-fn insulation(class: Class, params: &Params, chance: Chance) -> Insulation {
+fn insulation(class: Class, installed: u16, params: &Params, chance: Chance) -> Insulation {
     let InsulationParams { healthy_ohm, healthy_k, aged_ohm, aged_k, aged_soaked_ohm_min, .. } =
         &params.insulation;
     let log = |stream, [low, high]: Span| chance.log_between(stream, low, high);
@@ -493,8 +503,9 @@ fn insulation(class: Class, params: &Params, chance: Chance) -> Insulation {
     }
     let poor = chance.unit(14) < params.earth.poor;
     let earth_ohm = if poor { log(15, params.earth.poor_ohm) } else { good_earth };
+    let kept = (1.0 - params.insulation.ages_per_year).powi(i32::from(YEAR_NOW.saturating_sub(installed)));
     Insulation {
-        dry_ohm: log(12, *healthy_ohm) as f32,
+        dry_ohm: (log(12, *healthy_ohm) * kept) as f32,
         k: even(13, *healthy_k) as f32,
         earth_ohm: earth_ohm as f32,
         capacitive_ma,
@@ -547,12 +558,14 @@ pub(crate) fn neighbours(city: &City, place: u32, reach: u32) -> Vec<(u32, u32)>
         .collect()
 }
 
-/// The low stretch around a post: posts of the same dozen along its road.
+/// The stretch around a post: posts of the same dozen along its road.
 pub(crate) fn stretch(city: &City, place: u32) -> std::ops::Range<u32> {
-    let post = &city.posts()[place as usize];
-    let before = (post.number - 1) % STRETCH_POSTS;
+    let posts = city.posts();
+    let road = |place: u32| (posts[place as usize].zone, posts[place as usize].road);
+    let before = (posts[place as usize].number - 1) % STRETCH_POSTS;
     let first = place - before.min(place);
-    first..(first + STRETCH_POSTS).min(city.posts().len() as u32)
+    let last = (first + STRETCH_POSTS).min(posts.len() as u32);
+    first..(first..last).find(|other| road(*other) != road(place)).unwrap_or(last)
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ pub enum Command {
         /// True leakage, mA, above 0 to 5,000.
         leakage_ma: f64,
     },
-    /// This many posts begin to leak dangerously within ten seconds, anywhere in the city.
+    /// This many posts with voltage begin to leak dangerously within ten seconds, anywhere in the city.
     Storm {
-        /// How many, 1 to all.
+        /// How many, 1 to all that have voltage now.
         posts: u32,
     },
     /// A feeder loses its supply (a breaker opened, a crew isolated it).
@@ -79,6 +79,14 @@ pub enum CommandError {
         /// As it was given.
         id: String,
     },
+    /// Too much was asked of this city already.
+    #[error("{what}: {max} at most in one run; start the city anew")]
+    TooMany {
+        /// `events` or `rains`.
+        what: &'static str,
+        /// How many one run takes.
+        max: usize,
+    },
     /// A number outside its range.
     #[error("{name} is {value}, the range is {min} to {max}")]
     Range {
@@ -95,6 +103,11 @@ pub enum CommandError {
 
 /// Strength of rain that can be asked for, mm per hour, and its length, minutes of weather.
 const RAIN_MAX: (f64, f64) = (200.0, 14_400.0);
+/// Rains and events that commands may start in one run: each rain is looked at in every minute, each event is kept
+/// for the truth.
+pub const RAINS_MAX: usize = 200;
+/// The same for events.
+pub const EVENTS_MAX: usize = 1_000_000;
 /// A storm of leaks begins within so long, seconds.
 const STORM_S: f64 = 10.0;
 /// What the posts of such a storm leak, mA.
@@ -107,6 +120,9 @@ impl Simulation {
     /// [`CommandError`]: nothing was changed.
     pub fn command(&mut self, at: Timestamp, command: &Command) -> Result<String, CommandError> {
         let minute = self.weather_minutes(at).max(self.world().minute());
+        if self.world().events().len() >= EVENTS_MAX {
+            return Err(CommandError::TooMany { what: "events", max: EVENTS_MAX });
+        }
         match command {
             Command::Rain { zone, rain_mm_h, minutes, warning } => {
                 self.rain(minute, zone.as_deref(), *rain_mm_h, *minutes, *warning)
@@ -115,7 +131,7 @@ impl Simulation {
                 within("leakage_ma", *leakage_ma, 0.1, 5000.0)?;
                 let place = self.post(post_id)?;
                 self.happen(EventKind::Leak, Target::Post(place), minute, *leakage_ma);
-                Ok(format!("{post_id} leaks {leakage_ma} mA from now on"))
+                Ok(format!("{post_id} leaks {leakage_ma} mA from now on, as far as its earth lets it"))
             }
             Command::Storm { posts } => self.storm(minute, *posts),
             Command::Cut { feeder } => self.at_feeder(feeder, EventKind::Cut, minute, "has lost its supply"),
@@ -159,6 +175,9 @@ impl Simulation {
             return Ok("every rain that was asked for ends".to_owned());
         }
         within("minutes", minutes, 0.1, RAIN_MAX.1)?;
+        if weather.storms() >= of_scenario + RAINS_MAX {
+            return Err(CommandError::TooMany { what: "rains", max: RAINS_MAX });
+        }
         // A front reaches the zones one after the other; a rain that is asked for is everywhere at once.
         for nth in 0..ZONES.len() {
             if place.is_none_or(|only| only == nth) {
@@ -176,12 +195,15 @@ impl Simulation {
     }
 
     fn storm(&mut self, minute: f64, posts: u32) -> Result<String, CommandError> {
-        let all = self.city().posts().len() as u32;
+        // Only what has voltage can become live.
+        let live = |place: &u32| self.world().is_powered(*place);
+        let can: Vec<u32> = (0..self.city().posts().len() as u32).filter(live).collect();
+        let all = can.len() as u32;
         within("posts", f64::from(posts), 1.0, f64::from(all))?;
         let length = STORM_S / 60.0 * self.scenario().speed;
         for nth in 0..posts {
             // Spread over the city and over the ten seconds; every post once.
-            let place = (u64::from(nth) * u64::from(all) / u64::from(posts)) as u32;
+            let place = can[(u64::from(nth) * u64::from(all) / u64::from(posts)) as usize];
             let later = length * f64::from(nth) / f64::from(posts);
             self.happen(EventKind::Leak, Target::Post(place), minute + later, STORM_MA);
         }

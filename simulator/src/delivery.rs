@@ -7,7 +7,7 @@ use lampguard_model::Timestamp;
 use crate::simulation::{Counts, Message};
 
 /// Messages that wait somewhere on the way; beyond it the new one is lost and counted.
-pub const HELD_MAX: usize = 1_000_000;
+pub(crate) const HELD_MAX: usize = 1_000_000;
 
 /// A concentrator sends what it kept in parcels of this many, this far apart (domain reference 14.3).
 const PARCEL: usize = 30;

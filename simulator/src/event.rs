@@ -71,6 +71,8 @@ pub enum EventKind {
     ClockOffset,
     /// A sensor's clock counts from 1970.
     Clock1970,
+    /// A sensor's clock runs away [seconds a day, default 120].
+    ClockDrift,
     /// Leakage drifts (WF8) [mA an hour, default 0.05].
     Drift,
     /// A sensor publishes under another zone.
@@ -92,7 +94,7 @@ pub enum EventKind {
 }
 
 /// Faults that `sensor_faults` of a scenario spreads over the fleet.
-pub const SENSOR_FAULTS: [EventKind; 11] = [
+pub const SENSOR_FAULTS: [EventKind; 12] = [
     EventKind::Frozen,
     EventKind::Saturated,
     EventKind::OpenCt,
@@ -102,6 +104,7 @@ pub const SENSOR_FAULTS: [EventKind; 11] = [
     EventKind::Amperes,
     EventKind::ClockOffset,
     EventKind::Clock1970,
+    EventKind::ClockDrift,
     EventKind::WrongZone,
     EventKind::StuckFlag,
 ];
@@ -123,7 +126,7 @@ pub enum Target {
 pub enum On {
     /// Posts that become live when wet; in the order from the quickest to the slowest.
     Hazard,
-    /// Sound posts that measure leakage.
+    /// Sound posts that measure leakage, on an earth below 50 Ω: the same as without `on`.
     Healthy,
     /// Posts in low stretches.
     LowLying,
@@ -133,6 +136,8 @@ pub enum On {
     Cabinet,
     /// The feeders of the hazards.
     HazardFeeder,
+    /// Those of the event before this one: its posts, its feeders, the feeders of its posts.
+    Same,
 }
 
 /// One line `[[event]]` of a scenario.
@@ -156,9 +161,12 @@ pub struct EventSpec {
     /// A number whose meaning depends on `do`.
     #[serde(default)]
     pub value: Option<f64>,
-    /// Which ones; absent: any that measure leakage, any feeder.
+    /// Which ones; absent: sound posts that measure leakage, any feeder.
     #[serde(default)]
     pub on: Option<On>,
+    /// Leaves out the first so many of those that fit, 0 to 10,000.
+    #[serde(default)]
+    pub skip: u32,
 }
 
 fn one() -> u32 {
@@ -191,6 +199,7 @@ impl EventKind {
             Self::BrownOut => 0.7,
             Self::Lightning => 0.1,
             Self::ClockOffset => -28_800.0,
+            Self::ClockDrift => 120.0,
             Self::Drift => 0.05,
             _ => 0.0,
         }
@@ -202,9 +211,10 @@ impl EventKind {
             Self::Neighbours | Self::BrokenNeutral => 0.0..=230.0,
             Self::Flood => 0.0..=3000.0,
             Self::Knock => 0.0..=90.0,
-            Self::BrownOut => 0.0..=2.0,
+            Self::BrownOut => 0.0..=1.3,
             Self::Lightning => 0.0..=1.0,
             Self::ClockOffset => -1e9..=1e9,
+            Self::ClockDrift => -86_400.0..=86_400.0,
             Self::Drift => -100.0..=100.0,
             _ => 0.0..=0.0,
         }
@@ -238,14 +248,43 @@ impl EventSpec {
         within("event.minutes", self.minutes.unwrap_or(1.0), 0.001..=1e6)?;
         within("event.count", f64::from(self.count), 1.0..=10_000.0)?;
         within("event.spread_min", self.spread_min, 0.0..=1e5)?;
+        within("event.skip", f64::from(self.skip), 0.0..=10_000.0)?;
+        self.check_places()?;
         let value = self.value.unwrap_or(self.kind.default_value());
         within(&format!("event.value of {:?}", self.kind), value, self.kind.value_range())
     }
 
-    /// Finds `count` places for it. A city that has fewer fitting ones gets fewer.
-    pub(crate) fn place(&self, city: &City, chance: Chance, out: &mut Vec<Event>) {
+    fn check_places(&self) -> Result<(), ScenarioError> {
+        let Some(on) = self.on else { return Ok(()) };
+        let (suits, names) = if self.kind.is_of_city() {
+            (false, "it happens to everybody: leave `on` out")
+        } else if self.kind.is_of_feeder() {
+            let fits = matches!(on, On::Cabinet | On::HazardFeeder | On::Same);
+            (fits, "a feeder is chosen by cabinet, hazard_feeder or same")
+        } else {
+            let fits = matches!(on, On::Hazard | On::Healthy | On::LowLying | On::Battery | On::Same);
+            (fits, "a post is chosen by hazard, healthy, low_lying, battery or same")
+        };
+        if suits {
+            return Ok(());
+        }
+        let (what, on) = (format!("{:?}", self.kind), format!("{on:?}"));
+        Err(ScenarioError::On { what, on, suits: names })
+    }
+
+    /// Finds `count` places for it, and tells them. A city that has fewer fitting ones gets fewer. `before` are
+    /// the places of the event before.
+    pub(crate) fn place(
+        &self,
+        city: &City,
+        chance: Chance,
+        before: &[Target],
+        out: &mut Vec<Event>,
+    ) -> Vec<Target> {
         let targets: Vec<Target> = if self.kind.is_of_city() {
             vec![Target::City]
+        } else if self.on == Some(On::Same) {
+            self.same(city, before)
         } else if self.kind.is_of_feeder() {
             self.feeders(city, chance)
         } else if matches!(self.kind, EventKind::Flood | EventKind::Lightning) {
@@ -258,9 +297,9 @@ impl EventSpec {
             around.map(Target::Post).collect()
         } else {
             let posts = self.posts(city, chance).into_iter().map(Target::Post);
-            posts.take(self.count as usize).collect()
+            posts.skip(self.skip as usize).take(self.count as usize).collect()
         };
-        for (nth, target) in targets.into_iter().enumerate() {
+        for (nth, target) in targets.iter().copied().enumerate() {
             let from_min = self.after_min + self.spread_min * nth as f64;
             let event = Event {
                 kind: self.kind,
@@ -271,6 +310,30 @@ impl EventSpec {
             };
             event.spread(city, chance.of(nth as u64), out);
         }
+        targets
+    }
+
+    /// The places of the event before, as posts or as feeders.
+    fn same(&self, city: &City, before: &[Target]) -> Vec<Target> {
+        let measures =
+            |place: u32| city.posts()[place as usize].model.is_some_and(|model| model.spec().leakage);
+        let mut found = Vec::new();
+        for target in before {
+            match (*target, self.kind.is_of_feeder()) {
+                (Target::Post(place), true) => {
+                    found.push(Target::Feeder(city.posts()[place as usize].feeder));
+                }
+                (Target::Post(place), false) if measures(place) => found.push(Target::Post(place)),
+                (Target::Feeder(feeder), true) => found.push(Target::Feeder(feeder)),
+                (Target::Feeder(feeder), false) => {
+                    let posts = city.feeders()[feeder as usize].posts().filter(|place| measures(*place));
+                    found.extend(posts.map(Target::Post));
+                }
+                _ => {}
+            }
+        }
+        found.dedup();
+        found.into_iter().skip(self.skip as usize).take(self.count as usize).collect()
     }
 
     fn posts(&self, city: &City, chance: Chance) -> Vec<u32> {
@@ -287,7 +350,7 @@ impl EventSpec {
                 _ => measures && post.class == Class::Healthy && post.insulation.earth_ohm < 50.0,
             }
         };
-        chosen(city.posts().len() as u32, self.count, chance, fits)
+        chosen(city.posts().len() as u32, self.count + self.skip, chance, fits)
     }
 
     fn feeders(&self, city: &City, chance: Chance) -> Vec<Target> {
@@ -299,12 +362,13 @@ impl EventSpec {
                 feeders.retain(|feeder| seen.insert(*feeder));
                 feeders
             }
-            on => chosen(city.feeders().len() as u32, self.count, chance, |place| {
+            on => chosen(city.feeders().len() as u32, self.count + self.skip, chance, |place| {
                 let feeder = &city.feeders()[place as usize];
                 on != Some(On::Cabinet) || feeder.cabinet_sensor
             }),
         };
-        places.into_iter().take(self.count as usize).map(Target::Feeder).collect()
+        let places = places.into_iter().skip(self.skip as usize).take(self.count as usize);
+        places.map(Target::Feeder).collect()
     }
 }
 

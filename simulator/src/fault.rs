@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::city::City;
 use crate::event::{Event, EventKind, SENSOR_FAULTS, Target};
+use crate::physics::Electrical;
 use crate::scenario::Scenario;
 
 /// What is wrong with one post and its sensor at an instant.
@@ -35,6 +36,8 @@ pub(crate) struct SensorFault {
     pub(crate) amperes: bool,
     pub(crate) clock_ms: i64,
     pub(crate) clock_1970: bool,
+    /// Seconds a day, since a minute.
+    pub(crate) clock_drift: Option<(f64, f64)>,
     /// mA an hour, since a minute.
     pub(crate) drift: Option<(f64, f64)>,
     pub(crate) wrong_zone: bool,
@@ -65,6 +68,9 @@ impl Affected {
     }
 }
 
+/// What a device takes for leakage that drives its transformer over the range, mA.
+const SATURATED_MA: f64 = 6553.5;
+
 impl SensorFault {
     fn note(&mut self, event: &Event) {
         match event.kind {
@@ -78,11 +84,24 @@ impl SensorFault {
             EventKind::Amperes => self.amperes = true,
             EventKind::ClockOffset => self.clock_ms = (event.value * 1000.0) as i64,
             EventKind::Clock1970 => self.clock_1970 = true,
+            EventKind::ClockDrift => self.clock_drift = Some((event.value, event.from_min)),
             EventKind::Drift => self.drift = Some((event.value, event.from_min)),
             EventKind::WrongZone => self.wrong_zone = true,
             EventKind::StuckFlag => self.stuck_flag = true,
             _ => {}
         }
+    }
+
+    /// What the device itself takes the true values for when it looks at its own limits. Amperes are an error of the
+    /// payload alone.
+    pub(crate) fn takes_for(&self, truth: Electrical) -> Electrical {
+        let leakage_ma = match self {
+            Self { open_ct: true, .. } => 0.0,
+            Self { saturated: true, .. } => SATURATED_MA,
+            Self { tenfold: true, .. } => truth.leakage_ma * 10.0,
+            _ => truth.leakage_ma,
+        };
+        Electrical { leakage_ma, ..truth }
     }
 
     /// How it fails a rule that looks at leakage and shell, if it does; in the words of the truth file.
@@ -106,14 +125,19 @@ pub(crate) fn place_sensor_faults(city: &City, scenario: &Scenario, chance: Chan
     }
     for place in 0..city.posts().len() as u32 {
         let chance = chance.of(u64::from(place));
-        if chance.unit(0) >= scenario.sensor_faults {
+        let measures = city.posts()[place as usize].model.is_some_and(|model| model.spec().leakage);
+        if !measures || chance.unit(0) >= scenario.sensor_faults {
             continue;
         }
         let kind = SENSOR_FAULTS[chance.below(1, SENSOR_FAULTS.len())];
         // Some are there from the start, the others come somewhere in the run.
         let length = scenario.hours * 60.0 * scenario.speed;
         let from_min = (chance.between(2, -0.5, 0.9) * length).max(0.0);
-        let value = if kind == EventKind::ClockOffset { chance.between(3, -90_000.0, 90_000.0) } else { 0.0 };
+        let value = match kind {
+            EventKind::ClockOffset => chance.between(3, -90_000.0, 90_000.0),
+            EventKind::ClockDrift => chance.between(3, -300.0, 300.0),
+            _ => 0.0,
+        };
         out.push(Event { kind, target: Target::Post(place), from_min, until_min: f64::INFINITY, value });
     }
 }

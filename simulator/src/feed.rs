@@ -12,28 +12,28 @@ use crate::weather::Weather;
 
 /// One city's feed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Feed {
+pub(crate) struct Feed {
     /// A message every so many minutes of weather.
-    pub every_min: f64,
+    pub(crate) every_min: f64,
     /// It tells of the weather this many minutes ago.
-    pub delay_min: f64,
+    pub(crate) delay_min: f64,
     /// Which zone's gauge speaks for each zone.
-    pub zones: [u8; ZONES.len()],
+    pub(crate) zones: [u8; ZONES.len()],
     /// Its last message, minutes of weather; infinite when it goes on, 0 when there never is one.
-    pub ends_min: f64,
+    pub(crate) ends_min: f64,
 }
 
 /// What a feed says of one zone.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Told {
+pub(crate) struct Told {
     /// Rain, mm per hour.
-    pub rain_mm_h: f64,
+    pub(crate) rain_mm_h: f64,
     /// Official warning.
-    pub warning: Warning,
+    pub(crate) warning: Warning,
 }
 
 impl Feed {
-    /// The feed of a scenario in a city; `hours` is how long it is looked at.
+    /// The feed of a scenario in a city.
     pub(crate) fn new(scenario: &Scenario, params: &FeedParams, chance: Chance) -> Self {
         let mut feed = Self {
             every_min: if scenario.feed == FeedKind::Good { 1.0 } else { params.every_min },
@@ -62,7 +62,7 @@ impl Feed {
     }
 
     /// What it says of a zone at a minute of weather; `None` when it is silent.
-    pub fn tells(&self, weather: &Weather, zone: usize, minute: f64) -> Option<Told> {
+    pub(crate) fn tells(&self, weather: &Weather, zone: usize, minute: f64) -> Option<Told> {
         if minute >= self.ends_min {
             return None;
         }

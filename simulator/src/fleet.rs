@@ -32,9 +32,25 @@ pub(crate) struct Fleet {
     habits: Arc<Habits>,
     mailboxes: Vec<Arc<Mailbox>>,
     tasks: JoinSet<()>,
+    /// Sensors that have connections.
     posts: usize,
+    /// Which of them a sensor is, by its place in the city: posts without a sensor have no connection.
+    turns: Vec<u32>,
     per_post: bool,
     outage: Outage,
+}
+
+/// The turn of each sensor among those that have a connection, by its place in the city.
+fn turns_of(sensors: &[Source]) -> Vec<u32> {
+    let place = |source: &Source| match source {
+        Source::Post(place) => *place as usize,
+        Source::Weather(_) => 0,
+    };
+    let mut turns = vec![0; sensors.iter().map(place).max().map_or(0, |last| last + 1)];
+    for (turn, source) in sensors.iter().enumerate() {
+        turns[place(source)] = turn as u32;
+    }
+    turns
 }
 
 /// Whether links are up, for telling the start and the end of an outage once.
@@ -51,7 +67,8 @@ impl Fleet {
         options: &Options,
         simulation: &Simulation,
     ) -> (Self, mpsc::UnboundedReceiver<String>) {
-        let statuses: Vec<String> = simulation.statuses().map(|status| status.topic).collect();
+        let (sensors, statuses): (Vec<Source>, Vec<String>) =
+            simulation.statuses().map(|status| (status.source, status.topic)).unzip();
         let (refuse, refused) = mpsc::unbounded_channel();
         let posts = statuses.len();
         let per_post = options.per_post.as_ref();
@@ -72,6 +89,7 @@ impl Fleet {
             tally: Tally::default(),
             refuse,
         });
+        let turns = turns_of(&sensors);
         let (mut mailboxes, mut tasks) = (Vec::with_capacity(count), JoinSet::new());
         for number in 0..count {
             let mine = if per_post.is_some() { share(number, count, posts) } else { 0..0 };
@@ -87,14 +105,20 @@ impl Fleet {
             mailboxes.push(mailbox);
         }
         let per_post = per_post.is_some();
-        let fleet = Self { habits, mailboxes, tasks, posts, per_post, outage: Outage::Starting };
+        let fleet = Self { habits, mailboxes, tasks, posts, turns, per_post, outage: Outage::Starting };
         (fleet, refused)
+    }
+
+    /// The connection that carries a sensor, as [`share`] laid them out.
+    fn connection_of(&self, place: u32) -> usize {
+        let turn = self.turns.get(place as usize).map_or(0, |turn| *turn as usize);
+        turn * self.mailboxes.len() / self.posts.max(1)
     }
 
     fn mailbox(&self, source: Source) -> &Mailbox {
         let count = self.mailboxes.len();
         let number = match source {
-            Source::Post(place) if self.per_post => place as usize * count / self.posts,
+            Source::Post(place) if self.per_post => self.connection_of(place),
             Source::Post(place) => place as usize % count,
             // Rain gauges stand at the first posts; see KEPT_PER_GAUGE.
             Source::Weather(zone) => usize::from(zone) % count,

@@ -8,15 +8,15 @@
 //! |---|---|
 //! | [`scenario`] | what happens to a city: rain, hazards, events, as commented TOML |
 //! | [`params`] | what a city is made of: shares and ranges, as commented TOML |
-//! | [`city`], [`street`] | posts, feeders, patches of ground; roads and zones; the register file |
+//! | [`city`], `street` | posts, feeders, patches of ground; roads and zones; the register file |
 //! | [`sensor`] | models of sensors |
 //! | [`lighting`] | when it is dark, and when lamps are meant to burn |
-//! | [`weather`], [`moisture`], [`feed`] | the sky, how wet posts get, what the office is told of it |
+//! | [`weather`], [`moisture`], `feed` | the sky, how wet posts get, what the office is told of it |
 //! | [`physics`] | insulation, leakage, shell voltage; what is dangerous |
 //! | [`event`] | what else can happen to posts, feeders, sensors and links |
 //! | [`world`], `fault` | all of that at one instant |
 //! | `report`, `measure`, `payload` | what a sensor reads, what its faults make of it, in which words it says so |
-//! | [`quirks`], [`delivery`] | odd readings; what lies between a sensor and its reader |
+//! | [`quirks`], `delivery` | odd readings; what lies between a sensor and its reader |
 //! | [`simulation`], `timetable`, `past` | who reports when |
 //! | [`control`] | what can be done to a running city |
 //! | [`truth`] | the hazards as they really are |
@@ -29,10 +29,10 @@
 mod chance;
 pub mod city;
 pub mod control;
-pub mod delivery;
+mod delivery;
 pub mod event;
 mod fault;
-pub mod feed;
+mod feed;
 mod fleet;
 pub mod gallery;
 pub mod lighting;
@@ -53,7 +53,7 @@ mod report;
 pub mod scenario;
 pub mod sensor;
 pub mod simulation;
-pub mod street;
+mod street;
 mod timetable;
 pub mod truth;
 pub mod weather;

@@ -3,7 +3,7 @@
 use lampguard_model::Timestamp;
 
 /// Local time of the city, ms ahead of UTC: China keeps +08:00 all year.
-const LOCAL_MS: i64 = 8 * 3_600_000;
+pub(crate) const LOCAL_MS: i64 = 8 * 3_600_000;
 const DAY_MIN: i64 = 1440;
 
 /// How a feeder is switched.

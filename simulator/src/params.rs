@@ -81,6 +81,10 @@ section! {
         hazard_k: Span,
         /// Standing capacitive leakage, mA.
         capacitive_ma: Span,
+        /// Share of its insulation that a bad or aged joint loses in a day of weather.
+        worsens_per_day: f64,
+        /// Share of its insulation that every post has lost for each year since it was put up.
+        ages_per_year: f64,
         /// Share of hazards behind the lamp's switch.
         lamp_side: f64,
         /// Share of hazards with a loose contact.
@@ -205,13 +209,20 @@ impl Params {
     /// # Errors
     /// [`ScenarioError`], which names the key and the range.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
-        let mut whole: toml::Table = toml::from_str(SHIPPED).map_err(ScenarioError::Params)?;
-        let changes: toml::Table = toml::from_str(text).map_err(ScenarioError::Params)?;
+        Self::default().changed(&toml::from_str(text).map_err(ScenarioError::Params)?)
+    }
+
+    /// These parameters with some of them changed.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], which names the key and the range.
+    pub fn changed(&self, changes: &toml::Table) -> Result<Self, ScenarioError> {
+        let mut whole = toml::Table::try_from(self).map_err(ScenarioError::Written)?;
         for (section, values) in changes {
-            match (whole.get_mut(&section).and_then(toml::Value::as_table_mut), values) {
-                (Some(known), toml::Value::Table(values)) => known.extend(values),
+            match (whole.get_mut(section).and_then(toml::Value::as_table_mut), values) {
+                (Some(known), toml::Value::Table(values)) => known.extend(values.clone()),
                 // An unknown section is named by the reader below.
-                (_, values) => _ = whole.insert(section, values),
+                (_, values) => _ = whole.insert(section.clone(), values.clone()),
             }
         }
         let params: Self = whole.try_into().map_err(ScenarioError::Params)?;
@@ -324,39 +335,34 @@ impl Params {
             ("insulation.aged", &mut insulation.aged),
             ("insulation.lamp_side", &mut insulation.lamp_side),
             ("insulation.intermittent", &mut insulation.intermittent),
+            ("insulation.worsens_per_day", &mut insulation.worsens_per_day),
+            ("insulation.ages_per_year", &mut insulation.ages_per_year),
             ("earth.poor", &mut earth.poor),
             ("earth.poor_hazard", &mut earth.poor_hazard),
             ("ground.low_stretch", &mut ground.low_stretch),
         ] {
             one(name, value, 0.0..=1.0, true);
         }
-        let ohms = 1.0..=1e12;
-        for (name, span) in [
-            ("insulation.healthy_ohm", &mut insulation.healthy_ohm),
-            ("insulation.aged_ohm", &mut insulation.aged_ohm),
-            ("insulation.hazard_ohm", &mut insulation.hazard_ohm),
+        let (ohms, falls) = (1.0..=1e12, 0.0..=12.0);
+        for (name, span, range) in [
+            ("insulation.healthy_ohm", &mut insulation.healthy_ohm, ohms.clone()),
+            ("insulation.aged_ohm", &mut insulation.aged_ohm, ohms.clone()),
+            ("insulation.hazard_ohm", &mut insulation.hazard_ohm, ohms.clone()),
+            ("insulation.healthy_k", &mut insulation.healthy_k, falls.clone()),
+            ("insulation.aged_k", &mut insulation.aged_k, falls.clone()),
+            ("insulation.hazard_k", &mut insulation.hazard_k, falls),
+            ("insulation.capacitive_ma", &mut insulation.capacitive_ma, 0.0..=100.0),
+            ("earth.good_ohm", &mut earth.good_ohm, 0.1..=1e6),
+            ("earth.poor_ohm", &mut earth.poor_ohm, 0.1..=1e6),
+            ("feed.delay_min", &mut feed.delay_min, 0.0..=1440.0),
         ] {
-            span.iter_mut().for_each(|value| one(name, value, ohms.clone(), true));
+            span.iter_mut().for_each(|value| one(name, value, range.clone(), true));
         }
-        for (name, span) in [
-            ("insulation.healthy_k", &mut insulation.healthy_k),
-            ("insulation.aged_k", &mut insulation.aged_k),
-            ("insulation.hazard_k", &mut insulation.hazard_k),
-        ] {
-            span.iter_mut().for_each(|value| one(name, value, 0.0..=12.0, true));
-        }
-        insulation
-            .capacitive_ma
-            .iter_mut()
-            .for_each(|v| one("insulation.capacitive_ma", v, 0.0..=100.0, true));
-        earth.good_ohm.iter_mut().for_each(|v| one("earth.good_ohm", v, 0.1..=1e6, true));
-        earth.poor_ohm.iter_mut().for_each(|v| one("earth.poor_ohm", v, 0.1..=1e6, true));
-        feed.delay_min.iter_mut().for_each(|v| one("feed.delay_min", v, 0.0..=1440.0, true));
         one("insulation.aged_soaked_ohm_min", &mut insulation.aged_soaked_ohm_min, ohms, false);
         one("ground.wetting_mm", &mut ground.wetting_mm, 0.1..=1000.0, true);
         one("ground.wetting_h", &mut ground.wetting_h, 0.01..=1000.0, true);
         one("ground.drying_h", &mut ground.drying_h, 0.01..=1000.0, true);
-        one("supply.nominal_v", &mut supply.nominal_v, 50.0..=500.0, false);
+        one("supply.nominal_v", &mut supply.nominal_v, 100.0..=260.0, false);
         one("feed.every_min", &mut feed.every_min, 0.1..=1440.0, false);
         one("sensor.gain_error", &mut sensor.gain_error, 0.0..=0.5, true);
         one("sensor.leakage_noise_ma", &mut sensor.leakage_noise_ma, 0.0..=100.0, true);

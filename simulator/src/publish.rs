@@ -329,7 +329,11 @@ fn obey(
             let _ = answer.send(simulation.command(now, &command));
         }
         Order::State(answer) => drop(answer.send(*report)),
-        Order::Truth(answer) => drop(answer.send(simulation.truth(now))),
+        Order::Truth(answer) => {
+            // The city is run again from its start: not on the task that publishes.
+            let city = simulation.clone();
+            tokio::task::spawn_blocking(move || drop(answer.send(city.truth(now))));
+        }
     }
 }
 

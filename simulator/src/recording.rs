@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use lampguard_model::Timestamp;
 
+use crate::payload::is_json;
 use crate::simulation::{Counts, Message, Simulation};
 use crate::truth::Truth;
 
@@ -59,16 +60,6 @@ pub fn write_line(out: &mut impl Write, message: &Message) -> io::Result<()> {
         serde_json::to_writer(&mut *out, &String::from_utf8_lossy(&message.payload))?;
     }
     out.write_all(b"}\n")
-}
-
-/// Payloads are written by `payload.rs`: what can be wrong with one is a cut or a bare NaN. Cheaper than parsing,
-/// which would take a third of the time of a recording.
-fn is_json(payload: &[u8]) -> bool {
-    let count = |byte: u8| payload.iter().filter(|found| **found == byte).count();
-    payload.ends_with(b"}")
-        && count(b'{') == count(b'}')
-        && count(b'[') == count(b']')
-        && !payload.windows(4).any(|part| part == b":NaN")
 }
 
 /// Writes truth lines.
@@ -129,7 +120,7 @@ mod tests {
                 }
             }
             // A lost or late message is in the counts and not in the recording.
-            assert!(broken <= counts.broken && broken * 10 > counts.broken * 7, "{broken} {counts:?}");
+            assert!(broken <= counts.broken && broken * 10 > counts.broken * 9, "{broken} {counts:?}");
             assert!(counts.readings > 8000 && retained == counts.leftovers);
         }
     }

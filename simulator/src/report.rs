@@ -1,11 +1,11 @@
 //! What one sensor sends at one instant: measured, spoilt by its own faults, put into its own words.
 
-use lampguard_model::{Cause, Field, Flags, Reading, Timestamp};
+use lampguard_model::{Cause, Field, Flags, Millis, Reading, Timestamp};
 
 use crate::chance::Chance;
 use crate::fault::SensorFault;
 use crate::measure::{Surroundings, measure, measure_cabinet, raise_flags};
-use crate::payload::{Frame, write};
+use crate::payload::{Frame, is_json, write};
 use crate::quirks::Quirk;
 use crate::sensor::Shape;
 use crate::simulation::{Message, Simulation, Source};
@@ -42,9 +42,13 @@ impl Simulation {
         if !gasp && !model.spec().battery && !self.world.is_powered(place) {
             return None;
         }
-        if self.world.is_mute(place, self.city.periods_s(post).0) {
+        let period_s = self.world.period_s(place);
+        if self.world.is_mute(place, period_s) {
             return None;
         }
+        // A sensor that was without supply or slept through a strike measures nothing of it.
+        let struck = self.surges.remove(&place);
+        let surge = struck.is_some_and(|struck| at.since(struck) <= Millis::seconds(i64::from(period_s)));
         let affected = self.world.affected(place);
         let around = Surroundings {
             at,
@@ -55,18 +59,23 @@ impl Simulation {
             moisture: self.world.moisture(place),
             temperature_c: self.scenario.temperature_c,
             affected,
-            surge: self.surges.remove(&place).is_some(),
+            surge,
         };
         let mut reading = measure(post, model, &self.city.params().sensor, &around, noise);
         let fault = affected.map(|affected| affected.sensor).unwrap_or_default();
         if fault.frozen {
             let kept = self.frozen.entry(place).or_insert_with(|| reading.clone());
             reading.fields = kept.fields.clone();
+        } else {
+            self.frozen.remove(&place);
         }
         if fault.clock_1970 {
             reading.ts = Some(Timestamp(at.since(self.run.start).0));
-        } else if fault.clock_ms != 0 {
-            reading.ts = Some(Timestamp(at.0 + fault.clock_ms));
+        } else {
+            let run_away = fault
+                .clock_drift
+                .map_or(0.0, |(seconds, since)| seconds * 1000.0 * (self.world.minutes(at) - since) / 1440.0);
+            reading.ts = Some(Timestamp(at.0 + fault.clock_ms + run_away as i64));
         }
         reading.cause = if cause == Cause::Alarm { Cause::Periodic } else { cause };
         if let Some(watch) = self.watches.get_mut(&place) {
@@ -93,6 +102,12 @@ impl Simulation {
         let fault = self.affected_sensor(place);
         let frame = Frame { shape, device: &device, quirk, saturated: fault.saturated };
         let payload = write(reading, &frame, self.last.get(&place));
+        if quirk.is_some() {
+            let unstruck = write(reading, &Frame { quirk: None, ..frame }, self.last.get(&place));
+            let odd = payload != unstruck;
+            self.counts.broken += u64::from(odd && !is_json(&payload));
+            self.counts.false_values += u64::from(odd && is_json(&payload));
+        }
         if shape == Shape::Shelly {
             self.last.insert(place, reading.clone());
         }
@@ -108,7 +123,7 @@ impl Simulation {
         Message { at, topic, payload, retain: false, source: Source::Post(place) }
     }
 
-    fn affected_sensor(&self, place: u32) -> SensorFault {
+    pub(crate) fn affected_sensor(&self, place: u32) -> SensorFault {
         let is_post = (place as usize) < self.city.posts().len();
         let affected = if is_post { self.world.affected(place) } else { None };
         affected.map(|affected| affected.sensor).unwrap_or_default()

@@ -6,6 +6,7 @@ use lampguard_model::{Timestamp, Warning};
 use serde::Deserialize;
 
 use crate::event::EventSpec;
+use crate::params::Params;
 use crate::quirks::Quirks;
 
 /// Why a scenario or a parameter file was refused. Stop and show it: the file or the command has to be changed.
@@ -17,6 +18,19 @@ pub enum ScenarioError {
     /// The same of a parameter file.
     #[error("parameters are not readable: {0}")]
     Params(toml::de::Error),
+    /// Parameters that cannot be written as TOML, such as an infinite number.
+    #[error("parameters cannot be written: {0}")]
+    Written(toml::ser::Error),
+    /// An event and a choice of places that do not go together.
+    #[error("event {what}: on = {on} does not suit it, {suits}")]
+    On {
+        /// What it does.
+        what: String,
+        /// What was chosen.
+        on: String,
+        /// What can be chosen.
+        suits: &'static str,
+    },
     /// A number outside its range.
     #[error("{name} is {value}, the range is {min} to {max}")]
     Range {
@@ -49,7 +63,7 @@ pub enum Water {
     Rain,
     /// Melting snow, thawing frost: no gauge sees it.
     Melt,
-    /// Street washing, a burst main: no gauge sees it, only low-lying posts and kerbs take it.
+    /// Street washing, a burst main: no gauge sees it.
     Washing,
 }
 
@@ -171,10 +185,13 @@ pub struct Scenario {
     /// Mean temperature, °C, -40 to 50.
     #[serde(default = "mild")]
     pub temperature_c: f64,
-    /// Share of sensors with a fault of their own from the start, each kind of [`crate::event::SENSOR_FAULTS`]
-    /// as often, 0 to 1.
+    /// Share of sensors with a lasting fault of their own, each kind of [`crate::event::SENSOR_FAULTS`] as often;
+    /// a third of them have it from the start, the others get it on the way. 0 to 1.
     #[serde(default)]
     pub sensor_faults: f64,
+    /// What its city is made of, where it differs from the parameters: sections and keys of the parameter file.
+    #[serde(default)]
+    pub params: toml::Table,
     /// The rains, at most [`LIST_MAX`]; where two meet the stronger one counts.
     #[serde(default)]
     pub storm: Vec<Storm>,
@@ -276,6 +293,7 @@ impl Scenario {
             feed: FeedKind::Good,
             temperature_c: mild(),
             sensor_faults: 0.0,
+            params: toml::Table::new(),
             storm: Vec::new(),
             cells: Vec::new(),
             climate: None,
@@ -325,6 +343,14 @@ impl Scenario {
         }
         self.event.iter().try_for_each(EventSpec::check)?;
         self.quirks.rates().into_iter().try_for_each(|(name, rate)| within(name, rate, 0.0..=0.1))
+    }
+
+    /// The parameters of its city: given ones with its own changes.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], which names the key and the range.
+    pub fn made_of(&self, params: &Params) -> Result<Params, ScenarioError> {
+        params.changed(&self.params)
     }
 
     /// Hazards among this many posts.

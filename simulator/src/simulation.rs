@@ -128,7 +128,8 @@ pub struct Simulation {
     pub(crate) extra: BTreeMap<(Timestamp, u64), (u32, Cause)>,
     pub(crate) extras: u64,
     pub(crate) watches: BTreeMap<u32, Watch>,
-    pub(crate) surges: HashMap<u32, ()>,
+    /// When lightning struck a post whose next sample it spoils.
+    pub(crate) surges: HashMap<u32, Timestamp>,
     pub(crate) frozen: HashMap<u32, Reading>,
     pub(crate) last: HashMap<u32, Reading>,
     pub(crate) delivery: Delivery,
@@ -198,8 +199,8 @@ impl Simulation {
             run,
         };
         let passes = |place: &usize| {
-            let soaked = simulation.city.posts()[*place].insulation.at(1.0);
-            soaked.vendor_alarm(VendorAlarm::default()).any()
+            let post = &simulation.city.posts()[*place];
+            simulation.city.worst(post).vendor_alarm(VendorAlarm::default()).any()
         };
         let candidates: Vec<usize> = simulation.city.candidates().filter(passes).collect();
         candidates.into_iter().for_each(|place| simulation.watch(place as u32));
@@ -228,11 +229,6 @@ impl Simulation {
 
     pub(crate) fn world_mut(&mut self) -> &mut World {
         &mut self.world
-    }
-
-    /// What the office is told of the weather.
-    pub fn feed(&self) -> &Feed {
-        &self.feed
     }
 
     /// The weather.
@@ -338,7 +334,7 @@ impl Simulation {
                 News::Energised(feeder) => self.herd(feeder, at, true),
                 News::Reboot(feeder) => self.herd(feeder, at, false),
                 News::Dead(feeder) => self.last_gasps(feeder, at, out),
-                News::Surge(post) => _ = self.surges.insert(post, ()),
+                News::Surge(post) => _ = self.surges.insert(post, at),
                 News::Retained(post) => self.hand_out_leftover(post, at, out),
                 News::LinkBack(feeder) => self.delivery.release(feeder, at, &mut self.counts),
                 News::BrokerBack => self.delivery.release_broker(at, &mut self.counts),
@@ -420,8 +416,12 @@ impl Simulation {
         let places: Vec<u32> = self.watches.keys().copied().collect();
         for place in places {
             let before = self.watches[&place];
-            let truth = self.world.electrical(place, false);
-            let alarm = truth.vendor_alarm(before.alarm);
+            let fault = self.affected_sensor(place);
+            if fault.frozen {
+                continue;
+            }
+            let taken = fault.takes_for(self.world.electrical(place, false));
+            let alarm = taken.vendor_alarm(before.alarm);
             self.watches.insert(place, Watch { alarm, ..before });
             let risen = (alarm.leak && !before.alarm.leak) || (alarm.shell && !before.alarm.shell);
             if risen || (alarm.any() && now_ms - before.told_ms >= repeat_ms) {
@@ -442,9 +442,8 @@ impl Simulation {
                 let until = Timestamp(message.at.0 + i64::from(periods) * 1200);
                 return self.delivery.delay(message, until, &mut self.counts);
             }
-            Some(Quirk::Truncated | Quirk::NotANumber) => self.counts.broken += 1,
-            Some(Quirk::Glitch | Quirk::Spike | Quirk::Rollover) => self.counts.false_values += 1,
-            None => {}
+            // Counted where the payload is written: not every payload has the value that is struck.
+            Some(_) | None => {}
         }
         self.send(message, out);
     }

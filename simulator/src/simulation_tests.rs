@@ -265,3 +265,110 @@ fn in_every_scenario_messages_come_in_order_of_time_whatever_happens() {
         assert!(count > 1000, "{name}: {count}");
     }
 }
+
+fn shipped(name: &str, posts: u32) -> Simulation {
+    let scenario = Scenario::shipped(name).unwrap();
+    let start = scenario.starts().unwrap();
+    let city = Arc::new(City::new(posts, 1, &scenario).unwrap());
+    Simulation::new(city, scenario, Run { seed: 1, speed: None, boot: 5, start }).unwrap()
+}
+
+/// Places of the events of a kind.
+fn places(simulation: &Simulation, kind: crate::event::EventKind) -> Vec<crate::event::Target> {
+    simulation.world().events().iter().filter(|event| event.kind == kind).map(|event| event.target).collect()
+}
+
+#[test]
+fn scenarios_do_what_their_comments_say_to_the_posts_they_say() {
+    use crate::event::{EventKind, Target};
+    let city = shipped("half_night", 3200);
+    assert_eq!(places(&city, EventKind::Leak), places(&city, EventKind::NightOnly));
+    let city = shipped("flooded_underpass", 3200);
+    let water = places(&city, EventKind::Flood);
+    assert!((2..=12).contains(&water.len()));
+    let drowned = places(&city, EventKind::Drown);
+    assert!(!drowned.is_empty() && drowned.iter().all(|target| water.contains(target)));
+    for target in &water {
+        let Target::Post(place) = target else { panic!("a flood is of posts") };
+        assert!(city.city().posts()[*place as usize].low_lying);
+    }
+    let city = shipped("crew_recloses", 3200);
+    assert_eq!(places(&city, EventKind::Cut), places(&city, EventKind::Reclose));
+    let Target::Feeder(cut) = places(&city, EventKind::Cut)[0] else { panic!("a feeder is cut") };
+    let first = city.city().hazards_in_order()[0];
+    assert_eq!(city.city().posts()[first as usize].feeder, cut);
+    assert!(!places(&city, EventKind::Repair).contains(&Target::Post(first)));
+    let city = shipped("battery_nodes", 3200);
+    let battery = city.city().posts().iter().filter(|post| post.model.is_some_and(|m| m.spec().battery));
+    assert!(battery.count() > 2700, "nine of ten");
+}
+
+#[test]
+fn an_event_that_cannot_happen_where_it_is_asked_for_is_refused() {
+    let refused = |text: &str| {
+        let file = format!("name = \"x\"\nhazards_per_1000 = 0.0\n[[event]]\nafter_min = 1.0\n{text}");
+        Scenario::parse(&file).unwrap_err().to_string()
+    };
+    assert!(refused("do = \"cabinet_flood\"\non = \"low_lying\"").contains("cabinet, hazard_feeder or same"));
+    assert!(
+        refused("do = \"leak\"\non = \"cabinet\"").contains("hazard, healthy, low_lying, battery or same")
+    );
+    assert!(refused("do = \"told_wet\"\non = \"hazard\"").contains("leave `on` out"));
+}
+
+#[test]
+fn a_device_looks_at_its_own_limits_with_the_sensor_it_has() {
+    use crate::event::{Event, EventKind, Target};
+    let mut scenario = Scenario::empty("flags");
+    (scenario.always_energised, scenario.period_s) = (true, Some(60));
+    let flags_with = |fault: Option<EventKind>| {
+        let mut simulation = simulation(400, 3, scenario.clone());
+        let posts = simulation.city().posts();
+        let can = |post: &crate::city::Post| {
+            post.has_flags && post.model == Some(Model::H2) && post.insulation.earth_ohm < 50.0
+        };
+        let place = posts.iter().position(can).unwrap() as u32;
+        for (kind, value) in [(Some(EventKind::Leak), 60.0), (fault, 0.0)] {
+            let Some(kind) = kind else { continue };
+            let target = Target::Post(place);
+            simulation.world_mut().add(Event {
+                kind,
+                target,
+                from_min: 5.0,
+                until_min: f64::INFINITY,
+                value,
+            });
+        }
+        let messages = simulation.advance(START + Millis::minutes(30));
+        let own = readings(&messages).into_iter().filter(|(of, _)| *of == place);
+        own.filter(|(_, reading)| reading.flags.has(Flags::LEAK_ALARM)).count()
+    };
+    assert!(flags_with(None) > 20);
+    assert_eq!(flags_with(Some(EventKind::OpenCt)), 0, "a transformer that came loose raises nothing");
+    assert!(flags_with(Some(EventKind::Saturated)) > 20);
+}
+
+#[test]
+fn lightning_spoils_one_sample_soon_after_it_and_none_of_a_sensor_without_supply() {
+    let mut city = shipped("lightning", 800);
+    let mut spoilt = 0;
+    let start = city.run().start;
+    let strikes = [270.0, 300.0, 310.0, 390.0];
+    loop {
+        let messages = city.advance(start + Millis::hours(12));
+        if messages.is_empty() {
+            break;
+        }
+        for message in &messages {
+            let text = String::from_utf8_lossy(&message.payload);
+            let Some(ma) = text.split("\"leakage_ma\":").nth(1) else { continue };
+            let ma: f64 = ma.split(&[',', '}'][..]).next().unwrap().parse().unwrap_or(0.0);
+            if (400.0..600.0).contains(&ma) && (message.source != Source::Weather(0)) {
+                let minute = message.at.since(start).0 as f64 / 60_000.0;
+                assert!(strikes.iter().any(|strike| (0.0..361.0).contains(&(minute - strike))), "{minute}");
+                spoilt += 1;
+            }
+        }
+    }
+    assert!(spoilt > 40, "{spoilt}");
+}

@@ -116,7 +116,7 @@ pub(crate) fn km_from_middle(lon: f64, lat: f64) -> (f64, f64) {
 }
 
 /// Name of a road; beyond eight roads in a zone they come in sections: 人民路2段.
-pub fn road_name(zone: u8, road: u32) -> String {
+pub(crate) fn road_name(zone: u8, road: u32) -> String {
     let names = &ROADS[usize::from(zone) % ROADS.len()];
     let (section, name) = (road as usize / names.len(), names[road as usize % names.len()]);
     if section == 0 { name.to_owned() } else { format!("{name}{}段", section + 1) }

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use lampguard_model::Timestamp;
+use lampguard_model::{Millis, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::city::{City, Class};
 use crate::event::{EventKind, Target};
-use crate::physics::Danger;
+use crate::physics::{Danger, Electrical};
 use crate::simulation::Simulation;
 use crate::world::World;
 
@@ -58,9 +58,15 @@ const MINUTES_MAX: i64 = 6_000_000;
 /// A wet joint that leaks less is not worth a line, mA.
 const JOINT_MA_MIN: f64 = 10.0;
 
+/// Danger that returns to a post within this time is the same hazard: nobody has closed its case yet (a back-test
+/// ends an incident 24 h after its signal became normal). Later it is a new one.
+const RETURNS: Millis = Millis::hours(36);
+
 /// A hazard while the city is run again.
 struct Found {
     truth: Truth,
+    /// Why nobody could tell while it was marginal.
+    marginal: Option<&'static str>,
     /// How long a working sensor saw it dangerous, ms.
     seen_ms: i64,
     /// The sensor failed after it had told once.
@@ -69,11 +75,11 @@ struct Found {
 
 impl Simulation {
     /// Every hazard between the start and `until`, looked at once a minute of weather, in the order of the
-    /// posts; wet cable joints at the end.
+    /// posts, a line for each spell of danger; wet cable joints at the end.
     pub fn truth(&self, until: Timestamp) -> Vec<Truth> {
         let mut world = self.world().again();
         let (posts, joints) = self.suspects();
-        let mut found: BTreeMap<u32, Found> = BTreeMap::new();
+        let mut found: BTreeMap<u32, Vec<Found>> = BTreeMap::new();
         let mut leaks: BTreeMap<u32, Truth> = BTreeMap::new();
         let minutes = (self.weather_minutes(until).floor() as i64).min(MINUTES_MAX);
         let minute_ms = 60_000.0 / self.scenario().speed;
@@ -88,7 +94,7 @@ impl Simulation {
                 self.look_at_joint(&world, *feeder, at, &mut leaks);
             }
         }
-        found.into_values().map(|found| found.decide()).chain(leaks.into_values()).collect()
+        found.into_values().flatten().map(Found::decide).chain(leaks.into_values()).collect()
     }
 
     /// Posts that may become dangerous, and feeders with a joint that may get wet.
@@ -112,29 +118,44 @@ impl Simulation {
         (posts.into_iter().collect(), joints.into_iter().collect())
     }
 
-    fn look(&self, world: &World, place: u32, at: Timestamp, step_ms: i64, found: &mut BTreeMap<u32, Found>) {
+    fn look(
+        &self,
+        world: &World,
+        place: u32,
+        at: Timestamp,
+        step_ms: i64,
+        found: &mut BTreeMap<u32, Vec<Found>>,
+    ) {
         let values = world.electrical(place, true);
         let danger = values.danger(world.is_wet(place));
+        let last = found.get_mut(&place).and_then(|spells| spells.last_mut());
         if danger == Danger::None {
-            if let Some(found) = found.get_mut(&place) {
+            if let Some(found) = last {
                 found.truth.ends_at.get_or_insert(at);
             }
             return;
         }
-        let found = found.entry(place).or_insert_with(|| self.begin(world, place, at));
+        let over = |found: &Found| found.truth.ends_at.is_some_and(|ended| at.since(ended) > RETURNS);
+        if last.is_none_or(|found| over(found)) {
+            found.entry(place).or_default().push(self.begin(world, place, at));
+        }
+        let Some(found) = found.get_mut(&place).and_then(|spells| spells.last_mut()) else { return };
         found.truth.class = found.truth.class.max(danger);
         found.truth.ends_at = None;
+        let shell_alone = Electrical { leakage_ma: 0.0, ..values };
+        let by_shell = shell_alone.danger(world.is_wet(place)) >= danger;
+        let failure = self.failure(world, place, by_shell);
         if danger < Danger::Dangerous {
+            found.marginal = found.marginal.or(failure);
             return;
         }
         if found.truth.dangerous_at.is_none() {
             found.truth.dangerous_at = Some(at);
+            found.truth.period_s = world.period_s(place);
             (found.truth.kind, found.truth.cause) = self.why(world, place);
             found.truth.feeder = self.feeder_named(found.truth.kind, place);
         }
-        let shell_alone = crate::physics::Electrical { leakage_ma: 0.0, ..values };
-        let by_shell = shell_alone.danger(world.is_wet(place)) == Danger::Dangerous;
-        match self.failure(world, place, by_shell) {
+        match failure {
             None => found.seen_ms += step_ms,
             Some(how) => {
                 found.told_then_silent |= how == "failed:silent_after_critical" && found.seen_ms > 0;
@@ -146,7 +167,6 @@ impl Simulation {
     }
 
     fn begin(&self, world: &World, place: u32, at: Timestamp) -> Found {
-        let post = &self.city().posts()[place as usize];
         let (kind, cause) = self.why(world, place);
         let truth = Truth {
             post_id: Some(City::post_id(place as usize)),
@@ -157,11 +177,11 @@ impl Simulation {
             starts_at: at,
             dangerous_at: None,
             ends_at: None,
-            period_s: self.scenario().period_s.unwrap_or(self.city().periods_s(post).0),
+            period_s: world.period_s(place),
             sensor: "ok",
             observable: false,
         };
-        Found { truth, seen_ms: 0, told_then_silent: false }
+        Found { truth, marginal: None, seen_ms: 0, told_then_silent: false }
     }
 
     fn feeder_named(&self, kind: &str, place: u32) -> Option<String> {
@@ -195,8 +215,12 @@ impl Simulation {
         let Some(model) = post.model.filter(|model| model.spec().leakage) else {
             return Some("failed:none");
         };
-        if world.line(post.feeder).link_dead {
+        let line = world.line(post.feeder);
+        if line.link_dead {
             return Some("failed:concentrator");
+        }
+        if line.link_held || world.is_broker_away() {
+            return Some("failed:uplink");
         }
         if !model.spec().battery && !world.is_powered(place) {
             return Some("failed:unpowered");
@@ -206,7 +230,7 @@ impl Simulation {
             // These two spoil the leakage alone.
             Some("failed:open_ct" | "failed:amperes") if by_shell => None,
             Some("failed:silent_after_critical" | "failed:drowned") => {
-                let mute = world.is_mute(place, self.city().periods_s(post).0);
+                let mute = world.is_mute(place, world.period_s(place));
                 sensor.fails().filter(|_| mute)
             }
             other => other,
@@ -235,6 +259,10 @@ impl Simulation {
             observable: of_city.cabinet_sensor,
         });
         truth.ends_at = None;
+        let line = world.line(feeder);
+        if line.flooded || line.link_dead {
+            (truth.sensor, truth.observable) = ("failed:cabinet", false);
+        }
     }
 }
 
@@ -243,8 +271,8 @@ impl Found {
         let period_ms = i64::from(self.truth.period_s) * 1000;
         self.truth.observable = self.seen_ms >= 2 * period_ms || self.told_then_silent;
         if self.truth.dangerous_at.is_none() {
-            // Nothing had to be seen; the sensor is as good as it was.
-            self.truth.observable = self.truth.sensor == "ok";
+            self.truth.sensor = self.marginal.unwrap_or("ok");
+            self.truth.observable = self.marginal.is_none();
         }
         self.truth
     }

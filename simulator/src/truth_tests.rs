@@ -70,7 +70,7 @@ fn a_truth_line_has_the_fields_of_the_contract() {
 }
 
 fn event(kind: EventKind, after_min: f64) -> EventSpec {
-    EventSpec { kind, after_min, minutes: None, count: 1, spread_min: 0.0, value: None, on: None }
+    EventSpec { kind, after_min, minutes: None, count: 1, spread_min: 0.0, value: None, on: None, skip: 0 }
 }
 
 fn dangerous(events: Vec<EventSpec>) -> Vec<Truth> {
@@ -96,7 +96,9 @@ fn an_event_is_a_hazard_from_its_minute_to_its_end_with_its_cause() {
 #[test]
 fn a_broken_neutral_is_a_hazard_at_every_post_of_the_feeder() {
     let truth = dangerous(vec![event(EventKind::BrokenNeutral, 10.0)]);
-    assert!(truth.len() > 10);
+    let city = City::new(400, 3, &Scenario::empty("truth")).unwrap();
+    let feeder = city.feeders().iter().find(|feeder| Some(feeder.id()) == truth[0].feeder).unwrap();
+    assert_eq!(truth.len(), feeder.count as usize);
     assert!(truth.iter().all(|hazard| (hazard.kind, hazard.cause) == ("neutral", "broken_neutral")));
     assert!(truth.iter().all(|hazard| hazard.feeder == truth[0].feeder && hazard.post_id.is_some()));
 }
@@ -138,4 +140,24 @@ fn a_wet_cable_joint_is_marginal_and_named_by_its_feeder() {
     let joint = truth.iter().find(|hazard| hazard.kind == "feeder_leak").unwrap();
     assert!(joint.post_id.is_none() && joint.feeder.is_some() && joint.observable);
     assert_eq!(joint.class, Danger::Marginal);
+}
+
+#[test]
+fn danger_that_comes_back_days_after_a_repair_is_a_line_of_its_own() {
+    let truth = shipped("crew_recloses", 3200, 1, 90);
+    let mut lines = std::collections::HashMap::new();
+    for hazard in truth.iter().filter(|hazard| hazard.class == Danger::Dangerous) {
+        *lines.entry(hazard.post_id.clone()).or_insert(0) += 1;
+    }
+    assert!(lines.values().filter(|count| **count == 2).count() >= 2, "{truth:#?}");
+}
+
+#[test]
+fn a_marginal_post_without_a_sensor_says_so() {
+    let scenario = Scenario::shipped("demo").unwrap();
+    let mut scenario = scenario;
+    scenario.params = "[fleet]\nno_sensor = 1.0".parse().unwrap();
+    let truth = simulation(scenario, 3200, 1).truth(START + Millis::minutes(9));
+    assert!(!truth.is_empty());
+    assert!(truth.iter().all(|hazard| hazard.sensor == "failed:none" && !hazard.observable));
 }

@@ -141,7 +141,7 @@ impl Weather {
         }
     }
 
-    /// Adds a rain while the simulation runs.
+    /// Adds a rain while the simulation runs; those that are long over make room.
     pub(crate) fn add(&mut self, storm: Storm) {
         self.storms.push(storm);
     }
@@ -149,7 +149,9 @@ impl Weather {
     /// Ends every rain that was added with [`Weather::add`], at a minute; `scenario` ones stay.
     pub(crate) fn end_added(&mut self, scenario: usize, minute: f64) {
         for storm in &mut self.storms[scenario..] {
-            let hours = ((minute - storm.after_min) / 60.0).max(0.0);
+            // Added rains are of one zone, and begin earlier by what that zone's fronts come later.
+            let delay = self.zone_delay_min * f64::from(storm.zone.unwrap_or(1) - 1);
+            let hours = ((minute - delay - storm.after_min) / 60.0).max(0.0);
             storm.hours = storm.hours.min(hours);
         }
     }

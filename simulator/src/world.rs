@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 
 use crate::chance::Chance;
-use crate::city::{City, Post};
+use crate::city::{City, Class, Post};
 use crate::event::{Event, EventKind, Target};
 use crate::fault::{Affected, place_sensor_faults};
 use crate::lighting::is_dark;
@@ -123,9 +123,9 @@ impl World {
     pub(crate) fn new(city: Arc<City>, scenario: &Scenario, speed: f64, start: Timestamp, seed: u64) -> Self {
         let weather = Weather::new(scenario, seed);
         let chance = Chance::new(seed).of(0x776f_726c);
-        let mut events = Vec::new();
+        let (mut events, mut places) = (Vec::new(), Vec::new());
         for (nth, spec) in scenario.event.iter().enumerate() {
-            spec.place(&city, chance.of(nth as u64 + 100), &mut events);
+            places = spec.place(&city, chance.of(nth as u64 + 100), &places, &mut events);
         }
         place_sensor_faults(&city, scenario, chance.of(2), &mut events);
         events.sort_by(|a, b| a.from_min.total_cmp(&b.from_min));
@@ -452,7 +452,13 @@ impl World {
         if !joined {
             return sound;
         }
-        let own = insulation.fault_ohm(self.moisture(place));
+        // A joint that is bad already gets worse with the weather.
+        let worsens = if post.class == Class::Healthy || affected.repaired {
+            0.0
+        } else {
+            self.city.params().insulation.worsens_per_day * self.minute / 1440.0
+        };
+        let own = insulation.fault_ohm(self.moisture(place)) * (-worsens).exp();
         if affected.leak_ma <= 0.0 {
             return own;
         }
@@ -495,6 +501,13 @@ impl World {
         let first = &self.city.posts()[self.city.feeders()[feeder as usize].first as usize];
         let moisture = self.moisture.at(first.patch, crate::weather::SOAK_SLOWEST);
         line.joint_ma * (5.0 * (moisture - 0.7).min(0.0)).exp()
+    }
+
+    /// How often the sensor of a post reports now, seconds: by lamp light oftener than in standby.
+    pub(crate) fn period_s(&self, place: u32) -> u32 {
+        let post = &self.city.posts()[place as usize];
+        let (lit_s, standby_s) = self.city.periods_s(post);
+        if self.line(post.feeder).on { lit_s } else { standby_s }
     }
 
     /// True when the sensor of a post says nothing any more, or not while it is away.

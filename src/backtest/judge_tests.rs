@@ -139,18 +139,17 @@ fn a_clock_that_leaps_gives_what_a_tick_each_second_gives() {
 }
 
 #[test]
-fn the_same_readings_give_the_same_bytes_and_one_other_value_gives_others() {
+fn the_same_readings_give_the_same_bytes_and_other_values_give_others() {
     let recording = ragged(99);
     let (lines, ..) = judged(&recording, Pace::AsNeeded);
     assert_eq!(lines, judged(&recording, Pace::AsNeeded).0);
     let mut other = recording;
-    let place = other.iter().rposition(|(_, _, payload)| payload.contains(":31,")).unwrap();
-    other[place].2 = other[place].2.replace(":31,", ":32,");
-    other.retain(|(at, ..)| *at <= T + Millis::hours(100_000));
-    let planted = other[place].clone();
-    other.push((planted.0, "lamp/z0/new/reading".to_owned(), planted.2.clone()));
-    other.push((planted.0 + Millis(1), "lamp/z0/new/reading".to_owned(), planted.2.replace(":32,", ":33,")));
-    other.sort_by_key(|(at, ..)| *at);
+    let mut changed = 0;
+    for (_, _, payload) in &mut other {
+        changed += payload.matches(":31,").count();
+        *payload = payload.replace(":31,", ":32,");
+    }
+    assert!(changed > 0, "nothing was changed");
     assert_ne!(lines, judged(&other, Pace::AsNeeded).0);
 }
 

@@ -41,14 +41,9 @@ use crate::{UsageError, cli, serve, tools};
 use recording::Recording;
 use tellings::Tellings;
 
-#[allow(unused_imports, reason = "the door for other commands: all that `score()` takes and gives")]
-pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Message, Spot, Told};
-#[allow(unused_imports, reason = "the same")]
-pub(crate) use figures::{Arrivals, Delay, Group, Messages, P1s, Scores};
-#[allow(unused_imports, reason = "the same")]
-pub(crate) use rule::{Alarm, Graded, Ground, Verdict, score};
-#[allow(unused_imports, reason = "the same")]
-pub(crate) use {json::object, table::summary};
+pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Spot, Told};
+pub(crate) use figures::{Group, Scores};
+pub(crate) use rule::{Verdict, score};
 
 /// Milliseconds of a night, for rates: a span counts one for each 24 h.
 const NIGHT_MS: f64 = 86_400_000.0;

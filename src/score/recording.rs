@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use lampguard_model::wire::{Topic, parse_topic};
-use lampguard_model::{Register, Timestamp};
+use lampguard_model::{PostKind, Register, Timestamp};
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -72,11 +72,15 @@ pub(super) fn read(path: &Path, register: Option<&Register>) -> Result<Recording
             }
             Some(Topic::Status { .. }) => return Ok(()),
             Some(Topic::Reading { device, .. }) => Some(device),
-            None => None,
+            None => device_of(&topic),
         };
         let own = named.filter(|_| payload.devices.is_empty());
         for device in payload.devices.iter().map(String::as_str).chain(own) {
             let post = register.and_then(|register| register.by_device(device));
+            if post.is_some_and(|post| post.kind == PostKind::Feeder) {
+                // A cabinet is no post.
+                continue;
+            }
             let post = post.map_or(device, |post| &post.post_id);
             if !devices.contains(post) {
                 devices.insert(post.to_owned());
@@ -98,6 +102,12 @@ pub(super) fn read(path: &Path, register: Option<&Register>) -> Result<Recording
         rates.sort_by_key(|(at, _)| *at);
     }
     Ok(out)
+}
+
+/// The device in the topics of makers that name it there: `tele/<device>/SENSOR`, `<device>/events/rpc`.
+fn device_of(topic: &str) -> Option<&str> {
+    let tasmota = topic.strip_prefix("tele/").and_then(|rest| rest.strip_suffix("/SENSOR"));
+    tasmota.or_else(|| topic.strip_suffix("/events/rpc")).filter(|device| !device.contains('/'))
 }
 
 /// Adds a rate; of a run of equal ones the first and the last are kept. Says whether the list has grown.
@@ -133,7 +143,12 @@ impl<'de> Visitor<'de> for PayloadVisitor {
         let mut payload = Payload::default();
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match &*key {
-                "device" | "post_id" => {
+                // A leakage box names itself one level deeper.
+                "leakage" => {
+                    let inner = map.next_value::<serde_json::Value>()?;
+                    payload.devices.extend(inner["id"].as_str().map(str::to_owned));
+                }
+                "device" | "post_id" | "device_id" => {
                     let device = map.next_value::<serde_json::Value>()?;
                     if let (serde_json::Value::String(device), true) = (device, payload.devices.is_empty()) {
                         payload.devices.push(device);
@@ -200,10 +215,14 @@ mod tests {
 {"received_at":3600,"topic":"weather/z1/rain","payload":{"rain_mm_h":2.5,"warning":"blue"}}
 {"received_at":3700,"topic":"weather/all/rain","payload":{"warning":"red"}}
 {"received_at":4000,"topic":"weather/z1/rain","payload":{"rain_mm_h":0}}
+{"received_at":4100,"topic":"street/z1/report","payload":{"device_id":"CN1","leak_current":3}}
+{"received_at":4200,"topic":"device_report","payload":{"leakage":{"id":"BOX1","param":{"I":1}}}}
+{"received_at":4300,"topic":"tele/T1/SENSOR","payload":{"ENERGY":{}}}
+{"received_at":4400,"topic":"S1/events/rpc","payload":{"params":{}}}
 {"received_at":9000,"move":{"post_id":"P1","kind":"leak_critical","move":"arrive"}}
 "#;
         let recording = of(text).unwrap();
-        assert_eq!((recording.posts, recording.span), (3, Some((Timestamp(1000), Timestamp(9000)))));
+        assert_eq!((recording.posts, recording.span), (7, Some((Timestamp(1000), Timestamp(9000)))));
         assert_eq!(
             recording.rain["z1"],
             [(Timestamp(3500), 2.5), (Timestamp(3600), 2.5), (Timestamp(4000), 0.0)]

@@ -129,8 +129,8 @@ async fn help(headers: HeaderMap) -> String {
         post("/rain", r#"{"rain_mm_h":0,"minutes":1}"#),
         post("/leak", r#"{"post_id":"P00017","leakage_ma":45}"#),
         post("/storm", r#"{"posts":50}"#),
-        post("/cut", r#"{"feeder":"F001"}"#),
-        post("/reclose", r#"{"feeder":"F001"}"#),
+        post("/cut", r#"{"feeder":"F1-001"}"#),
+        post("/reclose", r#"{"feeder":"F1-001"}"#),
         post("/drown", r#"{"post_id":"P00017"}"#),
         post("/repair", r#"{"post_id":"P00017"}"#),
         post("/command", r#"{"do":"leak","post_id":"P00017","leakage_ma":45}"#),
@@ -196,6 +196,7 @@ async fn command(
     let done = done.map_err(|e| match e {
         CommandError::Unknown { .. } => ApiError::not_found(e.to_string()),
         CommandError::Range { .. } => ApiError::bad(e.to_string()),
+        CommandError::TooMany { .. } => ApiError::new(StatusCode::CONFLICT, "too_many", e.to_string()),
     })?;
     Ok(axum::Json(json!({ "done": done })))
 }

@@ -239,7 +239,7 @@ pub(crate) async fn control(
 ) -> Result<(Option<SocketAddr>, Option<mpsc::Receiver<publish::Order>>)> {
     let Some(address) = address else { return Ok((None, None)) };
     let scenario = simulation.scenario();
-    let posts = u32::try_from(simulation.statuses().count()).unwrap_or(u32::MAX);
+    let posts = u32::try_from(simulation.city().posts().len()).unwrap_or(u32::MAX);
     let facts = control::Facts { posts, scenario: scenario.name.clone(), speed: scenario.speed };
     let (address, orders) = control::start(address, facts).await?;
     Ok((Some(address), Some(orders)))
@@ -282,4 +282,20 @@ async fn publish_to(options: publish::Options, asked: &Simulate, simulation: Sim
         report.dropped
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_payloads_of_the_city_are_those_that_a_back_test_reads() {
+        let read: Vec<(String, String)> = lampguard_ingester::Offline::mappings()
+            .iter()
+            .filter_map(|mapping| Some((mapping.filter.clone(), mapping.profile.as_ref()?.name().to_owned())))
+            .collect();
+        for (filter, profile) in Shape::MAPPINGS {
+            assert!(read.contains(&(filter.to_owned(), profile.to_owned())), "{filter} {profile}: {read:?}");
+        }
+    }
 }
