@@ -78,6 +78,9 @@ pub(crate) struct Demo {
     /// What the city is made of (TOML), instead of the shipped example.
     #[arg(long, value_name = "FILE")]
     pub(crate) params: Option<PathBuf>,
+    /// Policy file (rules of alarm) instead of the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Port of the HTTP interface on 127.0.0.1; without it 8080, or a free one when that is taken.
     #[arg(long)]
     pub(crate) port: Option<u16>,
@@ -315,7 +318,11 @@ pub(crate) struct Backtest {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print a commented sample of every key.
-    Print,
+    Print {
+        /// The sample of the policy file (rules of alarm) instead.
+        #[arg(long)]
+        policy: bool,
+    },
     /// Check a file and tell every fault at once.
     Check {
         /// Configuration file.

@@ -59,7 +59,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Record(record) => tools::record(file, &record),
         Command::Score(asked) => score::run(file, &asked),
         Command::Backtest(backtest) => backtest::run(&backtest),
-        Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
+        Command::Config(ConfigCommand::Print { policy: false }) => tools::print(config::SAMPLE),
+        Command::Config(ConfigCommand::Print { policy: true }) => {
+            tools::print(&lampguard_alerting::policy::sample())
+        }
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
         Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {

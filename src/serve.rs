@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use lampguard_alerting::{Alerting, ChannelKind, Policy, Secret, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Secret, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -169,6 +169,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let mut cursors = vec![history.cursor()];
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
+    keep_policies(&config, dir.path())?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
@@ -208,6 +209,29 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
+}
+
+/// Keeps the numbers of every version under their fingerprint: what an incident of years ago was judged by.
+fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
+    let folder = dir.join("policies");
+    let doing = || format!("keeping the policy in {}", folder.display());
+    std::fs::create_dir_all(&folder).with_context(doing)?;
+    for version in config.policies.versions() {
+        let file = folder.join(format!("{}.txt", version.hash));
+        if !file.exists() {
+            std::fs::write(&file, version.policy.canonical()).with_context(doing)?;
+        }
+        for weak in &version.accepted {
+            warn!(
+                key = weak.key,
+                value = weak.value,
+                floor = weak.floor,
+                reason = weak.reason,
+                "the policy protects less than its floor, accepted"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn open_history(config: &Config, dir: &DataDir, register: &Register, registry: &Registry) -> Result<History> {
@@ -272,7 +296,7 @@ fn start_alerting(
         journal_dir: opened.journal_dir().to_owned(),
         tail: opened.tail().clone(),
         register: register.clone(),
-        policy: Policy::default(),
+        policy: config.policies.clone(),
         channels,
         site: SiteText {
             name: config.site.name.clone(),

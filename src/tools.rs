@@ -37,7 +37,8 @@ pub(crate) fn check_config(file: &Path) -> Result<()> {
     let config = config::load(file)?;
     let register = serve::load_register(&config)?;
     let (posts, zones) = (register.posts().len(), config.zones.len());
-    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n", file.display()))
+    let policy = config::policy::describe(&config.policies);
+    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n{policy}", file.display()))
 }
 
 pub(crate) fn check_posts(file: &Path) -> Result<()> {

@@ -2,16 +2,8 @@
 
 use lampguard_model::Millis;
 
+use crate::policy;
 use crate::sample::{Bits, Sample};
-
-/// Samples looked at by the two-of-three rule.
-const LAST: usize = 3;
-/// Two samples above may stand this far apart, and no nearer than [`APART_MIN`].
-const WITHIN: Millis = Millis::minutes(30);
-/// Two samples above that are nearer than this are one event.
-const APART_MIN: Millis = Millis::seconds(60);
-/// A sensor that reports less often is believed at once.
-const LONG_PERIOD: Millis = Millis::minutes(10);
 
 /// The rule that confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +36,8 @@ impl Rule {
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
+    /// The numbers in force.
+    pub(crate) rules: &'a policy::Confirm,
     /// The last samples, oldest first.
     pub(crate) samples: &'a [Sample],
     /// The limit in force, thousandths.
@@ -66,25 +60,30 @@ pub(crate) struct Confirmed {
 
 /// Asks every rule, the single-sample ones first: then the order in which two samples arrive decides nothing.
 pub(crate) fn confirm(q: &Question<'_>) -> Option<Confirmed> {
-    let recent = &q.samples[q.samples.len().saturating_sub(LAST)..];
+    let newest_of = |count: u32| &q.samples[q.samples.len().saturating_sub(count as usize)..];
+    let (recent, among) = (newest_of(q.rules.of), newest_of(q.rules.pair_among));
     let (alone, all) = match q.came {
-        Some(place) => (q.samples.get(place..=place)?, q.samples),
+        Some(place) => (q.samples.get(place..=place)?, among),
         None => (recent, recent),
     };
     let single = alone.iter().rev().find_map(|s| Some((*s, one(*s, q)?)));
     if let Some((sample, rule)) = single {
         return Some(Confirmed { rule, opening: sample, shown: sample });
     }
-    let pair = |among: &[Sample]| {
+    let pair = |among: &[Sample], need: u32| {
         let mut above = among.iter().filter(|s| s.is_above(q.limit));
-        Some((*above.next()?, *above.next_back()?))
+        if above.clone().count() < need as usize {
+            return None;
+        }
+        let first = *above.next()?;
+        Some((first, *above.next_back().unwrap_or(&first)))
     };
     let found = |rule| move |(opening, shown)| Confirmed { rule, opening, shown };
     let newest = q.samples.last()?.at();
-    let since = all.partition_point(|s| newest.since(s.at()) > WITHIN);
-    pair(recent).map(found(Rule::TwoOfThree)).or_else(|| {
-        pair(&all[since..])
-            .filter(|(first, last)| last.at().since(first.at()) >= APART_MIN)
+    let since = all.partition_point(|s| newest.since(s.at()) > q.rules.pair_within);
+    pair(recent, q.rules.need).map(found(Rule::TwoOfThree)).or_else(|| {
+        pair(&all[since..], 2)
+            .filter(|(first, last)| last.at().since(first.at()) >= q.rules.pair_apart)
             .map(found(Rule::TwoWithinThirtyMinutes))
     })
 }
@@ -100,7 +99,7 @@ fn one(sample: Sample, q: &Question<'_>) -> Option<Rule> {
     if sample.has(Bits::FLAGGED) {
         return Some(Rule::DeviceFlag);
     }
-    (q.period > LONG_PERIOD).then_some(Rule::SingleSample)
+    (q.period > q.rules.long_period).then_some(Rule::SingleSample)
 }
 
 #[cfg(test)]
@@ -114,8 +113,13 @@ mod tests {
         let at = |n: usize| Timestamp(1_795_435_200_000) + Millis::seconds(gap_s * n as i64);
         let make = |(n, v): (usize, &i64)| Sample::new(at(n), *v, (n as u64 + 1) << 5, Bits::POWERED);
         let samples: Vec<Sample> = values.iter().enumerate().map(make).collect();
-        let question =
-            Question { samples: &samples, limit: 30, period, came: came.then(|| samples.len() - 1) };
+        let question = Question {
+            rules: &policy::Confirm::default(),
+            samples: &samples,
+            limit: 30,
+            period,
+            came: came.then(|| samples.len() - 1),
+        };
         confirm(&question).map(|c| c.rule)
     }
 

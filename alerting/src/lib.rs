@@ -47,6 +47,6 @@ pub use incident::{Incident, IncidentView, Kind, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
-pub use policy::Policy;
+pub use policy::{InForce, Policies, Policy};
 pub use run::{Alerting, AlertingError, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

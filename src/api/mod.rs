@@ -42,7 +42,7 @@ const OFFICE: Access = Some(&[Duty, Engineer, Admin]);
 const TECHNICIANS: Access = Some(&[Engineer, Admin]);
 
 /// Every route, and who may use it.
-const ROUTES: [(Method, &str, Access); 16] = [
+const ROUTES: [(Method, &str, Access); 17] = [
     (Method::GET, "/healthz", None),
     (Method::GET, "/readyz", None),
     (Method::GET, "/metrics", None),
@@ -55,6 +55,7 @@ const ROUTES: [(Method, &str, Access); 16] = [
     (Method::GET, "/api/v1/incidents/{id}", EVERYBODY),
     (Method::GET, "/api/v1/notices", EVERYBODY),
     (Method::GET, "/api/v1/accounting", EVERYBODY),
+    (Method::GET, "/api/v1/policy", EVERYBODY),
     (Method::POST, "/api/v1/readings", REPORTERS),
     (Method::POST, "/api/v1/weather", OFFICE),
     (Method::POST, "/api/v1/quarantine/retry", TECHNICIANS),
@@ -85,6 +86,7 @@ fn router(instance: Arc<Instance>) -> Router {
         .route("/api/v1/incidents/{id}", get(incidents::one))
         .route("/api/v1/notices", get(incidents::notices))
         .route("/api/v1/accounting", get(system::accounting))
+        .route("/api/v1/policy", get(system::policy))
         .route("/api/v1/readings", post(readings::readings))
         .route("/api/v1/weather", post(readings::weather))
         .route("/api/v1/quarantine/retry", post(readings::retry))

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use lampguard_alerting::wet::Sky;
-use lampguard_alerting::{Effect, Ended, Engine, Input, Policy};
+use lampguard_alerting::{Effect, Ended, Engine, InForce, Input, Policies};
 use lampguard_journal::Records;
 use lampguard_model::record::{self, Record, StoredReading};
 use lampguard_model::{Millis, Register, Timestamp, WeatherReport};
@@ -60,6 +60,7 @@ pub(crate) struct Judged {
 /// Rules, clock, and incidents that have ended and were not fetched yet.
 pub(crate) struct Judge {
     engine: Engine,
+    policy: InForce,
     pace: Pace,
     /// The last whole second at which the clock ticked.
     ticked: Option<Timestamp>,
@@ -75,9 +76,11 @@ fn second(at: Timestamp) -> Timestamp {
 
 impl Judge {
     /// Rules that know the register and nothing else.
-    pub(crate) fn new(policy: Policy, register: Arc<Register>, pace: Pace) -> Self {
+    pub(crate) fn new(policies: Policies, register: Arc<Register>, pace: Pace) -> Self {
+        let policy = InForce::new(policies);
         Self {
-            engine: Engine::new(policy, register, Sky::default()),
+            engine: Engine::new(policy.version().policy.clone(), register, Sky::default()),
+            policy,
             pace,
             ticked: None,
             effects: Vec::new(),
@@ -145,6 +148,7 @@ impl Judge {
         match self.pace {
             Pace::AsNeeded => {
                 let due = self.engine.next_due();
+                let due = self.policy.next().map_or(due, |from| from.min(due));
                 let due = self.engine.next_end(CALM).map_or(due, |end| end.min(due));
                 second(due + Millis(999))
             }
@@ -156,6 +160,10 @@ impl Judge {
     fn tick(&mut self, at: Timestamp) {
         self.ticked = Some(at);
         self.judged.ticks += 1;
+        if let Some(version) = self.policy.change(at) {
+            let input = Input::Policy(&version.policy);
+            self.engine.step(at, input, &mut self.effects);
+        }
         self.step(at, Input::Tick);
         self.engine.end_calm(at, CALM, &mut self.over);
     }

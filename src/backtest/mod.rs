@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lampguard_alerting::Policy;
+use lampguard_alerting::Policies;
 use lampguard_ingester::Offline;
 use lampguard_ingester::accounts::Totals;
 use lampguard_journal::{Reader, RealDisk};
@@ -69,7 +69,7 @@ fn judge_all(asked: &Backtest) -> Result<()> {
     refuse_what_is_not_built(asked)?;
     let register = Arc::new(read_register(&asked.posts)?);
     let started = Instant::now();
-    let mut judge = Judge::new(Policy::default(), register.clone(), Pace::AsNeeded);
+    let mut judge = Judge::new(Policies::default(), register.clone(), Pace::AsNeeded);
     let mut out = Out::new(asked);
     let source = if asked.readings.is_dir() {
         judge_journal(&asked.readings, &mut judge, &mut out)?

@@ -9,6 +9,7 @@
 mod due;
 mod ending;
 mod late;
+mod law;
 mod raise;
 mod state;
 mod weather;
@@ -58,6 +59,8 @@ pub enum Input<'a> {
         /// The message.
         report: &'a WeatherReport,
     },
+    /// Another policy is in force from now on.
+    Policy(&'a Policy),
     /// Time has passed.
     Tick,
 }
@@ -198,7 +201,8 @@ struct Moment {
 
 impl Engine {
     /// An engine that knows the register and the weather, and no reading yet.
-    pub fn new(policy: Policy, register: Arc<Register>, sky: Sky) -> Self {
+    pub fn new(policy: Policy, register: Arc<Register>, mut sky: Sky) -> Self {
+        sky.set_rules(policy.wet);
         let policy_hash = Arc::from(policy.hash());
         let mut engine = Self {
             policy,
@@ -263,6 +267,7 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
+            Input::Policy(policy) => self.enact(now, policy, effects),
             Input::Tick => {}
         }
     }
@@ -335,7 +340,7 @@ impl Engine {
         if data && reading.cause != Cause::Manual {
             s.hear(moment.now);
         }
-        let was_wet = s.own_wet(moment.now).is_some();
+        let was_wet = s.own_wet(moment.now, &self.policy.wet).is_some();
         match reading.fields.flag(Field::Immersed) {
             Some(true) => {
                 changed |= s.immersed_at().is_none_or(|last| at.since(last) > Millis::minutes(30));
@@ -352,7 +357,7 @@ impl Engine {
                 s.set(Fact::Powered, powered);
             }
         }
-        let wetter = !was_wet && s.own_wet(moment.now).is_some();
+        let wetter = !was_wet && s.own_wet(moment.now, &self.policy.wet).is_some();
         if changed {
             effects.push(Effect::Remember(Memory {
                 post: self.owners[moment.slot].name().clone(),
@@ -391,7 +396,13 @@ impl Engine {
 
     fn ask(&self, slot: usize, kind: Kind, limit: i64, came: Option<usize>) -> Option<Confirmed> {
         let s = &self.slots[slot];
-        confirm(&Question { samples: s.ring(kind).samples(), limit, period: s.period(), came })
+        confirm(&Question {
+            rules: &self.policy.confirm,
+            samples: s.ring(kind).samples(),
+            limit,
+            period: s.period(),
+            came,
+        })
     }
 
     /// The limit in force at a post, thousandths, and why it is the wet one.
@@ -403,7 +414,7 @@ impl Engine {
     fn wet_because(&self, slot: usize, now: Timestamp) -> Option<Because> {
         let s = &self.slots[slot];
         let zone = self.zones[usize::from(s.zone)].wet[usize::from(s.is(Fact::LowLying))];
-        let own = s.own_wet(now);
+        let own = s.own_wet(now, &self.policy.wet);
         own.filter(|b| *b == Because::Immersed).or(zone).or(own)
     }
 

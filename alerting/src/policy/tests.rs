@@ -93,3 +93,35 @@ fn every_number_and_every_group_says_what_it_is() {
     }
     Policy::default().each(&mut |rule, _| assert!(!rule.docs.concat().trim().is_empty(), "{}", rule.key()));
 }
+
+/// The sources of the rules, policy and tests aside.
+fn sources() -> Vec<String> {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+            if path.is_dir() && name != "policy" && !name.ends_with("tests") {
+                folders.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                sources.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    sources
+}
+
+#[test]
+fn each_number_is_read_by_a_rule_or_stands_in_the_list_of_those_that_are_not() {
+    let (sources, keys) = (sources(), keys());
+    assert!(sources.len() > 20);
+    for key in UNREAD {
+        assert!(keys.iter().any(|known| known == key), "{key} is no number of the policy");
+        assert!(!sources.iter().any(|text| text.contains(key)), "{key} is read: take it out of the list");
+    }
+    for key in keys.iter().filter(|key| !UNREAD.contains(&key.as_str())) {
+        let (group, name) = key.split_once('.').unwrap();
+        let named = |text: &String| text.contains(group) && text.contains(&format!(".{name}"));
+        assert!(sources.iter().any(named), "{key} is read by nothing: put it into the list");
+    }
+}
