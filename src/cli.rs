@@ -307,12 +307,15 @@ pub(crate) struct Backtest {
     /// Language of the summary.
     #[arg(long, value_enum, default_value_t = Lang::En)]
     pub(crate) lang: Lang,
-    /// Another policy; not built yet.
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Judge by this policy file instead of the defaults.
+    #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// A second policy to compare with; not built yet.
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Judge by this policy file too, and tell what it would gain and lose.
+    #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,
+    /// What was true (JSON lines): hazards that one policy misses and the other does not.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub(crate) truth: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
