@@ -9,6 +9,7 @@ mod config;
 mod data_dir;
 mod demo;
 mod doctor;
+mod explain;
 mod limits;
 mod score;
 mod serve;
@@ -59,6 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Record(record) => tools::record(file, &record),
         Command::Score(asked) => score::run(file, &asked),
         Command::Backtest(backtest) => backtest::run(&backtest),
+        Command::Explain(asked) => explain::run(file, &asked),
         Command::Config(ConfigCommand::Print { policy: false }) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Print { policy: true }) => {
             tools::print(&lampguard_alerting::policy::sample())

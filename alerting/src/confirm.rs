@@ -2,6 +2,7 @@
 
 use lampguard_model::Millis;
 
+use crate::engine::Checked;
 use crate::policy;
 use crate::sample::{Bits, Sample};
 
@@ -100,6 +101,67 @@ fn one(sample: Sample, q: &Question<'_>) -> Option<Rule> {
         return Some(Rule::DeviceFlag);
     }
     (q.period > q.rules.long_period).then_some(Rule::SingleSample)
+}
+
+/// What every rule has and misses, for people; the newest sample counts as the one that has just come.
+pub(crate) fn checks(q: &Question<'_>) -> Vec<Checked> {
+    let newest_of = |count: u32| &q.samples[q.samples.len().saturating_sub(count as usize)..];
+    let above = |among: &[Sample]| among.iter().filter(|s| s.is_above(q.limit)).count();
+    let newest = q.samples.last().filter(|s| s.is_above(q.limit));
+    let policy::Confirm { need, of, pair_among, pair_apart, pair_within, long_period, .. } = *q.rules;
+    let have = above(newest_of(of));
+    let two = need as usize <= have;
+    let missing = (need as usize).saturating_sub(have);
+    let pair = newest_of(pair_among).iter().filter(|s| s.is_above(q.limit)).copied().collect::<Vec<_>>();
+    let apart =
+        pair.first().zip(pair.last()).map_or(0, |(first, last)| last.at().since(first.at()).as_seconds());
+    let (least, most) = (pair_apart.as_seconds(), pair_within.as_seconds());
+    let (period, long) = (q.period.as_seconds(), long_period.as_seconds());
+    let check = |rule: Rule, holds: bool, en: String, zh: String| Checked {
+        rule: rule.name().to_owned(),
+        holds,
+        en,
+        zh,
+    };
+    let by_newest = |bits: Bits| newest.is_some_and(|s| s.has(bits));
+    vec![
+        check(
+            Rule::TwoOfThree,
+            two,
+            format!("{have} of the last {of} at or above the limit, {need} needed, {missing} missing"),
+            format!("最近 {of} 个样本中 {have} 个达到限值，需 {need} 个，还差 {missing} 个"),
+        ),
+        check(
+            Rule::TwoWithinThirtyMinutes,
+            pair.len() > 1 && (least..=most).contains(&apart),
+            format!(
+                "{} above in the last {pair_among}, {apart} s apart; 2 needed, {least} to {most} s apart",
+                pair.len()
+            ),
+            format!(
+                "最近 {pair_among} 个样本中 {} 个达到限值，相隔 {apart} 秒；需 2 个，相隔 {least} 至 {most} 秒",
+                pair.len()
+            ),
+        ),
+        check(
+            Rule::DeviceFlag,
+            by_newest(Bits::FLAGGED),
+            "the newest one at or above the limit with the device's own flag".to_owned(),
+            "最新样本达到限值且设备告警位有效".to_owned(),
+        ),
+        check(
+            Rule::SingleSample,
+            newest.is_some() && period > long,
+            format!("the newest one at or above the limit, period {period} s over {long} s"),
+            format!("最新样本达到限值，且周期 {period} 秒大于 {long} 秒"),
+        ),
+        check(
+            Rule::Manual,
+            by_newest(Bits::MANUAL),
+            "the newest one at or above the limit, typed in by a person".to_owned(),
+            "最新样本为人工检测且达到限值".to_owned(),
+        ),
+    ]
 }
 
 #[cfg(test)]

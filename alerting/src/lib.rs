@@ -6,6 +6,7 @@
 //! | [`ask`] | what can be asked while it runs |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
+//! | `explain_text` | why a post did or did not raise, in words |
 //! | [`wet`] | wet or dry |
 //! | [`policy`] | the numbers of `policy.md` |
 //! | [`incident`] | an incident, its id, how it is shown |
@@ -26,6 +27,7 @@ pub mod ask;
 mod board;
 pub mod confirm;
 pub mod engine;
+mod explain_text;
 pub mod incident;
 pub mod metrics;
 pub mod notice;
@@ -42,7 +44,8 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Ended, Engine, Input, PostState, State};
+pub use engine::{Effect, Ended, Engine, Explanation, Input, PostState, State};
+pub use explain_text::Teller;
 pub use incident::{Incident, IncidentView, Kind, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;

@@ -166,6 +166,12 @@ impl Weather {
         }
     }
 
+    /// When it dries if nothing else happens; `None` when it never was wet.
+    pub(crate) fn dries_at(&self, low_lying: bool) -> Option<Timestamp> {
+        let drying = if low_lying { self.rules.drying_low_lying } else { self.rules.drying };
+        self.last_wet.map(|last| last + drying)
+    }
+
     /// The next moment at which time alone may change what is known; `None` when only a message can. While
     /// rain is added up that is any moment. Drying is no change: it makes no limit stricter.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {

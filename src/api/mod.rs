@@ -42,7 +42,7 @@ const OFFICE: Access = Some(&[Duty, Engineer, Admin]);
 const TECHNICIANS: Access = Some(&[Engineer, Admin]);
 
 /// Every route, and who may use it.
-const ROUTES: [(Method, &str, Access); 17] = [
+const ROUTES: [(Method, &str, Access); 18] = [
     (Method::GET, "/healthz", None),
     (Method::GET, "/readyz", None),
     (Method::GET, "/metrics", None),
@@ -50,6 +50,7 @@ const ROUTES: [(Method, &str, Access); 17] = [
     (Method::GET, "/api/v1/posts", EVERYBODY),
     (Method::GET, "/api/v1/posts/{id}", EVERYBODY),
     (Method::GET, "/api/v1/posts/{id}/history", EVERYBODY),
+    (Method::GET, "/api/v1/posts/{id}/explain", EVERYBODY),
     (Method::GET, "/api/v1/devices", EVERYBODY),
     (Method::GET, "/api/v1/incidents", EVERYBODY),
     (Method::GET, "/api/v1/incidents/{id}", EVERYBODY),
@@ -81,6 +82,7 @@ fn router(instance: Arc<Instance>) -> Router {
         .route("/api/v1/posts", get(posts::list))
         .route("/api/v1/posts/{id}", get(posts::one))
         .route("/api/v1/posts/{id}/history", get(posts::history))
+        .route("/api/v1/posts/{id}/explain", get(posts::explain))
         .route("/api/v1/devices", get(posts::devices))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::one))

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use lampguard_alerting::wet::Sky;
-use lampguard_alerting::{Effect, Ended, Engine, InForce, Input, Policies};
+use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, Policies};
 use lampguard_journal::Records;
 use lampguard_model::record::{self, Record, StoredReading};
 use lampguard_model::{Millis, Register, Timestamp, WeatherReport};
@@ -92,30 +92,62 @@ impl Judge {
     /// Judges records in their order. `look` sees every reading, before it is judged.
     pub(crate) fn judge(&mut self, records: Records<'_>, mut look: impl FnMut(&StoredReading<'_>)) {
         for (_, kind, bytes) in records {
-            match record::decode(kind, bytes) {
-                Ok(Record::Reading(reading)) => {
-                    self.arrive(reading.received_at);
-                    look(&reading);
-                    self.judged.readings += 1;
-                    self.step(reading.received_at, Input::Reading(&reading));
-                }
-                Ok(Record::Weather(received_at, zone, json)) => {
-                    self.arrive(received_at);
-                    match WeatherReport::decode(json) {
-                        Ok(report) => {
-                            self.judged.weather += 1;
-                            self.step(received_at, Input::Weather { zone, report: &report });
-                        }
-                        Err(_) => self.judged.unreadable += 1,
-                    }
-                }
-                Ok(Record::Status(status)) => {
-                    self.arrive(status.received_at);
-                    self.judged.statuses += 1;
-                }
-                Ok(Record::Quarantined(_)) => self.judged.quarantined += 1,
-                Err(_) => self.judged.unreadable += 1,
+            self.one(record::decode(kind, bytes), &mut look);
+        }
+    }
+
+    /// Judges what came until then: readings that are wanted, and everything else.
+    pub(crate) fn replay(
+        &mut self,
+        records: Records<'_>,
+        until: Timestamp,
+        wanted: impl Fn(&StoredReading<'_>) -> bool,
+    ) {
+        for (_, kind, bytes) in records {
+            let record = record::decode(kind, bytes);
+            let goes_in = match &record {
+                Ok(Record::Reading(reading)) => reading.received_at <= until && wanted(reading),
+                Ok(Record::Weather(received_at, ..)) => *received_at <= until,
+                _ => false,
+            };
+            if goes_in {
+                self.one(record, &mut |_| {});
             }
+        }
+    }
+
+    /// Why a post did or did not raise; lets time pass up to that moment.
+    pub(crate) fn explain(&mut self, post: &str, at: Timestamp) -> Explanation {
+        if let Some(ticked) = self.ticked {
+            self.pass(ticked, second(at));
+        }
+        self.engine.explain(post, at)
+    }
+
+    fn one<E>(&mut self, record: Result<Record<'_>, E>, look: &mut impl FnMut(&StoredReading<'_>)) {
+        match record {
+            Ok(Record::Reading(reading)) => {
+                self.arrive(reading.received_at);
+                look(&reading);
+                self.judged.readings += 1;
+                self.step(reading.received_at, Input::Reading(&reading));
+            }
+            Ok(Record::Weather(received_at, zone, json)) => {
+                self.arrive(received_at);
+                match WeatherReport::decode(json) {
+                    Ok(report) => {
+                        self.judged.weather += 1;
+                        self.step(received_at, Input::Weather { zone, report: &report });
+                    }
+                    Err(_) => self.judged.unreadable += 1,
+                }
+            }
+            Ok(Record::Status(status)) => {
+                self.arrive(status.received_at);
+                self.judged.statuses += 1;
+            }
+            Ok(Record::Quarantined(_)) => self.judged.quarantined += 1,
+            Err(_) => self.judged.unreadable += 1,
         }
     }
 

@@ -21,7 +21,7 @@ mod summary;
 mod told;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ fn fetch(judges: &mut [Judge], take: &mut Take<'_>) -> Result<()> {
     Ok(())
 }
 
-fn read_register(path: &Path) -> Result<Register> {
+pub(crate) fn read_register(path: &Path) -> Result<Register> {
     let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
     Register::parse(&bytes).map_err(|faults| serve::register_faults(path, &faults))
 }
@@ -182,6 +182,28 @@ fn judge_journal(dir: &Path, judges: &mut [Judge], take: &mut Take<'_>) -> Resul
     progress.end();
     let lost = reader.take_lost();
     Ok(Source { lost: (lost.records, lost.bytes), ..Source::default() })
+}
+
+/// Every message of a recording, in its order, until `take` says false. Bad lines are named on standard error.
+///
+/// # Errors
+/// When it cannot be read, or is no recording.
+pub(crate) fn each_message(
+    input: impl BufRead,
+    name: String,
+    mut take: impl FnMut(Timestamp, &str, &[u8], bool) -> bool,
+) -> Result<()> {
+    Lines::new(input, name).each(|line, _| match line {
+        Ok(Line::Message { received_at, topic, payload, retain }) => {
+            take(received_at, &topic, &payload, retain)
+        }
+        Ok(_) => true,
+        Err(why) => {
+            eprintln!("{why}");
+            true
+        }
+    })?;
+    Ok(())
 }
 
 /// Where incidents go.

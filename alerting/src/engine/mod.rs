@@ -8,6 +8,7 @@
 
 mod due;
 mod ending;
+mod explain;
 mod late;
 mod law;
 mod raise;
@@ -15,6 +16,7 @@ mod state;
 mod weather;
 
 pub use ending::Ended;
+pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
 pub use state::{PostState, State};
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! The engine on a table: a small city, a clock that is a number.
 
 mod ending;
+mod explain;
 mod law;
 mod limits;
 mod order;
