@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use lampguard_alerting::Policies;
+use lampguard_alerting::lighting::LightingConfig;
 use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, QuarantineConfig, TsdbConfig};
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) policy: PolicySection,
     /// What the policy file says; the defaults without one.
     pub(crate) policies: Policies,
+    /// Without it lamps follow the sun, and supply what is measured.
+    pub(crate) lighting: Option<LightingConfig>,
     pub(crate) tsdbs: Vec<TsdbConfig>,
     pub(crate) zones: Vec<Zone>,
     pub(crate) crews: Vec<Crew>,

@@ -52,7 +52,7 @@ fn keys_that_the_sample_comments_out_are_known_too() {
     let uncommented: String = SAMPLE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if rest.starts_with("[[") || rest.split(' ').nth(1) == Some("=") => {
+            Some(rest) if rest.starts_with('[') || rest.split(' ').nth(1) == Some("=") => {
                 format!("{rest}\n")
             }
             _ => format!("{line}\n"),

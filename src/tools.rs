@@ -37,6 +37,7 @@ pub(crate) fn check_config(file: &Path) -> Result<()> {
     let config = config::load(file)?;
     let register = serve::load_register(&config)?;
     let (posts, zones) = (register.posts().len(), config.zones.len());
+    serve::load_lighting(&config, &register)?;
     let policy = config::policy::describe(&config.policies);
     print(&format!("{}: good; {posts} posts in {zones} zone(s)\n{policy}", file.display()))
 }

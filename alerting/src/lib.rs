@@ -8,6 +8,7 @@
 //! | [`confirm`] | when samples are believed |
 //! | `explain_text` | why a post did or did not raise, in words |
 //! | [`wet`] | wet or dry |
+//! | [`lighting`] | when lamps are due, and how many burn |
 //! | [`policy`] | the numbers of `policy.md` |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
@@ -29,6 +30,7 @@ pub mod confirm;
 pub mod engine;
 mod explain_text;
 pub mod incident;
+pub mod lighting;
 pub mod metrics;
 pub mod notice;
 pub mod notify;

@@ -33,6 +33,7 @@ use tracing::{debug, error, info, warn};
 use crate::board::Board;
 use crate::engine::{Effect, Engine, Input};
 use crate::incident::{Event, Incident, SEVERITY};
+use crate::lighting::Lighting;
 use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
@@ -70,6 +71,8 @@ pub struct Setup {
     pub register: Arc<Register>,
     /// The rules' numbers, by date.
     pub policy: Policies,
+    /// Timetables of lighting; none where nobody knows some.
+    pub lighting: Option<Arc<Lighting>>,
     /// Whom to tell, and how.
     pub channels: Vec<Channel>,
     /// Words for texts.
@@ -226,6 +229,9 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
     };
     let mut engine =
         Engine::new(InForce::new(setup.policy.clone()).version().policy.clone(), setup.register.clone(), sky);
+    if let Some(lighting) = &setup.lighting {
+        engine.set_lighting(lighting.clone());
+    }
     for memory in reads.memories()? {
         engine.remember(&memory);
     }

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+use lampguard_alerting::lighting::Lighting;
 use lampguard_alerting::wet::Sky;
 use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, Policies};
 use lampguard_journal::Records;
@@ -78,8 +80,13 @@ impl Judge {
     /// Rules that know the register and nothing else.
     pub(crate) fn new(policies: Policies, register: Arc<Register>, pace: Pace) -> Self {
         let policy = InForce::new(policies);
+        // A back-test has no configuration: lighting is the sun's (design.md 6).
+        let zone = TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC);
+        let lighting = Arc::new(Lighting::by_sun(zone, &register));
+        let mut engine = Engine::new(policy.version().policy.clone(), register, Sky::default());
+        engine.set_lighting(lighting);
         Self {
-            engine: Engine::new(policy.version().policy.clone(), register, Sky::default()),
+            engine,
             policy,
             pace,
             ticked: None,

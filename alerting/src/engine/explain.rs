@@ -200,6 +200,13 @@ impl Engine {
         let s = &self.slots[slot];
         told.wet.immersed_at = s.immersed_at().map(Timestamp::to_rfc3339);
         told.supply.powered = s.is(Fact::Powered);
+        if let Some(expected) = self.timetable_of(slot, now) {
+            let since =
+                (expected.since.0 > i64::MIN).then(|| format!("since {}", expected.since.to_rfc3339()));
+            let until = expected.until.map(|until| format!("until {}", until.to_rfc3339()));
+            told.supply.expected = Some(expected.on);
+            told.supply.timetable = since.into_iter().chain(until).collect::<Vec<_>>().join(" ");
+        }
         told.period_s = s.period().as_seconds();
         told.heard_at = s.heard_at().map(Timestamp::to_rfc3339);
         told.silent_after_s = s.silent_bound().as_seconds();

@@ -13,6 +13,7 @@ mod late;
 mod law;
 mod raise;
 mod state;
+mod supply;
 mod weather;
 
 pub use ending::Ended;
@@ -30,10 +31,11 @@ use lampguard_model::{
 
 use crate::confirm::{Confirmed, Question, confirm};
 use crate::incident::{COLLAPSED, Event, Incident, KINDS, Kind};
+use crate::lighting::LampClock;
 use crate::period::PERIOD_S_DEFAULT;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
-use crate::slot::{Fact, Slot, is_powered};
+use crate::slot::{Fact, Slot};
 use crate::wet::{Because, Sky, Weather};
 
 /// Unregistered devices that get a slot or an incident of their own; beyond, they fall together into one.
@@ -176,6 +178,8 @@ pub struct Engine {
     places: HashMap<Arc<str>, u32, RandomState>,
     zones: Vec<Zone>,
     sky: Sky,
+    /// Timetables of lighting, if somebody knows some.
+    lamps: Option<LampClock>,
     open: Vec<Open>,
     /// Places in `open` of incidents that are over.
     free: Vec<usize>,
@@ -214,6 +218,7 @@ impl Engine {
             places: HashMap::default(),
             zones: Vec::new(),
             sky,
+            lamps: None,
             open: Vec::new(),
             free: Vec::new(),
             strangers: 0,
@@ -303,7 +308,7 @@ impl Engine {
         let Some(moment) = self.place_in_time(slot, now, reading, effects) else {
             return;
         };
-        let powered = is_powered(reading);
+        let powered = self.is_powered(slot, reading, moment.measured_at);
         let key = admission_key(reading);
         self.note_facts(&moment, reading, powered, key, effects);
         let came = KINDS.map(|kind| {

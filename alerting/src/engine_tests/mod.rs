@@ -8,6 +8,7 @@ mod order;
 mod people;
 mod signals;
 mod speed;
+mod supply;
 mod times;
 mod weather;
 
