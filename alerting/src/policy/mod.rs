@@ -31,11 +31,16 @@ pub use sample::sample;
 pub use unread::UNREAD;
 pub use words::*;
 
+use lampguard_model::Millis;
 use rule::policy;
 use sha2::{Digest, Sha256};
 
 /// Samples kept of a post per quantity: no rule can look further back.
 const SAMPLES_KEPT: u32 = 5;
+/// Samples of the last 40 min are replayed after a restart (`run.rs`), and one period is lost at its edge.
+const REBUILD_MAX: Millis = Millis::minutes(30);
+/// Minutes of rain that are kept at most.
+const RAIN_KEPT: Millis = Millis::hours(24);
 /// Gaps kept of a post.
 const GAPS_KEPT: u32 = 20;
 
@@ -130,6 +135,15 @@ impl Policy {
         ] {
             if count > kept {
                 add(key.to_owned(), "", format!("is {count}, but only {kept} are kept of each post"));
+            }
+        }
+        for (key, length, most, why) in [
+            ("confirm.pair_within", self.confirm.pair_within, REBUILD_MAX, "a restart replays no more"),
+            ("confirm.long_period", self.confirm.long_period, REBUILD_MAX, "a restart replays no more"),
+            ("wet.rain_within", self.wet.rain_within, RAIN_KEPT, "rain is kept by the minute for no longer"),
+        ] {
+            if length > most {
+                add(key.to_owned(), "", format!("is {}, above {}: {why}", length.to_text(), most.to_text()));
             }
         }
         faults

@@ -69,10 +69,12 @@ fn a_zero_limit_and_a_wet_limit_above_the_dry_one_are_refused() {
     policy.shell_critical.wet = Volts::whole(0);
     assert!(policy.check().unwrap_err().reason.contains("must be above 0"));
     policy.due.p1 = Millis(0);
+    policy.confirm.pair_within = Millis::minutes(41);
     policy.confirm.of = 6;
     let faults = policy.faults();
     assert!(faults.iter().any(|fault| fault.key == "due.p1"), "every fault at once: {faults:?}");
     assert!(faults.iter().any(|fault| fault.reason.contains("only 5 are kept")), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.reason.contains("a restart replays no more")), "{faults:?}");
 }
 
 #[test]
