@@ -6,7 +6,9 @@
 //! | [`ask`] | what can be asked while it runs |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
+//! | `explain_text` | why a post did or did not raise, in words |
 //! | [`wet`] | wet or dry |
+//! | [`lighting`] | when lamps are due, and how many burn |
 //! | [`policy`] | the numbers of `policy.md` |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
@@ -26,7 +28,9 @@ pub mod ask;
 mod board;
 pub mod confirm;
 pub mod engine;
+mod explain_text;
 pub mod incident;
+pub mod lighting;
 pub mod metrics;
 pub mod notice;
 pub mod notify;
@@ -42,11 +46,12 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Ended, Engine, Input, PostState, State};
+pub use engine::{Effect, Ended, Engine, Explanation, Input, PostState, State};
+pub use explain_text::Teller;
 pub use incident::{Incident, IncidentView, Kind, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
-pub use policy::Policy;
+pub use policy::{InForce, Policies, Policy};
 pub use run::{Alerting, AlertingError, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

@@ -8,12 +8,16 @@
 
 mod due;
 mod ending;
+mod explain;
 mod late;
+mod law;
 mod raise;
 mod state;
+mod supply;
 mod weather;
 
 pub use ending::Ended;
+pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
 pub use state::{PostState, State};
 
 use std::collections::HashMap;
@@ -27,10 +31,11 @@ use lampguard_model::{
 
 use crate::confirm::{Confirmed, Question, confirm};
 use crate::incident::{COLLAPSED, Event, Incident, KINDS, Kind};
+use crate::lighting::LampClock;
 use crate::period::PERIOD_S_DEFAULT;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
-use crate::slot::{Fact, Slot, is_powered};
+use crate::slot::{Fact, Slot};
 use crate::wet::{Because, Sky, Weather};
 
 /// Unregistered devices that get a slot or an incident of their own; beyond, they fall together into one.
@@ -58,6 +63,8 @@ pub enum Input<'a> {
         /// The message.
         report: &'a WeatherReport,
     },
+    /// Another policy is in force from now on.
+    Policy(&'a Policy),
     /// Time has passed.
     Tick,
 }
@@ -171,6 +178,8 @@ pub struct Engine {
     places: HashMap<Arc<str>, u32, RandomState>,
     zones: Vec<Zone>,
     sky: Sky,
+    /// Timetables of lighting, if somebody knows some.
+    lamps: Option<LampClock>,
     open: Vec<Open>,
     /// Places in `open` of incidents that are over.
     free: Vec<usize>,
@@ -198,7 +207,8 @@ struct Moment {
 
 impl Engine {
     /// An engine that knows the register and the weather, and no reading yet.
-    pub fn new(policy: Policy, register: Arc<Register>, sky: Sky) -> Self {
+    pub fn new(policy: Policy, register: Arc<Register>, mut sky: Sky) -> Self {
+        sky.set_rules(policy.wet);
         let policy_hash = Arc::from(policy.hash());
         let mut engine = Self {
             policy,
@@ -208,6 +218,7 @@ impl Engine {
             places: HashMap::default(),
             zones: Vec::new(),
             sky,
+            lamps: None,
             open: Vec::new(),
             free: Vec::new(),
             strangers: 0,
@@ -263,6 +274,7 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
+            Input::Policy(policy) => self.enact(now, policy, effects),
             Input::Tick => {}
         }
     }
@@ -296,7 +308,7 @@ impl Engine {
         let Some(moment) = self.place_in_time(slot, now, reading, effects) else {
             return;
         };
-        let powered = is_powered(reading);
+        let powered = self.is_powered(slot, reading, moment.measured_at);
         let key = admission_key(reading);
         self.note_facts(&moment, reading, powered, key, effects);
         let came = KINDS.map(|kind| {
@@ -335,7 +347,7 @@ impl Engine {
         if data && reading.cause != Cause::Manual {
             s.hear(moment.now);
         }
-        let was_wet = s.own_wet(moment.now).is_some();
+        let was_wet = s.own_wet(moment.now, &self.policy.wet).is_some();
         match reading.fields.flag(Field::Immersed) {
             Some(true) => {
                 changed |= s.immersed_at().is_none_or(|last| at.since(last) > Millis::minutes(30));
@@ -352,7 +364,7 @@ impl Engine {
                 s.set(Fact::Powered, powered);
             }
         }
-        let wetter = !was_wet && s.own_wet(moment.now).is_some();
+        let wetter = !was_wet && s.own_wet(moment.now, &self.policy.wet).is_some();
         if changed {
             effects.push(Effect::Remember(Memory {
                 post: self.owners[moment.slot].name().clone(),
@@ -391,7 +403,13 @@ impl Engine {
 
     fn ask(&self, slot: usize, kind: Kind, limit: i64, came: Option<usize>) -> Option<Confirmed> {
         let s = &self.slots[slot];
-        confirm(&Question { samples: s.ring(kind).samples(), limit, period: s.period(), came })
+        confirm(&Question {
+            rules: &self.policy.confirm,
+            samples: s.ring(kind).samples(),
+            limit,
+            period: s.period(),
+            came,
+        })
     }
 
     /// The limit in force at a post, thousandths, and why it is the wet one.
@@ -403,7 +421,7 @@ impl Engine {
     fn wet_because(&self, slot: usize, now: Timestamp) -> Option<Because> {
         let s = &self.slots[slot];
         let zone = self.zones[usize::from(s.zone)].wet[usize::from(s.is(Fact::LowLying))];
-        let own = s.own_wet(now);
+        let own = s.own_wet(now, &self.policy.wet);
         own.filter(|b| *b == Because::Immersed).or(zone).or(own)
     }
 

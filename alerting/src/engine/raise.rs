@@ -43,11 +43,11 @@ pub(super) fn critical(policy: &Policy, kind: Kind, wet: bool) -> i64 {
     let pick = |dry, wet_limit| if wet { wet_limit } else { dry };
     match kind {
         Kind::ShellCritical => {
-            let limits = policy.shell_critical;
+            let limits = &policy.shell_critical;
             pick(limits.dry.thousandths(), limits.wet.thousandths())
         }
         Kind::LeakCritical => {
-            let limits = policy.leak_critical;
+            let limits = &policy.leak_critical;
             pick(limits.dry.thousandths(), limits.wet.thousandths())
         }
     }
@@ -220,7 +220,7 @@ impl Engine {
             zone,
             road,
             opened_at: now,
-            due_at: now + self.policy.p1_due,
+            due_at: now + self.policy.due.p1,
             signal: Signal::Active,
             notes: finding.notes,
             kinds: vec![finding.evidence.kind],
@@ -269,7 +269,7 @@ impl Engine {
                     zone: Arc::from(UNREGISTERED),
                     road: Arc::from(""),
                     opened_at: now,
-                    due_at: now + self.policy.p1_due,
+                    due_at: now + self.policy.due.p1,
                     signal: Signal::Active,
                     notes: vec![NOTE_UNREGISTERED.to_owned(), device],
                     kinds: vec![finding.evidence.kind],
@@ -448,7 +448,7 @@ fn body_of(evidence: &Evidence) -> serde_json::Value {
 /// True when leakage or shell voltage of the newest samples is at or above the *warning* limits.
 pub(super) fn is_warning(policy: &Policy, s: &Slot, wet: bool) -> Option<String> {
     let pick = |dry: i64, wet_limit: i64| if wet { wet_limit } else { dry };
-    let (shell, leak) = (policy.shell_warning, policy.leak_warning);
+    let (shell, leak) = (&policy.shell_warning, &policy.leak_warning);
     let limits = [
         pick(shell.dry.thousandths(), shell.wet.thousandths()),
         pick(leak.dry.thousandths(), leak.wet.thousandths()),

@@ -1,11 +1,14 @@
 //! The engine on a table: a small city, a clock that is a number.
 
 mod ending;
+mod explain;
+mod law;
 mod limits;
 mod order;
 mod people;
 mod signals;
 mod speed;
+mod supply;
 mod times;
 mod weather;
 
