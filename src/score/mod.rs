@@ -43,7 +43,8 @@ use tellings::Tellings;
 
 pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Spot, Told};
 pub(crate) use figures::{Group, Scores};
-pub(crate) use rule::{Verdict, score};
+pub(crate) use json::object;
+pub(crate) use rule::{Graded, Verdict, score};
 
 /// Milliseconds of a night, for rates: a span counts one for each 24 h.
 const NIGHT_MS: f64 = 86_400_000.0;
