@@ -202,7 +202,7 @@ fn marks_of_simulation_decide_nothing() {
         let city = City::simulated(seed);
         let mut lines = city.lines.clone();
         let mut stripped = 0;
-        for flags in lines.iter_mut().filter_map(|line| line["payload"]["flags"].as_array_mut()) {
+        for flags in lines.iter_mut().filter_map(|line| line["payload"].get_mut("flags")?.as_array_mut()) {
             let before = flags.len();
             flags.retain(|flag| flag != "simulated");
             stripped += before - flags.len();
