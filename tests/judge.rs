@@ -137,7 +137,8 @@ fn stirred(lines: Vec<Value>, dice: &mut Dice) -> Vec<Value> {
     for mut line in lines {
         let number =
             line["topic"].as_str().and_then(|topic| topic.split('/').nth(2)?.get(1..)?.parse::<u32>().ok());
-        if number.is_none_or(|number| number % 9 != 0) {
+        // A payload that is broken on the way is a text, and stays as it is.
+        if number.is_none_or(|number| number % 9 != 0) || !line["payload"].is_object() {
             out.push(line);
             continue;
         }
