@@ -391,4 +391,33 @@ mod tests {
             assert_eq!(minutes(kind, Severity::P2), Some(due), "{}", kind.name());
         }
     }
+
+    #[test]
+    fn the_page_of_rules_has_a_row_for_every_kind_with_its_severity_and_time() {
+        let policy = Policy::default();
+        let page = include_str!("../../docs/rules.md");
+        let rows: Vec<Vec<&str>> = page
+            .lines()
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>())
+            .filter(|cells| cells.len() == 5 && !matches!(cells[0], "kind" | "---"))
+            .collect();
+        let names: Vec<&str> = rows.iter().map(|cells| cells[0]).collect();
+        let mut known = KINDS.map(Kind::name).to_vec();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(sorted, known);
+        for cells in rows {
+            let kind = Kind::from_name(cells[0]).unwrap();
+            assert_eq!(cells[2], kind.severity().name(), "{}", cells[0]);
+            let due = kind.due(kind.severity(), &policy).map(Millis::as_seconds);
+            let text = match due {
+                None => "–".to_owned(),
+                Some(s) if s >= 7200 => format!("{} h", s / 3600),
+                Some(s) => format!("{} min", s / 60),
+            };
+            assert_eq!(cells[3], text, "{}", cells[0]);
+            assert_eq!(cells[4].starts_with("people only"), kind.is_for_people_only(), "{}", cells[0]);
+        }
+    }
 }

@@ -249,6 +249,9 @@ struct Moment {
 }
 
 impl Engine {
+    /// What is kept of each post, its place in the sweep included.
+    pub const BYTES_PER_POST: usize = size_of::<Slot>() + size_of::<u32>();
+
     /// An engine that knows the register and the weather, and no reading yet.
     pub fn new(policy: Policy, register: Arc<Register>, sky: Sky) -> Self {
         let policy_hash = Arc::from(policy.hash());
