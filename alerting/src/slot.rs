@@ -109,8 +109,8 @@ pub(crate) enum Fact {
     UnitSuspect = 131_072,
     /// Something of it besides its electric incident is open or waits, in the engine's tables.
     Aside = 262_144,
-    /// It has never told a leakage.
-    NoLeak = 524_288,
+    /// Its lamp burnt at its newest sample; supply stands in where no lamp is measured.
+    Lit = 524_288,
 }
 
 pub(crate) fn to_seconds(at: Timestamp) -> u32 {
@@ -131,7 +131,7 @@ impl Slot {
             heard_s: 0,
             immersed_s: 0,
             incident: 0,
-            bits: Fact::Powered as u32 | Fact::NoLeak as u32,
+            bits: Fact::Powered as u32 | Fact::Lit as u32,
             same_s: 0,
             zero_s: 0,
             same_key: 0,
@@ -246,11 +246,17 @@ impl Slot {
         self.immersed_at().is_some_and(drying).then_some(Because::Drying)
     }
 
-    /// How often it reports in the state of supply it is in.
+    /// How often it reports in the state its lamp is in.
     pub(crate) fn period(&self) -> Millis {
-        let learned = self.learned_s[usize::from(self.is(Fact::Powered))];
+        let learned = self.learned_s[usize::from(self.is(Fact::Lit))];
         let seconds = if learned == 0 { self.base_period_s } else { learned };
         Millis::seconds(i64::from(seconds))
+    }
+
+    /// The longer of its periods: it may have gone over from the other one.
+    pub(crate) fn longer_period(&self) -> Millis {
+        let longest = self.learned_s.into_iter().max().unwrap_or(0);
+        self.period().max(Millis::seconds(i64::from(longest)))
     }
 
     /// A sample measured longer before receipt is *late* (`policy.md` 1).
@@ -270,8 +276,8 @@ impl Slot {
 
     /// Learns from a periodic sample how often the sensor reports. True when the period moved by more than a
     /// fifth, or over the ten minutes above which one sample is believed.
-    pub(crate) fn learn(&mut self, at: Timestamp, powered: bool, key: u32) -> bool {
-        let (known, same_state) = (self.periodic_s != 0, self.is(Fact::Powered) == powered);
+    pub(crate) fn learn(&mut self, at: Timestamp, lit: bool, key: u32) -> bool {
+        let (known, same_state) = (self.periodic_s != 0, self.is(Fact::Lit) == lit);
         let (seconds, key) = (to_seconds(at), (key ^ key >> 16) as u16);
         if seconds <= self.periodic_s || key == self.periodic_key {
             return false;
@@ -281,7 +287,7 @@ impl Slot {
         if !known || !same_state {
             return false;
         }
-        let lit = usize::from(powered);
+        let lit = usize::from(lit);
         self.gaps[lit].push(gap);
         let Some(new) = self.gaps[lit].period_s() else {
             return false;
@@ -300,6 +306,15 @@ fn step_towards(known: u16, value: u16) -> u16 {
         _ if value > known => known + step.min(value - known),
         _ => known - step.min(known - value),
     }
+}
+
+/// Whether the lamp burns: by its own power or current, else by the supply.
+pub(crate) fn is_lit(reading: &StoredReading<'_>, powered: bool) -> bool {
+    /// More than a lamp on standby takes: 5 W, 0.05 A; a choice.
+    const BURNS: (i64, i64) = (5_000, 50);
+    let watts = reading.fields.get(Field::LampW).map(|watts| watts >= BURNS.0);
+    let amperes = reading.fields.get(Field::LampA).map(|amperes| amperes >= BURNS.1);
+    powered && watts.or(amperes).unwrap_or(true)
 }
 
 /// Taken with supply (`policy.md` 1): measured supply, else the field, else yes. For hand tests only a

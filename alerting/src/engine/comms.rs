@@ -16,6 +16,10 @@ const NOTE_OPEN_CT: &str = "漏电读数恒为 0.0, 互感器可能开路 (open 
 const NOTE_PATROL: &str = "该回路失明, 请巡查 (blind: patrol)";
 const NOTE_SOURCE: &str = "数据来源中断 (source down)";
 const NOTE_UNIT: &str = "单位可疑, 未换算 (unit suspect)";
+/// After lamps went out posts may report by their period of the day for the first time within …
+const GO_OVER: Millis = Millis::minutes(40);
+/// … when so many of a feeder did.
+const GO_OVER_LAMPS: u32 = 3;
 /// Posts of a walking list.
 const WALK_MAX: usize = 20;
 
@@ -52,6 +56,34 @@ impl Engine {
             feeder.off_from = Some(now);
         }
         feeder.heard_at = now;
+    }
+
+    /// A lamp of a feeder has gone out.
+    pub(super) fn note_lamp_out(&mut self, slot: usize, now: Timestamp) {
+        let Some(feeder) = self.slots[slot].feeder() else { return };
+        let feeder = &mut self.feeders[feeder];
+        if now.since(feeder.out_from) > GO_OVER {
+            (feeder.out_from, feeder.out) = (now, 0);
+        }
+        feeder.out += 1;
+    }
+
+    /// Several lamps of its feeder have gone out lately: a post may have gone over to the period of the day.
+    pub(super) fn may_have_gone_over(&self, slot: usize, now: Timestamp) -> bool {
+        self.slots[slot]
+            .feeder()
+            .map(|feeder| &self.feeders[feeder])
+            .is_some_and(|feeder| feeder.out >= GO_OVER_LAMPS && now.since(feeder.out_from) <= GO_OVER)
+    }
+
+    /// No data for longer is silence.
+    pub(super) fn silent_bound(&self, slot: usize, periods: u32, at_least: Millis, now: Timestamp) -> Millis {
+        let s = &self.slots[slot];
+        let bound = s.silent_bound(periods, at_least);
+        match self.may_have_gone_over(slot, now) {
+            true => bound.max(Millis(s.longer_period().0 * i64::from(periods))),
+            false => bound,
+        }
     }
 
     /// A post has spoken: it is no longer silent, nor are its feeder and zone.
@@ -117,7 +149,7 @@ impl Engine {
         let p = &self.policy.offline;
         let wet = self.wet_because(slot, now).is_some();
         let periods = if wet { p.wet_periods } else { p.dry_periods };
-        self.slots[slot].silent_bound(periods, p.silent_min)
+        self.silent_bound(slot, periods, p.silent_min, now)
     }
 
     /// Silence of one post: drowned, offline, or one more of a dark feeder.
@@ -133,7 +165,7 @@ impl Engine {
             return;
         };
         let bound = self.offline_bound(slot, now);
-        let drowned = self.slots[slot].is(Fact::Immersed).then(|| self.drowned_bound(slot));
+        let drowned = self.slots[slot].is(Fact::Immersed).then(|| self.drowned_bound(slot, now));
         let first = drowned.map_or(bound, |drowned| drowned.min(bound));
         if now.since(since) <= first {
             return self.wake(slot, since + first + Millis(1));

@@ -33,6 +33,7 @@ pub(super) struct Watch {
     value: Option<i64>,
     limit: i64,
     measured_at: Timestamp,
+    since: Timestamp,
     /// Unless something valid and powered comes until then.
     pub(super) until: Timestamp,
 }
@@ -281,7 +282,7 @@ impl Engine {
         let limit = self.limit(slot, Sampled::Shell, false, moment.now).0;
         let shell = reading.fields.get(Field::ShellV).is_some_and(|value| value >= limit);
         let flag = reading.flags.has(Flags::LEAK_ALARM) && !self.slots[slot].is(Fact::LeakFlagStuck);
-        if row < self.policy.sat_leak.row && !shell && !flag && !self.slots[slot].is_slow() {
+        if row < self.policy.sat_leak.row && !shell && !flag {
             return self.watch(moment, Kind::SatLeak, None, 0);
         }
         let limit = self.limit(slot, Sampled::Leak, false, moment.now).0;
@@ -354,7 +355,8 @@ impl Engine {
         }
         let p = &self.policy.critical_then_silent;
         let until = moment.now + p.silent_periods.times(self.slots[slot].period()).max(p.silent_min);
-        let watch = Watch { kind, value, limit, measured_at: moment.measured_at, until };
+        let (measured_at, since) = (moment.measured_at, moment.now);
+        let watch = Watch { kind, value, limit, measured_at, since, until };
         self.watches.insert(slot, watch);
         self.wake(slot, until);
     }
@@ -364,6 +366,12 @@ impl Engine {
         let Some(watch) = self.watches.get(&slot).copied().filter(|watch| watch.until <= now) else {
             return;
         };
+        let p = &self.policy.critical_then_silent;
+        let later = watch.since + p.silent_periods.times(self.slots[slot].longer_period());
+        if self.may_have_gone_over(slot, now) && later > now {
+            self.watches.insert(slot, Watch { until: later, ..watch });
+            return;
+        }
         let feeder = self.slots[slot].feeder();
         let expected = self.supply_expected(slot, now).is_some();
         let mates: Vec<usize> = match feeder {
@@ -413,7 +421,7 @@ impl Engine {
     /// A post that told of water and has been silent since.
     pub(super) fn raise_drowned(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let s = &self.slots[slot];
-        let (heard, limit) = (s.heard_at().unwrap_or(now), self.drowned_bound(slot));
+        let (heard, limit) = (s.heard_at().unwrap_or(now), self.drowned_bound(slot, now));
         let silent = now.since(heard).0 / 60;
         let finding = self.finding(Subject::Post(slot), Kind::SensorDrowned, now);
         let finding = finding.value("", Some(silent), limit.0 / 60).at(heard).note(NOTE_DROWNED);
@@ -422,9 +430,9 @@ impl Engine {
     }
 
     /// Immersed and silent for longer is *drowned*.
-    pub(super) fn drowned_bound(&self, slot: usize) -> Millis {
+    pub(super) fn drowned_bound(&self, slot: usize, now: Timestamp) -> Millis {
         let p = &self.policy.sensor_drowned;
-        self.slots[slot].silent_bound(p.silent_periods, p.silent_min)
+        self.silent_bound(slot, p.silent_periods, p.silent_min, now)
     }
 
     /// The limits went down: the last fresh sample is judged again, over its last three.

@@ -15,6 +15,8 @@ const NOTE_APART: &str = "相电压偏移 (phase voltages apart)";
 const NOTE_FIRST: &str = "首现 (first out)";
 const NOTE_FLOOR: &str = "多数接头 < 50 mA, 箱内看不见 (most joints below 50 mA stay unseen)";
 
+/// Two samples of one post that are nearer than this are one event.
+const AGAIN_AFTER: Millis = Millis::seconds(30);
 /// A baseline value is taken this often.
 const TAKEN_EVERY: Millis = Millis::hours(1);
 /// After a change of state the residual current has this long to settle.
@@ -67,6 +69,8 @@ impl Engine {
     pub(super) fn judge_neutral(&mut self, feeder: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let p = self.policy.neutral_break.clone();
         let (mut lifted, mut high, mut low) = (Vec::new(), None, None);
+        // Lightning lifts many shells for one sample each: one of them has to say it again.
+        let mut again = false;
         for slot in self.feeders[feeder].members.iter().map(|slot| *slot as usize) {
             let s = &self.slots[slot];
             let fresh = s.period() + p.fresh_extra;
@@ -77,6 +81,10 @@ impl Engine {
                 && !s.is(Fact::Stuck)
             {
                 lifted.push((shell.at(), shell.value(), slot));
+                if let [.., before, newest] = s.ring(Sampled::Shell).samples() {
+                    let apart = newest.at().since(before.at()) >= AGAIN_AFTER;
+                    again |= apart && before.value() >= p.shell.thousandths();
+                }
             }
             let supply = s.supply().filter(|_| now.since(s.newest_at) <= fresh && s.is(Fact::Powered));
             match supply {
@@ -88,7 +96,8 @@ impl Engine {
             }
         }
         let apart = high.zip(low);
-        let many = lifted.len() >= p.posts as usize;
+        let followed = self.taking(&Subject::Feeder(feeder), Family::Neutral).is_some();
+        let many = lifted.len() >= p.posts as usize && (again || followed);
         let subject = Subject::Feeder(feeder);
         if !many && apart.is_none() {
             return self.follow_state(&subject, Family::Neutral, true, p.normal_for, now, effects);

@@ -50,7 +50,7 @@ use crate::incident::{Event, Family, Incident, Kind};
 use crate::kind::{SAMPLED, Sampled};
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
-use crate::slot::{Fact, Slot, is_powered};
+use crate::slot::{Fact, Slot, is_lit, is_powered};
 use crate::wet::{Because, Sky, Weather};
 use place::{Feeder, Owner, Subject, Zone};
 
@@ -444,9 +444,11 @@ impl Engine {
         let (s, at) = (&mut self.slots[moment.slot], moment.measured_at);
         let newest = at >= s.newest_at;
         let mut changed = false;
+        let lit = is_lit(reading, powered);
         if reading.cause == Cause::Periodic {
-            changed = s.learn(at, powered, (key ^ key >> 32) as u32);
+            changed = s.learn(at, lit, (key ^ key >> 32) as u32);
         }
+        let went_out = newest && s.is(Fact::Lit) && !lit && reading.cause != Cause::Manual;
         let data = !reading.fields.is_empty() || reading.marks.has(Marks::SATURATED);
         let heard = data && reading.cause != Cause::Manual;
         let first = heard && s.heard_at().is_none();
@@ -469,6 +471,7 @@ impl Engine {
             s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
             if reading.cause != Cause::Manual {
                 s.set(Fact::Powered, powered);
+                s.set(Fact::Lit, lit);
                 if let Some(volts) = reading.fields.get(Field::SupplyV) {
                     s.set_supply(volts);
                 }
@@ -484,6 +487,9 @@ impl Engine {
         }
         if wetter {
             self.judge_again(moment.slot, moment.now, effects);
+        }
+        if went_out {
+            self.note_lamp_out(moment.slot, moment.now);
         }
         if heard {
             self.note_life(moment, reading, powered, first, effects);

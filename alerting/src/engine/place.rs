@@ -91,6 +91,9 @@ pub(super) struct Feeder {
     pub(super) off_from: Option<Timestamp>,
     /// Receipt of the newest reading with a word on the supply.
     pub(super) heard_at: Timestamp,
+    /// When lamps of it began to go out, and how many have since.
+    pub(super) out_from: Timestamp,
+    pub(super) out: u32,
 }
 
 impl Engine {
@@ -122,6 +125,8 @@ impl Engine {
             on_since: Timestamp(i64::MIN),
             off_from: None,
             heard_at: Timestamp(i64::MIN),
+            out_from: Timestamp(i64::MIN),
+            out: 0,
         });
         place
     }

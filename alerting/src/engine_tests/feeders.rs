@@ -27,6 +27,7 @@ fn cabinet(at: Timestamp, ma: f64) -> StoredReading<'static> {
 #[test]
 fn situation_s19_three_lifted_shells_on_one_feeder_are_one_broken_neutral_with_first_out() {
     let mut city = street(8, 0.4);
+    city.read(&at_post(volts_at(T - Millis::seconds(60), 45.0, 229.0), 0));
     for n in 0..2 {
         city.read(&at_post(volts_at(T + Millis::seconds(n as i64), 45.0, 229.0), n));
     }
@@ -34,13 +35,27 @@ fn situation_s19_three_lifted_shells_on_one_feeder_are_one_broken_neutral_with_f
     city.read(&at_post(volts_at(T + Millis::seconds(2), 45.0, 229.0), 2));
     let incident = city.the(Family::Neutral);
     assert_eq!((incident.severity, incident.scope.name(), &*incident.feeder), (Severity::P1, "feeder", "FS"));
-    assert_eq!(incident.due_at, T + Millis::seconds(2) + Millis::minutes(30));
+    assert_eq!(incident.opened_at, T + Millis::seconds(2));
+    assert_eq!(incident.due_at, minutes(30), "that of its first post, which was a P1 already");
     assert_eq!(incident.members.iter().map(|m| &**m).collect::<Vec<_>>(), ["S0", "S1", "S2"]);
     assert!(incident.notes.iter().any(|note| note.ends_with("S0") && note.contains("first out")));
     for n in 3..8 {
         city.read(&at_post(volts_at(T + Millis::seconds(n as i64), 45.0, 229.0), n));
     }
     assert_eq!(city.the(Family::Neutral).members.len(), 8);
+}
+
+#[test]
+fn situation_s56_lightning_that_lifts_a_whole_feeder_for_one_sample_is_no_broken_neutral() {
+    let mut city = street(8, 0.4);
+    for n in 0..8 {
+        city.read(&at_post(volts_at(T + Millis::seconds(30 * n as i64), 90.0, 229.0), n));
+    }
+    for n in 0..8 {
+        city.read(&at_post(volts_at(minutes(5) + Millis::seconds(30 * n as i64), 0.4, 229.0), n));
+    }
+    assert!(city.opened_of(Family::Neutral).is_empty());
+    assert!(city.opened().is_empty());
 }
 
 #[test]
@@ -102,6 +117,7 @@ fn a_parent_takes_the_earliest_deadline_of_its_members() {
     city.read(&at_post(volts_at(minutes(0), 30.0, 229.0), 0));
     city.read(&at_post(volts_at(minutes(1), 30.0, 229.0), 0));
     let due_at = city.the_incident().due_at;
+    city.read(&at_post(volts_at(minutes(3), 30.0, 229.0), 0));
     for n in 1..3 {
         city.read(&at_post(volts_at(minutes(4), 30.0, 229.0), n));
     }
