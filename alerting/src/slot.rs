@@ -43,8 +43,6 @@ pub(crate) struct Slot {
     pub(crate) zero_s: u32,
     /// Fold of the values that are the same …
     pub(crate) same_key: u16,
-    /// Key of the newest periodic sample, against copies.
-    periodic_key: u16,
     /// Place of its zone in the engine's list.
     pub(crate) zone: u16,
     /// Place + 1 of its feeder in the engine's list; 0 = none.
@@ -65,11 +63,15 @@ pub(crate) struct Slot {
     pub(crate) tilt: u16,
     /// … in so many samples.
     pub(crate) same: u8,
-    /// Where its readings come in, by its number.
-    pub(crate) source: u8,
+    /// Key of the newest periodic sample, against copies.
+    periodic_key: u8,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 256, "the promise of design.md 8");
+/// With its place in the sweep (`engine/sweep.rs`).
+const _: () = assert!(size_of::<Slot>() + size_of::<u32>() <= 256, "the promise of design.md 8");
+
+/// Where a post's readings come in, two bits above those of [`Fact`].
+const SOURCE_SHIFT: u32 = 30;
 
 /// A yes/no fact of a post.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +148,6 @@ impl Slot {
             supply_dv: UNKNOWN,
             tilt: UNKNOWN,
             same: 0,
-            source: 0,
         }
     }
 
@@ -160,6 +161,15 @@ impl Slot {
         } else {
             self.bits &= !(fact as u32);
         }
+    }
+
+    /// Where its readings come in, by its number.
+    pub(crate) fn source(&self) -> u8 {
+        (self.bits >> SOURCE_SHIFT) as u8
+    }
+
+    pub(crate) fn set_source(&mut self, source: u8) {
+        self.bits = self.bits & !(3 << SOURCE_SHIFT) | u32::from(source & 3) << SOURCE_SHIFT;
     }
 
     pub(crate) fn ring(&self, sampled: Sampled) -> &Ring {
@@ -278,7 +288,7 @@ impl Slot {
     /// fifth, or over the ten minutes above which one sample is believed.
     pub(crate) fn learn(&mut self, at: Timestamp, lit: bool, key: u32) -> bool {
         let (known, same_state) = (self.periodic_s != 0, self.is(Fact::Lit) == lit);
-        let (seconds, key) = (to_seconds(at), (key ^ key >> 16) as u16);
+        let (seconds, key) = (to_seconds(at), (key ^ key >> 16) as u8);
         if seconds <= self.periodic_s || key == self.periodic_key {
             return false;
         }

@@ -137,7 +137,7 @@ impl Engine {
         if s.is(Fact::Unmonitored) || s.is(Fact::Unregistered) || self.is_isolated(slot) {
             return None;
         }
-        let connected = self.connected_since(s.source)?;
+        let connected = self.connected_since(s.source())?;
         let expected = self.supply_expected(slot, now)?;
         let slack = Millis(s.period().0 * i64::from(self.policy.silence.slack_periods));
         let resumed = self.running_since.max(connected).max(expected);

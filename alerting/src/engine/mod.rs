@@ -454,7 +454,7 @@ impl Engine {
         let first = heard && s.heard_at().is_none();
         if heard {
             s.hear(moment.now);
-            s.source = reading.source as u8;
+            s.set_source(reading.source as u8);
         }
         let was_wet = s.own_wet(moment.now).is_some();
         match reading.fields.flag(Field::Immersed) {
