@@ -3,6 +3,7 @@
 use lampguard_model::time::EARLIEST;
 use lampguard_model::{Cause, Field, Millis, StoredReading, Timestamp};
 
+use crate::engine::Habits;
 use crate::kind::{SAMPLED, Sampled};
 use crate::period::{Gaps, PERIOD_S_MIN};
 use crate::sample::Ring;
@@ -206,6 +207,17 @@ impl Slot {
         let value = u16::try_from(thousandths / 10).unwrap_or(UNKNOWN - 1).min(UNKNOWN - 1);
         let known = &mut self.baselines[sampled.place()];
         *known = step_towards(*known, value);
+    }
+
+    /// What must outlive a restart of what it is used to.
+    pub(crate) fn habits(&self) -> Habits {
+        let known = |median: u16| (median != UNKNOWN).then_some(median);
+        Habits { baselines: self.baselines.map(known), peaks: self.peaks }
+    }
+
+    pub(crate) fn set_habits(&mut self, habits: &Habits) {
+        self.baselines = habits.baselines.map(|median| median.unwrap_or(UNKNOWN));
+        self.peaks = habits.peaks;
     }
 
     /// The usual tilt, thousandths of a degree.

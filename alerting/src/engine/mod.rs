@@ -13,6 +13,7 @@
 //! | `isolation.rs` | voltage where there must be none |
 //! | `system.rs` | what we stand on; what people tell |
 //! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
+//! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
 //! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
 //! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
@@ -21,6 +22,7 @@ mod column;
 mod comms;
 mod electric;
 mod ending;
+mod facts;
 mod feeder;
 mod isolation;
 mod lamp;
@@ -50,7 +52,7 @@ use crate::incident::{Event, Family, Incident, Kind};
 use crate::kind::{SAMPLED, Sampled};
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
-use crate::slot::{Fact, Slot, is_lit, is_powered};
+use crate::slot::{Fact, Slot, is_powered};
 use crate::wet::{Because, Sky, Weather};
 use place::{Feeder, Owner, Subject, Zone};
 
@@ -153,6 +155,18 @@ pub struct Memory {
     pub period_s: [u16; 2],
     /// Last moment with water.
     pub immersed_at: Option<Timestamp>,
+    /// What it is used to.
+    pub habits: Habits,
+}
+
+/// What a post is used to. Kept at the end of each storm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Habits {
+    /// Medians of shell voltage and leakage while dry and lit, hundredths of the unit.
+    pub baselines: [Option<u16>; 2],
+    /// Leakage at the height of the last storms, the newest last, hundredths of a milliampere; 0 = none.
+    pub peaks: [u16; 3],
 }
 
 /// An open incident with what is needed to follow its signal.
@@ -430,101 +444,6 @@ impl Engine {
     fn without_stuck_flag(&self, slot: usize, sampled: Sampled, sample: Sample) -> Sample {
         let stuck = if sampled == Sampled::Leak { Fact::LeakFlagStuck } else { Fact::ShellFlagStuck };
         if self.slots[slot].is(stuck) { sample.without(Bits::FLAGGED) } else { sample }
-    }
-
-    /// Supply, water, sign of life, period.
-    fn note_facts(
-        &mut self,
-        moment: &Moment,
-        reading: &StoredReading<'_>,
-        powered: bool,
-        key: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (s, at) = (&mut self.slots[moment.slot], moment.measured_at);
-        let newest = at >= s.newest_at;
-        let mut changed = false;
-        let lit = is_lit(reading, powered);
-        if reading.cause == Cause::Periodic {
-            changed = s.learn(at, lit, (key ^ key >> 32) as u32);
-        }
-        let went_out = newest && s.is(Fact::Lit) && !lit && reading.cause != Cause::Manual;
-        let data = !reading.fields.is_empty() || reading.marks.has(Marks::SATURATED);
-        let heard = data && reading.cause != Cause::Manual;
-        let first = heard && s.heard_at().is_none();
-        if heard {
-            s.hear(moment.now);
-            s.set_source(reading.source as u8);
-        }
-        let was_wet = s.own_wet(moment.now).is_some();
-        match reading.fields.flag(Field::Immersed) {
-            Some(true) => {
-                changed |= s.immersed_at().is_none_or(|last| at.since(last) > Millis::minutes(30));
-                s.immerse(at);
-                s.set(Fact::Immersed, newest || s.is(Fact::Immersed));
-            }
-            Some(false) if newest => s.set(Fact::Immersed, false),
-            _ => {}
-        }
-        if newest {
-            s.newest_at = at;
-            s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
-            if reading.cause != Cause::Manual {
-                s.set(Fact::Powered, powered);
-                s.set(Fact::Lit, lit);
-                if let Some(volts) = reading.fields.get(Field::SupplyV) {
-                    s.set_supply(volts);
-                }
-            }
-        }
-        let wetter = !was_wet && s.own_wet(moment.now).is_some();
-        if changed {
-            effects.push(Effect::Remember(Memory {
-                post: self.owners[moment.slot].name().clone(),
-                period_s: s.learned_s,
-                immersed_at: s.immersed_at(),
-            }));
-        }
-        if wetter {
-            self.judge_again(moment.slot, moment.now, effects);
-        }
-        if went_out {
-            self.note_lamp_out(moment.slot, moment.now);
-        }
-        if heard {
-            self.note_life(moment, reading, powered, first, effects);
-        }
-    }
-
-    /// A sign of life: who counts, whose supply is on, who is no longer silent, when to look again.
-    fn note_life(
-        &mut self,
-        moment: &Moment,
-        reading: &StoredReading<'_>,
-        powered: bool,
-        first: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let slot = moment.slot;
-        let mains =
-            reading.fields.get(Field::SupplyV).is_some() || reading.fields.get(Field::Supply).is_some();
-        if first {
-            let s = &mut self.slots[slot];
-            s.set(Fact::Battery, !mains && reading.fields.get(Field::BatteryV).is_some());
-            if reading.fields.get(Field::LeakageMa).is_none() {
-                self.heard_first.insert(slot, moment.now);
-            }
-            if let Some(feeder) = self.slots[slot].feeder().filter(|_| self.is_counted(slot)) {
-                self.feeders[feeder].members.push(slot as u32);
-            }
-        }
-        let s = &self.slots[slot];
-        if let Some(feeder) = s.feeder().filter(|_| mains && !moment.late && !s.is(Fact::Cabinet)) {
-            self.note_supply(feeder, powered, moment.now);
-        }
-        self.note_heard(moment, effects);
-        let s = &self.slots[slot];
-        self.wake(slot, moment.now + s.silent_bound(2, Millis::minutes(10)));
     }
 
     fn wet_because(&self, slot: usize, now: Timestamp) -> Option<Because> {

@@ -243,6 +243,7 @@ impl Engine {
         let zone = zone.unwrap_or_else(|| Arc::from(lampguard_model::UNREGISTERED));
         if let Some(slot) = self.slot(&memory.post, &zone) {
             self.slots[slot].learned_s = memory.period_s;
+            self.slots[slot].set_habits(&memory.habits);
             if let Some(at) = memory.immersed_at {
                 self.slots[slot].immerse(at);
             }

@@ -111,6 +111,7 @@ impl Engine {
                 s.peaks.rotate_left(1);
                 s.peaks[PEAKS - 1] = s.peak.max(1);
                 s.peak = 0;
+                self.keep_in_mind(moment.slot, effects);
                 self.judge_trend(moment.slot, moment.now, effects);
             }
             None => {}

@@ -144,17 +144,18 @@ fn check_format(conn: &Connection) -> Result<bool, StoreError> {
 /// Columns that came later. They have defaults, so a file without them is read and written like any other, and
 /// an older version of the program goes on with a file that has them.
 fn add_columns(conn: &Connection) -> Result<(), StoreError> {
-    for (name, kind) in [
-        ("p1_at", "INTEGER"),
-        ("place", "TEXT NOT NULL DEFAULT ''"),
-        ("members", "TEXT NOT NULL DEFAULT '[]'"),
-        ("links", "TEXT NOT NULL DEFAULT '[]'"),
+    for (table, name, kind) in [
+        ("incident", "p1_at", "INTEGER"),
+        ("incident", "place", "TEXT NOT NULL DEFAULT ''"),
+        ("incident", "members", "TEXT NOT NULL DEFAULT '[]'"),
+        ("incident", "links", "TEXT NOT NULL DEFAULT '[]'"),
+        ("memory", "habits", "TEXT NOT NULL DEFAULT ''"),
     ] {
-        let sql = "SELECT 1 FROM pragma_table_info('incident') WHERE name = ?1";
-        if !conn.prepare(sql)?.exists([name])? {
-            conn.execute_batch(&format!("ALTER TABLE incident ADD COLUMN {name} {kind}"))?;
+        let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
+        if !conn.prepare(sql)?.exists([table, name])? {
+            conn.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {kind}"))?;
             if name == "p1_at" {
-                // Before there was a P1 alone, since its opening.
+                // Before there were others, an incident was a P1 since its opening.
                 conn.execute_batch("UPDATE incident SET p1_at = opened_at WHERE severity = 'P1'")?;
             }
         }
@@ -245,10 +246,11 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             tx.prepare_cached(sql)?.execute(params![zone, json(weather)])?;
         }
         Write::Remember(m) => {
-            let sql = "INSERT INTO memory (post_id, unlit_s, lit_s, immersed_at) VALUES (?1, ?2, ?3, ?4)
+            let sql = "INSERT INTO memory (post_id, unlit_s, lit_s, immersed_at, habits) VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT (post_id) DO UPDATE SET unlit_s = excluded.unlit_s,
-                       lit_s = excluded.lit_s, immersed_at = excluded.immersed_at";
-            let row = params![m.post, m.period_s[0], m.period_s[1], m.immersed_at.map(|t| t.0)];
+                       lit_s = excluded.lit_s, immersed_at = excluded.immersed_at, habits = excluded.habits";
+            let row =
+                params![m.post, m.period_s[0], m.period_s[1], m.immersed_at.map(|t| t.0), json(&m.habits)];
             tx.prepare_cached(sql)?.execute(row)?;
         }
         Write::Cursor { seq, sky } => {

@@ -211,10 +211,13 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn memories(&self) -> Result<Vec<Memory>, StoreError> {
-        let sql = "SELECT post_id, unlit_s, lit_s, immersed_at FROM memory ORDER BY post_id";
+        let sql = "SELECT post_id, unlit_s, lit_s, immersed_at, habits FROM memory ORDER BY post_id";
         let mut query = self.conn.prepare_cached(sql)?;
         let rows = query.query_map([], |row| {
+            let habits: String = row.get(4)?;
             Ok(Memory {
+                // What cannot be read is learned anew.
+                habits: serde_json::from_str(&habits).unwrap_or_default(),
                 post: row.get(0)?,
                 period_s: [row.get(1)?, row.get(2)?],
                 immersed_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
