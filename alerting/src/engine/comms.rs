@@ -40,11 +40,17 @@ impl Engine {
         }
     }
 
-    /// What a reading says about the supply of its feeder.
-    pub(super) fn note_supply(&mut self, feeder: usize, powered: bool, now: Timestamp) {
+    /// What a reading says about the supply of its feeder. One that was measured before the newest word and
+    /// came behind it says nothing.
+    pub(super) fn note_supply(&mut self, feeder: usize, powered: bool, moment: &Moment) {
         /// A feeder that was dead, or said nothing, for longer was switched on anew.
         const NEW_AFTER: Millis = Millis::minutes(10);
-        let feeder = &mut self.feeders[feeder];
+        let (feeder, now) = (&mut self.feeders[feeder], moment.now);
+        let measured_at = moment.measured_at.min(now);
+        if measured_at < feeder.word_at {
+            return;
+        }
+        feeder.word_at = measured_at;
         if powered {
             let off_for = feeder.off_from.map(|from| now.since(from));
             let mute = now.since(feeder.heard_at) > Millis::minutes(30);

@@ -100,7 +100,7 @@ impl Engine {
         }
         let s = &self.slots[slot];
         if let Some(feeder) = s.feeder().filter(|_| mains && !moment.late && !s.is(Fact::Cabinet)) {
-            self.note_supply(feeder, powered, moment.now);
+            self.note_supply(feeder, powered, moment);
         }
         self.note_heard(moment, effects);
         let s = &self.slots[slot];

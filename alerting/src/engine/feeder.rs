@@ -17,6 +17,8 @@ const NOTE_FLOOR: &str = "多数接头 < 50 mA, 箱内看不见 (most joints bel
 
 /// Two samples of one post that are nearer than this are one event.
 const AGAIN_AFTER: Millis = Millis::seconds(30);
+/// So many posts of a broken neutral have to say it twice in a row.
+const AGAIN: usize = 2;
 /// A baseline value is taken this often.
 const TAKEN_EVERY: Millis = Millis::hours(1);
 /// After a change of state the residual current has this long to settle.
@@ -69,8 +71,9 @@ impl Engine {
     pub(super) fn judge_neutral(&mut self, feeder: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let p = self.policy.neutral_break.clone();
         let (mut lifted, mut high, mut low) = (Vec::new(), None, None);
-        // Lightning lifts many shells for one sample each: one of them has to say it again.
-        let mut again = false;
+        // Lightning lifts many shells for one sample each, and a sensor may have frozen on its own: two of them
+        // have to say it again.
+        let mut again = 0;
         for slot in self.feeders[feeder].members.iter().map(|slot| *slot as usize) {
             let s = &self.slots[slot];
             let fresh = s.period() + p.fresh_extra;
@@ -83,7 +86,7 @@ impl Engine {
                 lifted.push((shell.at(), shell.value(), slot));
                 if let [.., before, newest] = s.ring(Sampled::Shell).samples() {
                     let apart = newest.at().since(before.at()) >= AGAIN_AFTER;
-                    again |= apart && before.value() >= p.shell.thousandths();
+                    again += usize::from(apart && before.value() >= p.shell.thousandths());
                 }
             }
             let supply = s.supply().filter(|_| now.since(s.newest_at) <= fresh && s.is(Fact::Powered));
@@ -97,7 +100,7 @@ impl Engine {
         }
         let apart = high.zip(low);
         let followed = self.taking(&Subject::Feeder(feeder), Family::Neutral).is_some();
-        let many = lifted.len() >= p.posts as usize && (again || followed);
+        let many = lifted.len() >= p.posts as usize && (again >= AGAIN || followed);
         let subject = Subject::Feeder(feeder);
         if !many && apart.is_none() {
             return self.follow_state(&subject, Family::Neutral, true, p.normal_for, now, effects);

@@ -89,8 +89,9 @@ pub(super) struct Feeder {
     pub(super) on_since: Timestamp,
     /// Since when the newest of its readings say that it is not.
     pub(super) off_from: Option<Timestamp>,
-    /// Receipt of the newest reading with a word on the supply.
+    /// Receipt of the newest reading with a word on the supply, and when that was measured.
     pub(super) heard_at: Timestamp,
+    pub(super) word_at: Timestamp,
     /// When lamps of it began to go out, and how many have since.
     pub(super) out_from: Timestamp,
     pub(super) out: u32,
@@ -125,6 +126,7 @@ impl Engine {
             on_since: Timestamp(i64::MIN),
             off_from: None,
             heard_at: Timestamp(i64::MIN),
+            word_at: Timestamp(i64::MIN),
             out_from: Timestamp(i64::MIN),
             out: 0,
         });

@@ -27,7 +27,9 @@ fn cabinet(at: Timestamp, ma: f64) -> StoredReading<'static> {
 #[test]
 fn situation_s19_three_lifted_shells_on_one_feeder_are_one_broken_neutral_with_first_out() {
     let mut city = street(8, 0.4);
-    city.read(&at_post(volts_at(T - Millis::seconds(60), 45.0, 229.0), 0));
+    for n in 0..2 {
+        city.read(&at_post(volts_at(T - Millis::seconds(60 - n as i64), 45.0, 229.0), n));
+    }
     for n in 0..2 {
         city.read(&at_post(volts_at(T + Millis::seconds(n as i64), 45.0, 229.0), n));
     }
@@ -117,9 +119,8 @@ fn a_parent_takes_the_earliest_deadline_of_its_members() {
     city.read(&at_post(volts_at(minutes(0), 30.0, 229.0), 0));
     city.read(&at_post(volts_at(minutes(1), 30.0, 229.0), 0));
     let due_at = city.the_incident().due_at;
-    city.read(&at_post(volts_at(minutes(3), 30.0, 229.0), 0));
-    for n in 1..3 {
-        city.read(&at_post(volts_at(minutes(4), 30.0, 229.0), n));
+    for at in [minutes(3), minutes(4)] {
+        (0..3).for_each(|n| city.read(&at_post(volts_at(at, 30.0, 229.0), n)));
     }
     assert_eq!(city.the(Family::Neutral).due_at, due_at);
 }

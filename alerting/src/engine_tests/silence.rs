@@ -114,6 +114,18 @@ fn a_feeder_that_its_own_readings_call_switched_off_is_not_silent() {
 }
 
 #[test]
+fn a_reading_from_before_the_last_gasp_that_comes_behind_it_switches_no_feeder_on() {
+    let mut city = street(10);
+    let gasp = with(reading(minutes(2)), Field::SupplyV, 0.0);
+    city.read(&at_post(gasp, 4));
+    let mut behind = at_post(lit(minutes(1)), 5);
+    behind.received_at = minutes(7);
+    city.read(&behind);
+    go_on(&mut city, 0, 0, 120);
+    assert!(city.opened_of(Family::Comms).is_empty(), "{:#?}", city.opened_of(Family::Comms));
+}
+
+#[test]
 fn after_switch_on_silence_counts_from_then_on_plus_one_period() {
     let mut city = street(10);
     city.read(&at_post(with(reading(minutes(1)), Field::SupplyV, 0.0), 4));
