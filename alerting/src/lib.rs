@@ -6,7 +6,9 @@
 //! | [`ask`] | what can be asked while it runs |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
+//! | `explain_text` | why a post did or did not raise, in words |
 //! | [`wet`] | wet or dry |
+//! | [`lighting`] | when lamps are due, and how many burn |
 //! | [`policy`] | the numbers of `policy.md` |
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
@@ -27,8 +29,10 @@ pub mod ask;
 mod board;
 pub mod confirm;
 pub mod engine;
+mod explain_text;
 pub mod incident;
 pub mod kind;
+pub mod lighting;
 pub mod metrics;
 pub mod notice;
 mod notice_text;
@@ -45,11 +49,12 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Ended, Engine, Input, PostState, State};
+pub use engine::{Effect, Ended, Engine, Explanation, Input, PostState, State};
+pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
-pub use policy::Policy;
+pub use policy::{InForce, Policies, Policy};
 pub use run::{Alerting, AlertingError, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

@@ -6,6 +6,7 @@ use lampguard_model::{Cause, Field, Millis, StoredReading, Timestamp};
 use crate::engine::Habits;
 use crate::kind::{SAMPLED, Sampled};
 use crate::period::{Gaps, PERIOD_S_MIN};
+use crate::policy::Wet;
 use crate::sample::Ring;
 use crate::wet::{Because, is_drying};
 
@@ -260,11 +261,11 @@ impl Slot {
     }
 
     /// Why the post itself counts as wet at `now`, its zone left aside.
-    pub(crate) fn own_wet(&self, now: Timestamp) -> Option<Because> {
+    pub(crate) fn own_wet(&self, now: Timestamp, rules: &Wet) -> Option<Because> {
         if self.is(Fact::Immersed) {
             return Some(Because::Immersed);
         }
-        let drying = |at| is_drying(at, now, self.is(Fact::LowLying));
+        let drying = |at| is_drying(at, now, self.is(Fact::LowLying), rules);
         self.immersed_at().is_some_and(drying).then_some(Because::Drying)
     }
 

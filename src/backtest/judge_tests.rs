@@ -20,7 +20,7 @@ type Recording = Vec<(Timestamp, String, String)>;
 
 /// Incident lines, and what was judged with the ticks taken out.
 fn judged(recording: &Recording, pace: Pace) -> (Vec<String>, Judged, u64) {
-    let mut judge = Judge::new(Policy::default(), register(), pace);
+    let mut judge = Judge::new(Policies::default(), register(), pace);
     let mut offline = Offline::new(register(), Offline::mappings());
     let mut lines = Vec::new();
     for (at, topic, payload) in recording {

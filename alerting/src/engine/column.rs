@@ -27,7 +27,7 @@ impl Engine {
             return;
         }
         let (slot, now) = (moment.slot, moment.now);
-        let p = self.policy.column.clone();
+        let p = self.policy.column;
         let s = &mut self.slots[slot];
         let changed = tilt.map(|tilt| (tilt - s.usual_tilt().unwrap_or(tilt)).abs());
         let hit = impact.is_some_and(|impact| impact > 0);

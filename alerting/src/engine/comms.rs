@@ -24,19 +24,21 @@ const GO_OVER_LAMPS: u32 = 3;
 const WALK_MAX: usize = 20;
 
 impl Engine {
-    /// Since when supply is expected at a post: since when its feeder's own readings say that it is energised.
-    /// `None` while they say that it is not. A battery node needs none.
-    ///
-    /// The one place at which a timetable of lighting comes in.
-    pub(super) fn supply_expected(&self, slot: usize, _now: Timestamp) -> Option<Timestamp> {
+    /// Since when supply is expected at a post: by the timetable of its feeder, or because the feeder's own
+    /// readings say that it is energised; without a timetable by these alone. `None` while it is not. A battery
+    /// node needs none.
+    pub(super) fn supply_expected(&self, slot: usize, now: Timestamp) -> Option<Timestamp> {
         let s = &self.slots[slot];
         let feeder = s.feeder().filter(|_| !s.is(Fact::Battery) && !s.is(Fact::Cabinet));
         let Some(feeder) = feeder.map(|feeder| &self.feeders[feeder]) else {
             return Some(Timestamp(i64::MIN));
         };
-        match feeder.off_from {
-            Some(_) => None,
-            None => Some(feeder.on_since),
+        let said = feeder.off_from.is_none().then_some(feeder.on_since);
+        match self.timetable_of(slot, now) {
+            None => said,
+            Some(due) if due.on => Some(due.since),
+            // It burns on by day as long as something measured since the switch-off says so.
+            Some(due) => said.filter(|_| feeder.word_at > due.since).map(|since| since.max(due.since)),
         }
     }
 

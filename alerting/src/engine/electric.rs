@@ -71,7 +71,13 @@ impl Engine {
         came: Option<usize>,
     ) -> Option<Confirmed> {
         let s = &self.slots[slot];
-        confirm(&Question { samples: s.ring(sampled).samples(), limit, period: s.period(), came })
+        confirm(&Question {
+            rules: &self.policy.confirm,
+            samples: s.ring(sampled).samples(),
+            limit,
+            period: s.period(),
+            came,
+        })
     }
 
     /// The limit in force at a post, thousandths, and why it is the wet one.

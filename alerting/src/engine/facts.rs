@@ -30,7 +30,7 @@ impl Engine {
             s.hear(moment.now);
             s.set_source(reading.source as u8);
         }
-        let was_wet = s.own_wet(moment.now).is_some();
+        let was_wet = s.own_wet(moment.now, &self.policy.wet).is_some();
         match reading.fields.flag(Field::Immersed) {
             Some(true) => {
                 changed |= s.immersed_at().is_none_or(|last| at.since(last) > Millis::minutes(30));
@@ -51,7 +51,7 @@ impl Engine {
                 }
             }
         }
-        let wetter = !was_wet && s.own_wet(moment.now).is_some();
+        let wetter = !was_wet && s.own_wet(moment.now, &self.policy.wet).is_some();
         if changed {
             self.keep_in_mind(moment.slot, effects);
         }

@@ -69,7 +69,7 @@ fn risen(value: i64, median: i64) -> i64 {
 impl Engine {
     /// Something at this post looks like a broken neutral: looks at all of its feeder.
     pub(super) fn judge_neutral(&mut self, feeder: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        let p = self.policy.neutral_break.clone();
+        let p = self.policy.neutral_break;
         let (mut lifted, mut high, mut low) = (Vec::new(), None, None);
         // Lightning lifts many shells for one sample each, and a sensor may have frozen on its own: two of them
         // have to say it again.
@@ -187,7 +187,7 @@ impl Engine {
         if moment.late || self.slots[slot].newest_at > moment.measured_at {
             return;
         }
-        let p = self.policy.feeder_step.clone();
+        let p = self.policy.feeder_step;
         let lit = self.feeders[feeder].off_from.is_none();
         let lost = self.has_lost_a_phase(feeder, now);
         let cabinet = self.cabinets.entry(slot).or_default();

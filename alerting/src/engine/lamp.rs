@@ -9,11 +9,13 @@ use crate::slot::Fact;
 
 impl Engine {
     /// Whether a post should burn now by the timetable of its feeder and plan; `None` while nobody knows one.
-    ///
-    /// The one place at which a timetable of lamps comes in.
     pub(super) fn lit_expected(&self, slot: usize, now: Timestamp) -> Option<bool> {
         let post = self.owners[slot].post()?;
-        self.timetable.as_ref().and_then(|timetable| timetable(post, now))
+        #[cfg(test)]
+        if let Some(timetable) = &self.timetable {
+            return timetable(post, now);
+        }
+        self.lamps.as_ref()?.lamp_due(post, now)
     }
 
     /// Supply voltage and lamp power of a reading.
@@ -43,7 +45,7 @@ impl Engine {
                 );
             }
         }
-        let Some(watts) = reading.fields.get(Field::LampW).filter(|_| self.timetable.is_some()) else {
+        let Some(watts) = reading.fields.get(Field::LampW) else {
             return;
         };
         let Some(due) = self.lit_expected(moment.slot, moment.now) else {

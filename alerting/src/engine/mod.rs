@@ -17,26 +17,31 @@
 //! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
 //! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
+//! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
 
 mod column;
 mod comms;
 mod electric;
 mod ending;
+mod explain;
 mod facts;
 mod feeder;
 mod isolation;
 mod lamp;
 mod late;
+mod law;
 mod place;
 mod raise;
 mod signal;
 mod state;
+mod supply;
 mod sweep;
 mod system;
 mod trend;
 mod weather;
 
 pub use ending::Ended;
+pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
 pub use isolation::Extent;
 pub use state::{PostState, State};
 pub use system::{Report, What};
@@ -46,13 +51,14 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lampguard_model::record::StoredReading;
-use lampguard_model::{Cause, Field, Flags, Marks, Millis, Post, Register, Timestamp, WeatherReport};
+use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, WeatherReport};
 
 use crate::incident::{Event, Family, Incident, Kind};
 use crate::kind::{SAMPLED, Sampled};
+use crate::lighting::LampClock;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
-use crate::slot::{Fact, Slot, is_powered};
+use crate::slot::{Fact, Slot};
 use crate::wet::{Because, Sky, Weather};
 use place::{Feeder, Owner, Subject, Zone};
 
@@ -89,6 +95,8 @@ pub enum Input<'a> {
         /// It works.
         good: bool,
     },
+    /// Another policy is in force from now on.
+    Policy(&'a Policy),
     /// Time has passed.
     Tick,
 }
@@ -195,7 +203,8 @@ impl Open {
 }
 
 /// Whether a post should burn at a moment; `None` when that is not known.
-pub type Timetable = Box<dyn Fn(&Post, Timestamp) -> Option<bool> + Send>;
+#[cfg(test)]
+type Timetable = Box<dyn Fn(&lampguard_model::Post, Timestamp) -> Option<bool> + Send>;
 
 /// A map that is small: what only few posts have at a time.
 type Aside<K, V> = HashMap<K, V, RandomState>;
@@ -212,7 +221,10 @@ pub struct Engine {
     feeders: Vec<Feeder>,
     feeder_places: HashMap<Arc<str>, usize, RandomState>,
     sky: Sky,
+    #[cfg(test)]
     timetable: Option<Timetable>,
+    /// Timetables of lighting, if somebody knows some.
+    lamps: Option<LampClock>,
     open: Vec<Open>,
     /// Places in `open` of incidents that are over.
     free: Vec<usize>,
@@ -267,7 +279,8 @@ impl Engine {
     pub const BYTES_PER_POST: usize = size_of::<Slot>() + size_of::<u32>();
 
     /// An engine that knows the register and the weather, and no reading yet.
-    pub fn new(policy: Policy, register: Arc<Register>, sky: Sky) -> Self {
+    pub fn new(policy: Policy, register: Arc<Register>, mut sky: Sky) -> Self {
+        sky.set_rules(policy.wet);
         let policy_hash = Arc::from(policy.hash());
         let posts = register.posts().len();
         let mut engine = Self {
@@ -280,7 +293,9 @@ impl Engine {
             feeders: Vec::new(),
             feeder_places: HashMap::default(),
             sky,
+            #[cfg(test)]
             timetable: None,
+            lamps: None,
             open: Vec::new(),
             free: Vec::new(),
             taking: Aside::default(),
@@ -315,8 +330,9 @@ impl Engine {
         engine
     }
 
-    /// When posts should burn. Without it nobody is told of dark lamps or of lamps that burn by day.
-    pub fn set_timetable(&mut self, timetable: Timetable) {
+    /// When posts should burn, for tests that need no timetable of lighting.
+    #[cfg(test)]
+    pub(crate) fn set_timetable(&mut self, timetable: Timetable) {
         self.timetable = Some(timetable);
     }
 
@@ -330,6 +346,7 @@ impl Engine {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
             Input::System { part, good } => self.system(now, part, good, effects),
+            Input::Policy(policy) => self.enact(now, policy, effects),
             Input::Tick => {}
         }
     }
@@ -365,7 +382,7 @@ impl Engine {
         let Some(moment) = self.place_in_time(slot, now, reading, effects) else {
             return;
         };
-        let powered = is_powered(reading);
+        let powered = self.is_powered(slot, reading, moment.measured_at);
         let key = admission_key(reading);
         let was_powered = self.slots[slot].is(Fact::Powered);
         self.note_facts(&moment, reading, powered, key, effects);
@@ -449,7 +466,7 @@ impl Engine {
     fn wet_because(&self, slot: usize, now: Timestamp) -> Option<Because> {
         let s = &self.slots[slot];
         let zone = self.zones[usize::from(s.zone)].wet[usize::from(s.is(Fact::LowLying))];
-        let own = s.own_wet(now);
+        let own = s.own_wet(now, &self.policy.wet);
         own.filter(|b| *b == Because::Immersed).or(zone).or(own)
     }
 

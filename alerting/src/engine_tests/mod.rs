@@ -2,7 +2,9 @@
 
 mod electric;
 mod ending;
+mod explain;
 mod feeders;
+mod law;
 mod limits;
 mod order;
 mod people;
@@ -11,6 +13,7 @@ mod sensors;
 mod signals;
 mod silence;
 mod speed;
+mod supply;
 mod times;
 mod weather;
 

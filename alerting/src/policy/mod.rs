@@ -7,26 +7,40 @@
 //! | `life.rs` | sections 4 and 5: moves and tellings, the ladder left aside |
 //! | `number.rs` | numbers with their units: writing, reading, bounds |
 //! | `rule.rs` | how a group is declared |
+//! | `file.rs` | `policy.toml`: reading, versions by date, floors |
+//! | `unread.rs` | numbers that no rule reads yet |
+//! | `sample.rs` | the commented file of the defaults |
 //!
 //! A number is declared once, with type, default and text; struct, fingerprint, file and sample follow.
 
+mod file;
 mod kinds;
 mod life;
 mod number;
 mod rule;
+mod sample;
+mod unread;
 mod words;
 
+pub use file::{Accepted, InForce, Policies, PolicyFault, Version};
 pub use kinds::*;
 pub use life::*;
 pub use number::{Degrees, Factor, Metres, Millimetres, Number, Percent, Written};
 pub use rule::{Floor, Rule};
+pub use sample::sample;
+pub use unread::UNREAD;
 pub use words::*;
 
+use lampguard_model::Millis;
 use rule::policy;
 use sha2::{Digest, Sha256};
 
 /// Samples kept of a post per quantity: no rule can look further back.
 const SAMPLES_KEPT: u32 = 5;
+/// Samples of the last 40 min are replayed after a restart (`run.rs`), and one period is lost at its edge.
+const REBUILD_MAX: Millis = Millis::minutes(30);
+/// Minutes of rain that are kept at most.
+const RAIN_KEPT: Millis = Millis::hours(24);
 /// Gaps kept of a post.
 const GAPS_KEPT: u32 = 20;
 
@@ -83,6 +97,8 @@ policy! {
 pub struct PolicyError {
     /// `group.name` of the number.
     pub key: String,
+    /// The number it was compared with; empty when it is wrong alone.
+    pub other: &'static str,
     /// Value, limit and way out.
     pub reason: String,
 }
@@ -94,18 +110,19 @@ impl Policy {
     /// Refuses numbers that cannot be meant: every fault.
     pub fn faults(&self) -> Vec<PolicyError> {
         let mut faults = Vec::new();
-        let mut add = |key: String, reason: String| faults.push(PolicyError { key, reason });
+        let mut add = |key: String, other, reason| faults.push(PolicyError { key, other, reason });
         self.clone().each(&mut |rule, number| {
             if number.size() <= 0 {
-                add(rule.key(), format!("is {}, it must be above 0", number.to_text()));
+                add(rule.key(), "", format!("is {}, it must be above 0", number.to_text()));
             } else if number.size() > number.size_max() {
-                add(rule.key(), format!("is {}, more than can be meant", number.to_text()));
+                add(rule.key(), "", format!("is {}, more than can be meant", number.to_text()));
             }
         });
         for (low, lower, high, higher) in self.ordered() {
-            if lower.size() > higher.size() {
+            // A limit of zero has been told already.
+            if higher.size() > 0 && lower.size() > higher.size() {
                 let (is, bound) = (lower.to_text(), higher.to_text());
-                add(low.to_owned(), format!("is {is}, above {high} ({bound}); it may be at most that"));
+                add(low.to_owned(), high, format!("is {is}, above {high} ({bound}); it may be at most that"));
             }
         }
         for (key, count, kept) in [
@@ -117,7 +134,16 @@ impl Policy {
             ("period.gaps_needed", self.period.gaps_needed, GAPS_KEPT),
         ] {
             if count > kept {
-                add(key.to_owned(), format!("is {count}, but only {kept} are kept of each post"));
+                add(key.to_owned(), "", format!("is {count}, but only {kept} are kept of each post"));
+            }
+        }
+        for (key, length, most, why) in [
+            ("confirm.pair_within", self.confirm.pair_within, REBUILD_MAX, "a restart replays no more"),
+            ("confirm.long_period", self.confirm.long_period, REBUILD_MAX, "a restart replays no more"),
+            ("wet.rain_within", self.wet.rain_within, RAIN_KEPT, "rain is kept by the minute for no longer"),
+        ] {
+            if length > most {
+                add(key.to_owned(), "", format!("is {}, above {}: {why}", length.to_text(), most.to_text()));
             }
         }
         faults

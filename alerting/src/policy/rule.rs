@@ -65,7 +65,7 @@ macro_rules! groups {
         }
     )+) => {$(
         $(#[doc = $about])+
-        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $group {
             $( $(#[doc = $doc])+ pub $name: $type, )+
         }

@@ -69,10 +69,12 @@ fn a_zero_limit_and_a_wet_limit_above_the_dry_one_are_refused() {
     policy.shell_critical.wet = Volts::whole(0);
     assert!(policy.check().unwrap_err().reason.contains("must be above 0"));
     policy.due.p1 = Millis(0);
+    policy.confirm.pair_within = Millis::minutes(41);
     policy.confirm.of = 6;
     let faults = policy.faults();
     assert!(faults.iter().any(|fault| fault.key == "due.p1"), "every fault at once: {faults:?}");
     assert!(faults.iter().any(|fault| fault.reason.contains("only 5 are kept")), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.reason.contains("a restart replays no more")), "{faults:?}");
 }
 
 #[test]
@@ -92,4 +94,36 @@ fn every_number_and_every_group_says_what_it_is() {
         assert!(docs.iter().any(|line| line.len() > 10), "{group}");
     }
     Policy::default().each(&mut |rule, _| assert!(!rule.docs.concat().trim().is_empty(), "{}", rule.key()));
+}
+
+/// The sources of the rules, policy and tests aside.
+fn sources() -> Vec<String> {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
+            if path.is_dir() && name != "policy" && !name.ends_with("tests") {
+                folders.push(path);
+            } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                sources.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    sources
+}
+
+#[test]
+fn each_number_is_read_by_a_rule_or_stands_in_the_list_of_those_that_are_not() {
+    let (sources, keys) = (sources(), keys());
+    assert!(sources.len() > 20);
+    for key in UNREAD {
+        assert!(keys.iter().any(|known| known == key), "{key} is no number of the policy");
+        assert!(!sources.iter().any(|text| text.contains(key)), "{key} is read: take it out of the list");
+    }
+    for key in keys.iter().filter(|key| !UNREAD.contains(&key.as_str())) {
+        let (group, name) = key.split_once('.').unwrap();
+        let named = |text: &String| text.contains(group) && text.contains(&format!(".{name}"));
+        assert!(sources.iter().any(named), "{key} is read by nothing: put it into the list");
+    }
 }
