@@ -146,20 +146,22 @@ pub(crate) fn checks(q: &Question<'_>) -> Vec<Checked> {
         check(
             Rule::DeviceFlag,
             by_newest(Bits::FLAGGED),
-            "the newest one at or above the limit with the device's own flag".to_owned(),
-            "最新样本达到限值且设备告警位有效".to_owned(),
+            "needs the newest one at or above the limit with the device's own flag".to_owned(),
+            "需最新样本达到限值且设备告警位有效".to_owned(),
         ),
         check(
             Rule::SingleSample,
             newest.is_some() && period > long,
-            format!("the newest one at or above the limit, period {period} s over {long} s"),
-            format!("最新样本达到限值，且周期 {period} 秒大于 {long} 秒"),
+            format!(
+                "needs the newest one at or above the limit and a period over {long} s; it is {period} s"
+            ),
+            format!("需最新样本达到限值且周期大于 {long} 秒；现为 {period} 秒"),
         ),
         check(
             Rule::Manual,
             by_newest(Bits::MANUAL),
-            "the newest one at or above the limit, typed in by a person".to_owned(),
-            "最新样本为人工检测且达到限值".to_owned(),
+            "needs the newest one at or above the limit, typed in by a person".to_owned(),
+            "需最新样本为人工检测且达到限值".to_owned(),
         ),
     ]
 }

@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use lampguard_model::{Millis, PostKind, Register};
 
 use super::{
-    FULL, Feeder, Lighting, LightingConfig, Plan, PlanConfig, Switch, Timetable, TimetableConfig, plan_of,
+    FULL, Feeder, Lighting, LightingConfig, Place, Plan, PlanConfig, Switch, Timetable, TimetableConfig,
+    plan_of,
 };
 
 /// Farthest that switching may be from sunset or sunrise, minutes.
@@ -51,6 +52,7 @@ impl Lighting {
             ],
             plans: built_in(),
             feeders: feeders(register),
+            middle: Place::middle(register.posts().iter().filter_map(|post| Place::of(post))),
         };
         for (place, timetable) in written.timetable.iter().enumerate() {
             let key = format!("timetable[{place}]");
@@ -104,20 +106,18 @@ fn built_in() -> Vec<Plan> {
 
 /// Every feeder with the middle of its posts and their plans.
 fn feeders(register: &Register) -> HashMap<Arc<str>, Feeder, RandomState> {
-    let mut feeders: HashMap<Arc<str>, (Feeder, f64), RandomState> = HashMap::default();
+    let mut feeders: HashMap<Arc<str>, (Vec<Place>, Vec<String>), RandomState> = HashMap::default();
     for post in register.posts().iter().filter(|post| !post.feeder.is_empty()) {
-        let (feeder, count) = feeders.entry(post.feeder.clone()).or_default();
-        feeder.lon += post.lon;
-        feeder.lat += post.lat;
-        *count += 1.0;
+        let (places, plans) = feeders.entry(post.feeder.clone()).or_default();
+        places.extend(Place::of(post));
         let plan = plan_of(post);
-        if post.kind == PostKind::Post && !feeder.plans.iter().any(|known| known == plan) {
-            feeder.plans.push(plan.to_owned());
+        if post.kind == PostKind::Post && !plans.iter().any(|known| known == plan) {
+            plans.push(plan.to_owned());
         }
     }
-    let middle = |(name, (feeder, count)): (Arc<str>, (Feeder, f64))| {
-        let plans = if feeder.plans.is_empty() { vec!["all".to_owned()] } else { feeder.plans };
-        (name, Feeder { lon: feeder.lon / count, lat: feeder.lat / count, plans })
+    let middle = |(name, (places, plans)): (Arc<str>, (Vec<Place>, Vec<String>))| {
+        let plans = if plans.is_empty() { vec!["all".to_owned()] } else { plans };
+        (name, Feeder { place: Place::middle(places.into_iter()), plans })
     };
     feeders.into_iter().map(middle).collect()
 }

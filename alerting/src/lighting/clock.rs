@@ -62,7 +62,7 @@ impl<K: Eq + Hash, T: Copy> Answers<K, T> {
 pub struct LampClock {
     lighting: Arc<Lighting>,
     supply: Answers<Arc<str>, Option<Expected>>,
-    lamps: Answers<Spot, u32>,
+    lamps: Answers<Spot, Option<u32>>,
 }
 
 impl LampClock {
@@ -88,7 +88,7 @@ impl LampClock {
     }
 
     /// [`Lighting::lamp_power`]; to the minute.
-    pub fn lamp_power(&self, post: &Post, now: Timestamp) -> u32 {
+    pub fn lamp_power(&self, post: &Post, now: Timestamp) -> Option<u32> {
         let hundredth = |degrees: f64| (degrees * 100.0).round() as i32;
         let known = self.lighting.plans.iter().position(|plan| plan.name == plan_of(post));
         let by_timetable = || {
@@ -107,8 +107,8 @@ impl LampClock {
     }
 
     /// [`Lighting::lamp_due`]; to the minute.
-    pub fn lamp_due(&self, post: &Post, now: Timestamp) -> bool {
-        self.lamp_power(post, now) > 0
+    pub fn lamp_due(&self, post: &Post, now: Timestamp) -> Option<bool> {
+        self.lamp_power(post, now).map(|power| power > 0)
     }
 }
 

@@ -94,8 +94,7 @@ struct Plan {
 /// A feeder: where it is, and the plans on it.
 #[derive(Clone, Debug, Default)]
 struct Feeder {
-    lon: f64,
-    lat: f64,
+    place: Option<Place>,
     plans: Vec<String>,
 }
 
@@ -110,6 +109,8 @@ pub struct Lighting {
     by_sun: [Switch; 2],
     plans: Vec<Plan>,
     feeders: HashMap<Arc<str>, Feeder, RandomState>,
+    /// The middle of all posts, for those whose place the register does not know.
+    middle: Option<Place>,
 }
 
 /// A stretch of light: from switching on to switching off.
@@ -139,9 +140,27 @@ struct Place {
     lat: f64,
 }
 
+impl Place {
+    /// The place of a post; an empty column reads as 0, and no lamp stands there.
+    fn of(post: &Post) -> Option<Self> {
+        let known = post.lon != 0.0 || post.lat != 0.0;
+        known.then_some(Self { lon: post.lon, lat: post.lat })
+    }
+
+    /// The middle of some places.
+    fn middle(places: impl Iterator<Item = Self>) -> Option<Self> {
+        let (mut lon, mut lat, mut count) = (0.0, 0.0, 0.0);
+        for place in places {
+            (lon, lat, count) = (lon + place.lon, lat + place.lat, count + 1.0);
+        }
+        (count > 0.0).then(|| Self { lon: lon / count, lat: lat / count })
+    }
+}
+
 impl Lighting {
     /// What the timetable of a feeder says at `now`; `None` without `[lighting]`, and for a feeder that the
-    /// register does not know: then measured supply alone decides (policy.md 1, Powered).
+    /// register does not know, or whose sun nobody knows: then measured supply alone decides (policy.md 1,
+    /// Powered).
     pub fn supply_expected(&self, feeder: &str, now: Timestamp) -> Option<Expected> {
         if !self.configured {
             return None;
@@ -151,10 +170,10 @@ impl Lighting {
             return Some(always);
         }
         let known = self.feeders.get(feeder)?;
-        let place = Place { lon: known.lon, lat: known.lat };
+        let place = known.place.or(self.middle);
         // Plans with timetables of their own hang on the same feeder: it is on while any of them is.
         let found = known.plans.iter().map(|plan| self.state(feeder, plan, place, now));
-        found.reduce(|a, b| match (a.on, b.on) {
+        found.collect::<Option<Vec<_>>>()?.into_iter().reduce(|a, b| match (a.on, b.on) {
             (true, false) => a,
             (false, true) => b,
             (true, true) => Expected { since: a.since.min(b.since), until: a.until.max(b.until), on: true },
@@ -164,43 +183,52 @@ impl Lighting {
         })
     }
 
-    /// Thousandths of rated power that each lamp of a post should burn with at `now`; 0 is dark.
-    pub fn lamp_power(&self, post: &Post, now: Timestamp) -> u32 {
-        let place = Place { lon: post.lon, lat: post.lat };
+    /// Thousandths of rated power that each lamp of a post should burn with at `now`; 0 is dark. `None` when
+    /// nobody knows: it goes by the sun, and the register names no place at all.
+    pub fn lamp_power(&self, post: &Post, now: Timestamp) -> Option<u32> {
+        let by_feeder = || self.feeders.get(&post.feeder).and_then(|feeder| feeder.place);
+        let place = Place::of(post).or_else(by_feeder).or(self.middle);
         let plan = plan_of(post);
-        if !self.lit(&post.feeder, plan, place, now) {
-            return 0;
+        if !self.lit(&post.feeder, plan, place, now)? {
+            return Some(0);
         }
-        let Some(time) = self.local(now).map(|local| local.time()) else { return FULL };
+        let time = self.local(now)?.time();
         let known = self.plans.iter().find(|known| known.name == plan);
         let spans = known.map_or(&[][..], |known| &known.spans);
-        spans.iter().find(|(from, to, _)| is_within(time, *from, *to)).map_or(FULL, |(.., power)| *power)
+        let span = spans.iter().find(|(from, to, _)| is_within(time, *from, *to));
+        Some(span.map_or(FULL, |(.., power)| *power))
     }
 
-    /// True when the lamps of a post should burn at `now`.
-    pub fn lamp_due(&self, post: &Post, now: Timestamp) -> bool {
-        self.lamp_power(post, now) > 0
+    /// True when the lamps of a post should burn at `now`; `None` when nobody knows.
+    pub fn lamp_due(&self, post: &Post, now: Timestamp) -> Option<bool> {
+        self.lamp_power(post, now).map(|power| power > 0)
     }
 
-    /// Stretches of light that may touch `now`, earliest first.
-    fn stretches(&self, feeder: &str, plan: &str, place: Place, now: Timestamp) -> Vec<Stretch> {
-        let Some(local) = self.local(now) else { return Vec::new() };
-        let today = local.date();
+    /// Stretches of light that may touch `now`, earliest first; `None` when nobody knows where the sun is.
+    fn stretches(
+        &self,
+        feeder: &str,
+        plan: &str,
+        place: Option<Place>,
+        now: Timestamp,
+    ) -> Option<Vec<Stretch>> {
+        let today = self.local(now)?.date();
         let days = [-2i64, -1, 0, 1].map(|days| today.checked_add(jiff::Span::new().days(days)));
-        let nights = days.into_iter().flatten().filter_map(|date| {
+        let nights = days.into_iter().flatten().map(|date| {
             let timetable = self.timetables.iter().find(|t| t.is_for(feeder, plan) && t.holds_on(date));
             self.night(timetable.map_or(self.by_sun, |t| [t.on, t.off]), date, place)
         });
-        nights.filter(|night| night.from < night.until).collect()
+        let nights = nights.collect::<Option<Vec<_>>>()?;
+        Some(nights.into_iter().filter(|night| night.from < night.until).collect())
     }
 
     /// One night of a pair of switchings, by the date of its evening.
-    fn night(&self, [on, off]: [Switch; 2], date: Date, place: Place) -> Option<Stretch> {
+    fn night(&self, [on, off]: [Switch; 2], date: Date, place: Option<Place>) -> Option<Stretch> {
         let off_date = if off.minute() > on.minute() { date } else { date.tomorrow().ok()? };
         Some(Stretch { from: self.moment(on, date, place)?, until: self.moment(off, off_date, place)? })
     }
 
-    fn moment(&self, switch: Switch, date: Date, place: Place) -> Option<Timestamp> {
+    fn moment(&self, switch: Switch, date: Date, place: Option<Place>) -> Option<Timestamp> {
         let at = |time: Time| {
             // An hour that is left out lies behind the gap, one that is there twice is the first.
             let zoned = date.to_datetime(time).to_zoned_datetime(self.zone.clone()).ok()?;
@@ -211,6 +239,7 @@ impl Lighting {
             Switch::Sunset(offset) => (offset, true),
             Switch::Sunrise(offset) => (offset, false),
         };
+        let place = place?;
         let near = at(Time::midnight()).map(|midnight| midnight + Millis::hours(12))?;
         let noon = noon_near(near, place.lon);
         let half_day = if is_set { Millis::hours(12) } else { Millis::hours(-12) };
@@ -223,50 +252,33 @@ impl Lighting {
         })
     }
 
-    fn lit(&self, feeder: &str, plan: &str, place: Place, now: Timestamp) -> bool {
-        if self.always_on.iter().any(|known| **known == *feeder) && self.timetable_of(feeder, plan).is_none()
-        {
-            return self.by_sun_at(place, now);
-        }
-        self.stretches(feeder, plan, place, now).iter().any(|s| (s.from..s.until).contains(&now))
-    }
-
-    fn timetable_of(&self, feeder: &str, plan: &str) -> Option<&Timetable> {
-        self.timetables.iter().find(|timetable| timetable.is_for(feeder, plan))
-    }
-
-    /// Lamps on an energised feeder have switches of their own: the sun's.
-    fn by_sun_at(&self, place: Place, now: Timestamp) -> bool {
-        self.stretches("", "", place, now).iter().any(|s| (s.from..s.until).contains(&now))
+    fn lit(&self, feeder: &str, plan: &str, place: Option<Place>, now: Timestamp) -> Option<bool> {
+        let always = self.always_on.iter().any(|known| **known == *feeder);
+        let own = self.timetables.iter().any(|timetable| timetable.is_for(feeder, plan));
+        // Lamps on an energised feeder have switches of their own: the sun's.
+        let (feeder, plan) = if always && !own { ("", "") } else { (feeder, plan) };
+        let stretches = self.stretches(feeder, plan, place, now)?;
+        Some(stretches.iter().any(|s| (s.from..s.until).contains(&now)))
     }
 
     /// On or off, since when and until when.
-    fn state(&self, feeder: &str, plan: &str, place: Place, now: Timestamp) -> Expected {
-        let stretches = self.stretches(feeder, plan, place, now);
-        match stretches.iter().find(|s| (s.from..s.until).contains(&now)) {
-            Some(stretch) => {
-                let mut from = stretch.from;
-                // A polar night is one stretch of many nights.
-                for _ in 0..CHAIN_MAX {
-                    let before = self.stretches(feeder, plan, place, from - Millis(1));
-                    match before.iter().find(|s| s.from < from && s.until >= from) {
-                        Some(earlier) => from = earlier.from,
-                        None => break,
-                    }
-                }
-                Expected { on: true, since: from, until: Some(stretch.until) }
+    fn state(&self, feeder: &str, plan: &str, place: Option<Place>, now: Timestamp) -> Option<Expected> {
+        let stretches = self.stretches(feeder, plan, place, now)?;
+        let Some(stretch) = stretches.iter().find(|s| (s.from..s.until).contains(&now)) else {
+            let ended = stretches.iter().map(|s| s.until).filter(|until| *until <= now).max();
+            let until = stretches.iter().map(|s| s.from).filter(|from| *from > now).min();
+            return Some(Expected { on: false, since: ended.unwrap_or(Timestamp(i64::MIN)), until });
+        };
+        let mut from = stretch.from;
+        // A polar night is one stretch of many nights.
+        for _ in 0..CHAIN_MAX {
+            let before = self.stretches(feeder, plan, place, from - Millis(1))?;
+            match before.iter().find(|s| s.from < from && s.until >= from) {
+                Some(earlier) => from = earlier.from,
+                None => break,
             }
-            None => Expected {
-                on: false,
-                since: stretches
-                    .iter()
-                    .map(|s| s.until)
-                    .filter(|until| *until <= now)
-                    .max()
-                    .unwrap_or(Timestamp(i64::MIN)),
-                until: stretches.iter().map(|s| s.from).filter(|from| *from > now).min(),
-            },
         }
+        Some(Expected { on: true, since: from, until: Some(stretch.until) })
     }
 
     fn local(&self, now: Timestamp) -> Option<jiff::civil::DateTime> {

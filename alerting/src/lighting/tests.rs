@@ -34,7 +34,7 @@ fn on(lighting: &Lighting, feeder: &str, text: &str) -> bool {
 }
 
 fn power(lighting: &Lighting, register: &Register, post: &str, text: &str) -> u32 {
-    lighting.lamp_power(register.by_post(post).unwrap(), at(text))
+    lighting.lamp_power(register.by_post(post).unwrap(), at(text)).unwrap()
 }
 
 #[test]
@@ -246,4 +246,25 @@ fn lamps_that_are_not_due_are_not_counted_and_unpowered_ones_are_dark() {
     assert_eq!(late.zones["z1"].due, 3, "the half-night lamp is not due");
     let dead = tally(|_| Seen { watts: None, unpowered: true }, |_| Exempt::No);
     assert_eq!((dead.city.dark, dead.city.unknown), (52, 0));
+}
+
+#[test]
+fn a_post_without_a_place_takes_that_of_its_feeder_and_a_register_without_any_knows_no_sun() {
+    let head = lampguard_model::register::header();
+    let text = format!(
+        "{head}\nP1,,z1,r,1,,F1,C1,113.24,35.22,1,100,false,,\nP2,,z1,r,2,,F1,C1,,,1,100,false,,\nP3,,z1,r,3,,F2,C1,,,1,100,false,,"
+    );
+    let some = Register::parse(text.as_bytes()).unwrap();
+    let lighting = built("", SHANGHAI, &some).unwrap();
+    for post in ["P1", "P2", "P3"] {
+        assert_eq!(power(&lighting, &some, post, "2026-11-23T18:30:00+08:00"), 1000, "{post}");
+        assert_eq!(power(&lighting, &some, post, "2026-11-23T12:00:00+08:00"), 0, "{post}");
+    }
+    let text = format!("{head}\nP1,,z1,r,1,,F1,C1,,,1,100,false,,\nP2,,z1,r,2,,F2,C1,,,1,100,false,,");
+    let none = Register::parse(text.as_bytes()).unwrap();
+    let clock = "[[timetable]]\nfeeders = [\"F1\"]\non = \"18:00\"\noff = \"06:00\"\n";
+    let lighting = built(clock, SHANGHAI, &none).unwrap();
+    assert!(on(&lighting, "F1", "2026-11-23T18:30:00+08:00"), "a clock needs no sun");
+    assert_eq!(lighting.supply_expected("F2", at("2026-11-23T18:30:00+08:00")), None);
+    assert_eq!(lighting.lamp_due(none.by_post("P2").unwrap(), at("2026-11-23T18:30:00+08:00")), None);
 }
