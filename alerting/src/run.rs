@@ -32,7 +32,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::engine::{Effect, Engine, Input};
-use crate::incident::{Event, Incident, SEVERITY};
+use crate::incident::{Event, Incident, Severity};
 use crate::lighting::Lighting;
 use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
@@ -410,9 +410,13 @@ impl Story {
         let mut opened = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Open { incident, event } => {
+                Effect::Open { incident, event, told } => {
                     opened = true;
-                    self.open(*incident, event, replayed);
+                    self.open(*incident, event, told, replayed);
+                }
+                Effect::Escalated { incident, event, told } => {
+                    opened = true;
+                    self.escalate(incident, event, told, replayed);
                 }
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
@@ -442,18 +446,36 @@ impl Story {
         }
     }
 
-    fn open(&mut self, incident: Incident, event: Event, replayed: bool) {
+    fn open(&mut self, incident: Incident, event: Event, told: bool, replayed: bool) {
         info!(
             incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
-            kind = incident.evidence.kind.name(), due_at = %incident.due_at, replayed, "incident opened"
+            kind = incident.evidence.kind.name(), severity = incident.severity.name(),
+            due_at = %incident.due_at, replayed, "incident opened"
         );
         self.put(&incident, &event);
         let post = self.register.by_post(&incident.post_id);
         let site = &self.site;
-        let notices = self.notices(|to| Notice::opened(&incident, post.map(|p| &**p), site, to));
+        let make = |to: Address<'_>| Notice::opened(&incident, post.map(|p| &**p), site, to);
+        let notices = if told { self.notices(make) } else { Vec::new() };
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
         self.writes.push(Write::Open(Box::new(incident), event, notices), ticket);
+    }
+
+    fn escalate(&mut self, incident: Box<Incident>, event: Event, told: bool, replayed: bool) {
+        info!(
+            incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
+            kind = incident.evidence.kind.name(), severity = incident.severity.name(),
+            due_at = %incident.due_at, replayed, "incident became graver"
+        );
+        self.put(&incident, &event);
+        let post = self.register.by_post(&incident.post_id);
+        let (at, site) = (event.at, &self.site);
+        let make = |to: Address<'_>| Notice::escalated(&incident, at, post.map(|p| &**p), site, to);
+        let notices = if told { self.notices(make) } else { Vec::new() };
+        let watch = (!replayed).then(|| AlarmWatch::new(at));
+        let ticket = self.tell(&notices, replayed, watch.as_ref());
+        self.writes.push(Write::Escalate(incident, event, notices), ticket);
     }
 
     fn put(&self, incident: &Incident, event: &Event) {
@@ -490,10 +512,10 @@ impl Story {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts = board.count_by_zone();
         for zone in self.register.zones() {
-            counts.entry(zone).or_insert(0);
+            counts.entry((zone, Severity::P1)).or_insert(0);
         }
-        for (zone, count) in counts {
-            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, SEVERITY]);
+        for ((zone, severity), count) in counts {
+            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]);
             gauge.set(count);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
+use lampguard_alerting::Severity;
 use lampguard_model::{Register, Timestamp};
 
 use super::judge::Judge;
@@ -56,7 +57,7 @@ impl Summary {
         *self.kinds.entry(view.kind).or_default() += 1;
         *self.severities.entry(view.severity).or_default() += 1;
         *self.zones.entry(view.zone).or_default() += 1;
-        if self.rows.len() < ROWS_MAX {
+        if told.incident.severity >= Severity::P2 && self.rows.len() < ROWS_MAX {
             self.rows.push(told);
         }
     }
@@ -170,12 +171,12 @@ impl Summary {
                 e.wet_because.clone().unwrap_or_else(dry),
                 view.signal.name().to_owned(),
                 view.zone.clone(),
-                format!("{} {}", view.post_id, view.road),
+                format!("{} {}", view.post_id.as_deref().unwrap_or(&view.feeder), view.road),
             ]);
         }
         text.push('\n');
         add_rows(&cells, text);
-        if self.count > self.rows.len() {
+        if self.count > self.rows.len() && self.rows.len() == ROWS_MAX {
             let more = self.count - self.rows.len();
             let _ = match self.lang {
                 Lang::En => writeln!(text, "… and {more} more; --json tells all"),

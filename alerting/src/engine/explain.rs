@@ -1,12 +1,14 @@
 //! Why a post did or did not raise: what the rules know of it at a moment, and what is missing. Changes nothing.
 
 use lampguard_model::units::to_f64;
-use lampguard_model::{Field, Millis, Quantity, Timestamp, UNREGISTERED};
+use lampguard_model::{Millis, Timestamp, UNREGISTERED};
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
+use super::place::Subject;
 use crate::confirm::{Question, checks};
-use crate::incident::{Incident, KINDS, Kind};
+use crate::incident::{Family, Incident};
+use crate::kind::{SAMPLED, Sampled};
 use crate::sample::{Bits, Sample};
 use crate::slot::{Fact, Slot};
 use crate::wet::{ALL, Weather};
@@ -209,23 +211,26 @@ impl Engine {
         }
         told.period_s = s.period().as_seconds();
         told.heard_at = s.heard_at().map(Timestamp::to_rfc3339);
-        told.silent_after_s = s.silent_bound().as_seconds();
-        let incident = s.incident().map(|place| &self.open[place].incident);
+        told.silent_after_s = self.offline_bound(slot, now).as_seconds();
+        let taking = self.taking(&Subject::Post(slot), Family::Electric);
+        let incident = taking.map(|place| &self.open[place].incident);
         told.incident = incident.map(raised);
-        told.quantities = KINDS.iter().map(|kind| self.quantified(slot, s, *kind, incident, now)).collect();
+        told.quantities =
+            SAMPLED.iter().map(|sampled| self.quantified(slot, s, *sampled, incident, now)).collect();
     }
 
     fn quantified(
         &self,
         slot: usize,
         s: &Slot,
-        kind: Kind,
+        sampled: Sampled,
         incident: Option<&Incident>,
         now: Timestamp,
     ) -> Quantified {
-        let (limit, because) = self.limit(slot, kind, now);
-        let of = |wet| super::raise::critical(&self.policy, kind, wet);
-        let samples = s.ring(kind).samples();
+        let kind = sampled.critical();
+        let (limit, because) = self.limit(slot, sampled, false, now);
+        let of = |wet| self.limit_when(sampled, false, wet);
+        let samples = s.ring(sampled).samples();
         let question = Question {
             rules: &self.policy.confirm,
             samples,
@@ -235,28 +240,18 @@ impl Engine {
         };
         let fresh = Millis(2 * s.period().0);
         Quantified {
-            field: field_of(kind).name().to_owned(),
+            field: sampled.field().name().to_owned(),
             kind: kind.name().to_owned(),
             unit: kind.unit().to_owned(),
             limit: to_f64(limit),
             limit_dry: to_f64(of(false)),
             limit_wet: to_f64(of(true)),
-            warning: to_f64(self.warning(kind, because.is_some())),
+            warning: to_f64(self.limit_when(sampled, true, because.is_some())),
             stale: samples.last().is_some_and(|last| now.since(last.at()) > fresh),
             rules: checks(&question),
             confirmed_by: crate::confirm::confirm(&question).map(|by| by.rule.name().to_owned()),
             raised: incident.is_some_and(|incident| incident.kinds.contains(&kind)),
             samples: samples.iter().map(|sample| seen(*sample, limit)).collect(),
-        }
-    }
-
-    fn warning(&self, kind: Kind, wet: bool) -> i64 {
-        let (shell, leak) = (self.policy.shell_warning, self.policy.leak_warning);
-        match (kind, wet) {
-            (Kind::ShellCritical, false) => shell.dry.thousandths(),
-            (Kind::ShellCritical, true) => shell.wet.thousandths(),
-            (Kind::LeakCritical, false) => leak.dry.thousandths(),
-            (Kind::LeakCritical, true) => leak.wet.thousandths(),
         }
     }
 
@@ -278,13 +273,6 @@ impl Engine {
 /// The word under which something is written everywhere.
 fn word_of(value: impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn field_of(kind: Kind) -> Field {
-    match kind {
-        Kind::ShellCritical => Field::ShellV,
-        Kind::LeakCritical => Field::LeakageMa,
-    }
 }
 
 fn seen(sample: Sample, limit: i64) -> Seen {

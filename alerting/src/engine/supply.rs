@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Cause, Field, StoredReading, Timestamp};
+use lampguard_model::{Cause, Field, Post, StoredReading, Timestamp};
 
 use super::{Engine, Owner};
 use crate::lighting::{Expected, LampClock, Lighting};
 use crate::slot;
 
+/// Whether a post should burn at a moment; `None` when that is not known.
+pub type Timetable = Box<dyn Fn(&Post, Timestamp) -> Option<bool> + Send>;
+
 impl Engine {
+    /// When posts should burn, in place of lighting. Without either nobody is told of dark lamps or of lamps that burn by day.
+    pub fn set_timetable(&mut self, timetable: Timetable) {
+        self.timetable = Some(timetable);
+    }
+
     /// From now on timetables are known.
     pub fn set_lighting(&mut self, lighting: Arc<Lighting>) {
         self.lamps = Some(LampClock::new(lighting));

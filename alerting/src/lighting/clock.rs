@@ -112,6 +112,14 @@ impl LampClock {
     }
 }
 
+impl LampClock {
+    /// The same as far as somebody wrote a timetable: the sun alone says nothing about when a city switches,
+    /// and a lamp that is late by that much is not out.
+    pub fn lamp_scheduled(&self, post: &Post, now: Timestamp) -> Option<bool> {
+        if self.lighting.configured { self.lamp_due(post, now) } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;

@@ -141,11 +141,16 @@ fn as_scored(told: &backtest::Told) -> Told {
         id: incident.id.to_string(),
         kind: kind.to_owned(),
         family: Family::of(kind),
-        posts: vec![incident.post_id.to_string()],
+        posts: [&incident.post_id]
+            .into_iter()
+            .filter(|post| !post.is_empty())
+            .chain(&incident.members)
+            .map(ToString::to_string)
+            .collect(),
         feeder: Some(incident.feeder.to_string()).filter(|feeder| !feeder.is_empty()),
         place: None,
         p1_at: incident.p1_at(),
-        first_notice_at: Some(told.first_notice_at()),
+        first_notice_at: told.first_notice_at(),
         voided: false,
         going: Going::default(),
     }
