@@ -1,6 +1,6 @@
 //! When samples above a limit are believed (`policy.md` 2, *Confirmed*).
 
-use lampguard_model::Millis;
+use lampguard_model::{Millis, Timestamp};
 
 use crate::engine::Checked;
 use crate::policy;
@@ -112,7 +112,9 @@ pub(crate) fn checks(q: &Question<'_>) -> Vec<Checked> {
     let have = above(newest_of(of));
     let two = need as usize <= have;
     let missing = (need as usize).saturating_sub(have);
-    let pair = newest_of(pair_among).iter().filter(|s| s.is_above(q.limit)).copied().collect::<Vec<_>>();
+    let last = q.samples.last().map_or(Timestamp(0), |last| last.at());
+    let counts = |s: &&Sample| s.is_above(q.limit) && last.since(s.at()) <= pair_within;
+    let pair: Vec<Sample> = newest_of(pair_among).iter().filter(counts).copied().collect();
     let apart =
         pair.first().zip(pair.last()).map_or(0, |(first, last)| last.at().since(first.at()).as_seconds());
     let (least, most) = (pair_apart.as_seconds(), pair_within.as_seconds());
@@ -168,8 +170,6 @@ pub(crate) fn checks(q: &Question<'_>) -> Vec<Checked> {
 
 #[cfg(test)]
 mod tests {
-    use lampguard_model::Timestamp;
-
     use super::*;
 
     /// Samples one minute apart unless a gap in seconds is given; limit 30, period 5 min.

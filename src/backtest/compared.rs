@@ -48,8 +48,18 @@ fn graded_json((own, other): (&Graded, &Graded)) -> Value {
         "spot": own.hazard.spot.name(), "kind": own.hazard.kind, "cause": own.hazard.cause,
         "dangerous_at": own.dangerous_at.to_rfc3339(), "observable": own.hazard.observable,
         "incident": own.incident, "told_at": own.told_at.map(Timestamp::to_rfc3339),
-        "other": other.verdict.name(),
+        "other": other.verdict.name(), "other_early_at": other.early_at.map(Timestamp::to_rfc3339),
     })
+}
+
+/// How the other policy fared. Told before the window opened counts as missed, and is another thing for people.
+fn missed_how(lang: Lang, other: &Graded) -> String {
+    let early = if other.early_at.is_some() {
+        say(lang, " (told before its window)", "（早于时间窗）")
+    } else {
+        ""
+    };
+    format!("{}{early}", other.verdict.name())
 }
 
 impl Report<'_> {
@@ -183,12 +193,7 @@ impl Report<'_> {
                 .only(place)
                 .map(|(own, other)| {
                     let (hazard, at) = (&own.hazard, local(&zone(), own.dangerous_at));
-                    vec![
-                        at,
-                        hazard.spot.name().to_owned(),
-                        hazard.cause.clone(),
-                        other.verdict.name().to_owned(),
-                    ]
+                    vec![at, hazard.spot.name().to_owned(), hazard.cause.clone(), missed_how(lang, other)]
                 })
                 .collect();
             let _ = writeln!(text, "\n{title}  {}", rows.len());

@@ -53,6 +53,20 @@ fn a_confirmed_post_names_its_incident_and_the_rule_that_believed_it() {
 }
 
 #[test]
+fn what_each_rule_is_said_to_hold_is_what_confirms() {
+    let mut city = City::new();
+    for (n, ma) in [(0, 41.0), (5, 2.0), (10, 2.0), (15, 42.0)] {
+        city.read(&leak(minutes(n), ma));
+    }
+    let why = city.engine.explain("P1", minutes(16));
+    assert_eq!(why.quantities[1].confirmed_by.as_deref(), Some("two_within_30_min"));
+    let holding: Vec<&str> =
+        leak_rules(&why).into_iter().filter(|(_, holds)| *holds).map(|(rule, _)| rule).collect();
+    assert_eq!(holding, ["two_within_30_min"]);
+    assert!(told(&why, false).contains("2 above in the last 5, 900 s apart"), "{}", told(&why, false));
+}
+
+#[test]
 fn below_the_limit_wet_and_why_and_without_supply_is_said() {
     let mut city = City::new();
     let rain = WeatherReport { rain_mm_h: Some(8.0), ..WeatherReport::default() };
