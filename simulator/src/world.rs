@@ -1,6 +1,6 @@
 //! The city at one instant: weather, feeders, faults. What a perfect observer would know.
 //!
-//! [`World::advance`] moves it forward; everything else only looks. Whether a sensor tells any of it is the
+//! `World::advance` moves it forward; everything else only looks. Whether a sensor tells any of it is the
 //! affair of `simulation.rs`; what of it is a hazard, of `truth.rs`.
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`score()`] is steps 4 and 5 and pure: whoever has hazards and incidents in memory asks it directly, and has
-//! [`summary`] and [`object`] for printing.
+//! `table::summary` and [`object`] for printing.
 
 mod ask;
 mod facts;
