@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Score(Score),
     /// Judge old readings by the same rules, on a simulated clock; needs no configuration.
     Backtest(Backtest),
+    /// Tell why a post did or did not raise: values, limits in force, wet or dry, what is missing.
+    Explain(Explain),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -78,6 +80,9 @@ pub(crate) struct Demo {
     /// What the city is made of (TOML), instead of the shipped example.
     #[arg(long, value_name = "FILE")]
     pub(crate) params: Option<PathBuf>,
+    /// Policy file (rules of alarm) instead of the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// Port of the HTTP interface on 127.0.0.1; without it 8080, or a free one when that is taken.
     #[arg(long)]
     pub(crate) port: Option<u16>,
@@ -307,18 +312,54 @@ pub(crate) struct Backtest {
     /// Language of the summary.
     #[arg(long, value_enum, default_value_t = Lang::En)]
     pub(crate) lang: Lang,
-    /// Another policy; not built yet.
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Judge by this policy file instead of the defaults.
+    #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// A second policy to compare with; not built yet.
-    #[arg(long, value_name = "FILE", hide = true)]
+    /// Judge by this policy file too, and tell what it would gain and lose.
+    #[arg(long, value_name = "FILE")]
     pub(crate) against: Option<PathBuf>,
+    /// What was true (JSON lines): hazards that one policy misses and the other does not.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub(crate) truth: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Post or device id.
+    pub(crate) post: String,
+    /// The moment (RFC 3339 with offset, or milliseconds UTC); without it now, or the end of the recording.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Offline: register of posts (posts.csv).
+    #[arg(long, value_name = "FILE", requires = "readings", conflicts_with = "url")]
+    pub(crate) posts: Option<PathBuf>,
+    /// Offline: a recording, or the directory of a journal.
+    #[arg(long, value_name = "FILE_OR_DIR", requires = "posts")]
+    pub(crate) readings: Option<PathBuf>,
+    /// Offline: policy file instead of the defaults.
+    #[arg(long, value_name = "FILE", requires = "readings")]
+    pub(crate) policy: Option<PathBuf>,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Language of the text.
+    #[arg(long, value_enum, default_value_t = Lang::Zh)]
+    pub(crate) lang: Lang,
+    /// Zone of the times in the text.
+    #[arg(long, value_name = "ZONE", default_value = "Asia/Shanghai")]
+    pub(crate) time_zone: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print a commented sample of every key.
-    Print,
+    Print {
+        /// The sample of the policy file (rules of alarm) instead.
+        #[arg(long)]
+        policy: bool,
+    },
     /// Check a file and tell every fault at once.
     Check {
         /// Configuration file.

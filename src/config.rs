@@ -4,12 +4,15 @@
 //! `config print` shows is `deploy/lampguard.toml`; a test proves that it loads and names every key.
 
 mod check;
+pub(crate) mod policy;
 mod tree;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use lampguard_alerting::Policies;
+use lampguard_alerting::lighting::LightingConfig;
 use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, QuarantineConfig, TsdbConfig};
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
@@ -28,6 +31,11 @@ pub(crate) struct Config {
     pub(crate) journal: JournalConfig,
     pub(crate) quarantine: QuarantineConfig,
     pub(crate) history: History,
+    pub(crate) policy: PolicySection,
+    /// What the policy file says; the defaults without one.
+    pub(crate) policies: Policies,
+    /// Without it lamps follow the sun, and supply what is measured.
+    pub(crate) lighting: Option<LightingConfig>,
     pub(crate) tsdbs: Vec<TsdbConfig>,
     pub(crate) zones: Vec<Zone>,
     pub(crate) crews: Vec<Crew>,
@@ -74,6 +82,13 @@ impl Default for History {
     fn default() -> Self {
         Self { keep_days: 30 }
     }
+}
+
+/// `[policy]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PolicySection {
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// One `[[zone]]`.
@@ -174,6 +189,12 @@ pub(crate) fn load(file: &Path) -> Result<Config, BadConfig> {
     let mut config = tree::sections(tree, &mut faults);
     check::make_absolute(&mut config, file.parent().unwrap_or(Path::new(".")));
     check::check(&config, &mut faults);
+    if let Some(file) = &config.policy.file {
+        match policy::read(file) {
+            Ok(policies) => config.policies = policies,
+            Err(bad) => faults.extend(bad.faults.iter().map(|fault| policy::of_file(file, fault))),
+        }
+    }
     if faults.is_empty() {
         return Ok(config);
     }

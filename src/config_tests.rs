@@ -52,7 +52,7 @@ fn keys_that_the_sample_comments_out_are_known_too() {
     let uncommented: String = SAMPLE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(rest) if rest.starts_with("[[") || rest.split(' ').nth(1) == Some("=") => {
+            Some(rest) if rest.starts_with('[') || rest.split(' ').nth(1) == Some("=") => {
                 format!("{rest}\n")
             }
             _ => format!("{line}\n"),
@@ -63,6 +63,7 @@ fn keys_that_the_sample_comments_out_are_known_too() {
     {
         std::fs::write(home.path().join(name), "x").unwrap();
     }
+    std::fs::write(home.path().join("policy.toml"), lampguard_alerting::policy::sample()).unwrap();
     let faults = load(&file).map(|_| Vec::new()).unwrap_or_else(|bad| bad.faults);
     // `shared_group` beside the sample's `judge = true` is the one combination that is refused.
     let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -156,4 +157,21 @@ fn a_wrong_type_names_its_key() {
     let (_home, file) = folder("[journal]\nmax_bytes = \"lots\"\n");
     let text = load(&file).unwrap_err().to_string();
     assert!(text.contains("journal.max_bytes") && text.contains("lots"), "{text}");
+}
+
+#[test]
+fn a_policy_file_is_read_relative_to_the_configuration_and_its_faults_are_told_with_the_others() {
+    let with_policy = SAMPLE.replace("# file = \"policy.toml\" ", "file = \"policy.toml\" ");
+    let (home, file) = folder(&with_policy);
+    let policy = home.path().join("policy.toml");
+    std::fs::write(&policy, "[shell_critical]\nwet = \"10 V\"\n").unwrap();
+    let config = load(&file).unwrap();
+    let wet = config.policies.versions()[0].policy.shell_critical.wet;
+    assert_eq!(wet.to_string(), "10 V");
+    std::fs::write(&policy, "[shell_critical]\nwet = \"0 V\"\n[leek]\n").unwrap();
+    let bad = load(&file).unwrap_err();
+    let told: Vec<String> = bad.faults.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|fault| fault.contains("policy.toml: line 2: shell_critical.wet")), "{told:#?}");
+    assert!(told.iter().any(|fault| fault.contains("policy.toml: line 3: leek")), "{told:#?}");
+    assert!(told.iter().all(|fault| fault.starts_with("line ")), "the line of [policy] file: {told:#?}");
 }

@@ -14,7 +14,7 @@ use lampguard_simulator::{City, Run, Simulation, ZONES, publish};
 use crate::cli::Demo;
 use crate::config::{Config, Crew, History, Posts, Site, Web, Zone};
 use crate::tokens::Role;
-use crate::{clock, serve, simulate};
+use crate::{clock, config, serve, simulate};
 
 /// The city's past that is there from the start: a day, a reading every five minutes.
 const PAST: Millis = Millis::hours(24);
@@ -55,7 +55,10 @@ async fn live(demo: &Demo, data: &Path) -> Result<()> {
     let rows = fill_history(&simulation, &register, &data.join("history"), demo.posts, start)?;
 
     let (control, orders) = simulate::control(control, &simulation).await?;
-    let config = configuration(data, register, web_address(demo));
+    let mut config = configuration(data, register, web_address(demo));
+    if let Some(file) = &demo.policy {
+        config.policies = config::policy::read(file)?;
+    }
     let running = serve::start(config).await?;
     let token = running.instance.tokens.create(Role::Viewer, "demo", None, start.0)?;
     introduce(demo, &running, &token, rows, control);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use lampguard_journal::{Disk, RealDisk};
+use lampguard_model::Register;
 
 use crate::config::{self, Config};
 use crate::data_dir::Local;
@@ -59,6 +60,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     let config = config::load(&config::find(file)?)?;
     let mut findings = Findings::default();
     check_register(&config, &mut findings);
+    check_policy(&config, &mut findings);
     check_disk(&config, &mut findings);
     check_secrets(&config, &mut findings);
     check_profiles(&config, &mut findings);
@@ -88,8 +90,42 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
 
 fn check_register(config: &Config, findings: &mut Findings) {
     match serve::load_register(config) {
-        Ok(register) => findings.add(Grade::Good, "register", format!("{} posts", register.posts().len())),
+        Ok(register) => {
+            findings.add(Grade::Good, "register", format!("{} posts", register.posts().len()));
+            check_lighting(config, &register, findings);
+        }
         Err(e) => findings.add(Grade::Bad, "register", format!("{e:#}")),
+    }
+}
+
+/// Timetables fit the register, and the sun is known where they need it.
+fn check_lighting(config: &Config, register: &Register, findings: &mut Findings) {
+    let placeless = register.posts().iter().filter(|post| post.lon == 0.0 && post.lat == 0.0).count();
+    match serve::load_lighting(config, register) {
+        Err(e) => findings.add(Grade::Bad, "lighting", format!("{e:#}")),
+        Ok(_) if placeless > 0 => findings.add(
+            Grade::Warn,
+            "lighting",
+            format!(
+                "{placeless} post(s) without lon and lat take the sun of others; cure: fill in the columns"
+            ),
+        ),
+        Ok(_) => findings.add(Grade::Good, "lighting", "timetables fit the register"),
+    }
+}
+
+/// Settings of the policy that protect less than their floor.
+fn check_policy(config: &Config, findings: &mut Findings) {
+    let weak: Vec<_> = config.policies.versions().iter().flat_map(|version| &version.accepted).collect();
+    for weak in &weak {
+        let text = format!(
+            "{} is {}, floor {}; accepted: {}; cure: go back to the floor",
+            weak.key, weak.value, weak.floor, weak.reason
+        );
+        findings.add(Grade::Warn, "policy", text);
+    }
+    if weak.is_empty() {
+        findings.add(Grade::Good, "policy", "nothing protects less than its floor");
     }
 }
 

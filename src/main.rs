@@ -9,6 +9,7 @@ mod config;
 mod data_dir;
 mod demo;
 mod doctor;
+mod explain;
 mod limits;
 mod score;
 mod serve;
@@ -59,7 +60,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Record(record) => tools::record(file, &record),
         Command::Score(asked) => score::run(file, &asked),
         Command::Backtest(backtest) => backtest::run(&backtest),
-        Command::Config(ConfigCommand::Print) => tools::print(config::SAMPLE),
+        Command::Explain(asked) => explain::run(file, &asked),
+        Command::Config(ConfigCommand::Print { policy: false }) => tools::print(config::SAMPLE),
+        Command::Config(ConfigCommand::Print { policy: true }) => {
+            tools::print(&lampguard_alerting::policy::sample())
+        }
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
         Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {

@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use lampguard_alerting::{Alerting, ChannelKind, Policy, Secret, SiteText};
+use lampguard_alerting::lighting::Lighting;
+use lampguard_alerting::{Alerting, ChannelKind, Secret, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -48,6 +49,7 @@ pub(crate) struct Instance {
     pub(crate) register: Arc<Register>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
+    pub(crate) lighting: Arc<Lighting>,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
     pub(crate) tokens: Tokens,
@@ -137,6 +139,17 @@ pub(crate) fn load_register(config: &Config) -> Result<Register> {
     Ok(register)
 }
 
+/// Timetables by the configuration, checked against the register.
+pub(crate) fn load_lighting(config: &Config, register: &Register) -> Result<Arc<Lighting>> {
+    let zone = jiff::tz::TimeZone::get(&config.site.time_zone)
+        .with_context(|| format!("[site] time_zone {:?}", config.site.time_zone))?;
+    let built = Lighting::build(config.lighting.as_ref(), zone, register);
+    built.map(Arc::new).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+        anyhow!(crate::UsageError(format!("[lighting] has {} fault(s):\n{}", faults.len(), lines.join("\n"))))
+    })
+}
+
 /// Every fault of a register as one error of wrong configuration.
 pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -> anyhow::Error {
     const SHOWN: usize = 50;
@@ -160,6 +173,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     })?;
     let web = socket.local_addr()?;
     let register = Arc::new(load_register(&config)?);
+    let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
     let registry = Registry::new();
     let mut tokens = Tokens::open(dir.path())?;
@@ -169,11 +183,12 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let mut cursors = vec![history.cursor()];
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
+    keep_policies(&config, dir.path())?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
-    let alerting = start_alerting(&config, &dir, &opened, &register, &clock, &registry)?;
+    let alerting = start_alerting(&config, &dir, &opened, (&register, &lighting), &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
@@ -193,6 +208,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         register,
         ingester: OnceLock::from(handles),
         alerting,
+        lighting,
         history: view,
         latest,
         tokens,
@@ -208,6 +224,29 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
+}
+
+/// Keeps the numbers of every version under their fingerprint: what an incident of years ago was judged by.
+fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
+    let folder = dir.join("policies");
+    let doing = || format!("keeping the policy in {}", folder.display());
+    std::fs::create_dir_all(&folder).with_context(doing)?;
+    for version in config.policies.versions() {
+        let file = folder.join(format!("{}.txt", version.hash));
+        if !file.exists() {
+            std::fs::write(&file, version.policy.canonical()).with_context(doing)?;
+        }
+        for weak in &version.accepted {
+            warn!(
+                key = weak.key,
+                value = weak.value,
+                floor = weak.floor,
+                reason = weak.reason,
+                "the policy protects less than its floor, accepted"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn open_history(config: &Config, dir: &DataDir, register: &Register, registry: &Registry) -> Result<History> {
@@ -262,7 +301,7 @@ fn start_alerting(
     config: &Config,
     dir: &DataDir,
     opened: &Opened,
-    register: &Arc<Register>,
+    (register, lighting): (&Arc<Register>, &Arc<Lighting>),
     clock: &Clock,
     registry: &Registry,
 ) -> Result<Arc<Alerting>> {
@@ -272,7 +311,8 @@ fn start_alerting(
         journal_dir: opened.journal_dir().to_owned(),
         tail: opened.tail().clone(),
         register: register.clone(),
-        policy: Policy::default(),
+        policy: config.policies.clone(),
+        lighting: Some(lighting.clone()),
         channels,
         site: SiteText {
             name: config.site.name.clone(),

@@ -37,7 +37,9 @@ pub(crate) fn check_config(file: &Path) -> Result<()> {
     let config = config::load(file)?;
     let register = serve::load_register(&config)?;
     let (posts, zones) = (register.posts().len(), config.zones.len());
-    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n", file.display()))
+    serve::load_lighting(&config, &register)?;
+    let policy = config::policy::describe(&config.policies);
+    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n{policy}", file.display()))
 }
 
 pub(crate) fn check_posts(file: &Path) -> Result<()> {

@@ -248,7 +248,7 @@ fn wrong_input_is_named_with_its_way_out() {
         (
             &["backtest", "--posts", "posts.csv", "--readings", "rec.jsonl", "--policy", "p.toml"],
             2,
-            &["not built"],
+            &["p.toml", "not readable", "config print --policy"],
         ),
         (&["backtest", "--posts", "posts.csv", "--readings", "rec.jsonl", "--lang", "fr"], 2, &["zh", "en"]),
     ];
@@ -259,6 +259,73 @@ fn wrong_input_is_named_with_its_way_out() {
             assert!(err.contains(word), "{arguments:?}: {word}:\n{err}");
         }
     }
+}
+
+/// 18 mA for ten minutes, then 36 mA; dry, for weather is told.
+fn rising() -> String {
+    let mut text = format!(
+        "{}\n",
+        json!({"received_at": T, "topic": "weather/all/rain", "payload": {"rain_mm_h": 0.0, "warning": "none"}})
+    );
+    for minute in 0..20 {
+        text += &line(minute * 60 + 1, "P001", if minute < 10 { 18.0 } else { 36.0 });
+        text += &line(minute * 60 + 2, "P002", if minute < 10 { 1.0 } else { 17.0 });
+    }
+    text
+}
+
+#[test]
+fn two_policies_over_the_same_readings_tell_what_is_gained_and_what_comes_earlier() {
+    let home = folder(&rising());
+    let write = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    write("strict.toml", "[leak_critical]\ndry = \"16 mA\"\n");
+    let hazard = json!({
+        "post_id": "P002", "kind": "electric", "cause": "cable", "class": "dangerous", "starts_at": T + 600_000,
+        "dangerous_at": T + 600_000, "ends_at": null, "period_s": 60, "sensor": "ok", "observable": true,
+    });
+    write("truth.jsonl", &format!("{hazard}\n"));
+    let (code, out, err) =
+        backtest(home.path(), &["--against", "strict.toml", "--truth", "truth.jsonl", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let all: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&all["policy"]["incidents"], &all["against"]["incidents"]),
+        (&json!(1), &json!(2)),
+        "{all:#}"
+    );
+    assert_eq!(all["gained"][0]["post_id"], "P002");
+    assert_eq!(all["call_outs_gained"][0]["post_id"], "P002");
+    assert_eq!(
+        (&all["earlier"][0]["policy"]["post_id"], &all["earlier"][0]["seconds"]),
+        (&json!("P001"), &json!(600))
+    );
+    assert_eq!((&all["lost"], &all["found_only_by_policy"]), (&json!([]), &json!([])));
+    assert_eq!(all["found_only_by_against"][0]["spot"], "P002");
+    assert_ne!(all["policy"]["hashes"], all["against"]["hashes"]);
+    let arguments = ["--policy", "strict.toml", "--against", "strict.toml", "--lang", "zh"];
+    let (_, out, err) = backtest(home.path(), &arguments);
+    assert!(out.contains("不变  2") && out.contains("减少的出动  0"), "{out}{err}");
+    let (_, out, _) = backtest(home.path(), &["--against", "strict.toml", "--truth", "truth.jsonl"]);
+    for words in ["incidents gained  1", "told earlier  1", "found in time by strict.toml alone  1"] {
+        assert!(out.contains(words), "{words}:\n{out}");
+    }
+    let (_, out, _) = backtest(home.path(), &["--policy", "strict.toml"]);
+    assert!(out.contains("P1 2"), "one policy alone: {out}");
+}
+
+#[test]
+fn a_version_of_the_policy_comes_into_force_at_its_moment_of_the_readings_own_time() {
+    let home = folder(&rising());
+    let from = "2026-11-23T12:05:30Z";
+    let text = format!("[[version]]\nfrom = \"{from}\"\nleak_critical.dry = \"16 mA\"\n");
+    std::fs::write(home.path().join("dated.toml"), text).unwrap();
+    let (code, out, err) = backtest(home.path(), &["--policy", "dated.toml", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let first = &lines_of(&out)[0];
+    assert_eq!(
+        (&first["post_id"], &first["opened_at"]),
+        (&json!("P001"), &json!("2026-11-23T12:05:30.000Z"))
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use common::process::{Program, program, texts};
 use common::{Mqtt, Site, now_ms, reading, seconds, wait_until};
 use serde_json::{Value, json};
 
-const READ: [&str; 9] = [
+const READ: [&str; 13] = [
     "/api/v1/posts",
     "/api/v1/posts/P001",
     "/api/v1/posts/P001/history",
@@ -21,6 +21,10 @@ const READ: [&str; 9] = [
     "/api/v1/notices",
     "/api/v1/accounting",
     "/api/v1/devices?registered=false",
+    "/api/v1/zones",
+    "/api/v1/zones?roads=true",
+    "/api/v1/policy",
+    "/api/v1/posts/P001/explain",
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use foldhash::fast::RandomState;
 use lampguard_model::Timestamp;
 
-use crate::engine::PostState;
+use crate::engine::{Explanation, PostState};
 use crate::incident::{EventView, Incident, IncidentView, Kind};
 use crate::run::{Alerting, lock};
 use crate::store::{FILE, NoticeView, Reads, StoreError, open_for_reading};
@@ -149,6 +149,11 @@ impl Alerting {
     /// How a post looks now.
     pub fn post_state(&self, post: &str) -> PostState {
         lock(&self.engine).post_state(post, (self.clock)())
+    }
+
+    /// Why a post did or did not raise, as it is now.
+    pub fn explain(&self, post: &str) -> Explanation {
+        lock(&self.engine).explain(post, (self.clock)())
     }
 
     /// The weather of a zone, or of `all`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::incident::{Event, EventView, Incident};
+use crate::incident::{Event, EventView, Incident, Severity};
 
 /// Events kept in memory per incident, the newest ones; the store has all of them.
 const EVENTS_MAX: usize = 64;
@@ -31,10 +31,16 @@ impl Board {
         let id = incident.id.clone();
         let shown = self.shown.entry(id.clone()).or_insert_with(|| {
             self.order.insert((incident.due_at.0, id.clone()), ());
-            self.by_post.entry(incident.post_id.clone()).or_default().push(id.clone());
+            if !incident.post_id.is_empty() {
+                self.by_post.entry(incident.post_id.clone()).or_default().push(id.clone());
+            }
             Shown { incident: incident.clone(), events: Vec::new() }
         });
-        assert!(shown.incident.due_at == incident.due_at, "a deadline moved by itself");
+        assert!(shown.incident.due_at >= incident.due_at, "a deadline moved later by itself");
+        if shown.incident.due_at > incident.due_at {
+            self.order.remove(&(shown.incident.due_at.0, id.clone()));
+            self.order.insert((incident.due_at.0, id), ());
+        }
         shown.incident = incident;
         let known = |event: &&Event| !shown.events.iter().any(|(key, _)| *key == event.key);
         if let Some(event) = event.filter(known) {
@@ -65,11 +71,11 @@ impl Board {
         self.by_post.clone()
     }
 
-    /// Open incidents by zone, of every zone that has some.
-    pub(crate) fn count_by_zone(&self) -> BTreeMap<Arc<str>, i64> {
+    /// Open incidents by zone and severity, of every zone that has some.
+    pub(crate) fn count_by_zone(&self) -> BTreeMap<(Arc<str>, Severity), i64> {
         let mut counts = BTreeMap::new();
         for shown in self.shown.values() {
-            *counts.entry(shown.incident.zone.clone()).or_insert(0) += 1;
+            *counts.entry((shown.incident.zone.clone(), shown.incident.severity)).or_insert(0) += 1;
         }
         counts
     }

@@ -1,17 +1,10 @@
 //! When samples above a limit are believed (`policy.md` 2, *Confirmed*).
 
-use lampguard_model::Millis;
+use lampguard_model::{Millis, Timestamp};
 
+use crate::engine::Checked;
+use crate::policy;
 use crate::sample::{Bits, Sample};
-
-/// Samples looked at by the two-of-three rule.
-const LAST: usize = 3;
-/// Two samples above may stand this far apart, and no nearer than [`APART_MIN`].
-const WITHIN: Millis = Millis::minutes(30);
-/// Two samples above that are nearer than this are one event.
-const APART_MIN: Millis = Millis::seconds(60);
-/// A sensor that reports less often is believed at once.
-const LONG_PERIOD: Millis = Millis::minutes(10);
 
 /// The rule that confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +37,8 @@ impl Rule {
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
+    /// The numbers in force.
+    pub(crate) rules: &'a policy::Confirm,
     /// The last samples, oldest first.
     pub(crate) samples: &'a [Sample],
     /// The limit in force, thousandths.
@@ -66,25 +61,30 @@ pub(crate) struct Confirmed {
 
 /// Asks every rule, the single-sample ones first: then the order in which two samples arrive decides nothing.
 pub(crate) fn confirm(q: &Question<'_>) -> Option<Confirmed> {
-    let recent = &q.samples[q.samples.len().saturating_sub(LAST)..];
+    let newest_of = |count: u32| &q.samples[q.samples.len().saturating_sub(count as usize)..];
+    let (recent, among) = (newest_of(q.rules.of), newest_of(q.rules.pair_among));
     let (alone, all) = match q.came {
-        Some(place) => (q.samples.get(place..=place)?, q.samples),
+        Some(place) => (q.samples.get(place..=place)?, among),
         None => (recent, recent),
     };
     let single = alone.iter().rev().find_map(|s| Some((*s, one(*s, q)?)));
     if let Some((sample, rule)) = single {
         return Some(Confirmed { rule, opening: sample, shown: sample });
     }
-    let pair = |among: &[Sample]| {
+    let pair = |among: &[Sample], need: u32| {
         let mut above = among.iter().filter(|s| s.is_above(q.limit));
-        Some((*above.next()?, *above.next_back()?))
+        if above.clone().count() < need as usize {
+            return None;
+        }
+        let first = *above.next()?;
+        Some((first, *above.next_back().unwrap_or(&first)))
     };
     let found = |rule| move |(opening, shown)| Confirmed { rule, opening, shown };
     let newest = q.samples.last()?.at();
-    let since = all.partition_point(|s| newest.since(s.at()) > WITHIN);
-    pair(recent).map(found(Rule::TwoOfThree)).or_else(|| {
-        pair(&all[since..])
-            .filter(|(first, last)| last.at().since(first.at()) >= APART_MIN)
+    let since = all.partition_point(|s| newest.since(s.at()) > q.rules.pair_within);
+    pair(recent, q.rules.need).map(found(Rule::TwoOfThree)).or_else(|| {
+        pair(&all[since..], 2)
+            .filter(|(first, last)| last.at().since(first.at()) >= q.rules.pair_apart)
             .map(found(Rule::TwoWithinThirtyMinutes))
     })
 }
@@ -100,13 +100,76 @@ fn one(sample: Sample, q: &Question<'_>) -> Option<Rule> {
     if sample.has(Bits::FLAGGED) {
         return Some(Rule::DeviceFlag);
     }
-    (q.period > LONG_PERIOD).then_some(Rule::SingleSample)
+    (q.period > q.rules.long_period).then_some(Rule::SingleSample)
+}
+
+/// What every rule has and misses, for people; the newest sample counts as the one that has just come.
+pub(crate) fn checks(q: &Question<'_>) -> Vec<Checked> {
+    let newest_of = |count: u32| &q.samples[q.samples.len().saturating_sub(count as usize)..];
+    let above = |among: &[Sample]| among.iter().filter(|s| s.is_above(q.limit)).count();
+    let newest = q.samples.last().filter(|s| s.is_above(q.limit));
+    let policy::Confirm { need, of, pair_among, pair_apart, pair_within, long_period, .. } = *q.rules;
+    let have = above(newest_of(of));
+    let two = need as usize <= have;
+    let missing = (need as usize).saturating_sub(have);
+    let last = q.samples.last().map_or(Timestamp(0), |last| last.at());
+    let counts = |s: &&Sample| s.is_above(q.limit) && last.since(s.at()) <= pair_within;
+    let pair: Vec<Sample> = newest_of(pair_among).iter().filter(counts).copied().collect();
+    let apart =
+        pair.first().zip(pair.last()).map_or(0, |(first, last)| last.at().since(first.at()).as_seconds());
+    let (least, most) = (pair_apart.as_seconds(), pair_within.as_seconds());
+    let (period, long) = (q.period.as_seconds(), long_period.as_seconds());
+    let check = |rule: Rule, holds: bool, en: String, zh: String| Checked {
+        rule: rule.name().to_owned(),
+        holds,
+        en,
+        zh,
+    };
+    let by_newest = |bits: Bits| newest.is_some_and(|s| s.has(bits));
+    vec![
+        check(
+            Rule::TwoOfThree,
+            two,
+            format!("{have} of the last {of} at or above the limit, {need} needed, {missing} missing"),
+            format!("最近 {of} 个样本中 {have} 个达到限值，需 {need} 个，还差 {missing} 个"),
+        ),
+        check(
+            Rule::TwoWithinThirtyMinutes,
+            pair.len() > 1 && (least..=most).contains(&apart),
+            format!(
+                "{} above in the last {pair_among}, {apart} s apart; 2 needed, {least} to {most} s apart",
+                pair.len()
+            ),
+            format!(
+                "最近 {pair_among} 个样本中 {} 个达到限值，相隔 {apart} 秒；需 2 个，相隔 {least} 至 {most} 秒",
+                pair.len()
+            ),
+        ),
+        check(
+            Rule::DeviceFlag,
+            by_newest(Bits::FLAGGED),
+            "needs the newest one at or above the limit with the device's own flag".to_owned(),
+            "需最新样本达到限值且设备告警位有效".to_owned(),
+        ),
+        check(
+            Rule::SingleSample,
+            newest.is_some() && period > long,
+            format!(
+                "needs the newest one at or above the limit and a period over {long} s; it is {period} s"
+            ),
+            format!("需最新样本达到限值且周期大于 {long} 秒；现为 {period} 秒"),
+        ),
+        check(
+            Rule::Manual,
+            by_newest(Bits::MANUAL),
+            "needs the newest one at or above the limit, typed in by a person".to_owned(),
+            "需最新样本为人工检测且达到限值".to_owned(),
+        ),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use lampguard_model::Timestamp;
-
     use super::*;
 
     /// Samples one minute apart unless a gap in seconds is given; limit 30, period 5 min.
@@ -114,8 +177,13 @@ mod tests {
         let at = |n: usize| Timestamp(1_795_435_200_000) + Millis::seconds(gap_s * n as i64);
         let make = |(n, v): (usize, &i64)| Sample::new(at(n), *v, (n as u64 + 1) << 5, Bits::POWERED);
         let samples: Vec<Sample> = values.iter().enumerate().map(make).collect();
-        let question =
-            Question { samples: &samples, limit: 30, period, came: came.then(|| samples.len() - 1) };
+        let question = Question {
+            rules: &policy::Confirm::default(),
+            samples: &samples,
+            limit: 30,
+            period,
+            came: came.then(|| samples.len() - 1),
+        };
         confirm(&question).map(|c| c.rule)
     }
 

@@ -2,56 +2,13 @@
 
 use std::sync::Arc;
 
-use lampguard_model::Timestamp;
 use lampguard_model::units::to_f64;
+use lampguard_model::{Field, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What raises an incident. More kinds of `policy.md` 2 come with later issues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The shell carries a dangerous voltage.
-    ShellCritical,
-    /// A dangerous current leaks to earth.
-    LeakCritical,
-}
+pub use crate::kind::{FAMILIES, Family, KINDS, Kind, NO_DUE, Scope, Severity, TOLD_WITHIN};
 
-/// Every kind this version raises, in the order of their numbers.
-pub const KINDS: [Kind; 2] = [Kind::ShellCritical, Kind::LeakCritical];
-
-impl Kind {
-    /// The word in tables and answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ShellCritical => "shell_critical",
-            Self::LeakCritical => "leak_critical",
-        }
-    }
-
-    /// The kind of that word.
-    pub fn from_name(name: &str) -> Option<Self> {
-        KINDS.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// Unit of its evidence.
-    pub fn unit(self) -> &'static str {
-        match self {
-            Self::ShellCritical => "V",
-            Self::LeakCritical => "mA",
-        }
-    }
-
-    /// Its number, from 0.
-    pub(crate) fn place(self) -> usize {
-        self as usize
-    }
-}
-
-/// One incident still taking evidence per post and family; both kinds of this version are electric.
-pub const FAMILY: &str = "electric";
-/// Severity of both kinds of this version.
-pub const SEVERITY: &str = "P1";
 /// The only state of this version. The moves come with a later issue; they change this column and nothing
 /// that is written here.
 pub const OPEN: &str = "open";
@@ -96,7 +53,10 @@ impl Signal {
 pub struct Evidence {
     /// What was raised.
     pub kind: Kind,
-    /// Measured value in thousandths of the unit; `None` when a person found the post live without a number.
+    /// Wire name of the measured field; empty where the value is not one.
+    #[serde(default)]
+    pub field: String,
+    /// Measured value in thousandths of the unit; `None` when the value is unknown.
     pub thousandths: Option<i64>,
     /// The limit in force, thousandths.
     pub limit: i64,
@@ -114,23 +74,45 @@ pub struct Evidence {
     pub rule: String,
 }
 
+impl Evidence {
+    /// Unit of value and limit.
+    pub fn unit(&self) -> &'static str {
+        Field::from_name(&self.field).map_or_else(|| self.kind.unit(), |field| field.info().unit)
+    }
+}
+
 /// One incident as engine, memory and store hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
     /// `LG-` and twelve letters, from what opened it: a replay gives the same.
     pub id: Arc<str>,
-    /// Post, or the unregistered device's own name, or [`COLLAPSED`].
+    /// Kinds of one family share it while it takes evidence.
+    pub family: Family,
+    /// How urgent. By itself it only rises.
+    pub severity: Severity,
+    /// What it is about.
+    pub scope: Scope,
+    /// Post, or the unregistered device's own name, or [`COLLAPSED`]; empty when it is about more than a post.
     pub post_id: Arc<str>,
-    /// Feeder by the register; empty for unregistered devices.
+    /// Feeder by the register; empty for unregistered devices, zones, places and the system.
     pub feeder: Arc<str>,
-    /// Zone by the register.
+    /// Zone by the register; empty for the system.
     pub zone: Arc<str>,
     /// Road by the register; empty for unregistered devices.
     pub road: Arc<str>,
+    /// The place that a person named, or the part of the system; empty otherwise.
+    pub place: Arc<str>,
     /// When it opened: receipt of the confirming sample, or the moment of the decision.
     pub opened_at: Timestamp,
-    /// When a crew must stand there. A stored fact, never recomputed.
+    /// When a crew must stand there; [`NO_DUE`] when nobody must. A stored fact, never recomputed; it becomes
+    /// earlier when a P2 becomes a P1, never later.
     pub due_at: Timestamp,
+    /// Since when it is P1.
+    pub p1_at: Option<Timestamp>,
+    /// Posts that it names, when it is about several.
+    pub members: Vec<Arc<str>>,
+    /// Incidents that belong together with it.
+    pub links: Vec<Arc<str>>,
     /// Whether the danger still shows.
     pub signal: Signal,
     /// What people must know besides the numbers.
@@ -150,7 +132,7 @@ pub struct Event {
     pub incident: Arc<str>,
     /// When it happened.
     pub at: Timestamp,
-    /// `opened`, `evidence`, `signal`, `note`, `told`.
+    /// `opened`, `evidence`, `escalated`, `members`, `signal`, `note`, `told`.
     pub kind: &'static str,
     /// JSON.
     pub body: String,
@@ -176,12 +158,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The id of the incident that this sample opens. `at` is `None` when the sample's time is only that of
-/// receipt, which differs between copies.
-pub(crate) fn incident_id(post: &str, key: u32, at: Option<Timestamp>) -> Arc<str> {
+/// The id of the incident that a sample opens. `at` is `None` when the sample's time is only that of receipt,
+/// which differs between copies.
+pub(crate) fn incident_id(family: Family, about: &str, key: u32, at: Option<Timestamp>) -> Arc<str> {
     let at = at.map_or_else(String::new, |t| t.0.to_string());
-    let hash = short_hash(&[FAMILY, post, &key.to_string(), &at], 12);
-    Arc::from(format!("LG-{hash}"))
+    named(&[family.name(), about, &key.to_string(), &at])
+}
+
+/// The id of the incident that something else than a sample opens.
+pub(crate) fn named(parts: &[&str]) -> Arc<str> {
+    Arc::from(format!("LG-{}", short_hash(parts, 12)))
 }
 
 /// Evidence as the HTTP contract shows it.
@@ -221,26 +207,26 @@ pub struct EventView {
 pub struct IncidentView {
     /// Id.
     pub id: String,
-    /// Kind that opened it.
+    /// Kind of its evidence: what opened it, or what made it a P1.
     pub kind: &'static str,
     /// P1 to P4.
     pub severity: &'static str,
-    /// `post`.
+    /// post, feeder, zone, place or system.
     pub scope: &'static str,
-    /// Post or device.
-    pub post_id: String,
+    /// Post or device; null when it is about more than a post.
+    pub post_id: Option<String>,
     /// Feeder.
     pub feeder: String,
     /// Zone.
     pub zone: String,
     /// Road.
     pub road: String,
-    /// For hazards told by a person at a place; later.
+    /// For hazards told by a person at a place, and parts of the system.
     pub place: Option<String>,
     /// RFC 3339 UTC.
     pub opened_at: String,
-    /// RFC 3339 UTC.
-    pub due_at: String,
+    /// RFC 3339 UTC; null when nobody has to be there.
+    pub due_at: Option<String>,
     /// State of its life.
     pub state: &'static str,
     /// active, normal, unpowered, silent.
@@ -257,11 +243,11 @@ pub struct IncidentView {
     pub arrival: Option<String>,
     /// The deadline is over and nobody has arrived.
     pub breached: bool,
-    /// Seconds to the deadline; negative after it.
-    pub remaining_s: i64,
-    /// Members of a grouped incident; later.
+    /// Seconds to the deadline; negative after it; null without one.
+    pub remaining_s: Option<i64>,
+    /// Posts that it names, when it is about several.
     pub members: Vec<String>,
-    /// Linked incidents; later.
+    /// Linked incidents.
     pub links: Vec<String>,
     /// Its life, oldest first; only in the single view.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,9 +255,19 @@ pub struct IncidentView {
 }
 
 impl Incident {
-    /// Since when it is P1: from its opening, as every kind of this version.
+    /// Since when it is P1.
     pub fn p1_at(&self) -> Option<Timestamp> {
-        Some(self.opened_at)
+        self.p1_at
+    }
+
+    /// Its deadline, if it has one.
+    pub fn due(&self) -> Option<Timestamp> {
+        (self.due_at < NO_DUE).then_some(self.due_at)
+    }
+
+    /// People are told at once: every P1, and what is due within two hours. The rest is worklist and report.
+    pub fn is_told(&self) -> bool {
+        self.severity == Severity::P1 || self.due_at.since(self.opened_at) <= TOLD_WITHIN
     }
 
     /// How the outside sees it at `now`.
@@ -280,21 +276,21 @@ impl Incident {
         IncidentView {
             id: self.id.to_string(),
             kind: e.kind.name(),
-            severity: SEVERITY,
-            scope: "post",
-            post_id: self.post_id.to_string(),
+            severity: self.severity.name(),
+            scope: self.scope.name(),
+            post_id: (!self.post_id.is_empty()).then(|| self.post_id.to_string()),
             feeder: self.feeder.to_string(),
             zone: self.zone.to_string(),
             road: self.road.to_string(),
-            place: None,
+            place: (!self.place.is_empty()).then(|| self.place.to_string()),
             opened_at: self.opened_at.to_rfc3339(),
-            due_at: self.due_at.to_rfc3339(),
+            due_at: self.due().map(Timestamp::to_rfc3339),
             state: OPEN,
             signal: self.signal,
             notes: self.notes.clone(),
             evidence: EvidenceView {
                 value: e.thousandths.map(to_f64),
-                unit: e.kind.unit(),
+                unit: e.unit(),
                 limit: to_f64(e.limit),
                 wet: e.wet,
                 wet_because: e.wet.then(|| e.wet_because.clone()),
@@ -306,9 +302,9 @@ impl Incident {
             arrived_at: None,
             arrival: None,
             breached: self.due_at < now,
-            remaining_s: self.due_at.since(now).as_seconds(),
-            members: Vec::new(),
-            links: Vec::new(),
+            remaining_s: self.due().map(|due| due.since(now).as_seconds()),
+            members: self.members.iter().map(ToString::to_string).collect(),
+            links: self.links.iter().map(ToString::to_string).collect(),
             timeline: None,
         }
     }
@@ -332,20 +328,18 @@ mod tests {
     #[test]
     fn an_incident_is_named_by_what_opened_it() {
         let at = Some(Timestamp(1_795_435_200_000));
-        let id = incident_id("P1", 7, at);
-        assert_eq!(id, incident_id("P1", 7, at));
+        let id = incident_id(Family::Electric, "P1", 7, at);
+        assert_eq!(id, incident_id(Family::Electric, "P1", 7, at));
         assert!(id.starts_with("LG-") && id.len() == 15, "{id}");
-        for other in [incident_id("P2", 7, at), incident_id("P1", 8, at), incident_id("P1", 7, None)] {
+        let id_of = |about, key, at| incident_id(Family::Electric, about, key, at);
+        let supply = incident_id(Family::Supply, "P1", 7, at);
+        for other in [id_of("P2", 7, at), id_of("P1", 8, at), id_of("P1", 7, None), supply] {
             assert_ne!(id, other);
         }
     }
 
     #[test]
-    fn words_of_kinds_and_signals_read_back() {
-        for kind in KINDS {
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
-            assert_eq!(KINDS[kind.place()], kind);
-        }
+    fn words_of_signals_read_back() {
         assert_eq!(Signal::from_name("unpowered"), Signal::Unpowered);
         assert_eq!(Signal::from_name("nonsense"), Signal::Active);
     }

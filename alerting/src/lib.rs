@@ -6,18 +6,21 @@
 //! | [`ask`] | what can be asked while it runs |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
+//! | `explain_text` | why a post did or did not raise, in words |
 //! | [`wet`] | wet or dry |
+//! | [`lighting`] | when lamps are due, and how many burn |
 //! | [`policy`] | the numbers of `policy.md` |
+//! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
-//! | [`notice`] | what people are told, as text and JSON |
+//! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
 //! | [`metrics`] | what Prometheus sees |
 //!
 //! Invariants:
 //! 1. Rules see time only as an argument; a replay gives the same incidents under the same ids.
-//! 2. `due_at` is written when an incident opens and never computed again.
+//! 2. `due_at` is written when an incident opens; it becomes earlier when a P2 becomes a P1, never later.
 //! 3. Telling waits for the commit at most 150 ms; nothing else on the alarm path touches a disk or a socket.
 //! 4. Signal normal closes nothing. Silence closes nothing. Only people close (moves: a later issue).
 //! 5. An event row is never changed or removed; each carries the hash of the one before.
@@ -26,9 +29,13 @@ pub mod ask;
 mod board;
 pub mod confirm;
 pub mod engine;
+mod explain_text;
 pub mod incident;
+pub mod kind;
+pub mod lighting;
 pub mod metrics;
 pub mod notice;
+mod notice_text;
 pub mod notify;
 mod period;
 pub mod policy;
@@ -42,11 +49,12 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Ended, Engine, Input, PostState, State};
-pub use incident::{Incident, IncidentView, Kind, Signal};
+pub use engine::{Effect, Ended, Engine, Explanation, Input, PostState, State};
+pub use explain_text::Teller;
+pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
-pub use policy::Policy;
+pub use policy::{InForce, Policies, Policy};
 pub use run::{Alerting, AlertingError, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

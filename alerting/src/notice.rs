@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use lampguard_model::units::Thousandths;
 use lampguard_model::{Post, Timestamp};
 use serde_json::{Value, json};
 
-use crate::incident::{Incident, Kind, SEVERITY, short_hash};
+use crate::incident::{Incident, short_hash};
+use crate::notice_text::{incident_text, local_time};
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
+/// Event word of an incident that became graver.
+pub const ESCALATED: &str = "incident.escalated";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
 
@@ -33,7 +35,7 @@ pub struct Notice {
     pub id: Arc<str>,
     /// Incident, if there is one.
     pub incident: Option<Arc<str>>,
-    /// [`OPENED`], [`WEATHER_UNKNOWN`].
+    /// [`OPENED`], [`ESCALATED`], [`WEATHER_UNKNOWN`].
     pub event: String,
     /// Rung of the ladder; 0 until the ladder exists.
     pub step: u32,
@@ -59,15 +61,32 @@ pub struct Address<'a> {
 impl Notice {
     /// Tells that an incident opened.
     pub fn opened(incident: &Incident, post: Option<&Post>, site: &SiteText, to: Address<'_>) -> Self {
-        let view = serde_json::to_value(incident.view(incident.opened_at)).unwrap_or_default();
-        let text = opened_text(incident, post, site);
-        let subject = Subject {
-            incident: Some(incident.id.clone()),
-            about: incident.id.to_string(),
-            event: OPENED,
-            at: incident.opened_at,
-        };
-        Self::new(&subject, &view, &text, site, to)
+        Self::about(incident, OPENED, incident.opened_at, post, site, to)
+    }
+
+    /// Tells that an incident became graver at `at`.
+    pub fn escalated(
+        incident: &Incident,
+        at: Timestamp,
+        post: Option<&Post>,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        Self::about(incident, ESCALATED, at, post, site, to)
+    }
+
+    fn about(
+        incident: &Incident,
+        event: &'static str,
+        at: Timestamp,
+        post: Option<&Post>,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let view = serde_json::to_value(incident.view(at)).unwrap_or_default();
+        let text = incident_text(incident, post, site);
+        let (id, about) = (Some(incident.id.clone()), incident.id.to_string());
+        Self::new(&Subject { incident: id, about, event, at }, &view, &text, site, to)
     }
 
     /// Tells the desk that nobody knows the weather.
@@ -150,70 +169,4 @@ struct Subject {
     about: String,
     event: &'static str,
     at: Timestamp,
-}
-
-/// What, where, how dangerous, until when.
-fn opened_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> String {
-    let chinese = site.language.starts_with("zh");
-    let e = &incident.evidence;
-    let what = match (e.kind, chinese) {
-        (Kind::ShellCritical, true) => "外壳电压",
-        (Kind::LeakCritical, true) => "漏电流",
-        (Kind::ShellCritical, false) => "shell voltage",
-        (Kind::LeakCritical, false) => "leakage",
-    };
-    let unknown = if chinese { "数值未知" } else { "unknown" };
-    let value =
-        e.thousandths.map_or_else(|| unknown.to_owned(), |v| format!("{} {}", Thousandths(v), e.kind.unit()));
-    let limit = format!("{} {}", Thousandths(e.limit), e.kind.unit());
-    let place = place_text(incident, post, chinese);
-    let due = local_time(incident.due_at, site);
-    let notes: String = incident.notes.iter().map(|note| format!(" · {note}")).collect();
-    let wet = match (e.wet, chinese) {
-        (true, true) => "潮湿限值",
-        (false, true) => "干燥限值",
-        (true, false) => "wet limit",
-        (false, false) => "dry limit",
-    };
-    let id = &incident.id;
-    let title = match (e.kind, chinese) {
-        (Kind::ShellCritical, true) => "灯杆带电",
-        (Kind::LeakCritical, true) => "灯杆漏电",
-        (Kind::ShellCritical, false) => "live lamp post",
-        (Kind::LeakCritical, false) => "leaking lamp post",
-    };
-    if chinese {
-        format!(
-            "【{SEVERITY} {title}】{place} · {what} {value}（{wet} {limit}）{notes} · 未确认断电，视为带电 · \
-             {due} 前到场 · {id}"
-        )
-    } else {
-        format!(
-            "[{SEVERITY} {title}] {place} · {what} {value} ({wet} {limit}){notes} · 未确认断电，视为带电 \
-             (not confirmed dead, treat as live) · be there by {due} · {id}"
-        )
-    }
-}
-
-fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
-    let Some(post) = post else {
-        let unknown = if chinese { "未登记设备" } else { "unregistered device" };
-        return format!("{unknown} {}", incident.post_id);
-    };
-    let landmark = if post.landmark.is_empty() { String::new() } else { format!(" {}", post.landmark) };
-    let (zone, road, id) = (&post.zone, &post.road, &post.post_id);
-    if chinese {
-        format!("{road}{landmark} {}号杆（{id}，责任区 {zone}）", post.number)
-    } else {
-        format!("{road}{landmark} post {} ({id}, zone {zone})", post.number)
-    }
-}
-
-/// `2026-11-23 20:30:00+08:00`.
-fn local_time(at: Timestamp, site: &SiteText) -> String {
-    let zone = jiff::tz::TimeZone::get(&site.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    match jiff::Timestamp::from_millisecond(at.0) {
-        Ok(t) => t.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
-        Err(_) => at.to_rfc3339(),
-    }
 }

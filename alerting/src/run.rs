@@ -32,11 +32,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::engine::{Effect, Engine, Input};
-use crate::incident::{Event, Incident, SEVERITY};
+use crate::incident::{Event, Incident, Severity};
+use crate::lighting::Lighting;
 use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{InForce, Policies, PolicyError};
 use crate::store::{Store, StoreError, Write, open_for_reading};
 use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
@@ -68,8 +69,10 @@ pub struct Setup {
     pub tail: Tail,
     /// The register of posts.
     pub register: Arc<Register>,
-    /// The rules' numbers.
-    pub policy: Policy,
+    /// The rules' numbers, by date.
+    pub policy: Policies,
+    /// Timetables of lighting; none where nobody knows some.
+    pub lighting: Option<Arc<Lighting>>,
     /// Whom to tell, and how.
     pub channels: Vec<Channel>,
     /// Words for texts.
@@ -132,7 +135,7 @@ impl Alerting {
     /// # Errors
     /// [`AlertingError`]: stop and show it.
     pub fn start(setup: Setup) -> Result<Self, AlertingError> {
-        setup.policy.check()?;
+        setup.policy.versions().iter().try_for_each(|version| version.policy.check())?;
         jiff::tz::TimeZone::get(&setup.site.time_zone)
             .map_err(|_| AlertingError::TimeZone(setup.site.time_zone.clone()))?;
         let metrics = Metrics::register(&setup.registry)?;
@@ -164,6 +167,7 @@ impl Alerting {
             site: setup.site.clone(),
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
+            policy: InForce::new(setup.policy.clone()),
             follower,
         };
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
@@ -223,7 +227,11 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
         }
         None => newest,
     };
-    let mut engine = Engine::new(setup.policy.clone(), setup.register.clone(), sky);
+    let mut engine =
+        Engine::new(InForce::new(setup.policy.clone()).version().policy.clone(), setup.register.clone(), sky);
+    if let Some(lighting) = &setup.lighting {
+        engine.set_lighting(lighting.clone());
+    }
     for memory in reads.memories()? {
         engine.remember(&memory);
     }
@@ -250,6 +258,7 @@ struct Story {
     site: SiteText,
     clock: Clock,
     tail: Tail,
+    policy: InForce,
     follower: Follower,
 }
 
@@ -330,11 +339,13 @@ impl Story {
             match record::decode(kind, bytes) {
                 Ok(Record::Reading(reading)) => {
                     judged += 1;
+                    self.enact(engine, reading.received_at);
                     let input = Input::Reading(&reading);
                     engine.step(reading.received_at, input, &mut self.effects);
                 }
                 Ok(Record::Weather(received_at, zone, json)) => match WeatherReport::decode(json) {
                     Ok(report) => {
+                        self.enact(engine, received_at);
                         let input = Input::Weather { zone, report: &report };
                         engine.step(received_at, input, &mut self.effects);
                     }
@@ -347,6 +358,14 @@ impl Story {
         self.metrics.judged.inc_by(judged);
     }
 
+    /// Hands the engine the policy that has come into force by `now`.
+    fn enact(&mut self, engine: &mut Engine, now: Timestamp) {
+        if let Some(version) = self.policy.change(now) {
+            info!(policy_hash = %version.hash, reason = %version.reason, "another policy is in force");
+            engine.step(now, Input::Policy(&version.policy), &mut self.effects);
+        }
+    }
+
     fn unreadable(&self, error: &dyn std::error::Error) {
         self.metrics.unreadable.inc();
         debug!(%error, "a record cannot be judged");
@@ -354,6 +373,7 @@ impl Story {
 
     fn tick(&mut self, engine: &mut Engine) {
         let now = (self.clock)();
+        self.enact(engine, now);
         engine.step(now, Input::Tick, &mut self.effects);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
@@ -390,9 +410,13 @@ impl Story {
         let mut opened = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Open { incident, event } => {
+                Effect::Open { incident, event, told } => {
                     opened = true;
-                    self.open(*incident, event, replayed);
+                    self.open(*incident, event, told, replayed);
+                }
+                Effect::Escalated { incident, event, told } => {
+                    opened = true;
+                    self.escalate(incident, event, told, replayed);
                 }
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
@@ -422,18 +446,36 @@ impl Story {
         }
     }
 
-    fn open(&mut self, incident: Incident, event: Event, replayed: bool) {
+    fn open(&mut self, incident: Incident, event: Event, told: bool, replayed: bool) {
         info!(
             incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
-            kind = incident.evidence.kind.name(), due_at = %incident.due_at, replayed, "incident opened"
+            kind = incident.evidence.kind.name(), severity = incident.severity.name(),
+            due_at = %incident.due_at, replayed, "incident opened"
         );
         self.put(&incident, &event);
         let post = self.register.by_post(&incident.post_id);
         let site = &self.site;
-        let notices = self.notices(|to| Notice::opened(&incident, post.map(|p| &**p), site, to));
+        let make = |to: Address<'_>| Notice::opened(&incident, post.map(|p| &**p), site, to);
+        let notices = if told { self.notices(make) } else { Vec::new() };
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
         self.writes.push(Write::Open(Box::new(incident), event, notices), ticket);
+    }
+
+    fn escalate(&mut self, incident: Box<Incident>, event: Event, told: bool, replayed: bool) {
+        info!(
+            incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
+            kind = incident.evidence.kind.name(), severity = incident.severity.name(),
+            due_at = %incident.due_at, replayed, "incident became graver"
+        );
+        self.put(&incident, &event);
+        let post = self.register.by_post(&incident.post_id);
+        let (at, site) = (event.at, &self.site);
+        let make = |to: Address<'_>| Notice::escalated(&incident, at, post.map(|p| &**p), site, to);
+        let notices = if told { self.notices(make) } else { Vec::new() };
+        let watch = (!replayed).then(|| AlarmWatch::new(at));
+        let ticket = self.tell(&notices, replayed, watch.as_ref());
+        self.writes.push(Write::Escalate(incident, event, notices), ticket);
     }
 
     fn put(&self, incident: &Incident, event: &Event) {
@@ -470,10 +512,10 @@ impl Story {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts = board.count_by_zone();
         for zone in self.register.zones() {
-            counts.entry(zone).or_insert(0);
+            counts.entry((zone, Severity::P1)).or_insert(0);
         }
-        for (zone, count) in counts {
-            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, SEVERITY]);
+        for ((zone, severity), count) in counts {
+            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]);
             gauge.set(count);
         }
     }

@@ -40,7 +40,8 @@ impl Station {
             journal_dir: self.dir.path().join("journal"),
             tail: self.tail.clone(),
             register: register(),
-            policy: Policy::default(),
+            policy: Policies::default(),
+            lighting: None,
             channels,
             site: site(),
             clock: self.clock.clock(),
@@ -87,7 +88,7 @@ fn danger() -> FrameBuf {
 
 fn open_ids(alerting: &Alerting) -> Vec<(String, String)> {
     let page = alerting.incidents(&Filter::default()).unwrap();
-    page.items.into_iter().map(|i| (i.id, i.due_at)).collect()
+    page.items.into_iter().map(|i| (i.id, i.due_at.unwrap_or_default())).collect()
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn a_dangerous_reading_becomes_an_incident_that_is_stored_and_told() {
     let incident = &page.items[0];
     assert_eq!(told["incident"]["id"], *incident.id);
     assert_eq!(incident.opened_at, "2026-11-23T12:00:00.000Z");
-    assert_eq!(incident.due_at, "2026-11-23T12:30:00.000Z");
+    assert_eq!(incident.due_at.as_deref(), Some("2026-11-23T12:30:00.000Z"));
     assert!(!incident.evidence.wet);
     let json = serde_json::to_value(incident).unwrap();
     let mut keys: Vec<&str> = json.as_object().unwrap().keys().map(|k| &**k).collect();
@@ -369,7 +370,8 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         journal_dir: station.dir.path().join("journal"),
         tail: station.tail.clone(),
         register: register(),
-        policy: Policy::default(),
+        policy: Policies::default(),
+        lighting: None,
         channels: Vec::new(),
         site,
         clock: station.clock.clock(),

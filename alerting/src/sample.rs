@@ -86,9 +86,9 @@ impl Sample {
         self.has(Bits::LIVE) || self.value() >= limit
     }
 
-    /// At or below 70 % of `limit`, taken with supply: what counts towards "signal normal".
-    pub(crate) fn is_calm(self, limit: i64) -> bool {
-        self.has(Bits::POWERED) && !self.has(Bits::LIVE) && self.value() * 10 <= limit * 7
+    /// The same sample with `bits` taken away.
+    pub(crate) fn without(self, bits: Bits) -> Self {
+        Self { tag: self.tag & !bits.0, ..self }
     }
 
     /// The same delivery again: same key, and the same time unless both times are only those of receipt.
@@ -113,14 +113,19 @@ pub(crate) enum Inserted {
 /// one: neither order of arrival nor a name (the key is a hash over it) decides what is judged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ring {
+    /// Empty places hold the default; no sample does, since its time lies behind 2020.
     samples: [Sample; KEPT],
-    count: u8,
 }
 
 impl Ring {
     /// The samples, oldest first.
     pub(crate) fn samples(&self) -> &[Sample] {
-        &self.samples[..usize::from(self.count)]
+        &self.samples[..self.count()]
+    }
+
+    fn count(&self) -> usize {
+        let empty = |s: &Sample| s.high | s.low | s.tag == 0;
+        self.samples.iter().position(empty).unwrap_or(KEPT)
     }
 
     /// The newest sample by measured time.
@@ -136,11 +141,10 @@ impl Ring {
         // Time stands before the value in a word; the bits before the key, which decides only between equals.
         let order = |s: &Sample| (s.word(), s.tag & 31, s.key());
         let place = self.samples().partition_point(|s| order(s) <= order(&sample));
-        let count = usize::from(self.count);
+        let count = self.count();
         if count < KEPT {
             self.samples.copy_within(place..count, place + 1);
             self.samples[place] = sample;
-            self.count += 1;
             return Inserted::At(place);
         }
         let Some(place) = place.checked_sub(1) else {
@@ -202,12 +206,5 @@ mod tests {
         assert_eq!(ring.insert(at_receipt(0)), Inserted::At(0));
         assert_eq!(ring.insert(at_receipt(700)), Inserted::Duplicate);
         assert_eq!(ring.insert(sample(900, 1, 9)), Inserted::At(1), "same fold, other time");
-    }
-
-    #[test]
-    fn seventy_percent_of_twelve_volts_is_exactly_eight_point_four() {
-        let powered = |value| Sample::new(Timestamp(NOW), value, 1, Bits::POWERED);
-        assert!(powered(8_400).is_calm(12_000) && !powered(8_401).is_calm(12_000));
-        assert!(!sample(0, 0, 1).is_calm(12_000), "not powered");
     }
 }

@@ -3,8 +3,10 @@
 use lampguard_model::time::EARLIEST;
 use lampguard_model::{Cause, Field, Millis, StoredReading, Timestamp};
 
-use crate::incident::{KINDS, Kind};
+use crate::engine::Habits;
+use crate::kind::{SAMPLED, Sampled};
 use crate::period::{Gaps, PERIOD_S_MIN};
+use crate::policy::Wet;
 use crate::sample::Ring;
 use crate::wet::{Because, is_drying};
 
@@ -13,41 +15,71 @@ const LONG_S: u16 = 600;
 /// Supply above this means powered (`policy.md` 1), thousandths of a volt.
 const POWERED_ABOVE: i64 = 50_000;
 
+/// A value that is not known yet.
+const UNKNOWN: u16 = u16::MAX;
+/// Wet peaks kept (`policy.md` 2, trend).
+pub(crate) const PEAKS: usize = 3;
+
 /// The rule state of one post.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     /// Measured time of the newest sample of any kind.
     pub(crate) newest_at: Timestamp,
-    /// Measured time of the newest periodic sample.
-    periodic_at: Timestamp,
-    /// Last samples by [`Kind::place`].
-    pub(crate) rings: [Ring; KINDS.len()],
+    /// Last samples by [`Sampled::place`].
+    pub(crate) rings: [Ring; SAMPLED.len()],
     /// Gaps while unlit and while lit.
     gaps: [Gaps; 2],
+    /// Measured time of the newest periodic sample, seconds since 2020; 0 = never.
+    periodic_s: u32,
     /// Receipt of the newest data, seconds since 2020; 0 = never.
     heard_s: u32,
     /// Last moment with water, seconds since 2020; 0 = never.
     immersed_s: u32,
-    /// Key of the newest periodic sample, against copies.
-    periodic_key: u32,
-    /// Place + 1 of its incident in the engine's list; 0 = none.
+    /// Place + 1 of its electric incident in the engine's list; 0 = none.
     incident: u32,
+    /// See [`Fact`].
+    bits: u32,
+    /// Since when its values are the same to the last digit, seconds since 2020.
+    pub(crate) same_s: u32,
+    /// Since when its leakage is exactly zero while lit, seconds since 2020; 0 = it is not.
+    pub(crate) zero_s: u32,
+    /// Fold of the values that are the same …
+    pub(crate) same_key: u16,
     /// Place of its zone in the engine's list.
     pub(crate) zone: u16,
+    /// Place + 1 of its feeder in the engine's list; 0 = none.
+    feeder: u16,
     /// Period by register, else the default, seconds.
     base_period_s: u16,
     /// Period by the gaps, while unlit and while lit, seconds; 0 = not known.
     pub(crate) learned_s: [u16; 2],
-    bits: u16,
+    /// Median while dry and lit by [`Sampled::place`], hundredths of the unit.
+    baselines: [u16; SAMPLED.len()],
+    /// Leakage at the height of the last storms, the newest last, hundredths of a milliampere; 0 = none.
+    pub(crate) peaks: [u16; PEAKS],
+    /// Leakage at the height of the storm that goes on, hundredths of a milliampere.
+    pub(crate) peak: u16,
+    /// Newest supply voltage, tenths of a volt.
+    supply_dv: u16,
+    /// Usual tilt, hundredths of a degree.
+    pub(crate) tilt: u16,
+    /// … in so many samples.
+    pub(crate) same: u8,
+    /// Key of the newest periodic sample, against copies.
+    periodic_key: u8,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 256, "the promise of design.md 8");
+/// With its place in the sweep (`engine/sweep.rs`).
+const _: () = assert!(size_of::<Slot>() + size_of::<u32>() <= 256, "the promise of design.md 8");
+
+/// Where a post's readings come in, two bits above those of [`Fact`].
+const SOURCE_SHIFT: u32 = 30;
 
 /// A yes/no fact of a post.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fact {
     LowLying = 1,
-    /// A sensor in a cabinet: raises none of the kinds of this crate.
+    /// A sensor in a cabinet: see `engine/feeder.rs`.
     Cabinet = 2,
     Unmonitored = 4,
     Unregistered = 8,
@@ -59,13 +91,37 @@ pub(crate) enum Fact {
     ClockBack = 64,
     /// Its newest sample came from a simulated sensor: for the note alone.
     Simulated = 128,
+    /// It runs without mains: its silence counts whatever the supply.
+    Battery = 256,
+    /// It has been silent for too long.
+    Silent = 512,
+    /// Its values stand still to the last digit.
+    Stuck = 1024,
+    /// Its leakage has been exactly zero for too long.
+    OpenCt = 2048,
+    /// Its leakage flag never goes down: it confirms nothing.
+    LeakFlagStuck = 4096,
+    /// Its shell flag never goes down: it confirms nothing.
+    ShellFlagStuck = 8192,
+    /// It has told leakage finer than whole milliamperes.
+    FineLeak = 16_384,
+    /// It has told supply finer than whole volts.
+    FineSupply = 32_768,
+    /// A storm goes on; its height is being noted.
+    InStorm = 65_536,
+    /// Its leakage is 10, 100 or 1000 times that of its model.
+    UnitSuspect = 131_072,
+    /// Something of it besides its electric incident is open or waits, in the engine's tables.
+    Aside = 262_144,
+    /// Its lamp burnt at its newest sample; supply stands in where no lamp is measured.
+    Lit = 524_288,
 }
 
-fn to_seconds(at: Timestamp) -> u32 {
+pub(crate) fn to_seconds(at: Timestamp) -> u32 {
     u32::try_from(at.since(EARLIEST).as_seconds()).unwrap_or(0).max(1)
 }
 
-fn from_seconds(seconds: u32) -> Option<Timestamp> {
+pub(crate) fn from_seconds(seconds: u32) -> Option<Timestamp> {
     (seconds != 0).then(|| EARLIEST + Millis::seconds(i64::from(seconds)))
 }
 
@@ -73,34 +129,105 @@ impl Slot {
     pub(crate) fn new(zone: u16, base_period_s: u32) -> Self {
         Self {
             newest_at: Timestamp(0),
-            periodic_at: Timestamp(0),
-            rings: [Ring::default(); KINDS.len()],
+            rings: [Ring::default(); SAMPLED.len()],
             gaps: [Gaps::default(); 2],
+            periodic_s: 0,
             heard_s: 0,
             immersed_s: 0,
-            periodic_key: 0,
             incident: 0,
+            bits: Fact::Powered as u32 | Fact::Lit as u32,
+            same_s: 0,
+            zero_s: 0,
+            same_key: 0,
+            periodic_key: 0,
             zone,
+            feeder: 0,
             base_period_s: u16::try_from(base_period_s).unwrap_or(u16::MAX).max(PERIOD_S_MIN),
             learned_s: [0; 2],
-            bits: Fact::Powered as u16,
+            baselines: [UNKNOWN; SAMPLED.len()],
+            peaks: [0; PEAKS],
+            peak: 0,
+            supply_dv: UNKNOWN,
+            tilt: UNKNOWN,
+            same: 0,
         }
     }
 
     pub(crate) fn is(&self, fact: Fact) -> bool {
-        self.bits & fact as u16 != 0
+        self.bits & fact as u32 != 0
     }
 
     pub(crate) fn set(&mut self, fact: Fact, yes: bool) {
         if yes {
-            self.bits |= fact as u16;
+            self.bits |= fact as u32;
         } else {
-            self.bits &= !(fact as u16);
+            self.bits &= !(fact as u32);
         }
     }
 
-    pub(crate) fn ring(&self, kind: Kind) -> &Ring {
-        &self.rings[kind.place()]
+    /// Where its readings come in, by its number.
+    pub(crate) fn source(&self) -> u8 {
+        (self.bits >> SOURCE_SHIFT) as u8
+    }
+
+    pub(crate) fn set_source(&mut self, source: u8) {
+        self.bits = self.bits & !(3 << SOURCE_SHIFT) | u32::from(source & 3) << SOURCE_SHIFT;
+    }
+
+    pub(crate) fn ring(&self, sampled: Sampled) -> &Ring {
+        &self.rings[sampled.place()]
+    }
+
+    /// Place of its feeder in the engine's list.
+    pub(crate) fn feeder(&self) -> Option<usize> {
+        self.feeder.checked_sub(1).map(usize::from)
+    }
+
+    pub(crate) fn set_feeder(&mut self, place: usize) {
+        self.feeder = u16::try_from(place + 1).unwrap_or(0);
+    }
+
+    /// Newest supply voltage, thousandths.
+    pub(crate) fn supply(&self) -> Option<i64> {
+        (self.supply_dv != UNKNOWN).then(|| i64::from(self.supply_dv) * 100)
+    }
+
+    pub(crate) fn set_supply(&mut self, thousandths: i64) {
+        self.supply_dv = u16::try_from(thousandths / 100).unwrap_or(UNKNOWN - 1).min(UNKNOWN - 1);
+    }
+
+    /// Median while dry and lit, thousandths.
+    pub(crate) fn baseline(&self, sampled: Sampled) -> Option<i64> {
+        let known = self.baselines[sampled.place()];
+        (known != UNKNOWN).then(|| i64::from(known) * 10)
+    }
+
+    /// Moves the median a step towards a sample: in a long run as many lie above as below. A step is the
+    /// greater of a hundredth and a thirty-second part.
+    pub(crate) fn learn_baseline(&mut self, sampled: Sampled, thousandths: i64) {
+        let value = u16::try_from(thousandths / 10).unwrap_or(UNKNOWN - 1).min(UNKNOWN - 1);
+        let known = &mut self.baselines[sampled.place()];
+        *known = step_towards(*known, value);
+    }
+
+    /// What must outlive a restart of what it is used to.
+    pub(crate) fn habits(&self) -> Habits {
+        let known = |median: u16| (median != UNKNOWN).then_some(median);
+        Habits { baselines: self.baselines.map(known), peaks: self.peaks }
+    }
+
+    pub(crate) fn set_habits(&mut self, habits: &Habits) {
+        self.baselines = habits.baselines.map(|median| median.unwrap_or(UNKNOWN));
+        self.peaks = habits.peaks;
+    }
+
+    /// The usual tilt, thousandths of a degree.
+    pub(crate) fn usual_tilt(&self) -> Option<i64> {
+        (self.tilt != UNKNOWN).then(|| i64::from(self.tilt) * 10)
+    }
+
+    pub(crate) fn learn_tilt(&mut self, thousandths: i64) {
+        self.tilt = step_towards(self.tilt, u16::try_from(thousandths / 10).unwrap_or(UNKNOWN - 1));
     }
 
     /// Place of its incident in the engine's list.
@@ -134,19 +261,25 @@ impl Slot {
     }
 
     /// Why the post itself counts as wet at `now`, its zone left aside.
-    pub(crate) fn own_wet(&self, now: Timestamp) -> Option<Because> {
+    pub(crate) fn own_wet(&self, now: Timestamp, rules: &Wet) -> Option<Because> {
         if self.is(Fact::Immersed) {
             return Some(Because::Immersed);
         }
-        let drying = |at| is_drying(at, now, self.is(Fact::LowLying));
+        let drying = |at| is_drying(at, now, self.is(Fact::LowLying), rules);
         self.immersed_at().is_some_and(drying).then_some(Because::Drying)
     }
 
-    /// How often it reports in the state of supply it is in.
+    /// How often it reports in the state its lamp is in.
     pub(crate) fn period(&self) -> Millis {
-        let learned = self.learned_s[usize::from(self.is(Fact::Powered))];
+        let learned = self.learned_s[usize::from(self.is(Fact::Lit))];
         let seconds = if learned == 0 { self.base_period_s } else { learned };
         Millis::seconds(i64::from(seconds))
+    }
+
+    /// The longer of its periods: it may have gone over from the other one.
+    pub(crate) fn longer_period(&self) -> Millis {
+        let longest = self.learned_s.into_iter().max().unwrap_or(0);
+        self.period().max(Millis::seconds(i64::from(longest)))
     }
 
     /// A sample measured longer before receipt is *late* (`policy.md` 1).
@@ -154,24 +287,30 @@ impl Slot {
         Millis(self.period().0 * 2).max(Millis::minutes(10))
     }
 
-    /// No data for longer is *silent* (`policy.md` 2, offline).
-    pub(crate) fn silent_bound(&self) -> Millis {
-        Millis(self.period().0 * 3).max(Millis::minutes(10))
+    /// No data for longer is *silent*.
+    pub(crate) fn silent_bound(&self, periods: u32, at_least: Millis) -> Millis {
+        Millis(self.period().0 * i64::from(periods)).max(at_least)
+    }
+
+    /// A sensor that reports less often is believed on one sample.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.period() > Millis::seconds(i64::from(LONG_S))
     }
 
     /// Learns from a periodic sample how often the sensor reports. True when the period moved by more than a
     /// fifth, or over the ten minutes above which one sample is believed.
-    pub(crate) fn learn(&mut self, at: Timestamp, powered: bool, key: u32) -> bool {
-        let (known, same_state) = (self.periodic_at.0 != 0, self.is(Fact::Powered) == powered);
-        if at <= self.periodic_at || key == self.periodic_key {
+    pub(crate) fn learn(&mut self, at: Timestamp, lit: bool, key: u32) -> bool {
+        let (known, same_state) = (self.periodic_s != 0, self.is(Fact::Lit) == lit);
+        let (seconds, key) = (to_seconds(at), (key ^ key >> 16) as u8);
+        if seconds <= self.periodic_s || key == self.periodic_key {
             return false;
         }
-        let gap = at.since(self.periodic_at);
-        (self.periodic_at, self.periodic_key) = (at, key);
+        let gap = Millis::seconds(i64::from(seconds - self.periodic_s));
+        (self.periodic_s, self.periodic_key) = (seconds, key);
         if !known || !same_state {
             return false;
         }
-        let lit = usize::from(powered);
+        let lit = usize::from(lit);
         self.gaps[lit].push(gap);
         let Some(new) = self.gaps[lit].period_s() else {
             return false;
@@ -180,6 +319,25 @@ impl Slot {
         self.learned_s[lit] = new;
         u32::from(old.abs_diff(new)) * 5 > u32::from(old) || (old > LONG_S) != (new > LONG_S)
     }
+}
+
+/// A step of a median towards a value.
+fn step_towards(known: u16, value: u16) -> u16 {
+    let step = (known / 32).max(1);
+    match known {
+        UNKNOWN => value,
+        _ if value > known => known + step.min(value - known),
+        _ => known - step.min(known - value),
+    }
+}
+
+/// Whether the lamp burns: by its own power or current, else by the supply.
+pub(crate) fn is_lit(reading: &StoredReading<'_>, powered: bool) -> bool {
+    /// More than a lamp on standby takes: 5 W, 0.05 A; a choice.
+    const BURNS: (i64, i64) = (5_000, 50);
+    let watts = reading.fields.get(Field::LampW).map(|watts| watts >= BURNS.0);
+    let amperes = reading.fields.get(Field::LampA).map(|amperes| amperes >= BURNS.1);
+    powered && watts.or(amperes).unwrap_or(true)
 }
 
 /// Taken with supply (`policy.md` 1): measured supply, else the field, else yes. For hand tests only a

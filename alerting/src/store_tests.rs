@@ -149,7 +149,8 @@ fn cursor_weather_and_memories_read_back() {
     assert_eq!(store.reads().cursor().unwrap(), None);
     let mut sky = Sky::default();
     sky.entry("z1").unknown_told = true;
-    let memory = Memory { post: Arc::from("P1"), period_s: [0, 900], immersed_at: Some(T) };
+    let habits = crate::engine::Habits { baselines: [Some(30), None], peaks: [0, 240, 320] };
+    let memory = Memory { post: Arc::from("P1"), period_s: [0, 900], immersed_at: Some(T), habits };
     store
         .commit(&[
             Write::Cursor { seq: 77, sky: serde_json::to_string(&sky).unwrap() },
@@ -161,4 +162,49 @@ fn cursor_weather_and_memories_read_back() {
     assert_eq!(reads.cursor().unwrap(), Some((77, sky.clone())));
     assert_eq!(reads.weather().unwrap(), sky);
     assert_eq!(reads.memories().unwrap(), [memory]);
+}
+
+#[test]
+fn an_incident_that_became_graver_is_so_after_a_restart_and_its_deadline_never_moves_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut warned = incident(1);
+    warned.severity = crate::Severity::P2;
+    (warned.p1_at, warned.due_at) = (None, T + lampguard_model::Millis::hours(24));
+    let mut graver = warned.clone();
+    (graver.severity, graver.p1_at) = (crate::Severity::P1, Some(T + lampguard_model::Millis::minutes(9)));
+    graver.due_at = T + lampguard_model::Millis::minutes(39);
+    graver.members = vec![Arc::from("P7")];
+    let mut store = Store::open(dir.path()).unwrap();
+    let opened = Write::Open(Box::new(warned.clone()), event(&warned, "opened"), Vec::new());
+    let notices = vec![notice(&graver, "console")];
+    let escalate = Write::Escalate(Box::new(graver.clone()), event(&graver, "escalated"), notices);
+    assert!(!escalate.is_expendable());
+    store.commit(&[opened, escalate]).unwrap();
+    let mut later = graver.clone();
+    later.due_at = T + lampguard_model::Millis::hours(9);
+    store.commit(&[Write::Change(Box::new(later), event(&graver, "note"))]).unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.reads().open_incidents().unwrap(), [graver]);
+    assert_eq!(count(&store, "outbox"), 1);
+}
+
+#[test]
+fn a_file_without_the_later_columns_is_taken_over_with_its_incidents_as_p1() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.commit(&[open(1)]).unwrap();
+    for (table, column) in [
+        ("incident", "p1_at"),
+        ("incident", "place"),
+        ("incident", "members"),
+        ("incident", "links"),
+        ("memory", "habits"),
+    ] {
+        store.conn.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).unwrap();
+    }
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.reads().open_incidents().unwrap(), [incident(1)]);
+    assert_eq!(store.reads().memories().unwrap(), []);
 }

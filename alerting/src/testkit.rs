@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lampguard_model::{Millis, Timestamp};
 
-use crate::incident::{Event, Evidence, Incident, Kind, Signal};
+use crate::incident::{Event, Evidence, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{Channel, ChannelKind, Clock, Secret};
 
@@ -19,6 +19,13 @@ pub(crate) const SECRET: &[u8] = b"not in the repository";
 pub(crate) fn incident(n: usize) -> Incident {
     let id: Arc<str> = Arc::from(format!("LG-TEST{n}"));
     Incident {
+        family: Family::Electric,
+        severity: Severity::P1,
+        scope: Scope::Post,
+        place: Arc::from(""),
+        p1_at: Some(T + Millis(n as i64)),
+        members: Vec::new(),
+        links: Vec::new(),
         post_id: Arc::from(format!("P{n}")),
         feeder: Arc::from("F1"),
         zone: Arc::from("z1"),
@@ -29,6 +36,7 @@ pub(crate) fn incident(n: usize) -> Incident {
         notes: vec!["按带电处理，可能断PE".to_owned()],
         evidence: Evidence {
             kind: Kind::ShellCritical,
+            field: "shell_v".to_owned(),
             thousandths: Some(115_000),
             limit: 12_000,
             wet: true,

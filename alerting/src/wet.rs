@@ -8,19 +8,7 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp, Warning, WeatherReport};
 use serde::{Deserialize, Serialize};
 
-/// Rain that makes wet: 0.1 mm, in the unit of [`Weather`]'s sums: (10⁻⁶ mm/h) × ms. Whole numbers, so that
-/// a tick each second adds up to exactly what one step over an hour does.
-const RAIN_ENOUGH: i64 = 100_000 * 3_600_000;
-/// It counts for this long.
-const RAIN_COUNTS: Millis = Millis::hours(3);
-/// A rate holds until the next message, at most this long; weather older than this is unknown.
-const HOLDS: Millis = Millis::minutes(60);
-/// The manual switch ends by itself.
-const MANUAL_HOLDS: Millis = Millis::hours(24);
-/// Drying time of a post.
-const DRYING: Millis = Millis::hours(6);
-/// Drying time of a post in a low-lying stretch.
-const DRYING_LOW: Millis = Millis::hours(24);
+use crate::policy::Wet;
 
 const MINUTE: i64 = 60_000;
 
@@ -57,8 +45,8 @@ impl Because {
 }
 
 /// True while something that was wet at `last` has not dried by `now`.
-pub(crate) fn is_drying(last: Timestamp, now: Timestamp, low_lying: bool) -> bool {
-    now.since(last) <= if low_lying { DRYING_LOW } else { DRYING }
+pub(crate) fn is_drying(last: Timestamp, now: Timestamp, low_lying: bool, rules: &Wet) -> bool {
+    now.since(last) <= if low_lying { rules.drying_low_lying } else { rules.drying }
 }
 
 /// The weather of one zone.
@@ -79,6 +67,9 @@ pub struct Weather {
     rain: VecDeque<(i64, i64)>,
     manual_at: Option<Timestamp>,
     manual_until: Option<Timestamp>,
+    /// The numbers in force: [`Sky::set_rules`].
+    #[serde(skip)]
+    rules: Wet,
     /// Last moment at which warning, rain or switch held.
     last_wet: Option<Timestamp>,
     /// The desk has been told that the weather is unknown.
@@ -102,7 +93,7 @@ impl Weather {
         }
         if let Some(wet) = report.wet.filter(|_| newer(self.manual_at)) {
             self.manual_at = Some(at);
-            self.manual_until = wet.then(|| at + MANUAL_HOLDS);
+            self.manual_until = wet.then(|| at + self.rules.switch_holds);
         }
         self.newest_at = self.newest_at.max(Some(at));
         self.advance(at);
@@ -120,7 +111,8 @@ impl Weather {
         for moment in moments {
             self.last_wet = self.last_wet.max(moment);
         }
-        let gone = |minute: i64| Timestamp((minute + 1) * MINUTE) + RAIN_COUNTS < now;
+        let counts = self.rules.rain_within;
+        let gone = |minute: i64| Timestamp((minute + 1) * MINUTE) + counts < now;
         while self.rain.front().is_some_and(|(minute, _)| gone(*minute)) {
             self.rain.pop_front();
         }
@@ -131,7 +123,7 @@ impl Weather {
         let (Some(rate_at), Some(mut from)) = (self.rate_at, self.added_to) else {
             return;
         };
-        let to = now.min(rate_at + HOLDS);
+        let to = now.min(rate_at + self.rules.rate_holds);
         while from < to {
             let minute = from.0.div_euclid(MINUTE);
             let end = Timestamp((minute + 1) * MINUTE).min(to);
@@ -148,12 +140,15 @@ impl Weather {
 
     /// Until when the rain that has fallen makes wet: 3 h after the last minute of the newest 0.1 mm.
     fn rain_until(&self) -> Option<Timestamp> {
+        // In the unit of the sums, (10⁻⁶ mm/h) × ms: whole numbers, so that a tick each second adds up to exactly
+        // what one step over an hour does.
+        let enough = self.rules.rain.0 * 1000 * 3_600_000;
         let mut sum = 0;
-        let enough = self.rain.iter().rev().find(|(_, fell)| {
+        let newest = self.rain.iter().rev().find(|(_, fell)| {
             sum += fell;
-            sum >= RAIN_ENOUGH
+            sum >= enough
         });
-        enough.map(|(minute, _)| Timestamp((minute + 1) * MINUTE) + RAIN_COUNTS)
+        newest.map(|(minute, _)| Timestamp((minute + 1) * MINUTE) + self.rules.rain_within)
     }
 
     /// Why it is wet at `now`, unknown weather left aside. Call [`Weather::advance`] first.
@@ -166,24 +161,30 @@ impl Weather {
         } else if still(self.manual_until) {
             Some(Because::Manual)
         } else {
-            let drying = self.last_wet.is_some_and(|last| is_drying(last, now, low_lying));
+            let drying = self.last_wet.is_some_and(|last| is_drying(last, now, low_lying, &self.rules));
             drying.then_some(Because::Drying)
         }
+    }
+
+    /// When it dries if nothing else happens; `None` when it never was wet.
+    pub(crate) fn dries_at(&self, low_lying: bool) -> Option<Timestamp> {
+        let drying = if low_lying { self.rules.drying_low_lying } else { self.rules.drying };
+        self.last_wet.map(|last| last + drying)
     }
 
     /// The next moment at which time alone may change what is known; `None` when only a message can. While
     /// rain is added up that is any moment. Drying is no change: it makes no limit stricter.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let held_until = self.rate_at.filter(|_| self.rate_nm_h > 0).map(|at| at + HOLDS);
+        let held_until = self.rate_at.filter(|_| self.rate_nm_h > 0).map(|at| at + self.rules.rate_holds);
         if held_until.is_some_and(|until| self.added_to.is_none_or(|added| added < until)) {
             return Some(now);
         }
-        self.newest_at.map(|at| at + HOLDS + Millis(1)).filter(|at| *at > now)
+        self.newest_at.map(|at| at + self.rules.feed_age + Millis(1)).filter(|at| *at > now)
     }
 
     /// True when somebody spoke in the last 60 min.
     pub fn is_known(&self, now: Timestamp) -> bool {
-        self.newest_at.is_some_and(|at| now.since(at) <= HOLDS)
+        self.newest_at.is_some_and(|at| now.since(at) <= self.rules.feed_age)
     }
 }
 
@@ -192,14 +193,35 @@ pub const ALL: &str = "all";
 
 /// The weather of every zone, and the one that was told for all of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sky(Vec<(Arc<str>, Weather)>);
+#[serde(from = "Zones", into = "Zones")]
+pub struct Sky(Zones, Wet);
+
+type Zones = Vec<(Arc<str>, Weather)>;
+
+impl From<Zones> for Sky {
+    fn from(zones: Zones) -> Self {
+        Self(zones, Wet::default())
+    }
+}
+
+impl From<Sky> for Zones {
+    fn from(sky: Sky) -> Self {
+        sky.0
+    }
+}
 
 impl Sky {
+    /// From now on these numbers hold. What has been summed up by the old ones stays.
+    pub(crate) fn set_rules(&mut self, rules: Wet) {
+        self.1 = rules;
+        self.0.iter_mut().for_each(|(_, weather)| weather.rules = rules);
+    }
+
     /// The weather kept under that name, made when it is new.
     pub fn entry(&mut self, zone: &str) -> &mut Weather {
         let place = self.0.iter().position(|(name, _)| **name == *zone);
         let place = place.unwrap_or_else(|| {
-            self.0.push((Arc::from(zone), Weather::default()));
+            self.0.push((Arc::from(zone), Weather { rules: self.1, ..Weather::default() }));
             self.0.len() - 1
         });
         &mut self.0[place].1

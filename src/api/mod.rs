@@ -5,6 +5,7 @@ mod live;
 mod posts;
 mod readings;
 mod system;
+mod zones;
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ const OFFICE: Access = Some(&[Duty, Engineer, Admin]);
 const TECHNICIANS: Access = Some(&[Engineer, Admin]);
 
 /// Every route, and who may use it.
-const ROUTES: [(Method, &str, Access); 16] = [
+const ROUTES: [(Method, &str, Access); 19] = [
     (Method::GET, "/healthz", None),
     (Method::GET, "/readyz", None),
     (Method::GET, "/metrics", None),
@@ -50,11 +51,14 @@ const ROUTES: [(Method, &str, Access); 16] = [
     (Method::GET, "/api/v1/posts", EVERYBODY),
     (Method::GET, "/api/v1/posts/{id}", EVERYBODY),
     (Method::GET, "/api/v1/posts/{id}/history", EVERYBODY),
+    (Method::GET, "/api/v1/posts/{id}/explain", EVERYBODY),
+    (Method::GET, "/api/v1/zones", EVERYBODY),
     (Method::GET, "/api/v1/devices", EVERYBODY),
     (Method::GET, "/api/v1/incidents", EVERYBODY),
     (Method::GET, "/api/v1/incidents/{id}", EVERYBODY),
     (Method::GET, "/api/v1/notices", EVERYBODY),
     (Method::GET, "/api/v1/accounting", EVERYBODY),
+    (Method::GET, "/api/v1/policy", EVERYBODY),
     (Method::POST, "/api/v1/readings", REPORTERS),
     (Method::POST, "/api/v1/weather", OFFICE),
     (Method::POST, "/api/v1/quarantine/retry", TECHNICIANS),
@@ -80,11 +84,14 @@ fn router(instance: Arc<Instance>) -> Router {
         .route("/api/v1/posts", get(posts::list))
         .route("/api/v1/posts/{id}", get(posts::one))
         .route("/api/v1/posts/{id}/history", get(posts::history))
+        .route("/api/v1/posts/{id}/explain", get(posts::explain))
+        .route("/api/v1/zones", get(zones::list))
         .route("/api/v1/devices", get(posts::devices))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::one))
         .route("/api/v1/notices", get(incidents::notices))
         .route("/api/v1/accounting", get(system::accounting))
+        .route("/api/v1/policy", get(system::policy))
         .route("/api/v1/readings", post(readings::readings))
         .route("/api/v1/weather", post(readings::weather))
         .route("/api/v1/quarantine/retry", post(readings::retry))

@@ -212,6 +212,36 @@ pub(super) async fn history(
     Ok(Json(json!({ "fields": names, "rows": rows, "next": next, "damaged": damaged })))
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainQuery {
+    at: Option<String>,
+}
+
+/// Why a post did or did not raise: now, or at a past time out of the journal.
+pub(super) async fn explain(
+    State(instance): Shared,
+    Path(id): Path<String>,
+    Query(query): Query<ExplainQuery>,
+) -> Answer {
+    let (at, now) = (time_of("at", query.at.as_deref())?, (instance.clock)());
+    let entry = find(&instance, &id);
+    let told = match at {
+        None => instance.alerting.explain(entry?.id()),
+        Some(at) if at > now => {
+            return Err(ApiError::bad(format!("at {} is not over yet", at.to_rfc3339())));
+        }
+        Some(at) => {
+            let dir = instance.config.site.data_dir.join("journal");
+            let (register, policies) = (instance.register.clone(), instance.config.policies.clone());
+            let replay = move || crate::explain::from_journal(&dir, &register, policies, &id, at);
+            let told = tokio::task::spawn_blocking(replay).await.map_err(ApiError::unavailable)?;
+            told.map_err(|e| ApiError::not_found(format!("{e:#}")))?
+        }
+    };
+    Ok(Json(json!(told)))
+}
+
 fn fields_of(asked: Option<&str>) -> Result<Vec<Field>, ApiError> {
     match asked {
         None | Some("") => Ok(lampguard_model::field::ALL.to_vec()),

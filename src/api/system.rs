@@ -73,6 +73,26 @@ pub(super) async fn accounting(State(instance): Shared) -> Answer {
     })))
 }
 
+/// The policies by date: which is in force, its numbers, and what was accepted below a floor.
+pub(super) async fn policy(State(instance): Shared) -> Answer {
+    let policies = &instance.config.policies;
+    let in_force = policies.at((instance.clock)());
+    let versions: Vec<Value> = policies.versions().iter().map(version_json).collect();
+    let mut numbers = Map::new();
+    in_force.policy.clone().each(&mut |rule, number| {
+        let text = number.to_text().trim_matches('"').to_owned();
+        numbers.insert(rule.key(), json!(text));
+    });
+    Ok(Json(json!({ "in_force": in_force.hash, "versions": versions, "numbers": numbers })))
+}
+
+fn version_json(version: &lampguard_alerting::policy::Version) -> Value {
+    json!({
+        "from": version.from.map(lampguard_model::Timestamp::to_rfc3339), "reason": version.reason,
+        "hash": version.hash, "accepted": version.accepted,
+    })
+}
+
 /// A word for whoever opens the address in a browser; the pages come in a later version.
 pub(super) async fn home(State(instance): Shared) -> Response {
     let text = format!(

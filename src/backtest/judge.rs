@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+use lampguard_alerting::lighting::Lighting;
 use lampguard_alerting::wet::Sky;
-use lampguard_alerting::{Effect, Ended, Engine, Input, Policy};
+use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, Policies};
 use lampguard_journal::Records;
 use lampguard_model::record::{self, Record, StoredReading};
 use lampguard_model::{Millis, Register, Timestamp, WeatherReport};
@@ -60,6 +62,7 @@ pub(crate) struct Judged {
 /// Rules, clock, and incidents that have ended and were not fetched yet.
 pub(crate) struct Judge {
     engine: Engine,
+    policy: InForce,
     pace: Pace,
     /// The last whole second at which the clock ticked.
     ticked: Option<Timestamp>,
@@ -75,9 +78,16 @@ fn second(at: Timestamp) -> Timestamp {
 
 impl Judge {
     /// Rules that know the register and nothing else.
-    pub(crate) fn new(policy: Policy, register: Arc<Register>, pace: Pace) -> Self {
+    pub(crate) fn new(policies: Policies, register: Arc<Register>, pace: Pace) -> Self {
+        let policy = InForce::new(policies);
+        // A back-test has no configuration: lighting is the sun's (design.md 6).
+        let zone = TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC);
+        let lighting = Arc::new(Lighting::by_sun(zone, &register));
+        let mut engine = Engine::new(policy.version().policy.clone(), register, Sky::default());
+        engine.set_lighting(lighting);
         Self {
-            engine: Engine::new(policy, register, Sky::default()),
+            engine,
+            policy,
             pace,
             ticked: None,
             effects: Vec::new(),
@@ -89,30 +99,62 @@ impl Judge {
     /// Judges records in their order. `look` sees every reading, before it is judged.
     pub(crate) fn judge(&mut self, records: Records<'_>, mut look: impl FnMut(&StoredReading<'_>)) {
         for (_, kind, bytes) in records {
-            match record::decode(kind, bytes) {
-                Ok(Record::Reading(reading)) => {
-                    self.arrive(reading.received_at);
-                    look(&reading);
-                    self.judged.readings += 1;
-                    self.step(reading.received_at, Input::Reading(&reading));
-                }
-                Ok(Record::Weather(received_at, zone, json)) => {
-                    self.arrive(received_at);
-                    match WeatherReport::decode(json) {
-                        Ok(report) => {
-                            self.judged.weather += 1;
-                            self.step(received_at, Input::Weather { zone, report: &report });
-                        }
-                        Err(_) => self.judged.unreadable += 1,
-                    }
-                }
-                Ok(Record::Status(status)) => {
-                    self.arrive(status.received_at);
-                    self.judged.statuses += 1;
-                }
-                Ok(Record::Quarantined(_)) => self.judged.quarantined += 1,
-                Err(_) => self.judged.unreadable += 1,
+            self.one(record::decode(kind, bytes), &mut look);
+        }
+    }
+
+    /// Judges what came until then: readings that are wanted, and everything else.
+    pub(crate) fn replay(
+        &mut self,
+        records: Records<'_>,
+        until: Timestamp,
+        wanted: impl Fn(&StoredReading<'_>) -> bool,
+    ) {
+        for (_, kind, bytes) in records {
+            let record = record::decode(kind, bytes);
+            let goes_in = match &record {
+                Ok(Record::Reading(reading)) => reading.received_at <= until && wanted(reading),
+                Ok(Record::Weather(received_at, ..)) => *received_at <= until,
+                _ => false,
+            };
+            if goes_in {
+                self.one(record, &mut |_| {});
             }
+        }
+    }
+
+    /// Why a post did or did not raise; lets time pass up to that moment.
+    pub(crate) fn explain(&mut self, post: &str, at: Timestamp) -> Explanation {
+        if let Some(ticked) = self.ticked {
+            self.pass(ticked, second(at));
+        }
+        self.engine.explain(post, at)
+    }
+
+    fn one<E>(&mut self, record: Result<Record<'_>, E>, look: &mut impl FnMut(&StoredReading<'_>)) {
+        match record {
+            Ok(Record::Reading(reading)) => {
+                self.arrive(reading.received_at);
+                look(&reading);
+                self.judged.readings += 1;
+                self.step(reading.received_at, Input::Reading(&reading));
+            }
+            Ok(Record::Weather(received_at, zone, json)) => {
+                self.arrive(received_at);
+                match WeatherReport::decode(json) {
+                    Ok(report) => {
+                        self.judged.weather += 1;
+                        self.step(received_at, Input::Weather { zone, report: &report });
+                    }
+                    Err(_) => self.judged.unreadable += 1,
+                }
+            }
+            Ok(Record::Status(status)) => {
+                self.arrive(status.received_at);
+                self.judged.statuses += 1;
+            }
+            Ok(Record::Quarantined(_)) => self.judged.quarantined += 1,
+            Err(_) => self.judged.unreadable += 1,
         }
     }
 
@@ -145,6 +187,7 @@ impl Judge {
         match self.pace {
             Pace::AsNeeded => {
                 let due = self.engine.next_due();
+                let due = self.policy.next().map_or(due, |from| from.min(due));
                 let due = self.engine.next_end(CALM).map_or(due, |end| end.min(due));
                 second(due + Millis(999))
             }
@@ -156,6 +199,10 @@ impl Judge {
     fn tick(&mut self, at: Timestamp) {
         self.ticked = Some(at);
         self.judged.ticks += 1;
+        if let Some(version) = self.policy.change(at) {
+            let input = Input::Policy(&version.policy);
+            self.engine.step(at, input, &mut self.effects);
+        }
         self.step(at, Input::Tick);
         self.engine.end_calm(at, CALM, &mut self.over);
     }

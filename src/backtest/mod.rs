@@ -6,11 +6,13 @@
 //! 3  frame    = offline.take(received_at, topic, …)     the ingester's own steps: decode, place, admit
 //! 4  judge.judge(frame)                                 the engine, ticked by the readings' own time: judge.rs
 //! 5  told     = judge.ended()                           incidents as they end, at last those still open: told.rs
-//! 6  a line of JSON each, or a summary                  summary.rs
+//! 6  a line of JSON each, or a summary                  summary.rs; with --against what differs: compare.rs, compared.rs
 //! ```
 //! What a journal holds was admitted when it came in: it goes from step 1 to step 4. `naive.rs` is the rule that
 //! people write first, as a yardstick; `bench alarms` sets both side by side.
 
+mod compare;
+mod compared;
 mod judge;
 mod line;
 mod lines;
@@ -19,20 +21,19 @@ mod summary;
 mod told;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, IsTerminal, Write};
-use std::path::Path;
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lampguard_alerting::Policy;
 use lampguard_ingester::Offline;
 use lampguard_ingester::accounts::Totals;
 use lampguard_journal::{Reader, RealDisk};
 use lampguard_model::{Register, Timestamp};
 
 use crate::cli::Backtest;
-use crate::{UsageError, serve, tools};
+use crate::{config, serve, tools};
 
 pub(crate) use judge::{Judge, Pace};
 use line::Line;
@@ -47,6 +48,8 @@ const READ_SIZE: usize = 1 << 20;
 /// What was read besides what was judged.
 #[derive(Debug, Default)]
 struct Source {
+    /// Readings that were judged.
+    readings: u64,
     /// Lines of a recording.
     lines: u64,
     bad_lines: u64,
@@ -66,48 +69,71 @@ pub(crate) fn run(asked: &Backtest) -> Result<()> {
 }
 
 fn judge_all(asked: &Backtest) -> Result<()> {
-    refuse_what_is_not_built(asked)?;
+    let read = |file: &Option<PathBuf>| file.as_deref().map(config::policy::read).transpose();
+    let (policies, against) = (read(&asked.policy)?.unwrap_or_default(), read(&asked.against)?);
     let register = Arc::new(read_register(&asked.posts)?);
     let started = Instant::now();
-    let mut judge = Judge::new(Policy::default(), register.clone(), Pace::AsNeeded);
-    let mut out = Out::new(asked);
-    let source = if asked.readings.is_dir() {
-        judge_journal(&asked.readings, &mut judge, &mut out)?
-    } else {
-        judge_recording(&asked.readings, register.clone(), &mut judge, &mut out)?
+    let judge = |policies| Judge::new(policies, register.clone(), Pace::AsNeeded);
+    let source = match against {
+        None => judge_once(asked, &register, judge(policies))?,
+        Some(against) => compare::run(asked, &register, &[policies, against], judge)?,
     };
-    for told in judge.finish() {
-        out.take(told)?;
-    }
-    let took = started.elapsed();
-    if judge.judged.readings == 0 {
+    let (readings, took) = (source.readings, started.elapsed().as_secs_f64());
+    eprintln!("{readings} readings in {took:.1} s, {:.0} a second", readings as f64 / took);
+    Ok(())
+}
+
+/// One policy: incidents as lines, or a summary.
+fn judge_once(asked: &Backtest, register: &Arc<Register>, judge: Judge) -> Result<Source> {
+    let mut out = Out::new(asked);
+    let mut judges = [judge];
+    let source = judge_readings(asked, register, &mut judges, &mut |_, told| out.take(told))?;
+    let [mut judge] = judges;
+    judge.finish().into_iter().try_for_each(|told| out.take(told))?;
+    out.finish(asked, register, &judge, &source)?;
+    Ok(source)
+}
+
+/// Whoever takes an incident that has ended, with the place of its judge.
+type Take<'a> = dyn FnMut(usize, Told) -> Result<()> + 'a;
+
+/// Every judge judges the same readings. What is still open at the end is fetched by the caller.
+fn judge_readings(
+    asked: &Backtest,
+    register: &Arc<Register>,
+    judges: &mut [Judge],
+    take: &mut Take<'_>,
+) -> Result<Source> {
+    let mut source = if asked.readings.is_dir() {
+        judge_journal(&asked.readings, judges, take)?
+    } else {
+        judge_recording(&asked.readings, register.clone(), judges, take)?
+    };
+    source.readings = judges.first().map_or(0, |judge| judge.judged.readings);
+    if source.readings == 0 {
         bail!("{}: no reading in it", asked.readings.display());
     }
-    out.finish(asked, &register, &judge, &source)?;
-    let speed = judge.judged.readings as f64 / took.as_secs_f64();
-    eprintln!("{} readings in {:.1} s, {speed:.0} a second", judge.judged.readings, took.as_secs_f64());
-    Ok(())
+    Ok(source)
 }
 
-/// Other policies come later; leaving them out in silence would give an answer to another question.
-fn refuse_what_is_not_built(asked: &Backtest) -> Result<()> {
-    for (key, file) in [("--policy", &asked.policy), ("--against", &asked.against)] {
-        if let Some(file) = file {
-            bail!(UsageError(format!(
-                "{key} {} is not built yet; leave it out: this version judges by its own policy, whose hash stands on each incident",
-                file.display()
-            )));
-        }
+fn fetch(judges: &mut [Judge], take: &mut Take<'_>) -> Result<()> {
+    for (place, judge) in judges.iter_mut().enumerate() {
+        judge.ended().try_for_each(|told| take(place, told))?;
     }
     Ok(())
 }
 
-fn read_register(path: &Path) -> Result<Register> {
+pub(crate) fn read_register(path: &Path) -> Result<Register> {
     let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
     Register::parse(&bytes).map_err(|faults| serve::register_faults(path, &faults))
 }
 
-fn judge_recording(path: &Path, register: Arc<Register>, judge: &mut Judge, out: &mut Out) -> Result<Source> {
+fn judge_recording(
+    path: &Path,
+    register: Arc<Register>,
+    judges: &mut [Judge],
+    take: &mut Take<'_>,
+) -> Result<Source> {
     let file = File::open(path).with_context(|| format!("reading recording {}", path.display()))?;
     let size = file.metadata().map_or(0, |meta| meta.len());
     let mut lines = Lines::new(BufReader::with_capacity(READ_SIZE, file), path.display().to_string());
@@ -117,10 +143,10 @@ fn judge_recording(path: &Path, register: Arc<Register>, judge: &mut Judge, out:
         match line {
             Ok(Line::Message { received_at, topic, payload, retain }) => {
                 let judge_frame = &mut |frame: &lampguard_journal::FrameBuf| {
-                    judge.judge(frame.records(), |_| {});
+                    judges.iter_mut().for_each(|judge| judge.judge(frame.records(), |_| {}));
                 };
                 offline.take(received_at, &topic, &payload, retain, judge_frame);
-                written = judge.ended().try_for_each(|told| out.take(told));
+                written = fetch(judges, take);
                 progress.tell(bytes, received_at, offline.totals().stored);
             }
             Ok(Line::Move) => source.moves += 1,
@@ -131,14 +157,14 @@ fn judge_recording(path: &Path, register: Arc<Register>, judge: &mut Judge, out:
         written.is_ok()
     })?;
     written?;
-    offline.flush(&mut |frame| judge.judge(frame.records(), |_| {}));
+    offline.flush(&mut |frame| judges.iter_mut().for_each(|judge| judge.judge(frame.records(), |_| {})));
     progress.end();
     (source.lines, source.bad_lines) = (lines.count, lines.bad);
     source.totals = offline.totals().clone();
     Ok(source)
 }
 
-fn judge_journal(dir: &Path, judge: &mut Judge, out: &mut Out) -> Result<Source> {
+fn judge_journal(dir: &Path, judges: &mut [Judge], take: &mut Take<'_>) -> Result<Source> {
     let segments = lampguard_journal::inspect(&RealDisk, dir)?;
     let records = || segments.iter().filter_map(|segment| segment.records);
     let (first, end) = (records().map(|(first, _)| first).min(), records().map(|(_, end)| end).max());
@@ -148,14 +174,36 @@ fn judge_journal(dir: &Path, judge: &mut Judge, out: &mut Out) -> Result<Source>
     let mut reader = Reader::open(dir, first)?;
     let mut progress = Progress::new(end - first);
     while let Some(frame) = reader.next(end)? {
-        judge.judge(frame.records(), |_| {});
+        judges.iter_mut().for_each(|judge| judge.judge(frame.records(), |_| {}));
         let (done, at) = (frame.end_seq() - first, Timestamp(frame.closed_at));
-        judge.ended().try_for_each(|told| out.take(told))?;
-        progress.tell(done, at, judge.judged.readings);
+        fetch(judges, take)?;
+        progress.tell(done, at, judges.first().map_or(0, |judge| judge.judged.readings));
     }
     progress.end();
     let lost = reader.take_lost();
     Ok(Source { lost: (lost.records, lost.bytes), ..Source::default() })
+}
+
+/// Every message of a recording, in its order, until `take` says false. Bad lines are named on standard error.
+///
+/// # Errors
+/// When it cannot be read, or is no recording.
+pub(crate) fn each_message(
+    input: impl BufRead,
+    name: String,
+    mut take: impl FnMut(Timestamp, &str, &[u8], bool) -> bool,
+) -> Result<()> {
+    Lines::new(input, name).each(|line, _| match line {
+        Ok(Line::Message { received_at, topic, payload, retain }) => {
+            take(received_at, &topic, &payload, retain)
+        }
+        Ok(_) => true,
+        Err(why) => {
+            eprintln!("{why}");
+            true
+        }
+    })?;
+    Ok(())
 }
 
 /// Where incidents go.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lampguard_alerting::incident::Evidence;
-use lampguard_alerting::{Incident, Kind, Signal};
+use lampguard_alerting::{Family, Incident, Kind, Scope, Severity, Signal};
 use lampguard_model::{Field, Marks, Millis, PostKind, Register, StoredReading, Timestamp};
 
 use super::told::Told;
@@ -81,6 +81,13 @@ impl Naive {
         let name: Arc<str> = Arc::from(reading.post);
         let incident = Incident {
             id: Arc::from(format!("NAIVE-{}", self.count)),
+            family: Family::Electric,
+            severity: Severity::P1,
+            scope: Scope::Post,
+            place: Arc::from(""),
+            p1_at: Some(now),
+            members: Vec::new(),
+            links: Vec::new(),
             post_id: name.clone(),
             feeder: Arc::from(reading.feeder),
             zone: Arc::from(reading.zone),
@@ -91,6 +98,7 @@ impl Naive {
             notes: Vec::new(),
             evidence: Evidence {
                 kind: Kind::LeakCritical,
+                field: Field::LeakageMa.name().to_owned(),
                 thousandths: value,
                 limit: LIMIT,
                 wet: false,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
+use lampguard_alerting::Severity;
 use lampguard_model::{Register, Timestamp};
 
 use super::judge::Judge;
@@ -28,7 +29,7 @@ pub(super) struct Summary {
     zones: BTreeMap<String, usize>,
 }
 
-fn say(lang: Lang, en: &'static str, zh: &'static str) -> &'static str {
+pub(super) fn say(lang: Lang, en: &'static str, zh: &'static str) -> &'static str {
     match lang {
         Lang::En => en,
         Lang::Zh => zh,
@@ -39,8 +40,7 @@ impl Summary {
     pub(super) fn new(lang: Lang) -> Self {
         Self {
             lang,
-            // The names of the IANA database are built in; without this one UTC is shown and says so.
-            zone: TimeZone::get(TIME_ZONE).unwrap_or(TimeZone::UTC),
+            zone: zone(),
             rows: Vec::new(),
             count: 0,
             ended: 0,
@@ -57,16 +57,13 @@ impl Summary {
         *self.kinds.entry(view.kind).or_default() += 1;
         *self.severities.entry(view.severity).or_default() += 1;
         *self.zones.entry(view.zone).or_default() += 1;
-        if self.rows.len() < ROWS_MAX {
+        if told.incident.severity >= Severity::P2 && self.rows.len() < ROWS_MAX {
             self.rows.push(told);
         }
     }
 
     fn local(&self, at: Timestamp) -> String {
-        match jiff::Timestamp::from_millisecond(at.0) {
-            Ok(at) => at.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            Err(_) => at.to_rfc3339(),
-        }
+        local(&self.zone, at)
     }
 
     /// Everything, in lines.
@@ -174,12 +171,12 @@ impl Summary {
                 e.wet_because.clone().unwrap_or_else(dry),
                 view.signal.name().to_owned(),
                 view.zone.clone(),
-                format!("{} {}", view.post_id, view.road),
+                format!("{} {}", view.post_id.as_deref().unwrap_or(&view.feeder), view.road),
             ]);
         }
         text.push('\n');
         add_rows(&cells, text);
-        if self.count > self.rows.len() {
+        if self.count > self.rows.len() && self.rows.len() == ROWS_MAX {
             let more = self.count - self.rows.len();
             let _ = match self.lang {
                 Lang::En => writeln!(text, "… and {more} more; --json tells all"),
@@ -189,8 +186,21 @@ impl Summary {
     }
 }
 
+/// The zone of the times that are shown. The names of the IANA database are built in; else UTC is shown.
+pub(super) fn zone() -> TimeZone {
+    TimeZone::get(TIME_ZONE).unwrap_or(TimeZone::UTC)
+}
+
+/// A time as people read it there.
+pub(super) fn local(zone: &TimeZone, at: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(at) => at.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => at.to_rfc3339(),
+    }
+}
+
 /// Columns of equal width; what the last one holds may be wider on the screen than it counts.
-fn add_rows(cells: &[Vec<String>], text: &mut String) {
+pub(super) fn add_rows(cells: &[Vec<String>], text: &mut String) {
     let columns = cells.first().map_or(0, Vec::len);
     let width = |column: usize| cells.iter().map(|row| shown(&row[column])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

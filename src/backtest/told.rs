@@ -26,9 +26,14 @@ struct Line {
 }
 
 impl Told {
-    /// When people were told of it: nothing holds a notice up here, so it is accepted at the opening.
-    pub(crate) fn first_notice_at(&self) -> Timestamp {
-        self.incident.opened_at
+    /// When people were told of it: nothing holds a notice up here, so it is accepted at the opening, or when
+    /// it became a P1. `None` for what stands in lists alone.
+    pub(crate) fn first_notice_at(&self) -> Option<Timestamp> {
+        let incident = &self.incident;
+        let at_once = incident.p1_at.is_none_or(|at| at == incident.opened_at);
+        incident
+            .is_told()
+            .then(|| if at_once { incident.opened_at } else { incident.p1_at.unwrap_or(incident.opened_at) })
     }
 
     /// Its line, without the end of the line.
@@ -36,7 +41,7 @@ impl Told {
         let line = Line {
             incident: self.incident.view(self.seen_at),
             p1_at: self.incident.p1_at().map(Timestamp::to_rfc3339),
-            first_notice_at: Some(self.first_notice_at().to_rfc3339()),
+            first_notice_at: self.first_notice_at().map(Timestamp::to_rfc3339),
             ended_at: self.ended_at.map(Timestamp::to_rfc3339),
         };
         serde_json::to_string(&line).expect("texts and numbers always become JSON")

@@ -5,6 +5,7 @@
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
 //!  connections  many sensors at once: KB and CPU of each, both sides    connections.rs
+//!  engine  the rules alone: a reading, a sweep, a storm                     engine.rs
 //!  alarms  hazards of simulated cities told in time, and false alarms       alarms/
 //!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, story.rs, oracle.py
 //!
@@ -21,6 +22,7 @@ mod alarms;
 mod burst;
 mod connections;
 mod crash;
+mod engine;
 mod floor;
 mod load;
 mod machine;
@@ -58,6 +60,8 @@ enum Scenario {
     Paced(paced::Paced),
     /// Many real connections at once: how many, how fast, memory and processor time of each on both sides.
     Connections(connections::Connections),
+    /// The rules alone on one thread: a reading, a sweep over every post, a storm of incidents.
+    Engine(engine::Options),
     /// Simulated cities: hazards told in time, false alarms, beside a naive rule.
     Alarms(alarms::Alarms),
     /// Nothing is lost: kill -9, broker restarts, database outages; then a set comparison by another program.
@@ -94,6 +98,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Scenario::Burst(options) => burst::run(&options),
         Scenario::Paced(options) => paced::run(&options),
         Scenario::Connections(options) => connections::run(&options),
+        Scenario::Engine(options) => engine::run(&options),
         Scenario::Alarms(options) => alarms::run(&options),
         Scenario::Crash(options) => crash::run(&options),
         Scenario::Load(options) => load::run(&options),

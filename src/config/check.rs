@@ -22,6 +22,7 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
     optional.extend(config.channels.iter_mut().map(|channel| &mut channel.secret_file));
+    optional.push(&mut config.policy.file);
     for path in optional.into_iter().flatten() {
         *path = base.join(&path);
     }

@@ -8,8 +8,7 @@ use toml::{Table, Value};
 use super::{Config, Fault};
 
 /// Sections and keys of the whole design that this version does not build yet.
-const LATER: [&str; 10] =
-    ["policy", "lighting", "shift", "duty", "desk", "supervisor", "head", "escalation", "nodes", "truth"];
+const LATER: [&str; 8] = ["shift", "duty", "desk", "supervisor", "head", "escalation", "nodes", "truth"];
 
 /// Unknown keys of one section that are told; more are hardly a slip of the pen.
 const UNKNOWN_MAX: usize = 50;
@@ -42,7 +41,9 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> Config {
     take(&mut tree, "journal", &mut config.journal, faults);
     take(&mut tree, "quarantine", &mut config.quarantine, faults);
     take(&mut tree, "history", &mut config.history, faults);
+    take(&mut tree, "policy", &mut config.policy, faults);
     take(&mut tree, "web", &mut config.web, faults);
+    config.lighting = tree.remove("lighting").and_then(|value| typed(value, "lighting", faults));
     config.listener = tree.remove("listener").and_then(|value| typed(value, "listener", faults));
     config.brokers = list(&mut tree, "broker", faults);
     config.profiles = list(&mut tree, "profile", faults);

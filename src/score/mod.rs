@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`score()`] is steps 4 and 5 and pure: whoever has hazards and incidents in memory asks it directly, and has
-//! `table::summary` and `json::object` for printing.
+//! `table::summary` and [`object`] for printing.
 
 mod ask;
 mod facts;
@@ -43,7 +43,8 @@ use tellings::Tellings;
 
 pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Spot, Told};
 pub(crate) use figures::{Group, Scores};
-pub(crate) use rule::{Verdict, score};
+pub(crate) use json::object;
+pub(crate) use rule::{Graded, Verdict, score};
 
 /// Milliseconds of a night, for rates: a span counts one for each 24 h.
 const NIGHT_MS: f64 = 86_400_000.0;
@@ -82,7 +83,7 @@ pub(crate) fn run(file: Option<&Path>, asked: &cli::Score) -> Result<()> {
             .with_context(|| format!("writing picture {}", path.display()))?;
     }
     if asked.json {
-        let mut all = json::object(&scores);
+        let mut all = object(&scores);
         all["left_out"] = json!({
             "drill_lines": tellings.drills,
             "notices_not_accepted": tellings.not_accepted,
@@ -96,6 +97,25 @@ pub(crate) fn run(file: Option<&Path>, asked: &cli::Score) -> Result<()> {
         text.push_str(&table::details(&scores.graded));
     }
     tools::print(&text)
+}
+
+/// The hazards of a truth file, with the feeders that the register knows.
+pub(crate) fn hazards_of(truth: &Path, register: &Register) -> Result<Vec<Hazard>> {
+    let mut hazards = truth::read(truth)?;
+    name_feeders(&mut hazards, Some(register), &HashMap::new());
+    Ok(hazards)
+}
+
+/// What people were told, from lines of `backtest --json` in memory; `name` is what faults call them.
+pub(crate) fn told_of(lines: impl Iterator<Item = serde_json::Value>, name: &str) -> Result<Vec<Told>> {
+    tellings::of_lines(lines, Path::new(name)).map(|tellings| tellings.told)
+}
+
+/// Posts of a register that are watched, for so many nights.
+pub(crate) fn watched(register: &Register, nights: f64) -> Exposure {
+    let posts = register.posts().iter();
+    let posts = posts.filter(|post| post.kind == PostKind::Post && post.monitored).count() as u64;
+    Exposure { posts, nights }
 }
 
 /// `--from` and `--until`.
@@ -148,11 +168,8 @@ fn exposure(
     register: Option<&Register>,
     (from, until): (Option<Timestamp>, Option<Timestamp>),
 ) -> Option<Exposure> {
-    let watched = |register: &Register| {
-        let posts = register.posts().iter();
-        posts.filter(|post| post.kind == PostKind::Post && post.monitored).count() as u64
-    };
-    let posts = recording.map(|recording| recording.posts).or_else(|| register.map(watched))?;
+    let by_register = || register.map(|register| watched(register, 0.0).posts);
+    let posts = recording.map(|recording| recording.posts).or_else(by_register)?;
     let recorded = recording.and_then(|recording| recording.span);
     let recorded = recorded.map(|(first, last)| {
         (from.map_or(first, |from| first.max(from)), until.map_or(last, |until| last.min(until)))

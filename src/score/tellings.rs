@@ -149,6 +149,15 @@ pub(super) fn read(path: &Path) -> Result<Tellings> {
     reader.finish(path)
 }
 
+/// Reads lines that are in memory.
+pub(super) fn of_lines(lines: impl Iterator<Item = Value>, name: &Path) -> Result<Tellings> {
+    let mut reader = Reader::default();
+    for (number, line) in (1..).zip(lines) {
+        reader.take(&At::new(name, number), line)?;
+    }
+    reader.finish(name)
+}
+
 impl Reader {
     /// Takes one line: an item, or a page of items.
     pub(super) fn take(&mut self, at: &At, value: Value) -> Result<()> {

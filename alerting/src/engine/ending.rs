@@ -28,14 +28,12 @@ impl Engine {
             };
             let open = &mut self.open[place];
             open.over = true;
-            let slot = open.slot;
+            let (subject, family) = (open.subject.clone(), open.incident.family);
             ended.push(Ended { incident: open.incident.clone(), at });
             self.free.push(place);
-            if let Some(slot) = slot {
-                self.slots[slot].clear_incident();
-                if self.slots[slot].is(crate::slot::Fact::Unregistered) {
-                    self.strangers_open = self.strangers_open.saturating_sub(1);
-                }
+            self.release(&subject, family);
+            if *self.open[place].incident.zone == *lampguard_model::UNREGISTERED {
+                self.strangers_open = self.strangers_open.saturating_sub(1);
             }
         }
     }

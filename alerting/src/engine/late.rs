@@ -3,7 +3,7 @@
 use lampguard_model::{Cause, Millis, StoredReading, Timestamp};
 
 use super::{Effect, Engine, Moment, raise, sample_of};
-use crate::incident::{KINDS, Kind};
+use crate::kind::{SAMPLED, Sampled};
 use crate::sample::Bits;
 use crate::slot::Fact;
 
@@ -16,7 +16,7 @@ const HELD_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Held {
     slot: usize,
-    kind: Kind,
+    sampled: Sampled,
     pub(super) until: Timestamp,
 }
 
@@ -61,28 +61,34 @@ impl Engine {
         Some(moment(slot, now, measured_at, late && !clock_back, clock_back))
     }
 
-    pub(super) fn hold(&mut self, slot: usize, kind: Kind, now: Timestamp) {
+    pub(super) fn hold(&mut self, slot: usize, sampled: Sampled, now: Timestamp) {
         let until = now + LATE_HOLD;
-        let known = self.held.iter_mut().find(|held| held.slot == slot && held.kind == kind);
+        let known = self.held.iter_mut().find(|held| held.slot == slot && held.sampled == sampled);
         match known {
             Some(held) => held.until = held.until.max(until),
-            None => self.held.push(Held { slot, kind, until }),
+            None => self.held.push(Held { slot, sampled, until }),
         }
     }
 
     /// A late critical with nothing newer and powered against it opens; contradicted it is only reviewed.
-    pub(super) fn decide_late(&mut self, slot: usize, kind: Kind, now: Timestamp, effects: &mut Vec<Effect>) {
-        let (limit, _) = self.limit(slot, kind, now);
-        let samples = self.slots[slot].ring(kind).samples();
+    pub(super) fn decide_late(
+        &mut self,
+        slot: usize,
+        sampled: Sampled,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (limit, _) = self.limit(slot, sampled, false, now);
+        let samples = self.slots[slot].ring(sampled).samples();
         let Some(last) = samples.iter().rposition(|s| s.is_above(limit)) else {
             return;
         };
         let contradicted = samples[last + 1..].iter().any(|s| s.has(Bits::POWERED));
         let measured_at = samples[last].at();
-        match self.ask(slot, kind, limit, Some(last)) {
+        match self.ask(slot, sampled, limit, Some(last)) {
             Some(confirmed) if !contradicted => {
                 let notes = vec![raise::NOTE_LATE.to_owned()];
-                self.raise(slot, kind, &confirmed, now, notes, effects);
+                self.raise_critical(slot, sampled, &confirmed, now, notes, effects);
             }
             _ => effects.push(Effect::Review { post: self.owners[slot].name().clone(), measured_at }),
         }
@@ -95,11 +101,11 @@ impl Engine {
         measured_at: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let above = |kind| {
-            let limit = self.limit(slot, kind, measured_at).0;
-            sample_of(reading, kind, measured_at, true, 0).is_some_and(|s| s.is_above(limit))
+        let above = |sampled| {
+            let limit = self.limit(slot, sampled, false, measured_at).0;
+            sample_of(reading, sampled, measured_at, true, 0).is_some_and(|s| s.is_above(limit))
         };
-        if KINDS.into_iter().any(above) {
+        if SAMPLED.into_iter().any(above) {
             let post = self.owners[slot].name().clone();
             effects.push(Effect::Review { post, measured_at });
         }
@@ -114,7 +120,7 @@ impl Engine {
                 continue;
             }
             let held = self.held.swap_remove(place);
-            self.decide_late(held.slot, held.kind, now, effects);
+            self.decide_late(held.slot, held.sampled, now, effects);
         }
     }
 }

@@ -3,35 +3,64 @@
 //! State is one flat slot per post in one `Vec`, found by post id. What a reading does is read from top
 //! to bottom in [`Engine::step`] → `reading` → `judge` → `raise` (in `raise.rs`).
 //!
-//! Not here yet, and where it will attach: the moves of people (an input that changes an incident's state),
-//! the other kinds of `policy.md` 2 (beside `judge`), timetables (`slot::is_powered`).
+//! | file | what it holds |
+//! |---|---|
+//! | `electric.rs` | what may kill at one post: limits, water, saturation, flags, silence after danger |
+//! | `feeder.rs` | a broken neutral; a step of the residual current in a cabinet |
+//! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
+//! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
+//! | `trend.rs` | medians while dry, heights of storms, units |
+//! | `isolation.rs` | voltage where there must be none |
+//! | `system.rs` | what we stand on; what people tell |
+//! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
+//! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
+//! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
+//! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
+//! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
+//! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
 
-mod due;
+mod column;
+mod comms;
+mod electric;
 mod ending;
+mod explain;
+mod facts;
+mod feeder;
+mod isolation;
+mod lamp;
 mod late;
+mod law;
+mod place;
 mod raise;
+mod signal;
 mod state;
+mod supply;
+mod sweep;
+mod system;
+mod trend;
 mod weather;
 
 pub use ending::Ended;
+pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
+pub use isolation::Extent;
 pub use state::{PostState, State};
+pub use system::{Report, What};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lampguard_model::record::StoredReading;
-use lampguard_model::{
-    Cause, Field, Flags, Marks, Millis, Post, PostKind, Register, Timestamp, UNREGISTERED, WeatherReport,
-};
+use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, WeatherReport};
 
-use crate::confirm::{Confirmed, Question, confirm};
-use crate::incident::{COLLAPSED, Event, Incident, KINDS, Kind};
-use crate::period::PERIOD_S_DEFAULT;
+use crate::incident::{Event, Family, Incident, Kind};
+use crate::kind::{SAMPLED, Sampled};
+use crate::lighting::LampClock;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
-use crate::slot::{Fact, Slot, is_powered};
+use crate::slot::{Fact, Slot};
 use crate::wet::{Because, Sky, Weather};
+use place::{Feeder, Owner, Subject, Zone};
 
 /// Unregistered devices that get a slot or an incident of their own; beyond, they fall together into one.
 pub const UNREGISTERED_MAX: usize = 10_000;
@@ -58,6 +87,16 @@ pub enum Input<'a> {
         /// The message.
         report: &'a WeatherReport,
     },
+    /// A part of the system works, or does not. A source of readings is named by its kind, with a name of its
+    /// own behind a colon: `broker:main`, `listener`, `http`.
+    System {
+        /// Which part.
+        part: &'a str,
+        /// It works.
+        good: bool,
+    },
+    /// Another policy is in force from now on.
+    Policy(&'a Policy),
     /// Time has passed.
     Tick,
 }
@@ -71,6 +110,17 @@ pub enum Effect {
         incident: Box<Incident>,
         /// Its first event.
         event: Event,
+        /// People are told at once; otherwise it is for the lists alone.
+        told: bool,
+    },
+    /// An open incident became graver: store it, and tell people again where it calls for it.
+    Escalated {
+        /// The incident as it is now.
+        incident: Box<Incident>,
+        /// What happened.
+        event: Event,
+        /// People are told.
+        told: bool,
     },
     /// An open incident changed (evidence, signal, note): store it.
     Changed {
@@ -113,32 +163,29 @@ pub struct Memory {
     pub period_s: [u16; 2],
     /// Last moment with water.
     pub immersed_at: Option<Timestamp>,
+    /// What it is used to.
+    pub habits: Habits,
 }
 
-/// Whose slot it is.
-#[derive(Clone, Debug)]
-enum Owner {
-    Registered(Arc<Post>),
-    Stranger(Arc<str>),
-}
-
-impl Owner {
-    fn name(&self) -> &Arc<str> {
-        match self {
-            Self::Registered(post) => &post.post_id,
-            Self::Stranger(name) => name,
-        }
-    }
+/// What a post is used to. Kept at the end of each storm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Habits {
+    /// Medians of shell voltage and leakage while dry and lit, hundredths of the unit.
+    pub baselines: [Option<u16>; 2],
+    /// Leakage at the height of the last storms, the newest last, hundredths of a milliampere; 0 = none.
+    pub peaks: [u16; 3],
 }
 
 /// An open incident with what is needed to follow its signal.
 #[derive(Debug)]
 struct Open {
     incident: Incident,
-    /// Since when each kind's samples have been calm, by [`Kind::place`].
-    calm_since: [Option<Timestamp>; KINDS.len()],
-    /// Slot whose samples move its signal; none for untracked and collapsed ones.
-    slot: Option<usize>,
+    subject: Subject,
+    /// Since when the samples have been calm by each limit that is followed: see `signal.rs`.
+    calm_since: [Option<Timestamp>; signal::FOLLOWED],
+    /// Since when the state that raised it is gone, for what is no limit.
+    clear_since: Option<Timestamp>,
     /// Since when its danger has not shown: its signal became normal then, and no sample was above since.
     calm_from: Option<Timestamp>,
     /// When its signal last changed.
@@ -148,18 +195,19 @@ struct Open {
 }
 
 impl Open {
-    fn new(incident: Incident, slot: Option<usize>) -> Self {
+    fn new(incident: Incident, subject: Subject) -> Self {
         let signal_at = incident.opened_at;
-        Self { incident, calm_since: [None; KINDS.len()], slot, calm_from: None, signal_at, over: false }
+        let calm_since = [None; signal::FOLLOWED];
+        Self { incident, subject, calm_since, clear_since: None, calm_from: None, signal_at, over: false }
     }
 }
 
-#[derive(Debug)]
-struct Zone {
-    name: Arc<str>,
-    /// Why posts are wet: ordinary ones, low-lying ones.
-    wet: [Option<Because>; 2],
-}
+/// Whether a post should burn at a moment; `None` when that is not known.
+#[cfg(test)]
+type Timetable = Box<dyn Fn(&lampguard_model::Post, Timestamp) -> Option<bool> + Send>;
+
+/// A map that is small: what only few posts have at a time.
+type Aside<K, V> = HashMap<K, V, RandomState>;
 
 /// The rules and everything they know.
 pub struct Engine {
@@ -170,16 +218,46 @@ pub struct Engine {
     owners: Vec<Owner>,
     places: HashMap<Arc<str>, u32, RandomState>,
     zones: Vec<Zone>,
+    feeders: Vec<Feeder>,
+    feeder_places: HashMap<Arc<str>, usize, RandomState>,
     sky: Sky,
+    #[cfg(test)]
+    timetable: Option<Timetable>,
+    /// Timetables of lighting, if somebody knows some.
+    lamps: Option<LampClock>,
     open: Vec<Open>,
     /// Places in `open` of incidents that are over.
     free: Vec<usize>,
+    /// Incidents that take evidence; the electric ones of posts stand in their slots.
+    taking: Aside<(Subject, Family), usize>,
+    /// How many of them are broken neutrals, dark feeders, blind zones: nothing need be looked up without one.
+    neutrals: usize,
+    feeders_dark: usize,
+    zones_blind: usize,
     strangers: usize,
     strangers_open: usize,
-    /// Open incidents of devices without a slot.
-    untracked: HashMap<Arc<str>, usize, RandomState>,
-    collapsed: Option<usize>,
     held: Vec<late::Held>,
+    /// Seconds since 2020 at which each slot is looked at again, and the first of them.
+    wakes: Vec<u32>,
+    next_wake: u32,
+    watches: Aside<usize, electric::Watch>,
+    /// Keys and numbers of saturated samples in a row.
+    saturated: Aside<usize, (u64, u32)>,
+    /// Since when a device's flag is up through normal values.
+    flags_up: Aside<(usize, Sampled), Timestamp>,
+    /// Since when leakage is at its warning limit.
+    above: Aside<usize, Timestamp>,
+    doors: Aside<usize, Timestamp>,
+    /// Since when a state lasts.
+    states: Aside<(usize, Kind), Timestamp>,
+    /// First data of posts that have not told a leakage.
+    heard_first: Aside<usize, Timestamp>,
+    cabinets: Aside<usize, feeder::Cabinet>,
+    roads_told: Aside<Arc<str>, Timestamp>,
+    isolations: Vec<isolation::Isolation>,
+    parts: Vec<system::Part>,
+    units_at: Timestamp,
+    suspects: Vec<usize>,
     /// Since when time has passed without a pause: silence before it is ours, not theirs.
     running_since: Timestamp,
     advanced_at: Timestamp,
@@ -197,24 +275,51 @@ struct Moment {
 }
 
 impl Engine {
+    /// What is kept of each post, its place in the sweep included.
+    pub const BYTES_PER_POST: usize = size_of::<Slot>() + size_of::<u32>();
+
     /// An engine that knows the register and the weather, and no reading yet.
-    pub fn new(policy: Policy, register: Arc<Register>, sky: Sky) -> Self {
+    pub fn new(policy: Policy, register: Arc<Register>, mut sky: Sky) -> Self {
+        sky.set_rules(policy.wet);
         let policy_hash = Arc::from(policy.hash());
+        let posts = register.posts().len();
         let mut engine = Self {
             policy,
             policy_hash,
-            slots: Vec::with_capacity(register.posts().len()),
-            owners: Vec::with_capacity(register.posts().len()),
+            slots: Vec::with_capacity(posts),
+            owners: Vec::with_capacity(posts),
             places: HashMap::default(),
             zones: Vec::new(),
+            feeders: Vec::new(),
+            feeder_places: HashMap::default(),
             sky,
+            #[cfg(test)]
+            timetable: None,
+            lamps: None,
             open: Vec::new(),
             free: Vec::new(),
+            taking: Aside::default(),
+            neutrals: 0,
+            feeders_dark: 0,
+            zones_blind: 0,
             strangers: 0,
             strangers_open: 0,
-            untracked: HashMap::default(),
-            collapsed: None,
             held: Vec::new(),
+            wakes: Vec::with_capacity(posts),
+            next_wake: u32::MAX,
+            watches: Aside::default(),
+            saturated: Aside::default(),
+            flags_up: Aside::default(),
+            above: Aside::default(),
+            doors: Aside::default(),
+            states: Aside::default(),
+            heard_first: Aside::default(),
+            cabinets: Aside::default(),
+            roads_told: Aside::default(),
+            isolations: Vec::new(),
+            parts: Vec::new(),
+            units_at: Timestamp(i64::MIN),
+            suspects: Vec::new(),
             running_since: Timestamp(i64::MIN),
             advanced_at: Timestamp(i64::MIN),
             register,
@@ -225,33 +330,10 @@ impl Engine {
         engine
     }
 
-    /// Takes back an incident that was open before the restart. Later evidence attaches to it.
-    pub fn seed(&mut self, incident: Incident) {
-        let (post, zone) = (incident.post_id.clone(), incident.zone.clone());
-        let place = self.open.len();
-        let collapsed = *post == *COLLAPSED;
-        let slot = (!collapsed).then(|| self.slot(&post, &zone)).flatten();
-        match slot {
-            Some(slot) => self.slots[slot].set_incident(place),
-            None if collapsed => self.collapsed = Some(place),
-            None => _ = self.untracked.insert(post, place),
-        }
-        if *zone == *UNREGISTERED {
-            self.strangers_open += 1;
-        }
-        self.open.push(Open::new(incident, slot));
-    }
-
-    /// Takes back what was remembered of a post.
-    pub fn remember(&mut self, memory: &Memory) {
-        let zone = self.register.by_post(&memory.post).map(|post| post.zone.clone());
-        let zone = zone.unwrap_or_else(|| Arc::from(UNREGISTERED));
-        if let Some(slot) = self.slot(&memory.post, &zone) {
-            self.slots[slot].learned_s = memory.period_s;
-            if let Some(at) = memory.immersed_at {
-                self.slots[slot].immerse(at);
-            }
-        }
+    /// When posts should burn, for tests that need no timetable of lighting.
+    #[cfg(test)]
+    pub(crate) fn set_timetable(&mut self, timetable: Timetable) {
+        self.timetable = Some(timetable);
     }
 
     /// One thing happened at `now`: judges it, appends what is to be done to `effects`.
@@ -263,6 +345,8 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
+            Input::System { part, good } => self.system(now, part, good, effects),
+            Input::Policy(policy) => self.enact(now, policy, effects),
             Input::Tick => {}
         }
     }
@@ -277,6 +361,11 @@ impl Engine {
         self.refresh_wet(now, effects);
         self.tell_unknown_weather(now, effects);
         self.decide_held(now, effects);
+        self.look_at_parts(now, effects);
+        self.sweep(now, effects);
+        self.look_at_zones(now, effects);
+        self.compare_units(now);
+        self.tell_units(now, effects);
         self.notice_silence(now, effects);
     }
 
@@ -290,166 +379,95 @@ impl Engine {
             self.judge_untracked(now, reading, effects);
             return;
         };
-        if self.slots[slot].is(Fact::Cabinet) {
-            return;
-        }
         let Some(moment) = self.place_in_time(slot, now, reading, effects) else {
             return;
         };
-        let powered = is_powered(reading);
+        let powered = self.is_powered(slot, reading, moment.measured_at);
         let key = admission_key(reading);
+        let was_powered = self.slots[slot].is(Fact::Powered);
         self.note_facts(&moment, reading, powered, key, effects);
-        let came = KINDS.map(|kind| {
-            let sample = sample_of(reading, kind, moment.measured_at, powered, key)?;
-            match self.slots[slot].rings[kind.place()].insert(sample) {
+        if !self.isolations.is_empty() {
+            self.judge_isolated(&moment, reading, effects);
+        }
+        self.judge_supply_and_lamp(&moment, reading, effects);
+        if self.slots[slot].is(Fact::Cabinet) {
+            self.judge_cabinet(&moment, reading, effects);
+            return;
+        }
+        let came = SAMPLED.map(|sampled| {
+            let mut sample = sample_of(reading, sampled, moment.measured_at, powered, key)?;
+            sample = self.without_stuck_flag(slot, sampled, sample);
+            match self.slots[slot].rings[sampled.place()].insert(sample) {
                 Inserted::At(place) => Some(place),
                 Inserted::Duplicate | Inserted::TooOld => None,
             }
         });
-        for kind in KINDS {
-            if let Some(place) = came[kind.place()] {
-                self.judge(&moment, kind, place, reading, effects);
-            }
+        self.judge_samples(&moment, reading, powered, came, effects);
+        let saturated = reading.marks.has(Marks::SATURATED);
+        let by_hand = reading.cause == Cause::Manual;
+        if came.iter().any(Option::is_some) || saturated || by_hand || reading.flags.0 != 0 {
+            self.judge_signs(&moment, reading, effects);
         }
-        if came.iter().any(Option::is_some) || reading.marks.has(Marks::SATURATED) {
-            self.follow_signal(slot, now, reading.marks.has(Marks::SATURATED), effects);
+        self.judge_column(&moment, reading, was_powered, effects);
+        self.look_at_neutral(&moment, effects);
+        self.note_habits(&moment, reading, effects);
+        if came.iter().any(Option::is_some) || saturated {
+            let flagged = reading.flags.has(Flags::LEAK_ALARM) || reading.flags.has(Flags::SHELL_ALARM);
+            self.follow_signal(&moment, saturated, flagged, effects);
         }
     }
 
-    /// Supply, water, sign of life, period.
-    fn note_facts(
+    /// The new samples against their limits; danger that is not confirmed is watched.
+    fn judge_samples(
         &mut self,
         moment: &Moment,
         reading: &StoredReading<'_>,
         powered: bool,
-        key: u64,
+        came: [Option<usize>; SAMPLED.len()],
         effects: &mut Vec<Effect>,
     ) {
-        let (s, at) = (&mut self.slots[moment.slot], moment.measured_at);
-        let newest = at >= s.newest_at;
-        let mut changed = false;
-        if reading.cause == Cause::Periodic {
-            changed = s.learn(at, powered, (key ^ key >> 32) as u32);
+        let slot = moment.slot;
+        if came.iter().any(Option::is_some) && powered && self.slots[slot].is(Fact::Aside) {
+            // Something valid and powered has come: what was dangerous before it is not followed by silence.
+            self.watches.remove(&slot);
         }
-        let data = !reading.fields.is_empty() || reading.marks.has(Marks::SATURATED);
-        if data && reading.cause != Cause::Manual {
-            s.hear(moment.now);
-        }
-        let was_wet = s.own_wet(moment.now).is_some();
-        match reading.fields.flag(Field::Immersed) {
-            Some(true) => {
-                changed |= s.immersed_at().is_none_or(|last| at.since(last) > Millis::minutes(30));
-                s.immerse(at);
-                s.set(Fact::Immersed, newest || s.is(Fact::Immersed));
+        for sampled in SAMPLED {
+            let Some(place) = came[sampled.place()] else { continue };
+            let Some(sample) = self.slots[slot].ring(sampled).samples().get(place).copied() else { continue };
+            let because = self.wet_because(slot, moment.now);
+            let limits = [false, true].map(|warning| self.limit_when(sampled, warning, because.is_some()));
+            if sample.is_above(limits[0]) {
+                self.judge(moment, sampled, place, reading, effects);
+                let kind = sampled.critical();
+                self.watch(moment, kind, Some(sample.value()), limits[0]);
+            } else if self.slots[slot].incident().is_none() {
+                // Its insertion may have brought two others within the last three.
+                self.judge(moment, sampled, place, reading, effects);
             }
-            Some(false) if newest => s.set(Fact::Immersed, false),
-            _ => {}
-        }
-        if newest {
-            s.newest_at = at;
-            s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
-            if reading.cause != Cause::Manual {
-                s.set(Fact::Powered, powered);
+            if !moment.late {
+                if sampled == Sampled::Leak
+                    && (sample.is_above(limits[1]) || self.slots[slot].is(Fact::Aside))
+                {
+                    self.note_above(slot, moment.now);
+                }
+                if sample.is_above(limits[1]) {
+                    self.warn(slot, sampled, moment.now, effects);
+                }
             }
         }
-        let wetter = !was_wet && s.own_wet(moment.now).is_some();
-        if changed {
-            effects.push(Effect::Remember(Memory {
-                post: self.owners[moment.slot].name().clone(),
-                period_s: s.learned_s,
-                immersed_at: s.immersed_at(),
-            }));
-        }
-        if wetter {
-            self.judge_again(moment.slot, moment.now, effects);
-        }
     }
 
-    /// One new sample of one quantity: confirmed or not.
-    fn judge(
-        &mut self,
-        moment: &Moment,
-        kind: Kind,
-        place: usize,
-        reading: &StoredReading<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (limit, _) = self.limit(moment.slot, kind, moment.now);
-        let Some(confirmed) = self.ask(moment.slot, kind, limit, Some(place)) else {
-            return;
-        };
-        if moment.late && confirmed.rule != crate::confirm::Rule::Manual {
-            self.hold(moment.slot, kind, moment.now);
-            return;
-        }
-        let mut notes = raise::notes_of_reading(reading);
-        if moment.clock_back || reading.marks.has(Marks::CLOCK) {
-            notes.push(raise::NOTE_CLOCK.to_owned());
-        }
-        self.raise(moment.slot, kind, &confirmed, moment.now, notes, effects);
-    }
-
-    fn ask(&self, slot: usize, kind: Kind, limit: i64, came: Option<usize>) -> Option<Confirmed> {
-        let s = &self.slots[slot];
-        confirm(&Question { samples: s.ring(kind).samples(), limit, period: s.period(), came })
-    }
-
-    /// The limit in force at a post, thousandths, and why it is the wet one.
-    fn limit(&self, slot: usize, kind: Kind, now: Timestamp) -> (i64, Option<Because>) {
-        let because = self.wet_because(slot, now);
-        (raise::critical(&self.policy, kind, because.is_some()), because)
+    /// A flag that never goes down confirms nothing.
+    fn without_stuck_flag(&self, slot: usize, sampled: Sampled, sample: Sample) -> Sample {
+        let stuck = if sampled == Sampled::Leak { Fact::LeakFlagStuck } else { Fact::ShellFlagStuck };
+        if self.slots[slot].is(stuck) { sample.without(Bits::FLAGGED) } else { sample }
     }
 
     fn wet_because(&self, slot: usize, now: Timestamp) -> Option<Because> {
         let s = &self.slots[slot];
         let zone = self.zones[usize::from(s.zone)].wet[usize::from(s.is(Fact::LowLying))];
-        let own = s.own_wet(now);
+        let own = s.own_wet(now, &self.policy.wet);
         own.filter(|b| *b == Because::Immersed).or(zone).or(own)
-    }
-
-    /// The place of a zone, made when it is new.
-    fn zone(&mut self, name: &str) -> u16 {
-        let known = self.zones.iter().position(|zone| *zone.name == *name);
-        let place = known.unwrap_or_else(|| {
-            let now = self.advanced_at;
-            let wet = [false, true].map(|low| self.sky.because(name, now, low));
-            self.zones.push(Zone { name: Arc::from(name), wet });
-            self.zones.len() - 1
-        });
-        u16::try_from(place).unwrap_or(u16::MAX)
-    }
-
-    /// The slot of a post, made when it is new; `None` for an unregistered device beyond the bound.
-    fn slot(&mut self, post: &str, zone: &str) -> Option<usize> {
-        if let Some(place) = self.places.get(post) {
-            return Some(*place as usize);
-        }
-        let known = self.register.by_post(post).cloned();
-        if known.is_none() && self.strangers >= UNREGISTERED_MAX {
-            return None;
-        }
-        let zone = self.zone(known.as_ref().map_or(zone, |post| &post.zone));
-        let default = u32::from(PERIOD_S_DEFAULT);
-        let period = known.as_ref().and_then(|post| post.period_s).unwrap_or(default);
-        let mut slot = Slot::new(zone, period);
-        let owner = match known {
-            Some(post) => {
-                slot.set(Fact::LowLying, post.low_lying);
-                slot.set(Fact::Cabinet, post.kind == PostKind::Feeder);
-                slot.set(Fact::Unmonitored, !post.monitored);
-                Owner::Registered(post)
-            }
-            None => {
-                self.strangers += 1;
-                slot.set(Fact::Unregistered, true);
-                Owner::Stranger(Arc::from(post))
-            }
-        };
-        let place = self.slots.len();
-        self.places.insert(owner.name().clone(), place as u32);
-        self.slots.push(slot);
-        self.owners.push(owner);
-        Some(place)
     }
 
     /// Every open incident.
@@ -486,20 +504,20 @@ fn admission_key(reading: &StoredReading<'_>) -> u64 {
 /// The sample of one quantity in a reading, if there is a valid one.
 fn sample_of(
     reading: &StoredReading<'_>,
-    kind: Kind,
+    sampled: Sampled,
     measured_at: Timestamp,
     powered: bool,
     key: u64,
 ) -> Option<Sample> {
-    let (field, flag) = match kind {
-        Kind::ShellCritical => (Field::ShellV, Flags::SHELL_ALARM),
-        Kind::LeakCritical => (Field::LeakageMa, Flags::LEAK_ALARM),
+    let flag = match sampled {
+        Sampled::Shell => Flags::SHELL_ALARM,
+        Sampled::Leak => Flags::LEAK_ALARM,
     };
     let manual = reading.cause == Cause::Manual;
     let band = reading.fields.get(Field::PenBandV).filter(|v| *v >= BAND_LIVE);
     let by_hand = reading.fields.get(Field::Check) == Some(CHECK_LIVE) || band.is_some();
-    let live = manual && kind == Kind::ShellCritical && by_hand;
-    let value = reading.fields.get(field).max(band.filter(|_| live));
+    let live = manual && sampled == Sampled::Shell && by_hand;
+    let value = reading.fields.get(sampled.field()).max(band.filter(|_| live));
     let value = value.or(live.then_some(0))?;
     let own_time = reading.ts.is_some() && reading.measured_at() == measured_at;
     let bits = Bits::default()

@@ -1,57 +1,36 @@
-//! A confirmed signal becomes an incident, attaches to one, and is followed.
+//! A finding becomes an incident, or attaches to one. Severity only rises.
 
 use std::sync::Arc;
 
-use lampguard_model::{Field, Flags, Millis, Quantity, StoredReading, Timestamp, UNREGISTERED};
+use lampguard_model::{Flags, Millis, StoredReading, Timestamp, UNREGISTERED};
 use serde_json::json;
 
-use super::{Effect, Engine, Open, Owner, UNREGISTERED_MAX, admission_key, sample_of};
-use crate::confirm::{Confirmed, Rule};
-use crate::incident::{COLLAPSED, Event, Evidence, Incident, KINDS, Kind, Signal, incident_id};
-use crate::policy::Policy;
-use crate::sample::{Bits, Sample};
-use crate::slot::{Fact, Slot, is_powered};
+use super::place::Subject;
+use super::{Effect, Engine, Open, UNREGISTERED_MAX};
+use crate::incident::{
+    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Severity, Signal, incident_id,
+};
+use crate::slot::Fact;
 use crate::wet::Because;
 
 pub(super) const NOTE_LATE: &str = "历史超限, 待核实";
 pub(super) const NOTE_CLOCK: &str = "设备时钟有误, 按接收时间判定";
-const NOTE_SINGLE: &str = "单次读数";
-const NOTE_MANUAL: &str = "人工检测";
-const NOTE_PE: &str = "按带电处理，可能断PE";
-const NOTE_UNREGISTERED: &str = "未登记设备";
+pub(super) const NOTE_SINGLE: &str = "单次读数";
+pub(super) const NOTE_MANUAL: &str = "人工检测";
+pub(super) const NOTE_PE: &str = "按带电处理，可能断PE";
+pub(super) const NOTE_UNREGISTERED: &str = "未登记设备";
 const NOTE_WEATHER: &str = "天气未知, 按潮湿限值";
 const NOTE_SIMULATED: &str = "模拟数据";
-const NOTE_CHATTERING: &str = "时有时无 (chattering)";
+pub(super) const NOTE_CHATTERING: &str = "时有时无 (chattering)";
+const NOTE_STUCK: &str = "读数不变 (stuck)";
+const NOTE_UNIT: &str = "单位可疑 (unit suspect)";
 /// Prefix of the notes that name devices in the collapsed incident.
 const NOTE_DEVICE: &str = "设备 ";
 
 /// Devices that the collapsed incident names; the rest are only in the journal.
 pub(super) const NAMED_MAX: usize = 20;
-/// PE suspected (`policy.md` 2): shell at or above this …
-const PE_SHELL: i64 = 50_000;
-/// … with leakage below this, thousandths.
-const PE_LEAK: i64 = 3_000;
-/// Signal normal: calm for this long …
-const CALM: Millis = Millis::minutes(10);
-/// … and for this many samples.
-const CALM_SAMPLES: usize = 3;
-/// Crossings of the limit within the five samples kept that are noted as chattering.
-const CROSSINGS: usize = 3;
-
-/// The limit of a kind, thousandths.
-pub(super) fn critical(policy: &Policy, kind: Kind, wet: bool) -> i64 {
-    let pick = |dry, wet_limit| if wet { wet_limit } else { dry };
-    match kind {
-        Kind::ShellCritical => {
-            let limits = policy.shell_critical;
-            pick(limits.dry.thousandths(), limits.wet.thousandths())
-        }
-        Kind::LeakCritical => {
-            let limits = policy.leak_critical;
-            pick(limits.dry.thousandths(), limits.wet.thousandths())
-        }
-    }
-}
+/// Posts that an incident about several names; the rest stand in the event log.
+const MEMBERS_MAX: usize = 1000;
 
 /// What must be said about the reading itself.
 pub(super) fn notes_of_reading(reading: &StoredReading<'_>) -> Vec<String> {
@@ -66,193 +45,206 @@ pub(super) fn notes_of_reading(reading: &StoredReading<'_>) -> Vec<String> {
 }
 
 /// Everything an incident needs, gathered before it is known whether it opens or attaches.
-struct Finding {
-    name: Arc<str>,
-    slot: Option<usize>,
-    evidence: Evidence,
-    notes: Vec<String>,
-    id: Arc<str>,
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) subject: Subject,
+    pub(super) family: Family,
+    pub(super) severity: Severity,
+    /// Time to the deadline; `None`: it has none.
+    pub(super) due: Option<Millis>,
+    pub(super) evidence: Evidence,
+    pub(super) notes: Vec<String>,
+    /// Posts that it names.
+    pub(super) members: Vec<Arc<str>>,
+    /// Which sample, and when: names the incident.
+    pub(super) key: u32,
+    pub(super) key_at: Option<Timestamp>,
+    /// People are told of its opening, as far as its severity calls for it.
+    pub(super) told: bool,
+}
+
+impl Finding {
+    /// With another severity than the kind's usual one.
+    pub(super) fn with(mut self, severity: Severity, policy: &crate::policy::Policy) -> Self {
+        self.severity = severity;
+        self.due = self.evidence.kind.due(severity, policy);
+        self
+    }
+
+    /// With a value and the limit that it reached, thousandths.
+    pub(super) fn value(mut self, field: &str, value: Option<i64>, limit: i64) -> Self {
+        field.clone_into(&mut self.evidence.field);
+        (self.evidence.thousandths, self.evidence.limit) = (value, limit);
+        self
+    }
+
+    /// Named by that moment, which is also when it was measured.
+    pub(super) fn at(mut self, at: Timestamp) -> Self {
+        (self.evidence.measured_at, self.key_at) = (at, Some(at));
+        self
+    }
+
+    pub(super) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
 }
 
 impl Engine {
-    /// Believed: opens the post's incident, or attaches to the one that is open.
-    pub(super) fn raise(
-        &mut self,
-        slot: usize,
-        kind: Kind,
-        confirmed: &Confirmed,
-        now: Timestamp,
-        mut notes: Vec<String>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let s = &self.slots[slot];
-        let known = s.incident().map(|place| &self.open[place].incident);
-        if known.is_some_and(|incident| incident.kinds.contains(&kind) || *incident.post_id == *COLLAPSED) {
-            return;
-        }
-        let (limit, because) = self.limit(slot, kind, now);
-        self.add_notes(s, kind, confirmed, because, &mut notes);
-        // Receipt is kept to the second; what was confirmed by the reading at hand came now.
-        let earlier = |at: &Timestamp| now.since(*at) >= Millis::seconds(1) && confirmed.rule != Rule::Manual;
-        let heard = s.heard_at().filter(earlier);
-        let name = self.owners[slot].name().clone();
-        let opening = confirmed.opening;
-        let own_time = (!opening.has(Bits::RECEIPT)).then(|| opening.at());
-        let finding = Finding {
-            id: incident_id(&name, opening.key(), own_time),
-            name,
-            slot: Some(slot),
-            evidence: self.evidence(kind, confirmed, limit, because, confirmed.shown, heard.unwrap_or(now)),
-            notes,
+    /// A finding about `subject` with what is usual for its kind.
+    pub(super) fn finding(&self, subject: Subject, kind: Kind, now: Timestamp) -> Finding {
+        let because = match &subject {
+            Subject::Post(slot) => self.wet_because(*slot, now),
+            Subject::Feeder(feeder) => self.zone_wet(self.feeders[*feeder].zone),
+            Subject::Zone(zone) => self.zone_wet(*zone),
+            _ => None,
         };
-        match s.incident() {
-            Some(place) => self.attach(place, finding, now, effects),
-            None => self.open(finding, now, effects),
+        let mut notes = Vec::new();
+        if let Subject::Post(slot) = &subject {
+            self.usual_notes(*slot, because, &mut notes);
         }
-    }
-
-    fn evidence(
-        &self,
-        kind: Kind,
-        confirmed: &Confirmed,
-        limit: i64,
-        because: Option<Because>,
-        shown: Sample,
-        received_at: Timestamp,
-    ) -> Evidence {
-        let number = !shown.has(Bits::LIVE) || shown.value() > 0;
-        Evidence {
+        let evidence = Evidence {
             kind,
-            thousandths: number.then(|| shown.value()),
-            limit,
+            field: String::new(),
+            thousandths: None,
+            limit: 0,
             wet: because.is_some(),
             wet_because: because.map_or("", Because::name).to_owned(),
             policy_hash: self.policy_hash.clone(),
-            measured_at: shown.at(),
-            received_at,
-            rule: confirmed.rule.name().to_owned(),
+            measured_at: now,
+            received_at: now,
+            rule: kind.name().to_owned(),
+        };
+        Finding {
+            subject,
+            family: kind.family(),
+            severity: kind.severity(),
+            due: kind.due(kind.severity(), &self.policy),
+            evidence,
+            notes,
+            members: Vec::new(),
+            key: 0,
+            key_at: Some(now),
+            told: true,
         }
     }
 
-    fn add_notes(
-        &self,
-        s: &Slot,
-        kind: Kind,
-        confirmed: &Confirmed,
-        because: Option<Because>,
-        notes: &mut Vec<String>,
-    ) {
-        let leak = s.ring(Kind::LeakCritical).newest();
-        let near = |leak: &Sample| {
-            let apart = leak.at().since(confirmed.shown.at()).0.abs();
-            apart <= s.period().0 + 60_000
-        };
-        let no_current = leak.filter(near).is_some_and(|leak| leak.value() < PE_LEAK);
-        let pe = kind == Kind::ShellCritical && confirmed.shown.value() >= PE_SHELL && no_current;
-        // What is judged again, or late, brings no reading along that could say so.
-        let simulated = s.is(Fact::Simulated) && !notes.iter().any(|note| note == NOTE_SIMULATED);
+    /// What must be said of a post whatever was found.
+    pub(super) fn usual_notes(&self, slot: usize, because: Option<Because>, notes: &mut Vec<String>) {
+        let s = &self.slots[slot];
         for (said, note) in [
-            (simulated, NOTE_SIMULATED),
-            (confirmed.rule == Rule::SingleSample, NOTE_SINGLE),
-            (confirmed.rule == Rule::Manual, NOTE_MANUAL),
-            (pe, NOTE_PE),
+            (s.is(Fact::Simulated), NOTE_SIMULATED),
             (s.is(Fact::Unregistered), NOTE_UNREGISTERED),
             (because == Some(Because::Unknown), NOTE_WEATHER),
+            (s.is(Fact::Stuck), NOTE_STUCK),
+            (s.is(Fact::UnitSuspect), NOTE_UNIT),
         ] {
-            if said {
+            if said && !notes.iter().any(|known| known == note) {
                 notes.push(note.to_owned());
             }
         }
     }
 
-    /// A reading of a device without a slot: believed on one sample.
-    pub(super) fn judge_untracked(
-        &mut self,
-        now: Timestamp,
-        reading: &StoredReading<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let zone = self.zone(reading.zone);
-        let because = self.zones[usize::from(zone)].wet[0];
-        for kind in KINDS {
-            let limit = critical(&self.policy, kind, because.is_some());
-            let key = admission_key(reading);
-            let sample = sample_of(reading, kind, reading.measured_at(), is_powered(reading), key);
-            let Some(shown) = sample.filter(|s| s.is_above(limit)) else {
-                continue;
-            };
-            let confirmed = Confirmed { rule: Rule::SingleSample, opening: shown, shown };
-            let own_time = (!shown.has(Bits::RECEIPT)).then(|| shown.at());
-            let mut notes = notes_of_reading(reading);
-            notes.extend([NOTE_SINGLE.to_owned(), NOTE_UNREGISTERED.to_owned()]);
-            let finding = Finding {
-                name: Arc::from(reading.post),
-                slot: None,
-                evidence: self.evidence(kind, &confirmed, limit, because, shown, now),
-                notes,
-                id: incident_id(reading.post, shown.key(), own_time),
-            };
-            match self.untracked.get(reading.post).copied() {
-                Some(place) if self.open[place].incident.kinds.contains(&kind) => {}
-                Some(place) => self.attach(place, finding, now, effects),
-                None => self.open(finding, now, effects),
+    /// Opens an incident, or attaches to the one that takes evidence. Returns its place.
+    pub(super) fn put(&mut self, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) -> usize {
+        match self.taking(&finding.subject, finding.family) {
+            Some(place) => {
+                self.attach(place, finding, now, effects);
+                place
             }
+            None => self.open(finding, now, effects),
         }
     }
 
-    fn open(&mut self, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) {
-        let owner = finding.slot.map(|slot| self.owners[slot].clone());
-        let (feeder, zone, road) = match owner {
-            Some(Owner::Registered(post)) => (post.feeder.clone(), post.zone.clone(), post.road.clone()),
-            _ => (Arc::from(""), Arc::from(UNREGISTERED), Arc::from("")),
-        };
-        let stranger = *zone == *UNREGISTERED;
-        if stranger && self.strangers_open >= UNREGISTERED_MAX {
-            self.collapse(finding, now, effects);
-            return;
+    /// Name, feeder, zone, road and place of what an incident is about.
+    fn whereabouts(&self, subject: &Subject) -> [Arc<str>; 5] {
+        let none = || Arc::from("");
+        match subject {
+            Subject::Post(slot) => match self.owners[*slot].post() {
+                Some(post) => {
+                    let (name, feeder) = (post.post_id.clone(), post.feeder.clone());
+                    [name, feeder, post.zone.clone(), post.road.clone(), none()]
+                }
+                None => [self.owners[*slot].name().clone(), none(), Arc::from(UNREGISTERED), none(), none()],
+            },
+            Subject::Untracked(name) => [name.clone(), none(), Arc::from(UNREGISTERED), none(), none()],
+            Subject::Collapsed => [Arc::from(COLLAPSED), none(), Arc::from(UNREGISTERED), none(), none()],
+            Subject::Feeder(feeder) => {
+                let feeder = &self.feeders[*feeder];
+                let road = feeder.members.first().and_then(|slot| self.owners[*slot as usize].post());
+                let road = road.map_or_else(none, |post| post.road.clone());
+                [none(), feeder.name.clone(), self.zones[feeder.zone].name.clone(), road, none()]
+            }
+            Subject::Zone(zone) => [none(), none(), self.zones[*zone].name.clone(), none(), none()],
+            Subject::Place(place, zone) => [none(), none(), zone.clone(), none(), place.clone()],
+            Subject::System(part) => [none(), none(), none(), none(), part.clone()],
         }
-        self.strangers_open += usize::from(stranger);
-        let slot = finding.slot;
+    }
+
+    fn open(&mut self, mut finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) -> usize {
+        let [post_id, feeder, zone, road, place] = self.whereabouts(&finding.subject);
+        let stranger = *zone == *UNREGISTERED;
+        if stranger && finding.subject != Subject::Collapsed {
+            if self.strangers_open >= UNREGISTERED_MAX {
+                return self.collapse(finding, &post_id, now, effects);
+            }
+            self.strangers_open += 1;
+        }
+        let about = match finding.subject.scope() {
+            crate::incident::Scope::Post => post_id.to_string(),
+            scope => format!("{}:{feeder}:{zone}:{place}", scope.name()),
+        };
+        finding.members.truncate(MEMBERS_MAX);
         let incident = Incident {
-            id: finding.id,
-            post_id: finding.name.clone(),
+            id: incident_id(finding.family, &about, finding.key, finding.key_at),
+            family: finding.family,
+            severity: finding.severity,
+            scope: finding.subject.scope(),
+            post_id,
             feeder,
             zone,
             road,
+            place,
             opened_at: now,
-            due_at: now + self.policy.p1_due,
+            due_at: finding.due.map_or(NO_DUE, |due| now + due),
+            p1_at: (finding.severity == Severity::P1).then_some(now),
+            members: finding.members,
+            links: Vec::new(),
             signal: Signal::Active,
             notes: finding.notes,
             kinds: vec![finding.evidence.kind],
             evidence: finding.evidence,
         };
-        let place = self.push_open(incident, slot, effects);
-        match slot {
-            Some(slot) => self.slots[slot].set_incident(place),
-            None => _ = self.untracked.insert(finding.name, place),
-        }
-    }
-
-    fn push_open(&mut self, incident: Incident, slot: Option<usize>, effects: &mut Vec<Effect>) -> usize {
         assert!(incident.due_at > incident.opened_at, "a deadline lies behind its start");
         let event = Event {
             key: format!("{}:opened", incident.id),
             incident: incident.id.clone(),
             at: incident.opened_at,
             kind: "opened",
-            body: json!({"due_at": incident.due_at.to_rfc3339(), "evidence": body_of(&incident.evidence), "notes": incident.notes})
-                .to_string(),
+            body: json!({"severity": incident.severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
+                "evidence": body_of(&incident.evidence), "members": incident.members, "notes": incident.notes})
+            .to_string(),
         };
-        effects.push(Effect::Open { incident: Box::new(incident.clone()), event });
-        self.keep(Open::new(incident, slot))
+        let told = finding.told && incident.is_told();
+        effects.push(Effect::Open { incident: Box::new(incident.clone()), event, told });
+        let place = self.keep(Open::new(incident, finding.subject.clone()));
+        self.take(&finding.subject, finding.family, place);
+        place
     }
 
     /// Ten thousand unregistered devices have an incident each: from here on one stands for all, and names
     /// the first twenty.
-    fn collapse(&mut self, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) {
-        let device = format!("{NOTE_DEVICE}{}", finding.name);
-        let slot = finding.slot;
-        let place = match self.collapsed {
+    fn collapse(
+        &mut self,
+        mut finding: Finding,
+        name: &Arc<str>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        let device = format!("{NOTE_DEVICE}{name}");
+        let of = std::mem::replace(&mut finding.subject, Subject::Collapsed);
+        let family = finding.family;
+        let place = match self.taking(&Subject::Collapsed, family) {
             Some(place) => {
                 let notes = &self.open[place].incident.notes;
                 let named = notes.iter().filter(|note| note.starts_with(NOTE_DEVICE)).count();
@@ -262,51 +254,127 @@ impl Engine {
                 place
             }
             None => {
-                let incident = Incident {
-                    id: finding.id,
-                    post_id: Arc::from(COLLAPSED),
-                    feeder: Arc::from(""),
-                    zone: Arc::from(UNREGISTERED),
-                    road: Arc::from(""),
-                    opened_at: now,
-                    due_at: now + self.policy.p1_due,
-                    signal: Signal::Active,
-                    notes: vec![NOTE_UNREGISTERED.to_owned(), device],
-                    kinds: vec![finding.evidence.kind],
-                    evidence: finding.evidence,
-                };
-                let place = self.push_open(incident, None, effects);
-                self.collapsed = Some(place);
-                place
+                finding.notes = vec![NOTE_UNREGISTERED.to_owned(), device];
+                self.open(finding, now, effects)
             }
         };
-        if let Some(slot) = slot {
-            self.slots[slot].set_incident(place);
+        if let Subject::Post(_) = of {
+            self.take(&of, family, place);
         }
+        place
     }
 
-    /// A second kind on the same post: evidence of the same incident.
+    /// More evidence: of a kind that is new on the incident, or graver than what it has.
     fn attach(&mut self, place: usize, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.open[place].calm_from = None;
-        let incident = &mut self.open[place].incident;
-        incident.kinds.push(finding.evidence.kind);
+        if self.is_collapsed(place) {
+            return;
+        }
+        let incident = &self.open[place].incident;
+        let kind = finding.evidence.kind;
+        let (new, graver) = (!incident.kinds.contains(&kind), finding.severity > incident.severity);
+        self.add_members(place, &finding.members, now, effects);
+        if !new && !graver {
+            return;
+        }
+        let open = &mut self.open[place];
+        (open.calm_from, open.clear_since) = (None, None);
+        let incident = &mut open.incident;
+        if new {
+            incident.kinds.push(kind);
+        }
         for note in finding.notes {
             if !incident.notes.contains(&note) {
                 incident.notes.push(note);
             }
         }
-        let event = Event {
-            key: format!("{}:evidence:{}", incident.id, finding.evidence.kind.name()),
-            incident: incident.id.clone(),
-            at: now,
-            kind: "evidence",
-            body: body_of(&finding.evidence).to_string(),
-        };
-        effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
-        self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
+        let measured_at = finding.evidence.measured_at;
+        if graver {
+            let due_at = finding.due.map_or(NO_DUE, |due| now + due);
+            incident.due_at = incident.due_at.min(due_at);
+            incident.severity = finding.severity;
+            incident.p1_at = (finding.severity == Severity::P1).then_some(now);
+            let body = json!({"severity": incident.severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
+                "evidence": body_of(&finding.evidence)});
+            incident.evidence = finding.evidence;
+            let event = Event {
+                key: format!("{}:escalated:{}", incident.id, incident.severity.name()),
+                incident: incident.id.clone(),
+                at: now,
+                kind: "escalated",
+                body: body.to_string(),
+            };
+            let told = incident.severity >= Severity::P2 && incident.is_told();
+            effects.push(Effect::Escalated { incident: Box::new(incident.clone()), event, told });
+        } else {
+            let event = Event {
+                key: format!("{}:evidence:{}", incident.id, kind.name()),
+                incident: incident.id.clone(),
+                at: now,
+                kind: "evidence",
+                body: body_of(&finding.evidence).to_string(),
+            };
+            effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+        }
+        self.set_signal(place, Signal::Active, now, measured_at, effects);
     }
 
-    fn note(&mut self, place: usize, note: &str, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// Names more posts on an incident.
+    pub(super) fn add_members(
+        &mut self,
+        place: usize,
+        members: &[Arc<str>],
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let incident = &mut self.open[place].incident;
+        let new: Vec<Arc<str>> =
+            members.iter().filter(|name| !incident.members.contains(name)).cloned().collect();
+        let room = MEMBERS_MAX.saturating_sub(incident.members.len());
+        let new = &new[..new.len().min(room)];
+        if new.is_empty() {
+            return;
+        }
+        incident.members.extend_from_slice(new);
+        let event = Event {
+            key: format!("{}:members:{}", incident.id, incident.members.len()),
+            incident: incident.id.clone(),
+            at: now,
+            kind: "members",
+            body: json!({ "members": new }).to_string(),
+        };
+        effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+    }
+
+    /// Writes on both incidents that they belong together. The parent gets the highest severity and the
+    /// earliest deadline of the two.
+    pub(super) fn link(&mut self, parent: usize, member: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let [of_parent, of_member] = [parent, member].map(|place| self.open[place].incident.clone());
+        if of_parent.links.contains(&of_member.id) {
+            return;
+        }
+        for (place, other) in [(parent, &of_member), (member, &of_parent)] {
+            let incident = &mut self.open[place].incident;
+            incident.links.push(other.id.clone());
+            if place == parent {
+                incident.due_at = incident.due_at.min(of_member.due_at).max(incident.opened_at + Millis(1));
+                if of_member.severity > incident.severity {
+                    (incident.severity, incident.p1_at) =
+                        (of_member.severity, of_member.p1_at.and(Some(now)));
+                }
+            }
+            let event = Event {
+                key: format!("{}:linked:{}", incident.id, other.id),
+                incident: incident.id.clone(),
+                at: now,
+                kind: "linked",
+                body: json!({"incident": other.id, "due_at": incident.due().map(Timestamp::to_rfc3339)})
+                    .to_string(),
+            };
+            effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+        }
+    }
+
+    pub(super) fn note(&mut self, place: usize, note: &str, now: Timestamp, effects: &mut Vec<Effect>) {
         let incident = &mut self.open[place].incident;
         if incident.notes.iter().any(|known| known == note) {
             return;
@@ -322,7 +390,7 @@ impl Engine {
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
     }
 
-    fn set_signal(
+    pub(super) fn set_signal(
         &mut self,
         place: usize,
         signal: Signal,
@@ -344,127 +412,8 @@ impl Engine {
         };
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
     }
-
-    /// What the newest samples say about an open incident. Normal is a fact on it and closes nothing.
-    pub(super) fn follow_signal(
-        &mut self,
-        slot: usize,
-        now: Timestamp,
-        saturated: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let limits = KINDS.map(|kind| self.limit(slot, kind, now).0);
-        let s = &self.slots[slot];
-        let Some(place) = s.incident().filter(|place| self.open[*place].slot == Some(slot)) else {
-            return;
-        };
-        let open = &mut self.open[place];
-        let (mut hot, mut dark, mut calm, mut chattering) = (saturated, false, true, false);
-        for kind in KINDS {
-            let (at, limit) = (kind.place(), limits[kind.place()]);
-            let samples = s.ring(kind).samples();
-            open.calm_since[at] = calm_since(samples, limit, open.calm_since[at]);
-            if saturated && open.calm_since[at].is_some() {
-                open.calm_since[at] = Some(now);
-            }
-            let Some(newest) = samples.last() else {
-                calm &= !open.incident.kinds.contains(&kind);
-                continue;
-            };
-            hot |= newest.is_above(limit);
-            if open.incident.kinds.contains(&kind) {
-                dark |= !newest.has(Bits::POWERED);
-                calm &= is_normal(samples, open.calm_since[at]);
-                let crossings = samples.windows(2).filter(|w| w[0].is_above(limit) != w[1].is_above(limit));
-                chattering |= crossings.count() >= CROSSINGS;
-            }
-        }
-        let signal = match open.incident.signal {
-            _ if hot => Signal::Active,
-            _ if dark => Signal::Unpowered,
-            _ if calm => Signal::Normal,
-            Signal::Normal => Signal::Normal,
-            _ => Signal::Active,
-        };
-        match signal {
-            _ if hot => open.calm_from = None,
-            Signal::Normal => _ = open.calm_from.get_or_insert(now),
-            _ => {}
-        }
-        let newest_at = s.newest_at;
-        self.set_signal(place, signal, now, newest_at, effects);
-        if chattering {
-            self.note(place, NOTE_CHATTERING, now, effects);
-        }
-    }
-
-    /// Open incidents whose post has stopped talking while we were listening.
-    pub(super) fn notice_silence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        for place in 0..self.open.len() {
-            if let Some((heard, after)) = self.silent_after(&self.open[place])
-                && now > after
-            {
-                self.set_signal(place, Signal::Silent, now, heard, effects);
-            }
-        }
-    }
-
-    /// When the post of an incident was heard, and the last moment at which it is not silent yet; `None` when
-    /// it cannot become silent.
-    pub(super) fn silent_after(&self, open: &Open) -> Option<(Timestamp, Timestamp)> {
-        let showing = !open.over && matches!(open.incident.signal, Signal::Active | Signal::Normal);
-        let s = &self.slots[open.slot.filter(|_| showing)?];
-        // A post without a sensor cannot fall silent. One that opened by its sensor before a restart can.
-        let by_hand = open.incident.evidence.rule == Rule::Manual.name();
-        if s.is(Fact::Unmonitored) || (s.heard_at().is_none() && by_hand) {
-            return None;
-        }
-        let heard = s.heard_at().unwrap_or(self.running_since);
-        let since = heard.max(self.running_since + s.period());
-        Some((heard, since + s.silent_bound()))
-    }
-}
-
-/// Since when samples have been calm without a break, as far as is known.
-fn calm_since(samples: &[Sample], limit: i64, known: Option<Timestamp>) -> Option<Timestamp> {
-    match samples.iter().rposition(|s| !s.is_calm(limit)) {
-        Some(last) => samples.get(last + 1).map(|s| s.at()).max(known.filter(|_| last + 1 < samples.len())),
-        None => known.or_else(|| samples.first().map(|s| s.at())),
-    }
-}
-
-fn is_normal(samples: &[Sample], calm_since: Option<Timestamp>) -> bool {
-    let (Some(since), Some(newest)) = (calm_since, samples.last()) else {
-        return false;
-    };
-    let counted = samples.iter().filter(|s| s.at() >= since).count();
-    counted >= CALM_SAMPLES && newest.at().since(since) >= CALM
 }
 
 fn body_of(evidence: &Evidence) -> serde_json::Value {
     serde_json::to_value(evidence).unwrap_or_default()
-}
-
-/// True when leakage or shell voltage of the newest samples is at or above the *warning* limits.
-pub(super) fn is_warning(policy: &Policy, s: &Slot, wet: bool) -> Option<String> {
-    let pick = |dry: i64, wet_limit: i64| if wet { wet_limit } else { dry };
-    let (shell, leak) = (policy.shell_warning, policy.leak_warning);
-    let limits = [
-        pick(shell.dry.thousandths(), shell.wet.thousandths()),
-        pick(leak.dry.thousandths(), leak.wet.thousandths()),
-    ];
-    KINDS.into_iter().find_map(|kind| {
-        let (newest, limit) = (s.ring(kind).newest()?, limits[kind.place()]);
-        newest.is_above(limit).then(|| above_text(kind, newest, limit))
-    })
-}
-
-/// "leakage_ma 35 at or above 30".
-pub(super) fn above_text(kind: Kind, sample: Sample, limit: i64) -> String {
-    let field = match kind {
-        Kind::ShellCritical => Field::ShellV,
-        Kind::LeakCritical => Field::LeakageMa,
-    };
-    let number = lampguard_model::units::Thousandths;
-    format!("{} {} at or above {}", field.name(), number(sample.value()), number(limit))
 }

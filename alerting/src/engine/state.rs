@@ -3,8 +3,11 @@
 use lampguard_model::{Millis, Timestamp};
 use serde::Serialize;
 
-use super::{Engine, raise};
-use crate::incident::{KINDS, Kind, Signal};
+use super::Engine;
+use super::place::Subject;
+use crate::incident::{Family, Severity, Signal};
+use crate::kind::{SAMPLED, Sampled};
+use crate::sample::Sample;
 use crate::slot::{Fact, Slot};
 
 /// Without a valid leakage value for longer a post counts as unmonitored (`policy.md` 2).
@@ -63,8 +66,9 @@ impl Engine {
         let known = self.register.by_post(post);
         let (zone, low) = known.map_or((lampguard_model::UNREGISTERED, false), |p| (&*p.zone, p.low_lying));
         let because = self.sky.because(zone, now, low);
-        let (state, why) = match (known, self.untracked.get(post)) {
-            (_, Some(place)) => (State::Danger, format!("incident {}", self.open[*place].incident.id)),
+        let untracked = self.taking(&Subject::Untracked(post.into()), Family::Electric);
+        let (state, why) = match (known, untracked) {
+            (_, Some(place)) => (State::Danger, format!("incident {}", self.open[place].incident.id)),
             (None, None) => (State::Unregistered, "not in the register".to_owned()),
             (Some(p), None) if !p.monitored => (State::Unmonitored, "no sensor".to_owned()),
             (Some(_), None) => (State::Unmonitored, "no data since start".to_owned()),
@@ -96,10 +100,10 @@ impl Engine {
             return (State::Unpowered, "no supply, not verified".to_owned());
         }
         let silent = now.since(heard);
-        if silent > s.silent_bound() {
+        if silent > s.silent_bound(self.policy.offline.dry_periods, self.policy.offline.silent_min) {
             return (State::Silent, format!("no data for {} min", silent.as_seconds() / 60));
         }
-        if let Some(warning) = raise::is_warning(&self.policy, s, wet) {
+        if let Some(warning) = self.warning(slot, wet) {
             return (State::Warning, warning);
         }
         if s.is(Fact::Cabinet) || has_leak_value(s, now) {
@@ -109,23 +113,46 @@ impl Engine {
     }
 
     fn danger(&self, slot: usize, wet: bool) -> Option<String> {
-        let s = &self.slots[slot];
-        if let Some(place) = s.incident() {
+        if let Some(place) = self.slots[slot].incident() {
             let incident = &self.open[place].incident;
-            let signal = match incident.signal {
-                Signal::Active => String::new(),
-                other => format!(", signal {}", other.name()),
-            };
-            return Some(format!("incident {}{signal}", incident.id));
+            if incident.severity >= Severity::P2 {
+                let signal = match incident.signal {
+                    Signal::Active => String::new(),
+                    other => format!(", signal {}", other.name()),
+                };
+                return Some(format!("incident {}{signal}", incident.id));
+            }
         }
-        KINDS.into_iter().find_map(|kind| {
-            let (newest, limit) = (s.ring(kind).newest()?, raise::critical(&self.policy, kind, wet));
-            newest.is_above(limit).then(|| raise::above_text(kind, newest, limit))
+        self.above(slot, false, wet)
+    }
+
+    fn warning(&self, slot: usize, wet: bool) -> Option<String> {
+        let s = &self.slots[slot];
+        for (fact, why) in [(Fact::Stuck, "values stand still"), (Fact::OpenCt, "leakage is exactly 0.0")] {
+            if s.is(fact) {
+                return Some(why.to_owned());
+            }
+        }
+        self.above(slot, true, wet)
+    }
+
+    /// What of the newest samples is at or above a limit.
+    fn above(&self, slot: usize, warning: bool, wet: bool) -> Option<String> {
+        SAMPLED.into_iter().find_map(|sampled| {
+            let newest = self.slots[slot].ring(sampled).newest()?;
+            let limit = self.limit_when(sampled, warning, wet);
+            newest.is_above(limit).then(|| above_text(sampled, newest, limit))
         })
     }
 }
 
+/// "leakage_ma 35 at or above 30".
+fn above_text(sampled: Sampled, sample: Sample, limit: i64) -> String {
+    let number = lampguard_model::units::Thousandths;
+    format!("{} {} at or above {}", sampled.field().name(), number(sample.value()), number(limit))
+}
+
 fn has_leak_value(s: &Slot, now: Timestamp) -> bool {
-    let newest = s.ring(Kind::LeakCritical).newest();
+    let newest = s.ring(Sampled::Leak).newest();
     newest.is_some_and(|leak| now.since(leak.at()) <= LEAK_VALUE_MAX_AGE)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp, UNREGISTERED, WeatherReport};
 
 use super::{Effect, Engine};
-use crate::incident::KINDS;
 use crate::slot::Fact;
 
 /// After start, or after a pause, the desk is not told "weather unknown" for this long: the first message
@@ -42,6 +41,8 @@ impl Engine {
                     let s = &self.slots[slot];
                     if usize::from(s.zone) == place && wetter[usize::from(s.is(Fact::LowLying))] {
                         self.judge_again(slot, now, effects);
+                        // Silence is called so sooner while it is wet.
+                        self.wake(slot, now);
                     }
                 }
             }
@@ -69,21 +70,6 @@ impl Engine {
         }
         if !unknown.is_empty() {
             effects.push(Effect::WeatherUnknown { since, zones: unknown });
-        }
-    }
-
-    /// The limits went down: the last fresh sample is judged again, over its last three.
-    pub(super) fn judge_again(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        for kind in KINDS {
-            let s = &self.slots[slot];
-            let fresh = s.ring(kind).newest().is_some_and(|last| now.since(last.at()).0 <= 2 * s.period().0);
-            if !fresh {
-                continue;
-            }
-            let (limit, _) = self.limit(slot, kind, now);
-            if let Some(confirmed) = self.ask(slot, kind, limit, None) {
-                self.raise(slot, kind, &confirmed, now, Vec::new(), effects);
-            }
         }
     }
 }

@@ -1,11 +1,19 @@
 //! The engine on a table: a small city, a clock that is a number.
 
+mod electric;
 mod ending;
+mod explain;
+mod feeders;
+mod law;
 mod limits;
 mod order;
 mod people;
+mod random;
+mod sensors;
 mod signals;
+mod silence;
 mod speed;
+mod supply;
 mod times;
 mod weather;
 
@@ -17,7 +25,7 @@ use lampguard_model::{
 };
 
 use super::{Effect, Engine, Input};
-use crate::incident::Incident;
+use crate::incident::{Family, Incident};
 use crate::policy::Policy;
 use crate::wet::Sky;
 
@@ -107,6 +115,21 @@ impl City {
         Self { engine: Engine::new(Policy::default(), register(), Sky::default()), effects: Vec::new() }
     }
 
+    /// Posts S0, S1, … of one feeder FS in zone z1, all of one road; every third low-lying.
+    pub(crate) fn street(posts: usize) -> Self {
+        let mut text = lampguard_model::register::header();
+        for n in 0..posts {
+            let low = n % 3 == 0;
+            text += &format!("\nS{n},,z1,人民路,{n},,FS,C1,113.2,35.2,1,100,{low},,,post,all,true,M1,300");
+        }
+        text += "\nCS,,z1,人民路,0,,FS,C1,113.2,35.2,0,0,false,,,feeder,all,true,MC,60";
+        let register = Arc::new(Register::parse(text.as_bytes()).unwrap());
+        let engine = Engine::new(Policy::default(), register, Sky::default());
+        let mut city = Self { engine, effects: Vec::new() };
+        city.keep_dry(T - Millis::minutes(5));
+        city
+    }
+
     /// A dry message for all zones, which holds for an hour.
     pub(crate) fn keep_dry(&mut self, at: Timestamp) {
         self.weather(at, "all", &dry());
@@ -133,23 +156,43 @@ impl City {
         }
     }
 
+    /// Electric incidents as they opened.
     pub(crate) fn opened(&self) -> Vec<&Incident> {
+        self.opened_of(Family::Electric)
+    }
+
+    pub(crate) fn opened_of(&self, family: Family) -> Vec<&Incident> {
         let opens = self.effects.iter().filter_map(|effect| match effect {
             Effect::Open { incident, .. } => Some(incident.as_ref()),
             _ => None,
         });
-        opens.collect()
+        opens.filter(|incident| incident.family == family).collect()
     }
 
+    /// The one electric incident, as it is now.
     pub(crate) fn the_incident(&self) -> &Incident {
-        assert_eq!(self.opened().len(), 1, "{:#?}", self.opened());
-        self.engine.open_incidents().next().unwrap()
+        self.the(Family::Electric)
+    }
+
+    /// The one incident of a family, as it is now.
+    pub(crate) fn the(&self, family: Family) -> &Incident {
+        assert_eq!(self.opened_of(family).len(), 1, "{:#?}", self.opened_of(family));
+        self.engine.open_incidents().find(|incident| incident.family == family).unwrap()
+    }
+
+    /// Ids and severities of what became graver.
+    pub(crate) fn escalated(&self) -> Vec<(&Incident, bool)> {
+        let graver = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Escalated { incident, told, .. } => Some((incident.as_ref(), *told)),
+            _ => None,
+        });
+        graver.collect()
     }
 
     /// Kinds of the events of changes, in order.
     pub(crate) fn changes(&self) -> Vec<String> {
         let of = |effect: &Effect| match effect {
-            Effect::Changed { event, .. } => {
+            Effect::Changed { incident, event } if incident.family == Family::Electric => {
                 let mut parts = event.key.split(':').skip(1);
                 Some(format!("{} {}", parts.next().unwrap(), parts.next().unwrap_or("")))
             }
@@ -157,6 +200,23 @@ impl City {
         };
         self.effects.iter().filter_map(of).collect()
     }
+}
+
+/// The reading as that of post `n` of [`City::street`].
+pub(crate) fn at_post(mut r: StoredReading<'static>, n: usize) -> StoredReading<'static> {
+    const NAMES: [&str; 12] = ["S0", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11"];
+    (r.post, r.device, r.feeder) = (NAMES[n], NAMES[n], "FS");
+    r.identity = mix(r.identity ^ n as u64);
+    r
+}
+
+/// Whether people were told of the newest opening.
+pub(crate) fn told_at_opening(city: &City) -> bool {
+    let told = city.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Open { told, .. } => Some(*told),
+        _ => None,
+    });
+    told.expect("something opened")
 }
 
 pub(crate) fn minutes(n: i64) -> Timestamp {

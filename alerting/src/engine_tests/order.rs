@@ -11,6 +11,7 @@ fn outcome(readings: &[StoredReading<'static>]) -> Vec<(String, Vec<crate::incid
     let mut found: Vec<_> = city
         .engine
         .open_incidents()
+        .filter(|i| i.family == Family::Electric)
         .map(|i| {
             let mut kinds = i.kinds.clone();
             kinds.sort();
@@ -70,7 +71,7 @@ proptest! {
         for r in &readings { replay.read(r); }
         let keys = |city: &City| -> Vec<String> {
             city.effects.iter().filter_map(|e| match e {
-                Effect::Open { event, .. } | Effect::Changed { event, .. } => Some(event.key.clone()),
+                Effect::Open { event, .. } | Effect::Changed { event, .. } | Effect::Escalated { event, .. } => Some(event.key.clone()),
                 _ => None,
             }).collect()
         };

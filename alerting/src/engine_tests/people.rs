@@ -45,14 +45,10 @@ fn a_post_without_a_sensor_does_not_fall_silent() {
 #[test]
 fn a_hand_test_below_the_limits_raises_nothing_and_is_powered_only_when_written() {
     let mut city = City::new();
-    for (n, fields) in [
-        &[(Field::Check, 0.0)][..],
-        &[(Field::Check, 1.0)],
-        &[(Field::PenBandV, 0.0)],
-        &[(Field::ShellV, 3.0), (Field::Supply, 1.0)],
-    ]
-    .iter()
-    .enumerate()
+    for (n, fields) in
+        [&[(Field::Check, 0.0)][..], &[(Field::PenBandV, 0.0)], &[(Field::ShellV, 3.0), (Field::Supply, 1.0)]]
+            .iter()
+            .enumerate()
     {
         let r = fields.iter().fold(by_hand(minutes(n as i64)), |r, (f, v)| with(r, *f, *v));
         city.read(&r);

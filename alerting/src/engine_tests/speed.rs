@@ -33,7 +33,7 @@ fn print_cost_of_a_step_and_bytes_of_a_post() {
         "{} ns/step over {steps} steps, {} bytes/post of rule state and {} to find it, {} effects",
         started.elapsed().as_nanos() / steps,
         size_of::<Slot>(),
-        size_of::<super::super::Owner>() + size_of::<(Arc<str>, u32)>(),
+        size_of::<super::super::place::Owner>() + size_of::<(Arc<str>, u32)>(),
         effects.len(),
     );
     assert_eq!(engine.posts(), posts);

@@ -16,7 +16,7 @@ use lampguard_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::engine::Memory;
-use crate::incident::{Event, FAMILY, Incident, OPEN, SEVERITY};
+use crate::incident::{Event, Incident, OPEN};
 use crate::notice::Notice;
 use crate::wet::Weather;
 
@@ -99,6 +99,8 @@ pub enum Write {
     Open(Box<Incident>, Event, Vec<Arc<Notice>>),
     /// An open incident changed.
     Change(Box<Incident>, Event),
+    /// An open incident became graver, with the notices that say so.
+    Escalate(Box<Incident>, Event, Vec<Arc<Notice>>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
@@ -120,7 +122,7 @@ impl Write {
     /// True for what may be dropped when memory is full: the next one of its kind says it again, or the
     /// journal does. Incidents are never dropped.
     pub fn is_expendable(&self) -> bool {
-        !matches!(self, Self::Open(..))
+        !matches!(self, Self::Open(..) | Self::Escalate(..))
     }
 }
 
@@ -137,6 +139,28 @@ fn check_format(conn: &Connection) -> Result<bool, StoreError> {
         return Err(StoreError::Newer { found });
     }
     Ok(found == 0)
+}
+
+/// Columns that came later. They have defaults, so a file without them is read and written like any other, and
+/// an older version of the program goes on with a file that has them.
+fn add_columns(conn: &Connection) -> Result<(), StoreError> {
+    for (table, name, kind) in [
+        ("incident", "p1_at", "INTEGER"),
+        ("incident", "place", "TEXT NOT NULL DEFAULT ''"),
+        ("incident", "members", "TEXT NOT NULL DEFAULT '[]'"),
+        ("incident", "links", "TEXT NOT NULL DEFAULT '[]'"),
+        ("memory", "habits", "TEXT NOT NULL DEFAULT ''"),
+    ] {
+        let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
+        if !conn.prepare(sql)?.exists([table, name])? {
+            conn.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {kind}"))?;
+            if name == "p1_at" {
+                // Before there were others, an incident was a P1 since its opening.
+                conn.execute_batch("UPDATE incident SET p1_at = opened_at WHERE severity = 'P1'")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Store {
@@ -161,6 +185,7 @@ impl Store {
             }
             tx.commit()?;
         }
+        add_columns(&conn)?;
         Ok(Self { conn })
     }
 
@@ -208,11 +233,10 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             append(tx, event)?;
             insert_notices(tx, notices)?;
         }
-        Write::Change(incident, event) => {
-            append(tx, event)?;
-            let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4 WHERE id = ?1";
-            let row = params![incident.id, incident.signal.name(), notes(incident), kinds(incident)];
-            tx.prepare_cached(sql)?.execute(row)?;
+        Write::Change(incident, event) => change(tx, incident, event)?,
+        Write::Escalate(incident, event, notices) => {
+            change(tx, incident, event)?;
+            insert_notices(tx, notices)?;
         }
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
@@ -222,10 +246,11 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             tx.prepare_cached(sql)?.execute(params![zone, json(weather)])?;
         }
         Write::Remember(m) => {
-            let sql = "INSERT INTO memory (post_id, unlit_s, lit_s, immersed_at) VALUES (?1, ?2, ?3, ?4)
+            let sql = "INSERT INTO memory (post_id, unlit_s, lit_s, immersed_at, habits) VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT (post_id) DO UPDATE SET unlit_s = excluded.unlit_s,
-                       lit_s = excluded.lit_s, immersed_at = excluded.immersed_at";
-            let row = params![m.post, m.period_s[0], m.period_s[1], m.immersed_at.map(|t| t.0)];
+                       lit_s = excluded.lit_s, immersed_at = excluded.immersed_at, habits = excluded.habits";
+            let row =
+                params![m.post, m.period_s[0], m.period_s[1], m.immersed_at.map(|t| t.0), json(&m.habits)];
             tx.prepare_cached(sql)?.execute(row)?;
         }
         Write::Cursor { seq, sky } => {
@@ -256,17 +281,38 @@ fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreErr
     Ok(())
 }
 
+/// What may change by itself. A deadline only becomes earlier.
+fn change(tx: &Transaction<'_>, incident: &Incident, event: &Event) -> Result<(), StoreError> {
+    append(tx, event)?;
+    let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4, severity = ?5,
+               due_at = min(due_at, ?6), p1_at = ?7, members = ?8, links = ?9, evidence = ?10 WHERE id = ?1";
+    tx.prepare_cached(sql)?.execute(params![
+        incident.id,
+        incident.signal.name(),
+        notes(incident),
+        kinds(incident),
+        incident.severity.name(),
+        incident.due_at.0,
+        incident.p1_at.map(|at| at.0),
+        json(&incident.members),
+        json(&incident.links),
+        json(&incident.evidence),
+    ])?;
+    Ok(())
+}
+
 fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), StoreError> {
     let sql = "INSERT INTO incident (id, family, kind, kinds, severity, scope, post_id, feeder, zone,
-               road, opened_at, due_at, state, signal, notes, evidence)
-               VALUES (?1, ?2, ?3, ?4, ?5, 'post', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+               road, opened_at, due_at, state, signal, notes, evidence, p1_at, place, members, links)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
                ON CONFLICT (id) DO NOTHING";
     tx.prepare_cached(sql)?.execute(params![
         incident.id,
-        FAMILY,
+        incident.family.name(),
         incident.evidence.kind.name(),
         kinds(incident),
-        SEVERITY,
+        incident.severity.name(),
+        incident.scope.name(),
         incident.post_id,
         incident.feeder,
         incident.zone,
@@ -277,6 +323,10 @@ fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Stor
         incident.signal.name(),
         notes(incident),
         json(&incident.evidence),
+        incident.p1_at.map(|at| at.0),
+        incident.place,
+        json(&incident.members),
+        json(&incident.links),
     ])?;
     Ok(())
 }

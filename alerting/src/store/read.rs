@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::StoreError;
 use crate::engine::Memory;
-use crate::incident::{Event, EventView, Incident, Kind, Signal};
+use crate::incident::{Event, EventView, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::Notice;
 use crate::wet::{Sky, Weather};
 
@@ -45,8 +45,8 @@ pub struct Reads<'c> {
 }
 
 const INCIDENT: &str =
-    "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds
-                        FROM incident";
+    "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
+                        severity, scope, place, p1_at, members, links FROM incident";
 
 impl<'c> Reads<'c> {
     pub(crate) fn new(conn: &'c Connection) -> Self {
@@ -211,10 +211,13 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn memories(&self) -> Result<Vec<Memory>, StoreError> {
-        let sql = "SELECT post_id, unlit_s, lit_s, immersed_at FROM memory ORDER BY post_id";
+        let sql = "SELECT post_id, unlit_s, lit_s, immersed_at, habits FROM memory ORDER BY post_id";
         let mut query = self.conn.prepare_cached(sql)?;
         let rows = query.query_map([], |row| {
+            let habits: String = row.get(4)?;
             Ok(Memory {
+                // What cannot be read is learned anew.
+                habits: serde_json::from_str(&habits).unwrap_or_default(),
                 post: row.get(0)?,
                 period_s: [row.get(1)?, row.get(2)?],
                 immersed_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
@@ -237,7 +240,19 @@ fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
     let unreadable = |what| StoreError::Unreadable { what, id: id.to_string() };
     let (signal, notes, evidence, kinds): (String, String, String, String) =
         (row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?);
+    let (family, severity, scope): (String, String, String) = (row.get(11)?, row.get(12)?, row.get(13)?);
+    let list = |column: usize, what| {
+        let text: String = row.get(column)?;
+        serde_json::from_str::<Vec<Arc<str>>>(&text).map_err(|_| unreadable(what))
+    };
     Ok(Incident {
+        family: Family::from_name(&family).ok_or_else(|| unreadable("family"))?,
+        severity: Severity::from_name(&severity).ok_or_else(|| unreadable("severity"))?,
+        scope: Scope::from_name(&scope),
+        place: row.get(14)?,
+        p1_at: row.get::<_, Option<i64>>(15)?.map(Timestamp),
+        members: list(16, "members")?,
+        links: list(17, "links")?,
         post_id: row.get(1)?,
         feeder: row.get(2)?,
         zone: row.get(3)?,

@@ -5,17 +5,19 @@ CREATE TABLE incident (
     kind       TEXT NOT NULL,
     kinds      TEXT NOT NULL,               -- every kind attached, comma between
     severity   TEXT NOT NULL,
-    scope      TEXT NOT NULL,
-    post_id    TEXT NOT NULL,
+    scope      TEXT NOT NULL,               -- post, feeder, zone, place, system
+    post_id    TEXT NOT NULL,               -- '' when it is about more than a post
     feeder     TEXT NOT NULL,
     zone       TEXT NOT NULL,
     road       TEXT NOT NULL,
     opened_at  INTEGER NOT NULL,
-    due_at     INTEGER NOT NULL CHECK (due_at > opened_at),
+    due_at     INTEGER NOT NULL             -- the year 9999: none
+               CHECK (due_at > opened_at),
     state      TEXT NOT NULL,
     signal     TEXT NOT NULL CHECK (signal IN ('active', 'normal', 'unpowered', 'silent')),
     notes      TEXT NOT NULL,               -- JSON list
     evidence   TEXT NOT NULL                -- JSON
+    -- p1_at, place, members, links: added by store/mod.rs to files with and without them
 ) STRICT;
 CREATE INDEX incident_by_due ON incident (due_at, id);
 

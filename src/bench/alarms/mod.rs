@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use lampguard_alerting::Policy;
+use lampguard_alerting::Policies;
 use lampguard_ingester::Offline;
 use lampguard_journal::FrameBuf;
 use lampguard_model::{Millis, Register};
@@ -102,7 +102,7 @@ fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Re
         .map_err(|faults| anyhow!("the city's own register has {} fault(s)", faults.len()))?;
     let register = Arc::new(register);
     let mut offline = Offline::new(register.clone(), Offline::mappings());
-    let mut judge = Judge::new(Policy::default(), register.clone(), Pace::AsNeeded);
+    let mut judge = Judge::new(Policies::default(), register.clone(), Pace::AsNeeded);
     let mut naive = Naive::new(register);
     let mut told: [Vec<backtest::Told>; 2] = Default::default();
     let mut judging_s = 0.0;
@@ -141,11 +141,16 @@ fn as_scored(told: &backtest::Told) -> Told {
         id: incident.id.to_string(),
         kind: kind.to_owned(),
         family: Family::of(kind),
-        posts: vec![incident.post_id.to_string()],
+        posts: [&incident.post_id]
+            .into_iter()
+            .filter(|post| !post.is_empty())
+            .chain(&incident.members)
+            .map(ToString::to_string)
+            .collect(),
         feeder: Some(incident.feeder.to_string()).filter(|feeder| !feeder.is_empty()),
         place: None,
         p1_at: incident.p1_at(),
-        first_notice_at: Some(told.first_notice_at()),
+        first_notice_at: told.first_notice_at(),
         voided: false,
         going: Going::default(),
     }

@@ -1,0 +1,89 @@
+//! What was made dead, and voltage in it.
+
+use std::sync::Arc;
+
+use lampguard_model::{Cause, Field, Quantity, StoredReading, Timestamp};
+
+use super::place::Subject;
+use super::{Effect, Engine, Moment};
+use crate::incident::Kind;
+use crate::slot::Fact;
+
+const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: get clear)";
+
+/// What an isolation covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One post.
+    Post(Arc<str>),
+    /// Everything on a feeder.
+    Feeder(Arc<str>),
+}
+
+/// An isolation in force.
+#[derive(Clone, Debug)]
+pub(super) struct Isolation {
+    extent: Extent,
+    since: Timestamp,
+}
+
+impl Engine {
+    /// A crew has made an extent dead at `since`. Its silence no longer counts; voltage in it does.
+    pub fn isolate(&mut self, extent: Extent, since: Timestamp) {
+        self.isolations.retain(|known| known.extent != extent);
+        self.isolations.push(Isolation { extent, since });
+    }
+
+    /// The isolation of an extent has ended.
+    pub fn restore(&mut self, extent: &Extent) {
+        self.isolations.retain(|known| known.extent != *extent);
+    }
+
+    fn isolated_since(&self, slot: usize) -> Option<Timestamp> {
+        let owner = &self.owners[slot];
+        let covers = |isolation: &&Isolation| match &isolation.extent {
+            Extent::Post(name) => *name == *owner.name(),
+            Extent::Feeder(name) => owner.post().is_some_and(|post| post.feeder == *name),
+        };
+        self.isolations.iter().filter(covers).map(|isolation| isolation.since).min()
+    }
+
+    pub(super) fn is_isolated(&self, slot: usize) -> bool {
+        !self.isolations.is_empty() && self.isolated_since(slot).is_some()
+    }
+
+    /// Voltage in an extent that was made dead, in a sample measured after the isolation: P1 at once.
+    pub(super) fn judge_isolated(
+        &mut self,
+        moment: &Moment,
+        reading: &StoredReading<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let slot = moment.slot;
+        if self.isolated_since(slot).is_none_or(|since| moment.measured_at <= since) {
+            return;
+        }
+        let p = &self.policy.reenergised;
+        let supply = reading.fields.get(Field::SupplyV).filter(|_| reading.cause != Cause::Manual);
+        // The sensor of a cabinet measures before the contactor.
+        let supply = supply.filter(|_| !self.slots[slot].is(Fact::Cabinet));
+        let supply = supply.filter(|value| *value > p.supply_above.thousandths());
+        let shell = reading.fields.get(Field::ShellV).filter(|value| *value >= p.shell.thousandths());
+        let (field, value, limit) = match (supply, shell) {
+            (Some(value), _) => (Field::SupplyV, value, p.supply_above.thousandths()),
+            (None, Some(value)) => (Field::ShellV, value, p.shell.thousandths()),
+            (None, None) => return,
+        };
+        let feeder = self.slots[slot].feeder().filter(|feeder| {
+            let name = &self.feeders[*feeder].name;
+            self.isolations.iter().any(|known| known.extent == Extent::Feeder(name.clone()))
+        });
+        let subject = feeder.map_or(Subject::Post(slot), Subject::Feeder);
+        let mut finding = self.finding(subject, Kind::Reenergised, moment.now);
+        finding = finding.value(field.name(), Some(value), limit).at(moment.measured_at).note(NOTE_CREW);
+        if feeder.is_some() {
+            finding.members = vec![self.owners[slot].name().clone()];
+        }
+        self.put(finding, moment.now, effects);
+    }
+}

@@ -1,0 +1,264 @@
+//! Who and where: posts, feeders, zones, and what an incident is about.
+
+use std::sync::Arc;
+
+use lampguard_model::{Post, PostKind, Timestamp};
+
+use super::{Engine, Memory, UNREGISTERED_MAX};
+use crate::incident::{COLLAPSED, Family, Incident, Scope};
+use crate::period::PERIOD_S_DEFAULT;
+use crate::slot::{Fact, Slot};
+use crate::wet::Because;
+
+/// Whose slot it is.
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    Registered(Arc<Post>),
+    Stranger(Arc<str>),
+}
+
+impl Owner {
+    pub(super) fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Registered(post) => &post.post_id,
+            Self::Stranger(name) => name,
+        }
+    }
+
+    pub(super) fn post(&self) -> Option<&Arc<Post>> {
+        match self {
+            Self::Registered(post) => Some(post),
+            Self::Stranger(_) => None,
+        }
+    }
+}
+
+/// What an incident is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// A post or device, by its slot.
+    Post(usize),
+    /// A feeder, by its place.
+    Feeder(usize),
+    /// A zone, by its place.
+    Zone(usize),
+    /// A device without a slot.
+    Untracked(Arc<str>),
+    /// All devices beyond the bound.
+    Collapsed,
+    /// What a person said, and the zone it lies in.
+    Place(Arc<str>, Arc<str>),
+    /// A part of the system.
+    System(Arc<str>),
+}
+
+impl Subject {
+    pub(super) fn scope(&self) -> Scope {
+        match self {
+            Self::Post(_) | Self::Untracked(_) | Self::Collapsed => Scope::Post,
+            Self::Feeder(_) => Scope::Feeder,
+            Self::Zone(_) => Scope::Zone,
+            Self::Place(..) => Scope::Place,
+            Self::System(_) => Scope::System,
+        }
+    }
+}
+
+/// A zone.
+#[derive(Debug)]
+pub(super) struct Zone {
+    pub(super) name: Arc<str>,
+    /// Why posts are wet: ordinary ones, low-lying ones.
+    pub(super) wet: [Option<Because>; 2],
+    /// Receipt of the newest data of one of its posts.
+    pub(super) heard_at: Option<Timestamp>,
+    /// It is looked at again then: see `comms.rs`.
+    pub(super) look_at: Timestamp,
+}
+
+/// A feeder.
+#[derive(Debug)]
+pub(super) struct Feeder {
+    pub(super) name: Arc<str>,
+    pub(super) zone: usize,
+    /// Slots of its counted posts: monitored, and heard at least once.
+    pub(super) members: Vec<u32>,
+    /// How many of them are silent.
+    pub(super) silent: usize,
+    /// Since when its readings say that it is energised.
+    pub(super) on_since: Timestamp,
+    /// Since when the newest of its readings say that it is not.
+    pub(super) off_from: Option<Timestamp>,
+    /// Receipt of the newest reading with a word on the supply, and when that was measured.
+    pub(super) heard_at: Timestamp,
+    pub(super) word_at: Timestamp,
+    /// When lamps of it began to go out, and how many have since.
+    pub(super) out_from: Timestamp,
+    pub(super) out: u32,
+}
+
+impl Engine {
+    /// The place of a zone, made when it is new.
+    pub(super) fn zone(&mut self, name: &str) -> u16 {
+        let known = self.zones.iter().position(|zone| *zone.name == *name);
+        let place = known.unwrap_or_else(|| {
+            let now = self.advanced_at;
+            let wet = [false, true].map(|low| self.sky.because(name, now, low));
+            let (name, look_at) = (Arc::from(name), Timestamp(i64::MAX));
+            self.zones.push(Zone { name, wet, heard_at: None, look_at });
+            self.zones.len() - 1
+        });
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+
+    /// The place of a feeder, made when it is new.
+    fn feeder(&mut self, name: &Arc<str>, zone: usize) -> usize {
+        if let Some(place) = self.feeder_places.get(name) {
+            return *place;
+        }
+        let place = self.feeders.len();
+        self.feeder_places.insert(name.clone(), place);
+        self.feeders.push(Feeder {
+            name: name.clone(),
+            zone,
+            members: Vec::new(),
+            silent: 0,
+            on_since: Timestamp(i64::MIN),
+            off_from: None,
+            heard_at: Timestamp(i64::MIN),
+            word_at: Timestamp(i64::MIN),
+            out_from: Timestamp(i64::MIN),
+            out: 0,
+        });
+        place
+    }
+
+    /// The slot of a post, made when it is new; `None` for an unregistered device beyond the bound.
+    pub(super) fn slot(&mut self, post: &str, zone: &str) -> Option<usize> {
+        if let Some(place) = self.places.get(post) {
+            return Some(*place as usize);
+        }
+        let known = self.register.by_post(post).cloned();
+        if known.is_none() && self.strangers >= UNREGISTERED_MAX {
+            return None;
+        }
+        let zone = self.zone(known.as_ref().map_or(zone, |post| &post.zone));
+        let default = u32::from(PERIOD_S_DEFAULT);
+        let period = known.as_ref().and_then(|post| post.period_s).unwrap_or(default);
+        let mut slot = Slot::new(zone, period);
+        let place = self.slots.len();
+        let owner = match known {
+            Some(post) => {
+                slot.set(Fact::LowLying, post.low_lying);
+                slot.set(Fact::Cabinet, post.kind == PostKind::Feeder);
+                slot.set(Fact::Unmonitored, !post.monitored);
+                if !post.feeder.is_empty() {
+                    slot.set_feeder(self.feeder(&post.feeder, usize::from(zone)));
+                }
+                Owner::Registered(post)
+            }
+            None => {
+                self.strangers += 1;
+                slot.set(Fact::Unregistered, true);
+                Owner::Stranger(Arc::from(post))
+            }
+        };
+        self.places.insert(owner.name().clone(), place as u32);
+        self.slots.push(slot);
+        self.wakes.push(u32::MAX);
+        self.owners.push(owner);
+        Some(place)
+    }
+
+    /// The incident of that family that still takes evidence.
+    pub(super) fn taking(&self, subject: &Subject, family: Family) -> Option<usize> {
+        if let (Subject::Post(slot), Family::Electric) = (subject, family) {
+            return self.slots[*slot].incident();
+        }
+        self.taking.get(&(subject.clone(), family)).copied()
+    }
+
+    /// From here on evidence of that family goes to the incident at `place`.
+    pub(super) fn take(&mut self, subject: &Subject, family: Family, place: usize) {
+        match (subject, family) {
+            (Subject::Post(slot), Family::Electric) => self.slots[*slot].set_incident(place),
+            _ => {
+                if self.taking.insert((subject.clone(), family), place).is_none() {
+                    self.count(subject, family, true);
+                }
+            }
+        }
+        if let Subject::Post(slot) = subject {
+            self.slots[*slot].set(Fact::Aside, true);
+        }
+    }
+
+    /// Evidence of that family opens a new incident from here on.
+    pub(super) fn release(&mut self, subject: &Subject, family: Family) {
+        match (subject, family) {
+            (Subject::Post(slot), Family::Electric) => self.slots[*slot].clear_incident(),
+            _ => {
+                if self.taking.remove(&(subject.clone(), family)).is_some() {
+                    self.count(subject, family, false);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, subject: &Subject, family: Family, more: bool) {
+        let count = match (subject, family) {
+            (Subject::Feeder(_), Family::Neutral) => &mut self.neutrals,
+            (Subject::Feeder(_), Family::Comms) => &mut self.feeders_dark,
+            (Subject::Zone(_), Family::Comms) => &mut self.zones_blind,
+            _ => return,
+        };
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// Takes back an incident that was open before the restart. Later evidence attaches to it.
+    pub fn seed(&mut self, incident: Incident) {
+        let (zone, family) = (incident.zone.clone(), incident.family);
+        let subject = match incident.scope {
+            Scope::Post if *incident.post_id == *COLLAPSED => Subject::Collapsed,
+            Scope::Post => match self.slot(&incident.post_id, &zone) {
+                Some(slot) => Subject::Post(slot),
+                None => Subject::Untracked(incident.post_id.clone()),
+            },
+            Scope::Feeder => {
+                let zone = usize::from(self.zone(&zone));
+                Subject::Feeder(self.feeder(&incident.feeder, zone))
+            }
+            Scope::Zone => Subject::Zone(usize::from(self.zone(&zone))),
+            Scope::Place => Subject::Place(incident.place.clone(), zone.clone()),
+            Scope::System => Subject::System(incident.place.clone()),
+        };
+        if *zone == *lampguard_model::UNREGISTERED {
+            self.strangers_open += 1;
+        }
+        let place = self.keep(super::Open::new(incident, subject.clone()));
+        self.take(&subject, family, place);
+    }
+
+    /// Takes back what was remembered of a post.
+    pub fn remember(&mut self, memory: &Memory) {
+        let zone = self.register.by_post(&memory.post).map(|post| post.zone.clone());
+        let zone = zone.unwrap_or_else(|| Arc::from(lampguard_model::UNREGISTERED));
+        if let Some(slot) = self.slot(&memory.post, &zone) {
+            self.slots[slot].learned_s = memory.period_s;
+            self.slots[slot].set_habits(&memory.habits);
+            if let Some(at) = memory.immersed_at {
+                self.slots[slot].immerse(at);
+            }
+        }
+    }
+
+    /// Why the zone at `place` is wet.
+    pub(super) fn zone_wet(&self, place: usize) -> Option<Because> {
+        self.zones[place].wet[0]
+    }
+
+    /// The incident at a place takes what else the slot sends: its own post's, whatever the family.
+    pub(super) fn is_collapsed(&self, place: usize) -> bool {
+        self.open[place].subject == Subject::Collapsed
+    }
+}

@@ -1,0 +1,327 @@
+//! What may kill at one post, row by row of the table.
+
+use super::*;
+use crate::incident::{Kind, Severity, Signal};
+
+fn flagged(at: Timestamp, flag: Flags, ma: Option<f64>) -> StoredReading<'static> {
+    let mut r = ma.map_or_else(|| with(reading(at), Field::SupplyV, 229.0), |ma| leak(at, ma));
+    r.flags = flag;
+    r
+}
+
+fn saturated(at: Timestamp) -> StoredReading<'static> {
+    let mut r = with(reading(at), Field::SupplyV, 229.0);
+    r.marks.add(Marks::SATURATED);
+    r
+}
+
+fn immersed(at: Timestamp, ma: f64) -> StoredReading<'static> {
+    with(leak(at, ma), Field::Immersed, 1.0)
+}
+
+#[test]
+fn situation_s4_saturated_twice_in_a_row_is_a_p1_with_the_value_unknown() {
+    let mut city = City::new();
+    city.read(&saturated(T));
+    assert!(city.opened().is_empty(), "one");
+    city.read(&saturated(minutes(5)));
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.evidence.thousandths), (Kind::SatLeak, None));
+    assert_eq!(incident.severity, Severity::P1);
+    assert!(incident.notes.iter().any(|note| note.contains("value unknown")));
+    for n in 2..20 {
+        city.read(&with(leak(minutes(5 * n), 0.5), Field::SupplyV, 229.0));
+    }
+    assert_ne!(city.the_incident().signal, Signal::Normal, "people only");
+}
+
+#[test]
+fn one_saturated_sample_is_enough_with_the_shell_at_its_limit_or_with_the_flag_and_a_value_between_breaks_the_row()
+ {
+    let mut city = City::new();
+    city.read(&with(saturated(T), Field::ShellV, 25.0));
+    assert!(city.the_incident().kinds.contains(&Kind::SatLeak));
+    let mut city = City::new();
+    let mut r = saturated(T);
+    r.flags = Flags::LEAK_ALARM;
+    city.read(&r);
+    assert_eq!(city.the_incident().kinds, [Kind::SatLeak]);
+    let mut city = City::new();
+    for n in 0..6 {
+        let at = minutes(5 * n);
+        city.read(&if n % 2 == 0 { saturated(at) } else { leak(at, 0.8) });
+    }
+    assert!(city.opened().is_empty());
+}
+
+#[test]
+fn water_with_six_milliamperes_or_six_volts_is_a_p1_on_one_sample() {
+    for (ma, volts, raised) in [(5.99, 0.0, false), (6.0, 0.0, true), (0.0, 5.99, false), (0.0, 6.0, true)] {
+        let mut city = City::new();
+        city.read(&with(immersed(T, ma), Field::ShellV, volts));
+        let found = city.engine.open_incidents().any(|i| i.kinds.contains(&Kind::ImmersedLeak));
+        assert_eq!(found, raised, "{ma} mA {volts} V");
+    }
+}
+
+#[test]
+fn immersed_leak_is_normal_after_thirty_clear_minutes_without_water() {
+    let mut city = City::new();
+    city.read(&immersed(T, 7.0));
+    assert_eq!(city.the_incident().evidence.limit, 6_000);
+    for n in 1..=6 {
+        city.read(&with(leak(minutes(5 * n), 1.0), Field::Immersed, 0.0));
+    }
+    assert_eq!(city.the_incident().signal, Signal::Active);
+    city.read(&with(leak(minutes(35), 1.0), Field::Immersed, 0.0));
+    assert_eq!(city.the_incident().signal, Signal::Normal);
+}
+
+#[test]
+fn situation_s25_water_and_then_silence_is_a_p1() {
+    let mut city = City::new();
+    city.read(&immersed(T, 0.5));
+    city.pass(T, 10);
+    assert!(city.opened().is_empty());
+    city.pass(minutes(10), 1);
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.severity), (Kind::SensorDrowned, Severity::P1));
+    assert_eq!(incident.due_at, minutes(41));
+    for n in 0..9 {
+        city.read(&with(leak(minutes(15 + 5 * n), 0.5), Field::Immersed, 0.0));
+    }
+    assert_ne!(city.the_incident().signal, Signal::Normal, "people only");
+}
+
+#[test]
+fn one_critical_sample_and_then_nothing_powered_is_a_p1() {
+    let mut city = City::new();
+    city.read(&leak(T, 40.0));
+    city.tick(minutes(7));
+    assert!(city.opened().is_empty(), "one and a half periods of five minutes");
+    city.tick(minutes(8));
+    let incident = city.the_incident();
+    assert_eq!(
+        (incident.evidence.kind, incident.evidence.thousandths),
+        (Kind::CriticalThenSilent, Some(40_000))
+    );
+    assert_eq!((incident.opened_at, incident.severity), (minutes(8), Severity::P1));
+    let mut city = City::new();
+    city.read(&leak(T, 40.0));
+    city.read(&shell(minutes(5), 0.2));
+    city.pass(minutes(5), 5);
+    assert!(city.opened().is_empty(), "something valid and powered came");
+}
+
+#[test]
+fn a_single_critical_before_switch_off_is_a_p2_and_judged_again_after_switch_on() {
+    let mut city = City::new();
+    city.read(&with(leak(T, 40.0), Field::SupplyV, 229.0));
+    city.read(&with(leak(minutes(1), 0.0), Field::SupplyV, 0.0));
+    city.pass(minutes(1), 9);
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.severity), (Kind::CriticalThenSilent, Severity::P2));
+    assert_eq!(incident.due_at, incident.opened_at + Millis::hours(24));
+    assert!(incident.notes.iter().any(|note| note.contains("before switch-off")));
+    let id = incident.id.clone();
+    city.read(&with(leak(minutes(20), 41.0), Field::SupplyV, 229.0));
+    let incident = city.the_incident();
+    assert_eq!((&incident.id, incident.severity), (&id, Severity::P1));
+    assert_eq!((incident.p1_at, incident.due_at), (Some(minutes(20)), minutes(50)));
+    assert_eq!(city.escalated().len(), 1);
+    assert!(city.escalated()[0].1, "told again");
+}
+
+#[test]
+fn five_critical_then_silent_on_one_feeder_are_one_incident_that_names_them() {
+    for (count, incidents) in [(4, 4), (5, 1)] {
+        let mut city = City::street(8);
+        for n in 0..8 {
+            city.read(&at_post(leak(T - Millis::minutes(5), 0.8), n));
+        }
+        for n in 0..count {
+            city.read(&at_post(leak(T + Millis::seconds(n as i64), 40.0), n));
+        }
+        city.pass(T, 9);
+        assert_eq!(city.opened().len(), incidents, "{count}");
+        if incidents == 1 {
+            let incident = city.the_incident();
+            assert_eq!((incident.scope.name(), incident.members.len()), ("feeder", 5));
+        }
+    }
+}
+
+#[test]
+fn the_devices_flag_without_a_value_or_near_the_limit_is_a_p1_and_against_a_low_value_a_p2() {
+    let cases = [
+        (None, Severity::P1, "without value"),
+        (Some(15.0), Severity::P1, "near limit"),
+        (Some(14.99), Severity::P2, "contradicts value"),
+    ];
+    for (ma, severity, note) in cases {
+        let mut city = City::new();
+        city.read(&flagged(T, Flags::LEAK_ALARM, ma));
+        let incident = city.the_incident();
+        assert_eq!((incident.evidence.kind, incident.severity), (Kind::FlagOnly, severity), "{ma:?}");
+        assert!(incident.notes.iter().any(|known| known.contains(note)), "{:?}", incident.notes);
+    }
+}
+
+#[test]
+fn a_flag_is_normal_again_when_it_has_been_gone_for_ten_minutes() {
+    let mut city = City::new();
+    city.read(&flagged(T, Flags::LEAK_ALARM, Some(16.0)));
+    for (minute, signal) in [(5, Signal::Active), (10, Signal::Active), (15, Signal::Normal)] {
+        city.read(&leak(minutes(minute), 1.0));
+        assert_eq!(city.the_incident().signal, signal, "minute {minute}");
+    }
+}
+
+#[test]
+fn a_flag_that_stays_up_for_a_day_through_normal_values_is_stuck_and_confirms_nothing() {
+    let mut city = City::new();
+    for n in 0..=(25 * 12) {
+        if n % 10 == 0 {
+            city.keep_dry(minutes(5 * n));
+        }
+        city.read(&flagged(minutes(5 * n), Flags::LEAK_ALARM, Some(0.8)));
+    }
+    let incident = city.the_incident();
+    assert_eq!(incident.severity, Severity::P2, "by itself it does not fall");
+    assert!(incident.notes.iter().any(|note| note.contains("stuck flag")));
+    city.read(&flagged(minutes(25 * 60 + 5), Flags::LEAK_ALARM, Some(40.0)));
+    assert_eq!(city.the_incident().severity, Severity::P2, "one sample with a stuck flag is one sample");
+    city.read(&flagged(minutes(25 * 60 + 10), Flags::LEAK_ALARM, Some(40.0)));
+    assert_eq!(city.the_incident().severity, Severity::P1);
+}
+
+#[test]
+fn three_samples_at_the_shell_warning_are_a_p2_due_in_thirty_minutes_and_told_at_once() {
+    let mut city = City::new();
+    for n in 0..2 {
+        city.read(&shell(minutes(5 * n), 12.0));
+    }
+    assert!(city.opened().is_empty());
+    city.read(&shell(minutes(10), 12.0));
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.severity), (Kind::ShellWarning, Severity::P2));
+    assert_eq!(incident.due_at, minutes(40));
+    assert!(told_at_opening(&city));
+}
+
+#[test]
+fn a_leak_warning_needs_three_samples_over_fifteen_minutes_and_is_for_the_worklist() {
+    let mut city = City::new();
+    for n in 0..15 {
+        city.read(&leak(minutes(n), 10.0));
+    }
+    assert!(city.opened().is_empty(), "fourteen minutes");
+    city.read(&leak(minutes(15), 10.0));
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.severity), (Kind::LeakWarning, Severity::P2));
+    assert_eq!(incident.due_at, minutes(15) + Millis::hours(24));
+    assert!(!told_at_opening(&city));
+    let mut city = City::new();
+    for n in 0..10 {
+        city.read(&leak(minutes(5 * n), if n % 3 == 2 { 9.0 } else { 11.0 }));
+    }
+    assert!(city.opened().is_empty(), "never three in a row");
+}
+
+#[test]
+fn a_warning_that_becomes_critical_is_the_same_incident_with_the_earlier_deadline() {
+    let mut city = City::new();
+    for n in 0..4 {
+        city.read(&leak(minutes(5 * n), 12.0));
+    }
+    let opened = city.the_incident().clone();
+    assert_eq!((opened.severity, opened.p1_at), (Severity::P2, None));
+    city.read(&leak(minutes(20), 35.0));
+    city.read(&leak(minutes(25), 35.0));
+    let incident = city.the_incident();
+    assert_eq!((&incident.id, incident.severity), (&opened.id, Severity::P1));
+    assert_eq!((incident.p1_at(), incident.due_at), (Some(minutes(25)), minutes(55)));
+    assert_eq!(incident.kinds, [Kind::LeakWarning, Kind::LeakCritical]);
+    assert_eq!(incident.evidence.kind, Kind::LeakCritical, "people see what is grave");
+    let mut city = City::new();
+    for n in 0..3 {
+        city.read(&shell(minutes(5 * n), 13.0));
+    }
+    let due_at = city.the_incident().due_at;
+    city.read(&shell(minutes(15), 30.0));
+    city.read(&shell(minutes(20), 30.0));
+    let incident = city.the_incident();
+    assert_eq!((incident.severity, incident.due_at), (Severity::P1, due_at), "the earlier one stays");
+}
+
+#[test]
+fn a_change_of_wet_judges_the_warnings_again_too() {
+    let mut city = City::new();
+    for n in 0..3 {
+        city.read(&shell(minutes(5 * n), 7.0));
+    }
+    assert!(city.opened().is_empty());
+    let warning = WeatherReport { warning: Some(lampguard_model::Warning::Blue), ..WeatherReport::default() };
+    city.weather(minutes(12), "z1", &warning);
+    assert_eq!(city.the_incident().kinds, [Kind::ShellWarning]);
+}
+
+#[test]
+fn a_suspect_hand_test_is_a_p2_due_in_a_day() {
+    let mut city = City::new();
+    let mut r = with(reading(T), Field::Check, 1.0);
+    (r.cause, r.by) = (Cause::Manual, Some("王师傅"));
+    city.read(&r);
+    let incident = city.the_incident();
+    assert_eq!((incident.severity, incident.due_at), (Severity::P2, T + Millis::hours(24)));
+    assert!(incident.notes.contains(&"检测人 王师傅".to_owned()));
+}
+
+#[test]
+fn voltage_in_an_isolated_extent_is_a_p1_at_once_and_only_after_the_isolation() {
+    use crate::engine::Extent;
+    for extent in [Extent::Post(Arc::from("P1")), Extent::Feeder(Arc::from("F1"))] {
+        let mut city = City::new();
+        city.engine.isolate(extent.clone(), minutes(10));
+        city.read(&with(shell(minutes(9), 0.1), Field::SupplyV, 229.0));
+        city.read(&with(shell(minutes(11), 5.9), Field::SupplyV, 0.0));
+        assert!(city.opened_of(Family::Reenergised).is_empty());
+        city.read(&with(shell(minutes(12), 6.0), Field::SupplyV, 0.0));
+        let incident = city.the(Family::Reenergised);
+        assert_eq!((incident.severity, incident.due_at), (Severity::P1, minutes(42)));
+        city.pass(minutes(12), 60);
+        assert!(
+            city.opened_of(Family::Comms).iter().all(|i| i.evidence.kind == Kind::Blind),
+            "no silence in it"
+        );
+        city.engine.restore(&extent);
+        city.read(&with(shell(minutes(73), 0.1), Field::SupplyV, 229.0));
+        assert_eq!(city.opened_of(Family::Reenergised).len(), 1);
+    }
+}
+
+#[test]
+fn what_a_person_reports_is_an_incident_at_once_and_shares_that_of_the_post() {
+    use crate::engine::{Report, What};
+    let report = Report {
+        what: What::Shock,
+        post_id: Some("P1"),
+        place: None,
+        caller: "热线",
+        severity: Severity::P3,
+        at: T,
+    };
+    let mut city = City::new();
+    let incident = city.engine.raise_reported(T, &report, &mut city.effects);
+    assert_eq!((incident.severity, incident.due_at), (Severity::P1, minutes(30)), "S52: the same clock");
+    city.read(&leak(minutes(1), 40.0));
+    city.read(&leak(minutes(6), 40.0));
+    assert_eq!(city.the_incident().kinds, [Kind::Reported, Kind::LeakCritical]);
+    let place = Report { post_id: None, place: Some(("塔南路口南", "z1")), ..report.clone() };
+    let at_place = city.engine.raise_reported(minutes(7), &place, &mut city.effects);
+    assert_eq!((at_place.scope.name(), &*at_place.zone), ("place", "z1"));
+    let other = Report { what: What::Other, ..report };
+    let other = city.engine.raise_reported(minutes(8), &other, &mut city.effects);
+    assert_eq!((other.family, other.severity), (Family::Other, Severity::P3));
+    assert_eq!(other.due(), None);
+}

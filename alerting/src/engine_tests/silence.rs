@@ -1,0 +1,286 @@
+//! No data: posts, feeders, zones, sources, and we ourselves.
+
+use super::*;
+use crate::incident::{Kind, Severity, Signal};
+
+fn lit(at: Timestamp) -> StoredReading<'static> {
+    with(leak(at, 0.8), Field::SupplyV, 229.0)
+}
+
+/// A street that has reported until `T`, and what the sky does from then on.
+fn street(posts: usize) -> City {
+    let mut city = City::street(posts);
+    for round in 0..4 {
+        for n in 0..posts {
+            city.read(&at_post(lit(minutes(-15 + 5 * round) + Millis(n as i64)), n));
+        }
+    }
+    city
+}
+
+/// Minutes pass, dry, while the posts from `from` on go on talking.
+fn go_on(city: &mut City, from: usize, to: usize, minutes_long: i64) {
+    for minute in 1..=minutes_long {
+        if minute % 30 == 1 {
+            city.keep_dry(minutes(minute));
+        }
+        city.tick(minutes(minute));
+        if minute % 5 == 0 {
+            (from..to).for_each(|n| city.read(&at_post(lit(minutes(minute)), n)));
+        }
+    }
+}
+
+fn of_kind(city: &City, kind: Kind) -> Vec<&Incident> {
+    city.engine.open_incidents().filter(|i| i.kinds.contains(&kind)).collect()
+}
+
+#[test]
+fn a_post_that_is_silent_for_three_periods_is_offline_on_a_list_and_two_when_wet() {
+    for (wet, after) in [(false, 15), (true, 10)] {
+        let mut city = street(4);
+        if wet {
+            city.weather(T, "z1", &WeatherReport { wet: Some(true), ..dry() });
+        }
+        go_on(&mut city, 1, 4, after);
+        assert!(of_kind(&city, Kind::Offline).is_empty(), "wet {wet}: not yet");
+        go_on(&mut city, 1, 4, after + 1);
+        let offline = of_kind(&city, Kind::Offline);
+        assert_eq!(offline.len(), 1, "wet {wet}");
+        assert_eq!((&*offline[0].post_id, offline[0].severity, offline[0].due()), ("S0", Severity::P3, None));
+        assert!(!told_at_opening(&city));
+    }
+}
+
+#[test]
+fn data_makes_an_offline_post_normal_and_it_is_not_raised_twice() {
+    let mut city = street(4);
+    go_on(&mut city, 1, 4, 20);
+    city.read(&at_post(lit(minutes(21)), 0));
+    assert_eq!(of_kind(&city, Kind::Offline)[0].signal, Signal::Normal);
+    go_on(&mut city, 1, 4, 60);
+    let offline = of_kind(&city, Kind::Offline);
+    assert_eq!(offline.len(), 1);
+    assert_eq!(offline[0].signal, Signal::Normal, "the same incident; only people close it");
+}
+
+#[test]
+fn situation_s54_a_dead_concentrator_is_one_dark_feeder_and_no_lamp_out() {
+    let mut city = street(10);
+    go_on(&mut city, 7, 10, 30);
+    let dark = of_kind(&city, Kind::FeederDark);
+    assert_eq!(dark.len(), 1, "seven of ten");
+    assert_eq!((dark[0].severity, dark[0].scope.name()), (Severity::P2, "feeder"));
+    assert!(city.opened_of(Family::Lamp).is_empty());
+    let own = of_kind(&city, Kind::Offline);
+    assert!(own.iter().all(|i| i.links == [dark[0].id.clone()]), "those before it belong to it");
+    let mut city = street(10);
+    go_on(&mut city, 5, 10, 30);
+    assert!(of_kind(&city, Kind::FeederDark).is_empty(), "five of ten");
+}
+
+#[test]
+fn a_feeder_that_goes_dark_while_wet_is_a_p1_with_a_walking_list_of_low_lying_posts_first() {
+    let mut city = street(10);
+    city.weather(T, "z1", &WeatherReport { wet: Some(true), ..dry() });
+    go_on(&mut city, 8, 10, 15);
+    let dark = of_kind(&city, Kind::FeederDark);
+    assert_eq!(dark[0].severity, Severity::P1);
+    assert!(dark[0].notes.iter().any(|note| note.contains("blind: patrol")));
+    assert!(dark[0].notes.iter().any(|note| note.contains("walk first")), "{:?}", dark[0].notes);
+    let first: Vec<&str> = dark[0].members.iter().take(2).map(|m| &**m).collect();
+    assert_eq!(first, ["S0", "S3"], "every third lies low");
+}
+
+#[test]
+fn a_dark_feeder_is_normal_after_five_minutes_of_data() {
+    let mut city = street(10);
+    go_on(&mut city, 8, 10, 20);
+    for minute in [21, 22, 26] {
+        assert_eq!(of_kind(&city, Kind::FeederDark)[0].signal, Signal::Active, "minute {minute}");
+        (0..10).for_each(|n| city.read(&at_post(lit(minutes(minute)), n)));
+    }
+    assert_eq!(of_kind(&city, Kind::FeederDark)[0].signal, Signal::Normal);
+}
+
+#[test]
+fn a_feeder_that_its_own_readings_call_switched_off_is_not_silent() {
+    let mut city = street(10);
+    let mut gasp = with(reading(minutes(1)), Field::SupplyV, 0.0);
+    gasp.cause = Cause::LastGasp;
+    city.read(&at_post(gasp, 4));
+    go_on(&mut city, 0, 0, 120);
+    assert!(city.opened_of(Family::Comms).is_empty(), "{:#?}", city.opened_of(Family::Comms));
+}
+
+#[test]
+fn a_reading_from_before_the_last_gasp_that_comes_behind_it_switches_no_feeder_on() {
+    let mut city = street(10);
+    let gasp = with(reading(minutes(2)), Field::SupplyV, 0.0);
+    city.read(&at_post(gasp, 4));
+    let mut behind = at_post(lit(minutes(1)), 5);
+    behind.received_at = minutes(7);
+    city.read(&behind);
+    go_on(&mut city, 0, 0, 120);
+    assert!(city.opened_of(Family::Comms).is_empty(), "{:#?}", city.opened_of(Family::Comms));
+}
+
+#[test]
+fn after_switch_on_silence_counts_from_then_on_plus_one_period() {
+    let mut city = street(10);
+    city.read(&at_post(with(reading(minutes(1)), Field::SupplyV, 0.0), 4));
+    go_on(&mut city, 0, 0, 120);
+    for minute in 121..=150 {
+        city.tick(minutes(minute));
+        if minute % 5 == 1 {
+            city.keep_dry(minutes(minute));
+            (3..10).for_each(|n| city.read(&at_post(lit(minutes(minute)), n)));
+        }
+        let expected = if minute > 121 + 20 { 3 } else { 0 };
+        assert_eq!(of_kind(&city, Kind::Offline).len(), expected, "minute {minute}");
+    }
+}
+
+#[test]
+fn a_zone_without_data_is_blind_after_ten_minutes_or_two_periods() {
+    for (wet, severity) in [(false, Severity::P2), (true, Severity::P1)] {
+        let mut city = street(4);
+        if wet {
+            city.weather(T, "z1", &WeatherReport { wet: Some(true), ..dry() });
+        }
+        go_on(&mut city, 0, 0, 9);
+        assert!(of_kind(&city, Kind::Blind).is_empty());
+        go_on(&mut city, 0, 0, 11);
+        let blind = of_kind(&city, Kind::Blind);
+        assert_eq!((blind.len(), blind[0].severity, &*blind[0].zone), (1, severity, "z1"));
+        assert_eq!(
+            city.opened_of(Family::Comms).iter().filter(|i| i.evidence.kind == Kind::Blind).count(),
+            1
+        );
+        city.read(&at_post(lit(minutes(12)), 0));
+        assert_eq!(of_kind(&city, Kind::Blind)[0].signal, Signal::Normal);
+    }
+}
+
+#[test]
+fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_no_offline_post() {
+    let mut city = City::street(10);
+    let from_broker = |at: Timestamp, n: usize| {
+        let mut r = at_post(lit(at), n);
+        r.source = Source::Broker;
+        r
+    };
+    for round in 0..4 {
+        (0..10).for_each(|n| city.read(&from_broker(minutes(-15 + 5 * round), n)));
+    }
+    let down = Input::System { part: "broker:main", good: false };
+    city.engine.step(minutes(1), down, &mut city.effects);
+    city.tick(minutes(2) - Millis(1));
+    assert!(city.opened_of(Family::System).is_empty());
+    city.pass(minutes(1), 120);
+    let system = city.the(Family::System);
+    assert_eq!((system.opened_at, system.severity, system.due()), (minutes(2), Severity::P1, None));
+    assert_eq!((&*system.place, system.scope.name()), ("broker:main", "system"));
+    let comms = city.opened_of(Family::Comms);
+    assert_eq!(comms.len(), 1, "{comms:#?}");
+    assert_eq!(comms[0].evidence.kind, Kind::Blind);
+    assert!(comms[0].notes.iter().any(|note| note.contains("broker:main")), "with the cause");
+    let up = Input::System { part: "broker:main", good: true };
+    city.engine.step(minutes(122), up, &mut city.effects);
+    city.pass(minutes(122), 1);
+    assert_eq!(city.the(Family::System).signal, Signal::Normal);
+    city.pass(minutes(123), 14);
+    assert!(of_kind(&city, Kind::Offline).is_empty(), "two periods (unknown weather is wet) and one more");
+    assert!(of_kind(&city, Kind::FeederDark).is_empty());
+    city.pass(minutes(137), 2);
+    assert!(!of_kind(&city, Kind::FeederDark).is_empty());
+}
+
+#[test]
+fn a_part_that_fails_for_less_than_a_minute_tells_nobody() {
+    let mut city = City::new();
+    for n in 0..10 {
+        let input = Input::System { part: "disk", good: n % 2 == 1 };
+        city.engine.step(T + Millis::seconds(50 * n), input, &mut city.effects);
+    }
+    assert!(city.opened_of(Family::System).is_empty());
+}
+
+#[test]
+fn posts_without_a_sensor_unknown_devices_and_posts_never_heard_are_not_silent() {
+    let mut city = City::street(3);
+    city.read(&stranger(leak(T, 1.0), "D-7"));
+    city.pass(T, 180);
+    assert!(city.opened_of(Family::Comms).is_empty());
+}
+
+#[test]
+fn a_post_without_a_leak_value_for_a_day_is_unmonitored_on_the_daily_list() {
+    let mut city = City::new();
+    for n in 0..=290 {
+        if n % 10 == 0 {
+            city.keep_dry(minutes(5 * n));
+        }
+        assert!(of_kind(&city, Kind::Unmonitored).is_empty() || n > 288, "after {} min", 5 * n);
+        city.read(&shell(minutes(5 * n), 0.2));
+        city.tick(minutes(5 * n));
+    }
+    let list = of_kind(&city, Kind::Unmonitored);
+    assert_eq!((list.len(), list[0].severity, list[0].due()), (1, Severity::P4, None));
+}
+
+#[test]
+fn situation_s38_values_that_stand_still_for_two_lit_hours_are_a_sensor_fault_and_no_healthy_post() {
+    let mut city = City::new();
+    city.read(&with(leak(minutes(-5), 0.7), Field::SupplyV, 229.4));
+    for n in 0..36 {
+        if n % 10 == 0 {
+            city.keep_dry(minutes(5 * n));
+        }
+        city.read(&with(with(leak(minutes(5 * n), 0.8), Field::ShellV, 0.3), Field::SupplyV, 229.3));
+        let known = !of_kind(&city, Kind::Offline).is_empty();
+        assert_eq!(known, n > 24, "after {} min", 5 * n);
+    }
+    let state = city.engine.post_state("P1", minutes(176)).state;
+    assert_ne!(state, crate::engine::State::Normal);
+    city.read(&with(with(leak(minutes(180), 0.9), Field::ShellV, 0.3), Field::SupplyV, 229.1));
+    assert_eq!(of_kind(&city, Kind::Offline)[0].signal, Signal::Normal);
+    // A supply that is told in whole volts stands still often enough.
+    let mut city = City::new();
+    for n in 0..36 {
+        city.read(&with(leak(minutes(5 * n), 1.0), Field::SupplyV, 229.0));
+    }
+    assert!(of_kind(&city, Kind::Offline).is_empty());
+}
+
+#[test]
+fn a_stuck_value_at_the_limit_still_raises_and_says_that_it_is_stuck() {
+    let mut city = City::new();
+    for n in 0..30 {
+        if n % 10 == 0 {
+            city.keep_dry(minutes(5 * n));
+        }
+        city.read(&with(leak(minutes(5 * n), 16.0), Field::SupplyV, 229.3));
+    }
+    let warning = WeatherReport { warning: Some(lampguard_model::Warning::Blue), ..dry() };
+    city.weather(minutes(146), "z1", &warning);
+    let incident = city.the_incident();
+    assert_eq!(incident.severity, Severity::P1);
+    assert!(incident.notes.iter().any(|note| note.contains("stuck")), "{:?}", incident.notes);
+}
+
+#[test]
+fn situation_s39_exactly_zero_for_six_lit_hours_is_an_open_transformer_where_tenths_are_told() {
+    for (first, raised) in [(0.7, true), (1.0, false)] {
+        let mut city = City::new();
+        city.read(&with(leak(minutes(-5), first), Field::SupplyV, 229.4));
+        for n in 0..=72 {
+            if n % 10 == 0 {
+                city.keep_dry(minutes(5 * n));
+            }
+            assert!(of_kind(&city, Kind::Offline).is_empty(), "after {} min", 5 * n);
+            city.read(&with(leak(minutes(5 * n), 0.0), Field::SupplyV, 229.0 + (n % 7) as f64 / 10.0));
+        }
+        assert_eq!(!of_kind(&city, Kind::Offline).is_empty(), raised, "{first}");
+    }
+}

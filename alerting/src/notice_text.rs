@@ -1,0 +1,153 @@
+//! The one line that people read: what, where, how dangerous, until when. Chinese and English.
+
+use lampguard_model::units::Thousandths;
+use lampguard_model::{Field, Post, Timestamp};
+
+use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
+use crate::notice::SiteText;
+
+/// Posts named in a text; the rest is a count.
+const NAMED_MAX: usize = 20;
+
+/// Title of a kind, in Chinese and in English.
+fn title(kind: Kind) -> [&'static str; 2] {
+    match kind {
+        Kind::ShellCritical => ["灯杆带电", "live lamp post"],
+        Kind::LeakCritical => ["灯杆漏电", "leaking lamp post"],
+        Kind::ImmersedLeak => ["积水带电", "live in water"],
+        Kind::SatLeak => ["漏电超量程", "leakage above range"],
+        Kind::SensorDrowned => ["传感器浸水失联", "drowned sensor"],
+        Kind::CriticalThenSilent => ["超限后失联", "silent after danger"],
+        Kind::FlagOnly => ["设备报警", "device alarm"],
+        Kind::Reenergised => ["隔离区重新带电", "re-energised"],
+        Kind::NeutralBreak => ["回路断零", "broken neutral"],
+        Kind::FeederStep => ["回路漏电突增", "feeder leakage step"],
+        Kind::ShellWarning => ["外壳电压预警", "shell voltage warning"],
+        Kind::LeakWarning => ["漏电预警", "leakage warning"],
+        Kind::Column => ["灯杆受损", "damaged column"],
+        Kind::LampOut => ["灯不亮", "lamp out"],
+        Kind::DayBurn => ["白天亮灯", "burning by day"],
+        Kind::SupplyVoltage => ["供电电压异常", "supply voltage"],
+        Kind::Offline => ["传感器失联", "sensor offline"],
+        Kind::FeederDark => ["回路失联", "feeder silent"],
+        Kind::Blind => ["责任区失联", "zone without data"],
+        Kind::Unmonitored => ["无漏电读数", "no leakage value"],
+        Kind::Trend => ["雨后漏电上升", "leakage grows with each rain"],
+        Kind::System => ["系统故障", "system fault"],
+        Kind::Reported => ["市民报告", "reported by a person"],
+    }
+}
+
+/// What the value of the evidence is, in Chinese and in English.
+fn measured(evidence: &Evidence) -> [&'static str; 2] {
+    match (Field::from_name(&evidence.field), evidence.kind) {
+        (Some(Field::ShellV), _) => ["外壳电压", "shell voltage"],
+        (Some(Field::LeakageMa), Kind::FeederStep) => ["回路剩余电流增量", "rise of residual current"],
+        (Some(Field::LeakageMa), _) => ["漏电流", "leakage"],
+        (Some(Field::SupplyV), _) => ["供电电压", "supply"],
+        (Some(Field::LampW), _) => ["灯功率", "lamp power"],
+        (Some(Field::TiltDeg), _) => ["倾斜变化", "tilt changed by"],
+        (Some(Field::DoorOpen), _) => ["检修门已开", "door open for"],
+        (_, Kind::FeederDark) => ["失联灯杆", "posts silent"],
+        (_, Kind::System) => ["已故障", "failing for"],
+        (_, Kind::Unmonitored) => ["无读数已", "no value for"],
+        _ => ["失联已", "silent for"],
+    }
+}
+
+/// Kinds in which current may be where people are: the words of safety stand on them.
+fn is_about_current(kind: Kind) -> bool {
+    use crate::incident::Family::{Electric, FeederLeak, Neutral, Reenergised};
+    matches!(kind.family(), Electric | Reenergised | Neutral | FeederLeak)
+        || matches!(kind, Kind::FeederDark | Kind::Blind | Kind::Column)
+}
+
+/// Value and limit, when the kind has some.
+fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
+    if e.kind == Kind::Reported || (e.limit == 0 && e.thousandths.is_none()) {
+        return None;
+    }
+    let unit = if e.field == Field::DoorOpen.name() { "min" } else { e.unit() };
+    let pick = |words: [&'static str; 2]| words[usize::from(!chinese)];
+    let unknown = pick(["数值未知", "unknown"]);
+    let value = e.thousandths.map_or_else(|| unknown.to_owned(), |v| format!("{} {unit}", Thousandths(v)));
+    let what = pick(measured(e));
+    let wet = match (e.kind.family(), e.wet) {
+        (crate::incident::Family::Electric, true) => pick(["潮湿限值", "wet limit"]),
+        (crate::incident::Family::Electric, false) => pick(["干燥限值", "dry limit"]),
+        _ => pick(["限值", "limit"]),
+    };
+    let limit = format!("{wet} {} {unit}", Thousandths(e.limit));
+    Some(match (e.limit, chinese) {
+        (0, _) => format!("{what} {value}"),
+        (_, true) => format!("{what} {value}（{limit}）"),
+        (_, false) => format!("{what} {value} ({limit})"),
+    })
+}
+
+/// What, where, how dangerous, until when.
+pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> String {
+    let chinese = site.language.starts_with("zh");
+    let kind = incident.evidence.kind;
+    let pick = |words: [&'static str; 2]| words[usize::from(!chinese)];
+    let mut parts = vec![place_text(incident, post, chinese)];
+    parts.extend(value_text(&incident.evidence, chinese));
+    parts.extend(members_text(incident, chinese));
+    parts.extend(incident.notes.iter().cloned());
+    if is_about_current(kind) && incident.severity >= Severity::P2 {
+        let english = "未确认断电，视为带电 (not confirmed dead, treat as live)";
+        parts.push(pick(["未确认断电，视为带电", english]).to_owned());
+    }
+    if let Some(due) = incident.due() {
+        let due = local_time(due, site);
+        parts.push(if chinese { format!("{due} 前到场") } else { format!("be there by {due}") });
+    }
+    parts.push(incident.id.to_string());
+    let (severity, title) = (incident.severity.name(), pick(title(kind)));
+    let rest = parts.join(" · ");
+    if chinese { format!("【{severity} {title}】{rest}") } else { format!("[{severity} {title}] {rest}") }
+}
+
+fn members_text(incident: &Incident, chinese: bool) -> Option<String> {
+    let members = &incident.members;
+    let named: Vec<&str> = members.iter().take(NAMED_MAX).map(|name| &**name).collect();
+    let more = members.len() - named.len();
+    let rest = match (more, chinese) {
+        (0, _) => String::new(),
+        (_, true) => format!(" 等 {} 杆", members.len()),
+        (_, false) => format!(" and {more} more"),
+    };
+    (!named.is_empty()).then(|| format!("{}{rest}", named.join(", ")))
+}
+
+fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+    let (zone, feeder, road, place) = (&incident.zone, &incident.feeder, &incident.road, &incident.place);
+    match (incident.scope, chinese) {
+        (Scope::Post, _) => {}
+        (Scope::Feeder, true) => return format!("{road} 回路 {feeder}（责任区 {zone}）"),
+        (Scope::Feeder, false) => return format!("{road} feeder {feeder} (zone {zone})"),
+        (Scope::Zone, true) => return format!("责任区 {zone}"),
+        (Scope::Zone, false) => return format!("zone {zone}"),
+        (Scope::Place | Scope::System, _) => return place.to_string(),
+    }
+    let Some(post) = post else {
+        let unknown = if chinese { "未登记设备" } else { "unregistered device" };
+        return format!("{unknown} {}", incident.post_id);
+    };
+    let landmark = if post.landmark.is_empty() { String::new() } else { format!(" {}", post.landmark) };
+    let (zone, road, id) = (&post.zone, &post.road, &post.post_id);
+    if chinese {
+        format!("{road}{landmark} {}号杆（{id}，责任区 {zone}）", post.number)
+    } else {
+        format!("{road}{landmark} post {} ({id}, zone {zone})", post.number)
+    }
+}
+
+/// `2026-11-23 20:30:00+08:00`.
+pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
+    let zone = jiff::tz::TimeZone::get(&site.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(t) => t.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
+        Err(_) => at.to_rfc3339(),
+    }
+}

@@ -1,0 +1,155 @@
+//! Zones at a glance: posts, who reports, open incidents, lamps that burn, worst values, crew, blind since when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use lampguard_alerting::Filter;
+use lampguard_alerting::lighting::{Exempt, Rates, Seen, Tally, rates};
+use lampguard_history::LatestReading;
+use lampguard_model::units::to_f64;
+use lampguard_model::{Field, Millis, Post, PostKind, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Shared};
+use crate::serve::Instance;
+
+/// Data older than this, or than three periods of the post, says nothing of now.
+const FRESH_MIN: Millis = Millis::minutes(10);
+/// Period of a post whose register names none, seconds.
+const PERIOD_S: u32 = 300;
+/// Supply below this is none, thousandths of a volt (policy.md 1).
+const SUPPLY_NONE: i64 = 50_000;
+/// Open incidents of a zone that are counted at most.
+const INCIDENTS_MAX: usize = 100_000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ZonesQuery {
+    /// With the roads of each zone.
+    roads: Option<bool>,
+}
+
+/// What a zone's posts say right now.
+#[derive(Default)]
+struct Zone {
+    posts: u64,
+    reporting: u64,
+    newest: Option<Timestamp>,
+    /// The zone is blind after so long.
+    patience: Millis,
+    /// Highest values of fresh data, thousandths, and whose they are.
+    leakage: Option<(i64, Arc<str>)>,
+    shell: Option<(i64, Arc<str>)>,
+}
+
+impl Zone {
+    fn add(&mut self, post: &Post, last: Option<&LatestReading>, now: Timestamp) {
+        if post.kind != PostKind::Post {
+            return;
+        }
+        self.posts += 1;
+        let Some(last) = last else { return };
+        self.newest = self.newest.max(Some(last.row.received_at));
+        self.patience = self.patience.max(Millis(2 * period(post).0));
+        if !is_fresh(post, last.row.received_at, now) {
+            return;
+        }
+        self.reporting += 1;
+        for (field, worst) in [(Field::LeakageMa, &mut self.leakage), (Field::ShellV, &mut self.shell)] {
+            let value = value_now(post, last, field, now);
+            if let Some(value) = value.filter(|value| worst.as_ref().is_none_or(|(known, _)| value > known)) {
+                *worst = Some((value, post.post_id.clone()));
+            }
+        }
+    }
+
+    fn blind_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.newest.filter(|newest| now.since(*newest) > self.patience.max(FRESH_MIN))
+    }
+}
+
+fn period(post: &Post) -> Millis {
+    Millis::seconds(i64::from(post.period_s.unwrap_or(PERIOD_S)))
+}
+
+fn is_fresh(post: &Post, at: Timestamp, now: Timestamp) -> bool {
+    now.since(at) <= Millis(3 * period(post).0).max(FRESH_MIN)
+}
+
+/// A value of the newest reading, if it was measured lately.
+fn value_now(post: &Post, last: &LatestReading, field: Field, now: Timestamp) -> Option<i64> {
+    last.value(field).filter(|(_, at)| is_fresh(post, *at, now)).map(|(value, _)| value)
+}
+
+/// What is known of the lamps of a post.
+fn seen(post: &Post, last: Option<&LatestReading>, now: Timestamp) -> Seen {
+    let Some(last) = last else { return Seen::default() };
+    let supply = value_now(post, last, Field::SupplyV, now);
+    let said = value_now(post, last, Field::Supply, now);
+    let unpowered = supply.map_or(said == Some(0), |volts| volts <= SUPPLY_NONE);
+    Seen { watts: value_now(post, last, Field::LampW, now), unpowered }
+}
+
+/// Lamps due, lit, dark and unknown right now. Planned outages and isolations come with moves and maintenance.
+fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
+    let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), now);
+    rates(&instance.lighting, &instance.register, now, see, |_| Exempt::No)
+}
+
+fn rate_json(tally: Tally) -> Value {
+    json!({ "lower": tally.lower(), "upper": tally.upper() })
+}
+
+fn worst_json(worst: Option<&(i64, Arc<str>)>) -> Value {
+    worst.map_or(Value::Null, |(value, post)| json!({ "value": to_f64(*value), "post_id": post }))
+}
+
+pub(super) async fn list(State(instance): Shared, Query(query): Query<ZonesQuery>) -> Answer {
+    let with_roads = query.roads.unwrap_or(false);
+    let answer = tokio::task::spawn_blocking(move || zones(&instance, with_roads)).await;
+    answer.map_err(ApiError::unavailable)?
+}
+
+fn zones(instance: &Instance, with_roads: bool) -> Answer {
+    let now = (instance.clock)();
+    let rates = rates_now(instance, now);
+    let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::new();
+    for post in instance.register.posts() {
+        let last = instance.latest.get(&post.post_id);
+        zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
+    }
+    let mut items = Vec::new();
+    for configured in &instance.config.zones {
+        let id: Arc<str> = Arc::from(&*configured.id);
+        let zone = zones.remove(&id).unwrap_or_default();
+        let tally = rates.zones.get(&id).copied().unwrap_or_default();
+        let filter = Filter { zone: Some(configured.id.clone()), limit: INCIDENTS_MAX, ..Filter::default() };
+        let open = instance.alerting.incidents(&filter).map_err(ApiError::unavailable)?.items;
+        let p1 = open.iter().filter(|incident| incident.severity == "P1").count();
+        let crew = instance.config.crews.iter().find(|crew| crew.id == configured.crew);
+        let mut item = json!({
+            "zone": configured.id, "name": configured.name, "posts": zone.posts, "reporting": zone.reporting,
+            "open_incidents": open.len(), "open_p1": p1, "lamps": tally, "lighting_rate": rate_json(tally),
+            "worst": {
+                "leakage_ma": worst_json(zone.leakage.as_ref()), "shell_v": worst_json(zone.shell.as_ref()),
+            },
+            "crew": crew.map(|crew| json!({ "id": crew.id, "name": crew.name })),
+            "blind_since": zone.blind_since(now).map(Timestamp::to_rfc3339),
+        });
+        if with_roads {
+            item["roads"] = roads(&rates, &id);
+        }
+        items.push(item);
+    }
+    let city = json!({ "lamps": rates.city, "lighting_rate": rate_json(rates.city) });
+    Ok(Json(json!({ "items": items, "next": null, "city": city, "at": now.to_rfc3339() })))
+}
+
+fn roads(rates: &Rates, zone: &Arc<str>) -> Value {
+    let own = rates.roads.iter().filter(|((of, _), _)| of == zone);
+    own.map(|((_, road), tally)| json!({ "road": road, "lamps": tally, "lighting_rate": rate_json(*tally) }))
+        .collect()
+}
