@@ -9,6 +9,7 @@
 //! | [`wet`] | wet or dry |
 //! | [`policy`] | the numbers of `policy.md` |
 //! | [`incident`] | an incident, its id, how it is shown |
+//! | [`life`] | what people do to an incident: every state and move, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`] | what people are told, as text and JSON |
@@ -27,6 +28,7 @@ mod board;
 pub mod confirm;
 pub mod engine;
 pub mod incident;
+pub mod life;
 pub mod metrics;
 pub mod notice;
 pub mod notify;
