@@ -7,6 +7,8 @@ use lampguard_model::units::to_f64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::life::{Life, Place};
+
 /// What raises an incident. More kinds of `policy.md` 2 come with later issues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,9 +17,11 @@ pub enum Kind {
     ShellCritical,
     /// A dangerous current leaks to earth.
     LeakCritical,
+    /// Told by a person.
+    Reported,
 }
 
-/// Every kind this version raises, in the order of their numbers.
+/// Every kind that sensors raise, in the order of their numbers.
 pub const KINDS: [Kind; 2] = [Kind::ShellCritical, Kind::LeakCritical];
 
 impl Kind {
@@ -26,12 +30,13 @@ impl Kind {
         match self {
             Self::ShellCritical => "shell_critical",
             Self::LeakCritical => "leak_critical",
+            Self::Reported => "reported",
         }
     }
 
     /// The kind of that word.
     pub fn from_name(name: &str) -> Option<Self> {
-        KINDS.into_iter().find(|kind| kind.name() == name)
+        KINDS.into_iter().chain([Self::Reported]).find(|kind| kind.name() == name)
     }
 
     /// Unit of its evidence.
@@ -39,6 +44,7 @@ impl Kind {
         match self {
             Self::ShellCritical => "V",
             Self::LeakCritical => "mA",
+            Self::Reported => "",
         }
     }
 
@@ -50,11 +56,8 @@ impl Kind {
 
 /// One incident still taking evidence per post and family; both kinds of this version are electric.
 pub const FAMILY: &str = "electric";
-/// Severity of both kinds of this version.
+/// Severity of what sensors raise in this version.
 pub const SEVERITY: &str = "P1";
-/// The only state of this version. The moves come with a later issue; they change this column and nothing
-/// that is written here.
-pub const OPEN: &str = "open";
 /// Post id of the incident into which unregistered devices beyond the bound fall together.
 pub const COLLAPSED: &str = lampguard_model::UNREGISTERED;
 
@@ -139,6 +142,8 @@ pub struct Incident {
     pub evidence: Evidence,
     /// Every kind attached so far, the opening one first.
     pub kinds: Vec<Kind>,
+    /// What people did to it.
+    pub life: Life,
 }
 
 /// One line of an incident's life, as it stands in the append-only table.
@@ -150,7 +155,7 @@ pub struct Event {
     pub incident: Arc<str>,
     /// When it happened.
     pub at: Timestamp,
-    /// `opened`, `evidence`, `signal`, `note`, `told`.
+    /// `opened`, `evidence`, `signal`, `note`, `told`, the name of a move, `refused`.
     pub kind: &'static str,
     /// JSON.
     pub body: String,
@@ -225,7 +230,7 @@ pub struct IncidentView {
     pub kind: &'static str,
     /// P1 to P4.
     pub severity: &'static str,
-    /// `post`.
+    /// `post` or `place`.
     pub scope: &'static str,
     /// Post or device.
     pub post_id: String,
@@ -235,8 +240,8 @@ pub struct IncidentView {
     pub zone: String,
     /// Road.
     pub road: String,
-    /// For hazards told by a person at a place; later.
-    pub place: Option<String>,
+    /// For hazards told by a person at a place.
+    pub place: Option<Place>,
     /// RFC 3339 UTC.
     pub opened_at: String,
     /// RFC 3339 UTC.
@@ -249,47 +254,69 @@ pub struct IncidentView {
     pub notes: Vec<String>,
     /// What opened it.
     pub evidence: EvidenceView,
-    /// Crew that has it; later.
+    /// Crew that has it.
     pub crew: Option<String>,
-    /// When a crew arrived; later.
+    /// When the first crew arrived.
     pub arrived_at: Option<String>,
-    /// proven or unproven; later.
-    pub arrival: Option<String>,
-    /// The deadline is over and nobody has arrived.
+    /// proven or unproven.
+    pub arrival: Option<&'static str>,
+    /// Nobody arrived by the deadline.
     pub breached: bool,
-    /// Seconds to the deadline; negative after it.
+    /// Seconds to the deadline, negative after it; they stop at the first arrival.
     pub remaining_s: i64,
+    /// Whether the post may be touched: 已断电 only while an isolation is in force.
+    pub safety: &'static str,
+    /// Hidden from the desk's list until then.
+    pub shelved_until: Option<String>,
+    /// Crew of the planned work there, when there was one.
+    pub maintenance: Option<String>,
+    /// Not real.
+    pub drill: bool,
     /// Members of a grouped incident; later.
     pub members: Vec<String>,
-    /// Linked incidents; later.
+    /// Older incidents that it follows.
     pub links: Vec<String>,
+    /// What people did, in full; only in the single view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life: Option<serde_json::Value>,
     /// Its life, oldest first; only in the single view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Vec<EventView>>,
 }
 
 impl Incident {
-    /// Since when it is P1: from its opening, as every kind of this version.
+    /// Since when it is P1: from its opening in this version.
     pub fn p1_at(&self) -> Option<Timestamp> {
-        Some(self.opened_at)
+        (self.severity() == SEVERITY).then_some(self.opened_at)
+    }
+
+    /// P1 to P4.
+    pub fn severity(&self) -> &'static str {
+        let told = self.life.told.as_ref().map(|told| told.severity.as_str());
+        ["P2", "P3", "P4"].into_iter().find(|known| told == Some(*known)).unwrap_or(SEVERITY)
+    }
+
+    /// Where it is, when that is no post of ours.
+    pub fn place(&self) -> Option<&Place> {
+        self.life.told.as_ref().and_then(|told| told.place.as_ref())
     }
 
     /// How the outside sees it at `now`.
     pub fn view(&self, now: Timestamp) -> IncidentView {
-        let e = &self.evidence;
+        let (e, life) = (&self.evidence, &self.life);
         IncidentView {
             id: self.id.to_string(),
             kind: e.kind.name(),
-            severity: SEVERITY,
-            scope: "post",
+            severity: self.severity(),
+            scope: if self.place().is_some() { "place" } else { "post" },
             post_id: self.post_id.to_string(),
             feeder: self.feeder.to_string(),
             zone: self.zone.to_string(),
             road: self.road.to_string(),
-            place: None,
+            place: self.place().cloned(),
             opened_at: self.opened_at.to_rfc3339(),
             due_at: self.due_at.to_rfc3339(),
-            state: OPEN,
+            state: life.state.name(),
             signal: self.signal,
             notes: self.notes.clone(),
             evidence: EvidenceView {
@@ -302,13 +329,22 @@ impl Incident {
                 measured_at: e.measured_at.to_rfc3339(),
                 received_at: e.received_at.to_rfc3339(),
             },
-            crew: None,
-            arrived_at: None,
-            arrival: None,
-            breached: self.due_at < now,
-            remaining_s: self.due_at.since(now).as_seconds(),
+            crew: life.crew.clone(),
+            arrived_at: life.arrived_at().map(Timestamp::to_rfc3339),
+            arrival: life.arrived.as_ref().map(|arrival| arrival.proof.name()),
+            breached: life.is_breached(self.due_at, now),
+            remaining_s: life.remaining_s(self.due_at, now),
+            safety: life.safety(),
+            shelved_until: life
+                .shelved
+                .as_ref()
+                .filter(|_| life.is_shelved(now))
+                .map(|s| s.until.to_rfc3339()),
+            maintenance: life.job.clone(),
+            drill: life.drill,
             members: Vec::new(),
-            links: Vec::new(),
+            links: life.follows.iter().map(ToString::to_string).collect(),
+            life: None,
             timeline: None,
         }
     }

@@ -20,7 +20,7 @@
 //! 1. Rules see time only as an argument; a replay gives the same incidents under the same ids.
 //! 2. `due_at` is written when an incident opens and never computed again.
 //! 3. Telling waits for the commit at most 150 ms; nothing else on the alarm path touches a disk or a socket.
-//! 4. Signal normal closes nothing. Silence closes nothing. Only people close (moves: a later issue).
+//! 4. Signal normal closes nothing. Silence closes nothing. Only people close, and never the repairer alone.
 //! 5. An event row is never changed or removed; each carries the hash of the one before.
 
 pub mod ask;
@@ -44,11 +44,11 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Ended, Engine, Input, PostState, State};
+pub use engine::{Effect, Ended, Engine, Input, Job, JobRequest, JobScope, PostState, State, TellRequest};
 pub use incident::{Incident, IncidentView, Kind, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::Policy;
-pub use run::{Alerting, AlertingError, Setup};
+pub use run::{ActError, Acted, Alerting, AlertingError, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

@@ -5,7 +5,7 @@
 //!         2  follow the journal from the stored cursor; replay it up to its end, judged at times of receipt
 //!         3  what replay finds that was never committed opens with its true times, and is told
 //! live    4  take a batch from the queue (before it is durable), decode, engine.step(received_at, reading)
-//!         5  each second: engine.step(now, tick)
+//!         5  each second: engine.step(now, tick); in between what people do: engine.step(now, move)
 //!         6  each effect: memory, then the channels' queues, then the store's writer
 //!         7  a channel waits for the commit at most 150 ms, then tells; the commit follows
 //!         8  each minute: the cursor moves to where the journal stood 40 min ago
@@ -32,7 +32,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::engine::{Effect, Engine, Input};
-use crate::incident::{Event, Incident, SEVERITY};
+use crate::incident::{Event, Incident};
 use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
@@ -40,6 +40,10 @@ use crate::policy::{Policy, PolicyError};
 use crate::store::{Store, StoreError, Write, open_for_reading};
 use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
+
+mod act;
+
+pub use act::{ActError, Acted, KEEP_WAIT};
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -103,14 +107,15 @@ pub enum AlertingError {
     Thread(#[from] std::io::Error),
 }
 
-enum Work {
+pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
+    People(act::Order, SyncSender<act::Reply>),
     Stop,
 }
 
 /// The running part. Dropping it shuts it down.
 pub struct Alerting {
-    queue: SyncSender<Work>,
+    pub(crate) queue: SyncSender<Work>,
     pub(crate) engine: Arc<Mutex<Engine>>,
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
@@ -155,6 +160,7 @@ impl Alerting {
             marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
             saved: None,
             effects: Vec::new(),
+            reply: None,
             writes: writer.writes(),
             desks,
             writer,
@@ -166,7 +172,9 @@ impl Alerting {
             tail: setup.tail.clone(),
             follower,
         };
+        engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
+        engine.replaying(false);
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
         let (queue, batches) = sync_channel(QUEUE_MAX);
@@ -227,6 +235,13 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
     for memory in reads.memories()? {
         engine.remember(&memory);
     }
+    let now = (setup.clock)();
+    for (post, id, at) in reads.last_ended(now - crate::life::REPEAT_WITHIN)? {
+        engine.seed_last(&post, &id, at);
+    }
+    for job in reads.jobs()? {
+        engine.seed_job(job);
+    }
     let mut board = Board::default();
     for incident in reads.open_incidents()? {
         board.put(incident.clone(), None);
@@ -241,6 +256,8 @@ struct Story {
     /// Cursor last handed to the store.
     saved: Option<u64>,
     effects: Vec<Effect>,
+    /// What became of the order at hand.
+    reply: Option<act::Reply>,
     writes: Writes,
     desks: Vec<Desk>,
     writer: Writer,
@@ -308,6 +325,11 @@ impl Story {
                 Ok(Work::Batch(batch)) => {
                     self.judge_records(&mut lock(engine), batch.records(), 0);
                     self.handle(false);
+                }
+                Ok(Work::People(order, reply)) => {
+                    let answer = self.obey(&mut lock(engine), &order);
+                    // Whoever asked may have gone; what was done stays done.
+                    let _ = reply.send(answer);
                 }
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -387,13 +409,20 @@ impl Story {
 
     /// Step 6.
     fn handle(&mut self, replayed: bool) {
-        let mut opened = false;
+        let mut counts_changed = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Open { incident, event } => {
-                    opened = true;
+                    counts_changed = true;
                     self.open(*incident, event, replayed);
                 }
+                Effect::Moved { incident, event, told } => {
+                    counts_changed = true;
+                    self.moved(incident, event, told, replayed);
+                }
+                Effect::Answered(answer) => self.answered(act::Said::Incident(answer)),
+                Effect::Job { job, event, ended } => self.job(job, event, ended, replayed),
+                Effect::JobAnswered(answer) => self.answered(act::Said::Job(answer)),
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
                     self.put(&incident, &event);
@@ -417,7 +446,7 @@ impl Story {
                 }
             }
         }
-        if opened {
+        if counts_changed {
             self.count_open();
         }
     }
@@ -433,7 +462,8 @@ impl Story {
         let notices = self.notices(|to| Notice::opened(&incident, post.map(|p| &**p), site, to));
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
-        self.writes.push(Write::Open(Box::new(incident), event, notices), ticket);
+        self.writes.push(Write::Open(Box::new(incident), event, notices), ticket.clone());
+        self.durable(ticket);
     }
 
     fn put(&self, incident: &Incident, event: &Event) {
@@ -468,13 +498,14 @@ impl Story {
 
     fn count_open(&self) {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = board.count_by_zone();
-        for zone in self.register.zones() {
-            counts.entry(zone).or_insert(0);
-        }
-        for (zone, count) in counts {
-            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, SEVERITY]);
-            gauge.set(count);
+        let counts = board.counts();
+        let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().into_iter().collect();
+        zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
+        for zone in zones {
+            for severity in ["P1", "P2", "P3", "P4"] {
+                let count = counts.get(&(zone.clone(), severity)).copied().unwrap_or(0);
+                self.metrics.open_incidents.with_label_values(&[&*zone, severity]).set(count);
+            }
         }
     }
 
@@ -494,4 +525,4 @@ impl Story {
 
 #[cfg(test)]
 #[path = "run_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -3,17 +3,21 @@
 //! State is one flat slot per post in one `Vec`, found by post id. What a reading does is read from top
 //! to bottom in [`Engine::step`] → `reading` → `judge` → `raise` (in `raise.rs`).
 //!
-//! Not here yet, and where it will attach: the moves of people (an input that changes an incident's state),
-//! the other kinds of `policy.md` 2 (beside `judge`), timetables (`slot::is_powered`).
+//! What people do stands in `moves.rs` (moves) and `people.rs` (hazards they tell, planned work).
+//! Not here yet, and where it will attach: the other kinds of `policy.md` 2 (beside `judge`), timetables (`slot::is_powered`).
 
 mod due;
 mod ending;
 mod late;
+mod moves;
+mod people;
 mod raise;
 mod state;
 mod weather;
 
 pub use ending::Ended;
+pub use moves::{Answer, MoveRequest};
+pub use people::{JOB_MAX, Job, JobRequest, JobScope, TellRequest};
 pub use state::{PostState, State};
 
 use std::collections::HashMap;
@@ -27,6 +31,7 @@ use lampguard_model::{
 
 use crate::confirm::{Confirmed, Question, confirm};
 use crate::incident::{COLLAPSED, Event, Incident, KINDS, Kind};
+use crate::life::{Calm, Refused};
 use crate::period::PERIOD_S_DEFAULT;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
@@ -58,6 +63,12 @@ pub enum Input<'a> {
         /// The message.
         report: &'a WeatherReport,
     },
+    /// Somebody does something to an incident; `now` is receipt. Ends in one [`Effect::Answered`].
+    Move(&'a MoveRequest),
+    /// A hazard told by a person. Ends in one [`Effect::Answered`].
+    Told(&'a TellRequest),
+    /// Planned work begins, goes on, or ends. Ends in one [`Effect::JobAnswered`].
+    Maintenance(&'a JobRequest),
     /// Time has passed.
     Tick,
 }
@@ -79,6 +90,28 @@ pub enum Effect {
         /// What happened.
         event: Event,
     },
+    /// People did something: store it; tell it when there is a word for it.
+    Moved {
+        /// The incident as it is now, perhaps over.
+        incident: Box<Incident>,
+        /// What happened.
+        event: Event,
+        /// Event word of the notices; none: nobody is told.
+        told: Option<&'static str>,
+    },
+    /// What becomes of a move or a told hazard.
+    Answered(Box<Result<Answer, Refused>>),
+    /// Planned work began, changed or ended: store it.
+    Job {
+        /// As it is now.
+        job: Box<Job>,
+        /// What happened.
+        event: Event,
+        /// It ended by itself: tell the desk.
+        ended: bool,
+    },
+    /// What becomes of a maintenance request.
+    JobAnswered(Box<Result<(Job, bool), Refused>>),
     /// The weather of these zones became unknown: tell the desk, once.
     WeatherUnknown {
         /// Since when: the last message, or the start.
@@ -143,6 +176,8 @@ struct Open {
     calm_from: Option<Timestamp>,
     /// When its signal last changed.
     signal_at: Timestamp,
+    /// Powered calm readings since the repair.
+    shown: Calm,
     /// It has ended (`ending.rs`); its place waits for the next one.
     over: bool,
 }
@@ -150,7 +185,15 @@ struct Open {
 impl Open {
     fn new(incident: Incident, slot: Option<usize>) -> Self {
         let signal_at = incident.opened_at;
-        Self { incident, calm_since: [None; KINDS.len()], slot, calm_from: None, signal_at, over: false }
+        Self {
+            incident,
+            calm_since: [None; KINDS.len()],
+            slot,
+            calm_from: None,
+            signal_at,
+            shown: Calm::default(),
+            over: false,
+        }
     }
 }
 
@@ -180,6 +223,10 @@ pub struct Engine {
     untracked: HashMap<Arc<str>, usize, RandomState>,
     collapsed: Option<usize>,
     held: Vec<late::Held>,
+    /// What is left of incidents that are over, and planned work.
+    people: people::People,
+    /// What comes in comes a second time, out of the journal.
+    replaying: bool,
     /// Since when time has passed without a pause: silence before it is ours, not theirs.
     running_since: Timestamp,
     advanced_at: Timestamp,
@@ -215,6 +262,8 @@ impl Engine {
             untracked: HashMap::default(),
             collapsed: None,
             held: Vec::new(),
+            people: people::People::default(),
+            replaying: false,
             running_since: Timestamp(i64::MIN),
             advanced_at: Timestamp(i64::MIN),
             register,
@@ -230,16 +279,20 @@ impl Engine {
         let (post, zone) = (incident.post_id.clone(), incident.zone.clone());
         let place = self.open.len();
         let collapsed = *post == *COLLAPSED;
-        let slot = (!collapsed).then(|| self.slot(&post, &zone)).flatten();
+        let of_a_post = !collapsed && !post.is_empty();
+        let slot = of_a_post.then(|| self.slot(&post, &zone)).flatten();
+        let has_post = incident.place().is_none() && !incident.life.drill;
+        let slot = slot.filter(|_| has_post);
+        self.open.push(Open::new(incident, slot));
         match slot {
-            Some(slot) => self.slots[slot].set_incident(place),
+            Some(slot) => self.give_slot(slot, place),
             None if collapsed => self.collapsed = Some(place),
-            None => _ = self.untracked.insert(post, place),
+            None if has_post => _ = self.untracked.insert(post, place),
+            None => {}
         }
-        if *zone == *UNREGISTERED {
+        if *zone == *UNREGISTERED && has_post {
             self.strangers_open += 1;
         }
-        self.open.push(Open::new(incident, slot));
     }
 
     /// Takes back what was remembered of a post.
@@ -263,6 +316,9 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
+            Input::Move(request) => self.act(now, request, effects),
+            Input::Told(request) => self.tell(now, request, effects),
+            Input::Maintenance(request) => self.maintain(now, request, effects),
             Input::Tick => {}
         }
     }
@@ -278,6 +334,8 @@ impl Engine {
         self.tell_unknown_weather(now, effects);
         self.decide_held(now, effects);
         self.notice_silence(now, effects);
+        self.remind(now, effects);
+        self.end_jobs(now, effects);
     }
 
     fn reading(&mut self, now: Timestamp, reading: &StoredReading<'_>, effects: &mut Vec<Effect>) {
@@ -313,6 +371,7 @@ impl Engine {
         }
         if came.iter().any(Option::is_some) || reading.marks.has(Marks::SATURATED) {
             self.follow_signal(slot, now, reading.marks.has(Marks::SATURATED), effects);
+            self.follow_repair(slot, now, effects);
         }
     }
 
@@ -494,6 +553,7 @@ fn sample_of(
     let (field, flag) = match kind {
         Kind::ShellCritical => (Field::ShellV, Flags::SHELL_ALARM),
         Kind::LeakCritical => (Field::LeakageMa, Flags::LEAK_ALARM),
+        Kind::Reported => return None,
     };
     let manual = reading.cause == Cause::Manual;
     let band = reading.fields.get(Field::PenBandV).filter(|v| *v >= BAND_LIVE);

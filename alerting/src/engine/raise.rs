@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lampguard_model::{Field, Flags, Millis, Quantity, StoredReading, Timestamp, UNREGISTERED};
 use serde_json::json;
 
+use super::moves::{Belongs, after};
 use super::{Effect, Engine, Open, Owner, UNREGISTERED_MAX, admission_key, sample_of};
 use crate::confirm::{Confirmed, Rule};
 use crate::incident::{COLLAPSED, Event, Evidence, Incident, KINDS, Kind, Signal, incident_id};
@@ -50,6 +51,7 @@ pub(super) fn critical(policy: &Policy, kind: Kind, wet: bool) -> i64 {
             let limits = policy.leak_critical;
             pick(limits.dry.thousandths(), limits.wet.thousandths())
         }
+        Kind::Reported => i64::MAX,
     }
 }
 
@@ -72,6 +74,7 @@ struct Finding {
     evidence: Evidence,
     notes: Vec<String>,
     id: Arc<str>,
+    follows: Vec<Arc<str>>,
 }
 
 impl Engine {
@@ -86,10 +89,17 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let s = &self.slots[slot];
-        let known = s.incident().map(|place| &self.open[place].incident);
-        if known.is_some_and(|incident| incident.kinds.contains(&kind) || *incident.post_id == *COLLAPSED) {
-            return;
-        }
+        let follows = match self.belongs(self.owners[slot].name(), s.incident(), now) {
+            Belongs::Ended => return,
+            Belongs::To(place) => {
+                let incident = &self.open[place].incident;
+                if incident.kinds.contains(&kind) || *incident.post_id == *COLLAPSED {
+                    return;
+                }
+                None
+            }
+            Belongs::New(follows) => Some(follows),
+        };
         let (limit, because) = self.limit(slot, kind, now);
         self.add_notes(s, kind, confirmed, because, &mut notes);
         // Receipt is kept to the second; what was confirmed by the reading at hand came now.
@@ -99,13 +109,14 @@ impl Engine {
         let opening = confirmed.opening;
         let own_time = (!opening.has(Bits::RECEIPT)).then(|| opening.at());
         let finding = Finding {
-            id: incident_id(&name, opening.key(), own_time),
+            id: after(incident_id(&name, opening.key(), own_time), follows.as_deref().unwrap_or_default()),
             name,
             slot: Some(slot),
+            follows: follows.clone().unwrap_or_default(),
             evidence: self.evidence(kind, confirmed, limit, because, confirmed.shown, heard.unwrap_or(now)),
             notes,
         };
-        match s.incident() {
+        match s.incident().filter(|_| follows.is_none()) {
             Some(place) => self.attach(place, finding, now, effects),
             None => self.open(finding, now, effects),
         }
@@ -183,17 +194,24 @@ impl Engine {
             };
             let confirmed = Confirmed { rule: Rule::SingleSample, opening: shown, shown };
             let own_time = (!shown.has(Bits::RECEIPT)).then(|| shown.at());
+            let name: Arc<str> = Arc::from(reading.post);
+            let follows = match self.belongs(&name, self.untracked.get(&name).copied(), now) {
+                Belongs::Ended => continue,
+                Belongs::To(place) if self.open[place].incident.kinds.contains(&kind) => continue,
+                Belongs::To(_) => None,
+                Belongs::New(follows) => Some(follows),
+            };
             let mut notes = notes_of_reading(reading);
             notes.extend([NOTE_SINGLE.to_owned(), NOTE_UNREGISTERED.to_owned()]);
             let finding = Finding {
-                name: Arc::from(reading.post),
+                name: name.clone(),
                 slot: None,
                 evidence: self.evidence(kind, &confirmed, limit, because, shown, now),
                 notes,
-                id: incident_id(reading.post, shown.key(), own_time),
+                id: after(incident_id(&name, shown.key(), own_time), follows.as_deref().unwrap_or_default()),
+                follows: follows.clone().unwrap_or_default(),
             };
-            match self.untracked.get(reading.post).copied() {
-                Some(place) if self.open[place].incident.kinds.contains(&kind) => {}
+            match self.untracked.get(&name).copied().filter(|_| follows.is_none()) {
                 Some(place) => self.attach(place, finding, now, effects),
                 None => self.open(finding, now, effects),
             }
@@ -213,6 +231,7 @@ impl Engine {
         }
         self.strangers_open += usize::from(stranger);
         let slot = finding.slot;
+        let life = self.new_life(&finding.name, finding.follows, now);
         let incident = Incident {
             id: finding.id,
             post_id: finding.name.clone(),
@@ -225,6 +244,7 @@ impl Engine {
             notes: finding.notes,
             kinds: vec![finding.evidence.kind],
             evidence: finding.evidence,
+            life,
         };
         let place = self.push_open(incident, slot, effects);
         match slot {
@@ -233,7 +253,12 @@ impl Engine {
         }
     }
 
-    fn push_open(&mut self, incident: Incident, slot: Option<usize>, effects: &mut Vec<Effect>) -> usize {
+    pub(super) fn push_open(
+        &mut self,
+        incident: Incident,
+        slot: Option<usize>,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
         assert!(incident.due_at > incident.opened_at, "a deadline lies behind its start");
         let event = Event {
             key: format!("{}:opened", incident.id),
@@ -274,6 +299,7 @@ impl Engine {
                     notes: vec![NOTE_UNREGISTERED.to_owned(), device],
                     kinds: vec![finding.evidence.kind],
                     evidence: finding.evidence,
+                    life: self.new_life(COLLAPSED, finding.follows, now),
                 };
                 let place = self.push_open(incident, None, effects);
                 self.collapsed = Some(place);
@@ -304,6 +330,7 @@ impl Engine {
         };
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
         self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
+        self.on_evidence(place, now, finding.evidence.kind, effects);
     }
 
     fn note(&mut self, place: usize, note: &str, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -335,6 +362,11 @@ impl Engine {
             return;
         }
         (incident.signal, *signal_at) = (signal, now);
+        match signal {
+            Signal::Active => incident.life.on_evidence(),
+            Signal::Normal | Signal::Unpowered => incident.life.on_quiet(now),
+            Signal::Silent => {}
+        }
         let event = Event {
             key: format!("{}:signal:{}:{}", incident.id, signal.name(), because_of.0),
             incident: incident.id.clone(),
@@ -359,7 +391,9 @@ impl Engine {
             return;
         };
         let open = &mut self.open[place];
-        let (mut hot, mut dark, mut calm, mut chattering) = (saturated, false, true, false);
+        // What a person told, people alone can call over.
+        let people_only = open.incident.kinds.contains(&Kind::Reported);
+        let (mut hot, mut dark, mut calm, mut chattering) = (saturated, false, !people_only, false);
         for kind in KINDS {
             let (at, limit) = (kind.place(), limits[kind.place()]);
             let samples = s.ring(kind).samples();
@@ -463,7 +497,7 @@ pub(super) fn is_warning(policy: &Policy, s: &Slot, wet: bool) -> Option<String>
 pub(super) fn above_text(kind: Kind, sample: Sample, limit: i64) -> String {
     let field = match kind {
         Kind::ShellCritical => Field::ShellV,
-        Kind::LeakCritical => Field::LeakageMa,
+        Kind::LeakCritical | Kind::Reported => Field::LeakageMa,
     };
     let number = lampguard_model::units::Thousandths;
     format!("{} {} at or above {}", field.name(), number(sample.value()), number(limit))

@@ -2,8 +2,10 @@
 
 mod ending;
 mod limits;
+mod moves;
 mod order;
 mod people;
+mod planned;
 mod signals;
 mod speed;
 mod times;
@@ -16,8 +18,9 @@ use lampguard_model::{
     Cause, Field, Fields, Flags, Marks, Millis, Register, Timestamp, UNREGISTERED, WeatherReport,
 };
 
-use super::{Effect, Engine, Input};
+use super::{Answer, Effect, Engine, Input, MoveRequest};
 use crate::incident::Incident;
+use crate::life::{Move, Refused};
 use crate::policy::Policy;
 use crate::wet::Sky;
 
@@ -144,6 +147,38 @@ impl City {
     pub(crate) fn the_incident(&self) -> &Incident {
         assert_eq!(self.opened().len(), 1, "{:#?}", self.opened());
         self.engine.open_incidents().next().unwrap()
+    }
+
+    /// Somebody does something to an incident; what became of it.
+    pub(crate) fn act(&mut self, at: Timestamp, id: &str, m: Move) -> Result<Answer, Refused> {
+        let request = MoveRequest { id: Arc::from(id), stored: None, told_at: None, m };
+        self.engine.step(at, Input::Move(&request), &mut self.effects);
+        self.answer()
+    }
+
+    /// The answer among the effects of the last step.
+    pub(crate) fn answer(&mut self) -> Result<Answer, Refused> {
+        let found = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Answered(answer) => Some((**answer).clone()),
+            _ => None,
+        });
+        found.expect("every move is answered")
+    }
+
+    /// A move that has to be made.
+    pub(crate) fn moved(&mut self, at: Timestamp, id: &str, m: Move) -> Incident {
+        let answer = self.act(at, id, m).unwrap_or_else(|refused| panic!("{refused}"));
+        assert_eq!(answer.outcome, crate::life::Outcome::Done);
+        answer.incident
+    }
+
+    /// Event words of what was told of moves, in order.
+    pub(crate) fn told(&self) -> Vec<&'static str> {
+        let of = |effect: &Effect| match effect {
+            Effect::Moved { told, .. } => *told,
+            _ => None,
+        };
+        self.effects.iter().filter_map(of).collect()
     }
 
     /// Kinds of the events of changes, in order.

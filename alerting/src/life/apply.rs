@@ -69,6 +69,12 @@ pub enum Refused {
         /// What is missing or wrong.
         what: String,
     },
+    /// No such incident.
+    #[error("no incident {0:?} is known")]
+    Unknown(String),
+    /// A hazard or planned work that cannot be as it was sent. Mend it.
+    #[error("{0}")]
+    Wrong(String),
     /// Not this person. Ask the desk.
     #[error("{}: {what}", verb.name())]
     Person {

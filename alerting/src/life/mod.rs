@@ -400,10 +400,12 @@ pub struct Life {
     pub isolation: Vec<Asked>,
     /// Closed, void or merged: who and when.
     pub ended: Option<Mark>,
+    /// Receipt of the newest thing that belonged to it: what a replay brings from before then opens nothing.
+    pub over_through: Option<Timestamp>,
     /// Why it was voided.
     pub void_reason: Option<String>,
-    /// Older incidents that it follows.
-    pub links: Vec<Arc<str>>,
+    /// Older incidents that it follows: the danger came back.
+    pub follows: Vec<Arc<str>>,
     /// Incident of the whole feeder that it belongs to.
     pub parent: Option<Arc<str>>,
     /// A person told it.
@@ -479,10 +481,10 @@ impl Life {
         }
     }
 
-    /// A confirmed critical at `now` on a post whose incident this is: true when it has to become a new one,
-    /// linked to this. Evidence that came before the moment belongs to this one (a replay brings it again).
-    pub fn needs_new(&self, now: Timestamp) -> bool {
-        !takes_evidence(self.state) && self.quiet_at.is_some_and(|quiet| now > quiet)
+    /// A confirmed critical on a post whose incident this is: true when it has to become a new one, linked to
+    /// this. No time is compared: a clock that went back must not hide a danger that came back.
+    pub fn needs_new(&self) -> bool {
+        !takes_evidence(self.state) && self.quiet_at.is_some()
     }
 
     /// The danger still shows behind a guard or a barrier, and it is time to say so again.
@@ -490,7 +492,8 @@ impl Life {
         let behind = self.safe.as_ref().filter(|safe| safe.method != Method::Isolated);
         let live = !takes_evidence(self.state) && !is_over(self.state) && !is_repaired(self.state);
         let since = behind.map(|safe| self.reminded_at.unwrap_or(safe.mark.received_at));
-        live && since.is_some_and(|since| now.since(since) >= REMIND_EVERY)
+        // Also when the clock went back behind the last time.
+        live && since.is_some_and(|since| now < since || now.since(since) >= REMIND_EVERY)
     }
 }
 
@@ -502,4 +505,4 @@ pub fn least_advanced<'l>(members: impl IntoIterator<Item = &'l Life>) -> Option
 
 #[cfg(test)]
 #[path = "../life_tests/mod.rs"]
-mod tests;
+pub(crate) mod tests;

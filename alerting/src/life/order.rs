@@ -100,6 +100,12 @@ impl Verb {
     /// The event by which people are told of it; none: it stands in the timeline only.
     pub fn told_as(self) -> Option<&'static str> {
         match self {
+            Self::Restore => Some("incident.restored"),
+            Self::Return => Some("incident.returned"),
+            Self::Pending => Some("incident.pending"),
+            Self::Reassign => Some("incident.reassigned"),
+            Self::Accept => Some("incident.accepted"),
+            Self::RequestIsolation => Some("incident.isolation_requested"),
             Self::Acknowledge => Some("incident.acknowledged"),
             Self::Depart => Some("incident.departed"),
             Self::Arrive => Some("incident.arrived"),
@@ -109,7 +115,7 @@ impl Verb {
             Self::Close => Some("incident.closed"),
             Self::Void => Some("incident.voided"),
             Self::Help => Some("incident.help"),
-            _ => None,
+            Self::ConfirmArrival | Self::Note | Self::Shelve => None,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The incident store: one SQLite file, one writer, every group of effects one transaction.
 //!
-//! `schema.sql` draws the format. `PRAGMA user_version` is the format version; a newer file is refused and
-//! left as it is. `synchronous=FULL`: what was committed survives a power cut.
+//! `format_1.sql` draws the tables, each later `format_N.sql` what was added; a file of an older format is brought
+//! up in one transaction. `PRAGMA user_version` is the format version; a newer file is refused and left as it is. `synchronous=FULL`: what was committed survives a power cut.
 
 mod chain;
 mod read;
 
 pub use chain::{AuditError, verify_file};
-pub use read::{NoticeView, Reads};
+pub use read::{LastEnded, NoticeView, Reads};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,17 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::engine::Memory;
-use crate::incident::{Event, FAMILY, Incident, OPEN, SEVERITY};
+use crate::engine::{Job, Memory};
+use crate::incident::{Event, FAMILY, Incident};
 use crate::notice::Notice;
 use crate::wet::Weather;
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "incidents.db";
+/// What makes each format out of the one before.
+const FORMATS: [&str; 2] = [include_str!("format_1.sql"), include_str!("format_2.sql")];
 /// Format this version writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = FORMATS.len() as i64;
 /// How long a statement waits for another process's lock. Telling does not wait for it.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -99,6 +101,10 @@ pub enum Write {
     Open(Box<Incident>, Event, Vec<Arc<Notice>>),
     /// An open incident changed.
     Change(Box<Incident>, Event),
+    /// People did something to an incident, with its notices.
+    Moved(Box<Incident>, Event, Vec<Arc<Notice>>),
+    /// Planned work began, changed, or (true) is over; with its notices.
+    Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
@@ -118,9 +124,9 @@ pub enum Write {
 
 impl Write {
     /// True for what may be dropped when memory is full: the next one of its kind says it again, or the
-    /// journal does. Incidents are never dropped.
+    /// journal does. Incidents and what people did are never dropped.
     pub fn is_expendable(&self) -> bool {
-        !matches!(self, Self::Open(..))
+        !matches!(self, Self::Open(..) | Self::Moved(..) | Self::Job(..))
     }
 }
 
@@ -130,13 +136,10 @@ pub struct Store {
     conn: Connection,
 }
 
-/// Refuses a file of a newer format; true when the file is new.
-fn check_format(conn: &Connection) -> Result<bool, StoreError> {
+/// Refuses a file of a newer format; returns the format found, 0 for a new file.
+fn check_format(conn: &Connection) -> Result<i64, StoreError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > FORMAT {
-        return Err(StoreError::Newer { found });
-    }
-    Ok(found == 0)
+    if found > FORMAT { Err(StoreError::Newer { found }) } else { Ok(found) }
 }
 
 impl Store {
@@ -149,16 +152,17 @@ impl Store {
             .map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
         let mut conn = Connection::open(dir.join(FILE))?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
-        let new = check_format(&conn)?;
+        let found = check_format(&conn)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", true)?;
-        if new {
+        if found < FORMAT {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if check_format(&tx)? {
-                tx.execute_batch(include_str!("schema.sql"))?;
-                tx.pragma_update(None, "user_version", FORMAT)?;
+            let found = usize::try_from(check_format(&tx)?).unwrap_or(0);
+            for sql in &FORMATS[found..] {
+                tx.execute_batch(sql)?;
             }
+            tx.pragma_update(None, "user_version", FORMAT)?;
             tx.commit()?;
         }
         Ok(Self { conn })
@@ -210,9 +214,20 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         }
         Write::Change(incident, event) => {
             append(tx, event)?;
-            let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4 WHERE id = ?1";
-            let row = params![incident.id, incident.signal.name(), notes(incident), kinds(incident)];
-            tx.prepare_cached(sql)?.execute(row)?;
+            update_incident(tx, incident)?;
+        }
+        Write::Moved(incident, event, notices) => {
+            append(tx, event)?;
+            update_incident(tx, incident)?;
+            insert_notices(tx, notices)?;
+        }
+        Write::Job(job, over, event, notices) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO maintenance (id, until, ended, job) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT (id) DO UPDATE SET until = excluded.until, ended = excluded.ended,
+                       job = excluded.job";
+            tx.prepare_cached(sql)?.execute(params![job.id, job.until.0, over, json(job)])?;
+            insert_notices(tx, notices)?;
         }
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
@@ -257,27 +272,40 @@ fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreErr
 }
 
 fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), StoreError> {
-    let sql = "INSERT INTO incident (id, family, kind, kinds, severity, scope, post_id, feeder, zone,
-               road, opened_at, due_at, state, signal, notes, evidence)
-               VALUES (?1, ?2, ?3, ?4, ?5, 'post', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+    let sql = "INSERT INTO incident (id, family, kind, kinds, severity, post_id, feeder, zone,
+               road, opened_at, due_at, state, signal, notes, evidence, scope, life)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
                ON CONFLICT (id) DO NOTHING";
     tx.prepare_cached(sql)?.execute(params![
         incident.id,
         FAMILY,
         incident.evidence.kind.name(),
         kinds(incident),
-        SEVERITY,
+        incident.severity(),
         incident.post_id,
         incident.feeder,
         incident.zone,
         incident.road,
         incident.opened_at.0,
         incident.due_at.0,
-        OPEN,
+        incident.life.state.name(),
         incident.signal.name(),
         notes(incident),
         json(&incident.evidence),
+        if incident.place().is_some() { "place" } else { "post" },
+        json(&incident.life),
     ])?;
+    Ok(())
+}
+
+fn update_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), StoreError> {
+    let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4, state = ?5, life = ?6, ended_at = ?7
+               WHERE id = ?1";
+    let ended_at = incident.life.over_through.map(|at| at.0);
+    let (state, life) = (incident.life.state.name(), json(&incident.life));
+    let (notes, kinds) = (notes(incident), kinds(incident));
+    let row = params![incident.id, incident.signal.name(), notes, kinds, state, life, ended_at];
+    tx.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
 
@@ -364,6 +392,9 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
     append(tx, &event)
 }
 
+#[cfg(test)]
+#[path = "../life_tests/kept.rs"]
+mod kept;
 #[cfg(test)]
 #[path = "../store_tests.rs"]
 mod tests;

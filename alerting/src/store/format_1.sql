@@ -1,4 +1,4 @@
--- Format 1 of incidents.db. Times are milliseconds UTC.
+-- Format 1 of incidents.db: what every later format is added to. Times are milliseconds UTC.
 CREATE TABLE incident (
     id         TEXT PRIMARY KEY,
     family     TEXT NOT NULL,
