@@ -128,6 +128,18 @@ impl Alerting {
         Ok(Some(view))
     }
 
+    /// Zone of an incident, over or not; `None`: there is no such incident.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is not in memory and the store cannot be read.
+    pub fn zone_of(&self, id: &str) -> Result<Option<Arc<str>>, StoreError> {
+        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
+        match shown {
+            Some((incident, _)) => Ok(Some(incident.zone)),
+            None => Ok(Reads::new(&lock(&self.reads)).incident(id)?.map(|incident| incident.zone)),
+        }
+    }
+
     /// Notices made at or after `from`, oldest first.
     ///
     /// # Errors
