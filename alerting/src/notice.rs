@@ -6,12 +6,16 @@ use lampguard_model::units::Thousandths;
 use lampguard_model::{Post, Timestamp};
 use serde_json::{Value, json};
 
-use crate::engine::{Job, JobScope};
+use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, Kind, short_hash};
 use crate::life::Proof;
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
+/// Event words of the task that a rain fault leaves behind.
+pub const RECHECK_DUE: &str = "recheck.due";
+/// Unfinished after six hours.
+pub const RECHECK_OVERDUE: &str = "recheck.overdue";
 /// Event word of planned work that ended by itself.
 pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
 /// Event word of weather that became unknown.
@@ -111,6 +115,34 @@ impl Notice {
         };
         let (about, at) = (event.key.clone(), event.at);
         let subject = Subject { incident: None, about, event: MAINTENANCE_ENDED, at, drill: false };
+        Self::new(&subject, &Value::Null, &text, site, to)
+    }
+
+    /// Tells which posts people look at in this rain, or have not looked at.
+    pub fn recheck(
+        tasks: &[Recheck],
+        asking: Asking,
+        event: &Event,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let chinese = site.language.starts_with("zh");
+        let posts: Vec<&str> = tasks.iter().map(|task| &*task.post).collect();
+        let (posts, count) = (posts.join(", "), tasks.len());
+        let zone = tasks.first().map_or("", |task| &*task.zone);
+        let (word, title) = match (asking, chinese) {
+            (Asking::Overdue, true) => (RECHECK_OVERDUE, "雨天复查超时"),
+            (Asking::Overdue, false) => (RECHECK_OVERDUE, "re-check overdue"),
+            (_, true) => (RECHECK_DUE, "雨天复查"),
+            (_, false) => (RECHECK_DUE, "re-check in the rain"),
+        };
+        let text = if chinese {
+            format!("【{title}】责任区 {zone}，{count} 根：{posts}")
+        } else {
+            format!("[{title}] zone {zone}, {count} post(s): {posts}")
+        };
+        let (about, at) = (event.key.clone(), event.at);
+        let subject = Subject { incident: None, about, event: word, at, drill: false };
         Self::new(&subject, &Value::Null, &text, site, to)
     }
 

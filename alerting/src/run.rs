@@ -242,6 +242,9 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
     for job in reads.jobs()? {
         engine.seed_job(job);
     }
+    for recheck in reads.rechecks()? {
+        engine.seed_recheck(recheck);
+    }
     let mut board = Board::default();
     for incident in reads.open_incidents()? {
         board.put(incident.clone(), None);
@@ -422,6 +425,7 @@ impl Story {
                 }
                 Effect::Answered(answer) => self.answered(act::Said::Incident(answer)),
                 Effect::Job { job, event, ended } => self.job(job, event, ended, replayed),
+                Effect::Recheck { tasks, asking, event } => self.recheck(tasks, asking, event, replayed),
                 Effect::JobAnswered(answer) => self.answered(act::Said::Job(answer)),
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");

@@ -23,6 +23,11 @@ impl Engine {
         for held in &self.held {
             due = due.min(held.until);
         }
+        for task in &self.people.rechecks {
+            if let (Some(asked), None) = (task.asked_at, task.overdue_at) {
+                due = due.min(asked + super::RECHECK_MAX);
+            }
+        }
         for open in &self.open {
             if let Some((_, after)) = self.silent_after(open) {
                 due = due.min(after);

@@ -12,12 +12,14 @@ mod late;
 mod moves;
 mod people;
 mod raise;
+mod recheck;
 mod state;
 mod weather;
 
 pub use ending::Ended;
 pub use moves::{Answer, MoveRequest};
 pub use people::{JOB_MAX, Job, JobRequest, JobScope, TellRequest};
+pub use recheck::{Asking, RECHECK_MAX, Recheck};
 pub use state::{PostState, State};
 
 use std::collections::HashMap;
@@ -109,6 +111,15 @@ pub enum Effect {
         event: Event,
         /// It ended by itself: tell the desk.
         ended: bool,
+    },
+    /// Tasks of one zone are new, due, overdue or done: store them, tell them when it is time.
+    Recheck {
+        /// The tasks as they are now.
+        tasks: Vec<Recheck>,
+        /// Whether somebody is told.
+        asking: Asking,
+        /// What happened.
+        event: Event,
     },
     /// What becomes of a maintenance request.
     JobAnswered(Box<Result<(Job, bool), Refused>>),
@@ -336,6 +347,7 @@ impl Engine {
         self.notice_silence(now, effects);
         self.remind(now, effects);
         self.end_jobs(now, effects);
+        self.remind_rechecks(now, effects);
     }
 
     fn reading(&mut self, now: Timestamp, reading: &StoredReading<'_>, effects: &mut Vec<Effect>) {
@@ -356,6 +368,9 @@ impl Engine {
         };
         let powered = is_powered(reading);
         let key = admission_key(reading);
+        if reading.cause == Cause::Manual {
+            self.finish_recheck(slot, now, effects);
+        }
         self.note_facts(&moment, reading, powered, key, effects);
         let came = KINDS.map(|kind| {
             let sample = sample_of(reading, kind, moment.measured_at, powered, key)?;

@@ -254,6 +254,11 @@ impl Engine {
         if let Some(event) = event {
             effects.push(Effect::Moved { incident: Box::new(incident), event, told });
         }
+        if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer
+            && request.m.verb == Verb::Close
+        {
+            self.leave_recheck(incident, now, effects);
+        }
         effects.push(Effect::Answered(Box::new(answer)));
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::moves::{Answer, Belongs, REPEATED, after};
+use super::recheck::Recheck;
 use super::{Effect, Engine};
 use crate::incident::{Event, Evidence, Incident, Kind, SEVERITY, Signal, short_hash};
 use crate::life::{Actor, Channel, Life, Mark, Outcome, Place, Refused, Told, What};
@@ -41,6 +42,7 @@ pub(super) struct People {
     pub(super) last: HashMap<Arc<str>, Last, RandomState>,
     pub(super) recent: VecDeque<Incident>,
     pub(super) jobs: Vec<Job>,
+    pub(super) rechecks: Vec<Recheck>,
 }
 
 impl People {

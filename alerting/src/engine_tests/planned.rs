@@ -214,3 +214,78 @@ fn situation_s53_a_pen_reading_typed_in_raises_as_a_sensor_does() {
         (Kind::ShellCritical, minutes(30))
     );
 }
+
+/// Raises P1 in the rain and brings it to its end by moves.
+fn rain_fault(city: &mut City, cause: &str) {
+    let rain = WeatherReport { rain_mm_h: Some(5.0), ..WeatherReport::default() };
+    city.weather(T - Millis::minutes(1), "z1", &rain);
+    live(city, 0);
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(11), &id, crew(Verb::MakeSafe, "1"));
+    let mut repair = crew(Verb::Repair, "1");
+    repair.body.cause = Some(cause.to_owned());
+    city.moved(minutes(12), &id, repair);
+    city.moved(minutes(13), &id, desk(Verb::Verify, "1"));
+    city.moved(minutes(14), &id, desk(Verb::Close, "1"));
+}
+
+fn asked(city: &City) -> Vec<&'static str> {
+    let of = |effect: &Effect| match effect {
+        Effect::Recheck { event, .. } => Some(event.kind),
+        _ => None,
+    };
+    city.effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_rain_fault_is_looked_at_again_in_the_next_rain_and_goes_to_the_leader_after_six_hours() {
+    let mut city = City::new();
+    rain_fault(&mut city, "wet junction");
+    assert_eq!(asked(&city), ["recheck_wanted"]);
+    // Still the same rain, then dry for a day: nothing is due.
+    city.pass(minutes(14), 10);
+    let day = Millis::hours(24);
+    for hour in 1..24 {
+        city.keep_dry(T + Millis::hours(hour));
+        city.weather(T + Millis::hours(hour), "z1", &dry());
+    }
+    assert_eq!(asked(&city).len(), 1);
+    let rain = WeatherReport { rain_mm_h: Some(5.0), ..WeatherReport::default() };
+    city.weather(T + day, "z1", &rain);
+    city.weather(T + day + Millis::minutes(5), "z1", &rain);
+    assert_eq!(asked(&city), ["recheck_wanted", "recheck_due"]);
+    let task = city.engine.rechecks()[0].clone();
+    city.pass(T + day, 364);
+    assert_eq!(asked(&city).len(), 2);
+    city.tick(T + day + Millis::minutes(365));
+    assert_eq!(asked(&city)[2..], ["recheck_overdue"]);
+    // A hand test finishes it; a restart in between forgets nothing.
+    let mut after = City::new();
+    after.engine.seed_recheck(task);
+    let mut r = with(reading(T + day + Millis::hours(1)), Field::Check, 0.0);
+    r.cause = Cause::Manual;
+    after.read(&r);
+    assert_eq!((asked(&after), after.engine.rechecks().len()), (vec!["recheck_done"], 0));
+}
+
+#[test]
+fn a_dry_fault_and_a_false_alarm_leave_no_task_behind() {
+    let mut city = City::new();
+    rain_fault(&mut city, "false");
+    assert!(asked(&city).is_empty());
+    let mut city = City::new();
+    live(&mut city, 0);
+    let id = city.the_incident().id.to_string();
+    for (verb, by_desk) in [
+        (Verb::Arrive, false),
+        (Verb::MakeSafe, false),
+        (Verb::Repair, false),
+        (Verb::Verify, true),
+        (Verb::Close, true),
+    ] {
+        let m = if by_desk { desk(verb, "1") } else { crew(verb, "1") };
+        city.moved(minutes(10), &id, m);
+    }
+    assert!(asked(&city).is_empty());
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lampguard_model::Timestamp;
 use tracing::{info, warn};
 
-use crate::engine::{Answer, Job, JobRequest, MoveRequest, TellRequest};
+use crate::engine::{Answer, Asking, Job, JobRequest, MoveRequest, Recheck, TellRequest};
 use crate::incident::{Incident, IncidentView};
 use crate::life::{Move, Outcome, Refused, is_over};
 use crate::store::Reads;
@@ -101,6 +101,11 @@ impl Alerting {
         lock(&self.engine).jobs().to_vec()
     }
 
+    /// Posts that people look at in the next rain, or in this one.
+    pub fn rechecks(&self) -> Vec<Recheck> {
+        lock(&self.engine).rechecks().to_vec()
+    }
+
     fn incident_order(&self, order: Order) -> Result<Acted<IncidentView>, ActError> {
         let (said, durable) = self.order(order)?;
         match said {
@@ -183,6 +188,15 @@ impl Story {
         let ticket = self.tell(&notices, replayed, None);
         self.writes.push(Write::Moved(incident, event, notices), ticket.clone());
         self.durable(ticket);
+    }
+
+    pub(super) fn recheck(&mut self, tasks: Vec<Recheck>, asking: Asking, event: Event, replayed: bool) {
+        info!(event = event.kind, tasks = tasks.len(), "look again in the rain");
+        let site = &self.site;
+        let make = |to: Address<'_>| Notice::recheck(&tasks, asking, &event, site, to);
+        let notices = if asking == Asking::Quiet { Vec::new() } else { self.notices(make) };
+        let ticket = self.tell(&notices, replayed, None);
+        self.writes.push(Write::Recheck(tasks, event, notices), ticket);
     }
 
     pub(super) fn job(&mut self, job: Box<Job>, event: Event, ended: bool, replayed: bool) {

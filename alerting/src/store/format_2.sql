@@ -12,3 +12,10 @@ CREATE TABLE maintenance (
     ended      INTEGER NOT NULL,            -- 1: over
     job        TEXT NOT NULL                -- JSON
 ) STRICT;
+
+-- A fault that came with rain is looked at again in the next rain.
+CREATE TABLE recheck (
+    post_id    TEXT PRIMARY KEY,
+    done       INTEGER NOT NULL,            -- 1: a hand test was made
+    task       TEXT NOT NULL                -- JSON
+) STRICT;

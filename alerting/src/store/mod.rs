@@ -15,7 +15,7 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::engine::{Job, Memory};
+use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, FAMILY, Incident};
 use crate::notice::Notice;
 use crate::wet::Weather;
@@ -105,6 +105,8 @@ pub enum Write {
     Moved(Box<Incident>, Event, Vec<Arc<Notice>>),
     /// Planned work began, changed, or (true) is over; with its notices.
     Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
+    /// Tasks for the next rain, with their notices.
+    Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
@@ -126,7 +128,7 @@ impl Write {
     /// True for what may be dropped when memory is full: the next one of its kind says it again, or the
     /// journal does. Incidents and what people did are never dropped.
     pub fn is_expendable(&self) -> bool {
-        !matches!(self, Self::Open(..) | Self::Moved(..) | Self::Job(..))
+        !matches!(self, Self::Open(..) | Self::Moved(..) | Self::Job(..) | Self::Recheck(..))
     }
 }
 
@@ -227,6 +229,16 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
                        ON CONFLICT (id) DO UPDATE SET until = excluded.until, ended = excluded.ended,
                        job = excluded.job";
             tx.prepare_cached(sql)?.execute(params![job.id, job.until.0, over, json(job)])?;
+            insert_notices(tx, notices)?;
+        }
+        Write::Recheck(tasks, event, notices) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO recheck (post_id, done, task) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (post_id) DO UPDATE SET done = excluded.done, task = excluded.task";
+            for task in tasks {
+                let row = params![task.post, task.done_at.is_some(), json(task)];
+                tx.prepare_cached(sql)?.execute(row)?;
+            }
             insert_notices(tx, notices)?;
         }
         Write::Notices(notices) => insert_notices(tx, notices)?,

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::StoreError;
-use crate::engine::{Job, Memory};
+use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, EventView, Incident, Kind, Signal};
 use crate::notice::Notice;
 use crate::wet::{Sky, Weather};
@@ -125,6 +125,22 @@ impl<'c> Reads<'c> {
             jobs.push(serde_json::from_str(&job).map_err(|_| StoreError::Unreadable { what: "job", id })?);
         }
         Ok(jobs)
+    }
+
+    /// Tasks for the next rain that are not done.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or a row is not what was written.
+    pub fn rechecks(&self) -> Result<Vec<Recheck>, StoreError> {
+        let sql = "SELECT post_id, task FROM recheck WHERE done = 0 ORDER BY post_id";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let mut rows = query.query([])?;
+        let mut tasks = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, task): (String, String) = (row.get(0)?, row.get(1)?);
+            tasks.push(serde_json::from_str(&task).map_err(|_| StoreError::Unreadable { what: "task", id })?);
+        }
+        Ok(tasks)
     }
 
     /// One incident.
