@@ -214,6 +214,17 @@ fn each_move_is_for_the_desk_and_some_for_a_crew_in_its_own_zone() {
             assert!(let_in || answer.status == 403, "{verb} as {role}: {}", answer.text);
         }
     }
+    // Readings too: a crew reports from its own zone, whatever way the post is named.
+    let url = format!("{}/api/v1/readings", office.lampguard.url);
+    for (body, status) in [
+        (r#"{"post_id":"P001","leakage_ma":1}"#, 200),
+        (r#"[{"post_id":"P001","leakage_ma":1},{"device":"P030","leakage_ma":1}]"#, 403),
+        (r#"{"post_id":"nobody-knows","leakage_ma":1}"#, 200),
+        (r#"{"post_id":"#, 400),
+    ] {
+        let answer = try_post(&url, office.tokens[2].as_deref(), body.as_bytes()).unwrap();
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+    }
     assert_eq!(office.act("duty", &own, "dance", &json!({"key": "k"})).status, 404);
     assert_eq!(office.act("duty", "LG-NONE", "note", &json!({"key": "k"})).status, 404);
 }

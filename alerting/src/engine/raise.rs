@@ -315,6 +315,7 @@ impl Engine {
     fn attach(&mut self, place: usize, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) {
         self.open[place].calm_from = None;
         let incident = &mut self.open[place].incident;
+        incident.life.on_evidence();
         incident.kinds.push(finding.evidence.kind);
         for note in finding.notes {
             if !incident.notes.contains(&note) {

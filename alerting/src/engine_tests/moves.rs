@@ -188,11 +188,19 @@ fn evidence_where_a_crew_stands_is_told_again_and_ends_shelving() {
     let mut second = desk(Verb::Shelve, "2");
     (second.actor.name, second.body.second) = ("Leader".to_owned(), Some(pending));
     assert!(city.moved(minutes(7), &id, second).life.is_shelved(minutes(8)));
-    city.moved(minutes(8), &id, crew(Verb::Arrive, "1"));
+    city.effects.clear();
     for minute in [9, 14] {
         city.read(&with(shell(minutes(minute), 60.0), Field::SupplyV, 230.0));
     }
-    assert!(!city.the_incident().life.is_shelved(minutes(15)));
+    let shown = city.effects.iter().find_map(|effect| match effect {
+        Effect::Changed { incident, .. } => Some(incident.life.is_shelved(minutes(15))),
+        _ => None,
+    });
+    assert_eq!(shown, Some(false), "the list has it again at once");
+    assert!(city.told().is_empty(), "nobody stands there yet");
+    city.moved(minutes(15), &id, crew(Verb::Arrive, "1"));
+    let place = city.engine.slots[0].incident().unwrap();
+    city.engine.on_evidence(place, minutes(16), crate::Kind::ShellCritical, &mut city.effects);
     assert_eq!(city.told(), ["incident.arrived", "incident.repeated"]);
 }
 

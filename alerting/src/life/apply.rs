@@ -158,6 +158,11 @@ pub fn apply(life: &Life, facts: &Facts, now: Timestamp, m: &Move) -> Result<App
     Ok(Applied { life, outcome: Outcome::Done, times })
 }
 
+/// Accounts of one name are one person, however it is written.
+fn is_same_person(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
 fn is_fresh(waiting: &Waiting, now: Timestamp) -> bool {
     let age = now.since(waiting.at);
     Millis(0) <= age && age <= SECOND_WITHIN
@@ -284,7 +289,7 @@ impl Act<'_> {
                 format!("nothing waits under {second:?}: a second person has {minutes} min after the first");
             return Err(self.illegal(life, reason));
         };
-        if waiting.by.trim() == actor.trim() {
+        if is_same_person(&waiting.by, actor) {
             let reason =
                 format!("{actor} asked for it: another account repeats it with \"second\":{second:?}");
             return Err(self.illegal(life, reason));
@@ -435,8 +440,8 @@ impl Act<'_> {
 
     fn verify(&self, life: &mut Life) -> Done {
         let body = &self.m.body;
-        let repairer = life.repaired.as_ref().map(|repair| repair.mark.by.as_str());
-        if repairer == Some(self.m.by().trim()) || repairer == Some(self.m.actor.name.trim()) {
+        let repairer = life.repaired.as_ref().map_or("", |repair| repair.mark.by.as_str());
+        if is_same_person(repairer, self.m.by()) || is_same_person(repairer, &self.m.actor.name) {
             return Err(self.person("the repairer does not verify the own repair: somebody else does"));
         }
         let reason = body.reason.as_ref().filter(|text| self.m.actor.desk && !text.trim().is_empty());

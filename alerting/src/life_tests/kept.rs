@@ -125,6 +125,33 @@ fn planned_work_and_the_last_incident_of_a_post_are_there_after_a_restart() {
     assert!(reads.last_ended(ended_at + Millis(1)).unwrap().is_empty());
 }
 
+#[test]
+fn a_task_for_the_next_rain_is_kept_until_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut task = Recheck {
+        post: Arc::from("P1"),
+        zone: Arc::from("z1"),
+        incident: Arc::from("LG-1"),
+        since: minutes(0),
+        asked_at: None,
+        overdue_at: None,
+        done_at: None,
+    };
+    let write = |task: &Recheck, key: &str| {
+        let mut e = event(&incident(1), "recheck_wanted");
+        e.key = key.to_owned();
+        Write::Recheck(vec![task.clone()], e, Vec::new())
+    };
+    store.commit(&[write(&task, "a")]).unwrap();
+    task.asked_at = Some(minutes(9));
+    store.commit(&[write(&task, "b")]).unwrap();
+    assert_eq!(store.reads().rechecks().unwrap(), [task.clone()]);
+    task.done_at = Some(minutes(10));
+    store.commit(&[write(&task, "c")]).unwrap();
+    assert!(store.reads().rechecks().unwrap().is_empty());
+}
+
 /// Numbers that look random and come from a seed.
 struct Dice(u64);
 

@@ -166,6 +166,9 @@ fn situation_s47_the_repairer_does_not_verify_and_nobody_closes_before_somebody_
     let life = life_in(Stage::Repaired);
     let own = apply(&life, &facts(), minutes(140), &crew(Verb::Verify, "v"));
     assert!(matches!(own, Err(Refused::Person { .. })), "{own:?}");
+    let mut shouted = crew(Verb::Verify, "v");
+    shouted.actor.name = " CREW 1".to_owned();
+    assert!(matches!(apply(&life, &facts(), minutes(140), &shouted), Err(Refused::Person { .. })));
     let mut by_the_desk_for_him = desk(Verb::Verify, "v");
     by_the_desk_for_him.body.on_behalf_of = Some("Crew 1".to_owned());
     assert!(matches!(
