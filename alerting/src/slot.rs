@@ -133,6 +133,17 @@ impl Slot {
         self.immersed_s = self.immersed_s.max(to_seconds(at));
     }
 
+    /// The clock went back to `now`: samples of a time that has not come are forgotten.
+    pub(crate) fn forget_future(&mut self, now: Timestamp) {
+        if self.newest_at > now {
+            self.rings = [Ring::default(); KINDS.len()];
+            (self.newest_at, self.periodic_at) = (now, Timestamp(0));
+        }
+        if self.heard_s > to_seconds(now) {
+            self.heard_s = to_seconds(now);
+        }
+    }
+
     /// Why the post itself counts as wet at `now`, its zone left aside.
     pub(crate) fn own_wet(&self, now: Timestamp) -> Option<Because> {
         if self.is(Fact::Immersed) {

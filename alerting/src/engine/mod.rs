@@ -321,6 +321,9 @@ impl Engine {
     /// One thing happened at `now`: judges it, appends what is to be done to `effects`.
     pub fn step(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Vec<Effect>) {
         let passed = now.since(self.advanced_at);
+        if passed < Millis(-STEP_BACK.0) && self.advanced_at > Timestamp(i64::MIN) {
+            self.clock_went_back(now);
+        }
         if matches!(input, Input::Tick) || passed >= ADVANCE_EVERY || passed < Millis(-STEP_BACK.0) {
             self.advance(now, effects);
         }
