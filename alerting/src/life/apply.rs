@@ -396,7 +396,7 @@ impl Act<'_> {
         let missing = || self.body("extent is missing: post or feeder");
         let extent = if isolated { Some(body.extent.ok_or_else(missing)?) } else { None };
         let mark = self.mark();
-        if self.facts.signal != Signal::Active {
+        if matches!(self.facts.signal, Signal::Normal | Signal::Unpowered) {
             life.quiet_at.get_or_insert(self.now);
         }
         life.safe = Some(Safe { mark, method, breaker, extent, restored: None, reenergised_at: None });

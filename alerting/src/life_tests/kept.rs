@@ -315,9 +315,10 @@ fn live_through(seed: u64) -> (Timestamp, Timestamp) {
 
 #[test]
 fn peer_p11_a_kill_and_a_clock_step_at_any_moment_of_a_life_lose_nothing_and_move_no_deadline() {
-    let first: u64 = std::env::var("LAMPGUARD_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let rounds = if std::env::var("LAMPGUARD_SEED").is_ok() { 1 } else { 60 };
-    println!("seeds {first} to {}; LAMPGUARD_SEED=N runs one", first + rounds - 1);
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let first = number("LAMPGUARD_SEED").unwrap_or(1);
+    let rounds = number("LAMPGUARD_ROUNDS").unwrap_or(60);
+    println!("seeds {first} to {}: LAMPGUARD_SEED=N LAMPGUARD_ROUNDS=1 runs one", first + rounds - 1);
     for seed in first..first + rounds {
         assert_eq!(live_through(seed), (minutes(5), minutes(35)), "seed {seed}");
     }

@@ -355,6 +355,9 @@ fn peer_p17_a_danger_seen_again_after_made_safe_is_a_new_incident_only_if_it_was
     let dark = Facts { signal: Signal::Unpowered, ..facts() };
     let dead = done(&life_in(Stage::Arrived), &dark, minutes(9), &crew(Verb::MakeSafe, "m"));
     assert!(dead.needs_new(), "it was unpowered already");
+    let silent = Facts { signal: Signal::Silent, ..facts() };
+    let safe = done(&life_in(Stage::Arrived), &silent, minutes(9), &crew(Verb::MakeSafe, "m"));
+    assert!(!safe.needs_new(), "silence is not quiet");
 }
 
 #[test]
