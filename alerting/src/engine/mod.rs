@@ -11,7 +11,8 @@
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
 //! | `trend.rs` | medians while dry, heights of storms, units |
 //! | `isolation.rs` | voltage where there must be none |
-//! | `system.rs` | what we stand on; what people tell |
+//! | `system.rs` | what we stand on |
+//! | `moves.rs`, `people.rs`, `recheck.rs` | what people do and tell; planned work; looks in the next rain |
 //! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
 //! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
 //! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
@@ -30,8 +31,11 @@ mod isolation;
 mod lamp;
 mod late;
 mod law;
+mod moves;
+mod people;
 mod place;
 mod raise;
+mod recheck;
 mod signal;
 mod state;
 mod supply;
@@ -42,9 +46,10 @@ mod weather;
 
 pub use ending::Ended;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
-pub use isolation::Extent;
+pub use moves::{Answer, MoveRequest};
+pub use people::{JOB_MAX, Job, JobRequest, JobScope, TellRequest};
+pub use recheck::{Asking, RECHECK_MAX, Recheck};
 pub use state::{PostState, State};
-pub use system::{Report, What};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +60,7 @@ use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, W
 
 use crate::incident::{Event, Family, Incident, Kind};
 use crate::kind::{SAMPLED, Sampled};
+use crate::life::{Calm, Refused};
 use crate::lighting::LampClock;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
@@ -97,6 +103,12 @@ pub enum Input<'a> {
     },
     /// Another policy is in force from now on.
     Policy(&'a Policy),
+    /// Somebody does something to an incident; `now` is receipt. Ends in one [`Effect::Answered`].
+    Move(&'a MoveRequest),
+    /// A hazard told by a person. Ends in one [`Effect::Answered`].
+    Told(&'a TellRequest),
+    /// Planned work begins, goes on, or ends. Ends in one [`Effect::JobAnswered`].
+    Maintenance(&'a JobRequest),
     /// Time has passed.
     Tick,
 }
@@ -129,6 +141,37 @@ pub enum Effect {
         /// What happened.
         event: Event,
     },
+    /// People did something: store it; tell it when there is a word for it.
+    Moved {
+        /// The incident as it is now, perhaps over.
+        incident: Box<Incident>,
+        /// What happened.
+        event: Event,
+        /// Event word of the notices; none: nobody is told.
+        told: Option<&'static str>,
+    },
+    /// What becomes of a move or a told hazard.
+    Answered(Box<Result<Answer, Refused>>),
+    /// Planned work began, changed or ended: store it.
+    Job {
+        /// As it is now.
+        job: Box<Job>,
+        /// What happened.
+        event: Event,
+        /// It ended by itself: tell the desk.
+        ended: bool,
+    },
+    /// Tasks of one zone are new, due, overdue or done: store them, tell them when it is time.
+    Recheck {
+        /// The tasks as they are now.
+        tasks: Vec<Recheck>,
+        /// Whether somebody is told.
+        asking: Asking,
+        /// What happened.
+        event: Event,
+    },
+    /// What becomes of a maintenance request.
+    JobAnswered(Box<Result<(Job, bool), Refused>>),
     /// The weather of these zones became unknown: tell the desk, once.
     WeatherUnknown {
         /// Since when: the last message, or the start.
@@ -190,6 +233,8 @@ struct Open {
     calm_from: Option<Timestamp>,
     /// When its signal last changed.
     signal_at: Timestamp,
+    /// Powered calm readings since the repair.
+    shown: Calm,
     /// It has ended (`ending.rs`); its place waits for the next one.
     over: bool,
 }
@@ -198,7 +243,16 @@ impl Open {
     fn new(incident: Incident, subject: Subject) -> Self {
         let signal_at = incident.opened_at;
         let calm_since = [None; signal::FOLLOWED];
-        Self { incident, subject, calm_since, clear_since: None, calm_from: None, signal_at, over: false }
+        Self {
+            incident,
+            subject,
+            calm_since,
+            clear_since: None,
+            calm_from: None,
+            signal_at,
+            shown: Calm::default(),
+            over: false,
+        }
     }
 }
 
@@ -258,6 +312,10 @@ pub struct Engine {
     parts: Vec<system::Part>,
     units_at: Timestamp,
     suspects: Vec<usize>,
+    /// What is left of incidents that are over, and planned work.
+    people: people::People,
+    /// What comes in comes a second time, out of the journal.
+    replaying: bool,
     /// Since when time has passed without a pause: silence before it is ours, not theirs.
     running_since: Timestamp,
     advanced_at: Timestamp,
@@ -320,6 +378,8 @@ impl Engine {
             parts: Vec::new(),
             units_at: Timestamp(i64::MIN),
             suspects: Vec::new(),
+            people: people::People::default(),
+            replaying: false,
             running_since: Timestamp(i64::MIN),
             advanced_at: Timestamp(i64::MIN),
             register,
@@ -339,6 +399,9 @@ impl Engine {
     /// One thing happened at `now`: judges it, appends what is to be done to `effects`.
     pub fn step(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Vec<Effect>) {
         let passed = now.since(self.advanced_at);
+        if passed < Millis(-STEP_BACK.0) && self.advanced_at > Timestamp(i64::MIN) {
+            self.clock_went_back(now);
+        }
         if matches!(input, Input::Tick) || passed >= ADVANCE_EVERY || passed < Millis(-STEP_BACK.0) {
             self.advance(now, effects);
         }
@@ -347,6 +410,9 @@ impl Engine {
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
             Input::System { part, good } => self.system(now, part, good, effects),
             Input::Policy(policy) => self.enact(now, policy, effects),
+            Input::Move(request) => self.act(now, request, effects),
+            Input::Told(request) => self.tell(now, request, effects),
+            Input::Maintenance(request) => self.maintain(now, request, effects),
             Input::Tick => {}
         }
     }
@@ -367,6 +433,9 @@ impl Engine {
         self.compare_units(now);
         self.tell_units(now, effects);
         self.notice_silence(now, effects);
+        self.remind(now, effects);
+        self.end_jobs(now, effects);
+        self.remind_rechecks(now, effects);
     }
 
     fn reading(&mut self, now: Timestamp, reading: &StoredReading<'_>, effects: &mut Vec<Effect>) {
@@ -385,6 +454,9 @@ impl Engine {
         let powered = self.is_powered(slot, reading, moment.measured_at);
         let key = admission_key(reading);
         let was_powered = self.slots[slot].is(Fact::Powered);
+        if reading.cause == Cause::Manual {
+            self.finish_recheck(slot, now, effects);
+        }
         self.note_facts(&moment, reading, powered, key, effects);
         if !self.isolations.is_empty() {
             self.judge_isolated(&moment, reading, effects);
@@ -414,6 +486,7 @@ impl Engine {
         if came.iter().any(Option::is_some) || saturated {
             let flagged = reading.flags.has(Flags::LEAK_ALARM) || reading.flags.has(Flags::SHELL_ALARM);
             self.follow_signal(&moment, saturated, flagged, effects);
+            self.follow_repair(slot, now, effects);
         }
     }
 

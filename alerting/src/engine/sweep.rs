@@ -79,6 +79,11 @@ impl Engine {
                 due = due.min(after);
             }
         }
+        for task in &self.people.rechecks {
+            if let (Some(asked), None) = (task.asked_at, task.overdue_at) {
+                due = due.min(asked + super::RECHECK_MAX);
+            }
+        }
         due.max(now)
     }
 }
