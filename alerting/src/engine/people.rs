@@ -284,7 +284,7 @@ impl Engine {
             Some(Belongs::Ended) | None => Vec::new(),
         };
         let place =
-            self.open_told(after(id, &follows), subject, family, follows, told, request, now, effects);
+            self.open_told(after(id, &follows), &subject, family, follows, told, request, now, effects);
         Ok(self.answer(place))
     }
 
@@ -354,7 +354,7 @@ impl Engine {
     fn open_told(
         &mut self,
         id: Arc<str>,
-        subject: Subject,
+        subject: &Subject,
         family: Family,
         follows: Vec<Arc<str>>,
         told: Told,
@@ -365,7 +365,7 @@ impl Engine {
         let mut finding = self.finding(subject.clone(), Kind::Reported, now);
         finding = finding.with(severity_of(&told), &self.policy).at(told.mark.at);
         RULE.clone_into(&mut finding.evidence.rule);
-        let [post_id, feeder, zone, road, place] = self.whereabouts(&subject);
+        let [post_id, feeder, zone, road, place] = self.whereabouts(subject);
         let life = self.new_life(&post_id, follows, now);
         let keys = vec![request.once()];
         let incident = Incident {

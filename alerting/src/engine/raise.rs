@@ -235,14 +235,14 @@ impl Engine {
             kinds: vec![finding.evidence.kind],
             evidence: finding.evidence,
         };
-        self.begin(incident, finding.subject, finding.told, effects)
+        self.begin(incident, &finding.subject, finding.told, effects)
     }
 
     /// Puts a new incident among the open ones, and tells of it.
     pub(super) fn begin(
         &mut self,
         incident: Incident,
-        subject: Subject,
+        subject: &Subject,
         told: bool,
         effects: &mut Vec<Effect>,
     ) -> usize {
@@ -261,7 +261,7 @@ impl Engine {
         let place = self.keep(Open::new(incident, subject.clone()));
         // What is not real takes no evidence.
         if !drill {
-            self.take(&subject, family, place);
+            self.take(subject, family, place);
         }
         place
     }
