@@ -17,11 +17,13 @@
 //! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
 //! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
 //! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
+//! | `effect.rs` | what happens to the engine, and what is to be done about it |
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
 //! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
 
 mod column;
 mod comms;
+mod effect;
 mod electric;
 mod ending;
 mod explain;
@@ -44,6 +46,7 @@ mod system;
 mod trend;
 mod weather;
 
+pub use effect::{Effect, Habits, Input, Memory};
 pub use ending::Ended;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
 pub use moves::{Answer, MoveRequest};
@@ -56,16 +59,16 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lampguard_model::record::StoredReading;
-use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, WeatherReport};
+use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp};
 
-use crate::incident::{Event, Family, Incident, Kind};
+use crate::incident::{Family, Incident, Kind};
 use crate::kind::{SAMPLED, Sampled};
-use crate::life::{Calm, Refused};
+use crate::life::Calm;
 use crate::lighting::LampClock;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
 use crate::slot::{Fact, Slot};
-use crate::wet::{Because, Sky, Weather};
+use crate::wet::{Because, Sky};
 use place::{Feeder, Owner, Subject, Zone};
 
 /// Unregistered devices that get a slot or an incident of their own; beyond, they fall together into one.
@@ -80,145 +83,6 @@ const PAUSE: Millis = Millis::minutes(5);
 const BAND_LIVE: i64 = 12_000;
 /// The value of the field `check` that means live, thousandths.
 const CHECK_LIVE: i64 = 2_000;
-
-/// What happens to the engine.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// A reading; `now` is its time of receipt.
-    Reading(&'a StoredReading<'a>),
-    /// A weather message for a zone or `all`; `now` is its time of receipt.
-    Weather {
-        /// Zone id or `all`.
-        zone: &'a str,
-        /// The message.
-        report: &'a WeatherReport,
-    },
-    /// A part of the system works, or does not. A source of readings is named by its kind, with a name of its
-    /// own behind a colon: `broker:main`, `listener`, `http`.
-    System {
-        /// Which part.
-        part: &'a str,
-        /// It works.
-        good: bool,
-    },
-    /// Another policy is in force from now on.
-    Policy(&'a Policy),
-    /// Somebody does something to an incident; `now` is receipt. Ends in one [`Effect::Answered`].
-    Move(&'a MoveRequest),
-    /// A hazard told by a person. Ends in one [`Effect::Answered`].
-    Told(&'a TellRequest),
-    /// Planned work begins, goes on, or ends. Ends in one [`Effect::JobAnswered`].
-    Maintenance(&'a JobRequest),
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done about it.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// An incident opened: store it, tell people.
-    Open {
-        /// The incident.
-        incident: Box<Incident>,
-        /// Its first event.
-        event: Event,
-        /// People are told at once; otherwise it is for the lists alone.
-        told: bool,
-    },
-    /// An open incident became graver: store it, and tell people again where it calls for it.
-    Escalated {
-        /// The incident as it is now.
-        incident: Box<Incident>,
-        /// What happened.
-        event: Event,
-        /// People are told.
-        told: bool,
-    },
-    /// An open incident changed (evidence, signal, note): store it.
-    Changed {
-        /// The incident as it is now.
-        incident: Box<Incident>,
-        /// What happened.
-        event: Event,
-    },
-    /// People did something: store it; tell it when there is a word for it.
-    Moved {
-        /// The incident as it is now, perhaps over.
-        incident: Box<Incident>,
-        /// What happened.
-        event: Event,
-        /// Event word of the notices; none: nobody is told.
-        told: Option<&'static str>,
-    },
-    /// What becomes of a move or a told hazard.
-    Answered(Box<Result<Answer, Refused>>),
-    /// Planned work began, changed or ended: store it.
-    Job {
-        /// As it is now.
-        job: Box<Job>,
-        /// What happened.
-        event: Event,
-        /// It ended by itself: tell the desk.
-        ended: bool,
-    },
-    /// Tasks of one zone are new, due, overdue or done: store them, tell them when it is time.
-    Recheck {
-        /// The tasks as they are now.
-        tasks: Vec<Recheck>,
-        /// Whether somebody is told.
-        asking: Asking,
-        /// What happened.
-        event: Event,
-    },
-    /// What becomes of a maintenance request.
-    JobAnswered(Box<Result<(Job, bool), Refused>>),
-    /// The weather of these zones became unknown: tell the desk, once.
-    WeatherUnknown {
-        /// Since when: the last message, or the start.
-        since: Timestamp,
-        /// The zones.
-        zones: Vec<Arc<str>>,
-    },
-    /// The weather of a zone changed: store it.
-    Weather {
-        /// Zone or `all`.
-        zone: Arc<str>,
-        /// What is known.
-        weather: Box<Weather>,
-    },
-    /// Something about a post that must outlive a restart: store it.
-    Remember(Memory),
-    /// An old critical sample, contradicted by newer ones: for review, nobody is told.
-    Review {
-        /// The post.
-        post: Arc<str>,
-        /// When it was measured.
-        measured_at: Timestamp,
-    },
-}
-
-/// What a restart may not forget of a post and the journal's last 40 min cannot tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// The post.
-    pub post: Arc<str>,
-    /// Learned period while unlit and lit, seconds; 0 = not known.
-    pub period_s: [u16; 2],
-    /// Last moment with water.
-    pub immersed_at: Option<Timestamp>,
-    /// What it is used to.
-    pub habits: Habits,
-}
-
-/// What a post is used to. Kept at the end of each storm.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct Habits {
-    /// Medians of shell voltage and leakage while dry and lit, hundredths of the unit.
-    pub baselines: [Option<u16>; 2],
-    /// Leakage at the height of the last storms, the newest last, hundredths of a milliampere; 0 = none.
-    pub peaks: [u16; 3],
-}
 
 /// An open incident with what is needed to follow its signal.
 #[derive(Debug)]
@@ -434,6 +298,7 @@ impl Engine {
         self.tell_units(now, effects);
         self.notice_silence(now, effects);
         self.remind(now, effects);
+        self.breach(now, effects);
         self.end_jobs(now, effects);
         self.remind_rechecks(now, effects);
     }

@@ -22,6 +22,8 @@ use crate::slot::Fact;
 
 /// The event by which people are told that a danger shows on.
 pub(super) const REPEATED: &str = "incident.repeated";
+/// The event by which people are told that nobody stood there in time.
+const BREACHED: &str = "incident.breached";
 
 /// A move on an incident.
 #[derive(Clone, Debug)]
@@ -173,6 +175,30 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// The deadline has passed and nobody stands there: recorded once for every incident that has one, and told
+    /// of a P1. Downtime across a deadline records it at the first tick, by the true times.
+    pub(super) fn breach(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.replaying {
+            return;
+        }
+        for place in 0..self.open.len() {
+            let open = &mut self.open[place];
+            if !awaits_somebody(open) || open.incident.due_at >= now {
+                continue;
+            }
+            open.incident.life.breached_at = Some(now);
+            let told = (open.incident.severity == Severity::P1).then_some(BREACHED);
+            let body =
+                json!({ "due_at": open.incident.due_at.to_rfc3339(), "crew": open.incident.life.crew });
+            self.say(place, now, "breached", "breached", &body, told, effects);
+        }
+    }
+
+    /// The next deadline that passes if nobody arrives.
+    pub(super) fn next_breach(&self) -> Option<Timestamp> {
+        self.open.iter().filter(|open| awaits_somebody(open)).map(|open| open.incident.due_at).min()
     }
 
     /// After a repair: counts powered calm readings, and notes one at or above the limit.
@@ -401,6 +427,13 @@ impl Engine {
         let others = live.map(|open| &open.incident).filter(|other| inside(other) && holds(other));
         others.map(|other| format!("{} ({})", other.id, other.life.state.name())).collect()
     }
+}
+
+/// True when somebody is to stand there, nobody has, and that was not recorded yet.
+fn awaits_somebody(open: &super::Open) -> bool {
+    let life = &open.incident.life;
+    let waits = life.arrived.is_none() && life.breached_at.is_none();
+    !open.over && waits && open.incident.due().is_some()
 }
 
 /// True when samples of a quantity say something about an incident: a hazard told by a person concerns all.

@@ -248,6 +248,31 @@ fn a_warning_that_attaches_begins_the_half_hour_anew_and_unpowered_readings_coun
 }
 
 #[test]
+fn a_deadline_that_passes_with_nobody_there_is_recorded_once_and_told_of_a_p1_alone() {
+    let (mut city, id) = raised();
+    city.tick(minutes(35));
+    assert!(city.told().is_empty(), "the deadline is 30 minutes after the second reading, not before");
+    city.tick(minutes(35) + Millis(1));
+    city.tick(minutes(50));
+    assert_eq!(city.told(), ["incident.breached"]);
+    assert_eq!(city.the_incident().life.breached_at, Some(minutes(35) + Millis(1)));
+    // They come late; nothing is recorded a second time.
+    city.moved(minutes(51), &id, crew(Verb::Arrive, "1"));
+    city.tick(minutes(90));
+    assert_eq!(city.told(), ["incident.breached", "incident.arrived"]);
+    let (mut city, id) = raised();
+    city.moved(minutes(20), &id, crew(Verb::Arrive, "1"));
+    city.tick(minutes(90));
+    assert_eq!(city.told(), ["incident.arrived"], "somebody stands there");
+    let mut after = City::new();
+    let breached = city.the_incident().clone();
+    let life = crate::life::Life { arrived: None, breached_at: Some(minutes(36)), ..breached.life.clone() };
+    after.engine.seed(Incident { life, ..breached });
+    after.tick(minutes(91));
+    assert!(after.told().is_empty(), "a restart records it no second time");
+}
+
+#[test]
 fn situation_s36_an_incident_keeps_its_zone_when_the_register_moves_the_post() {
     let (mut city, id) = raised();
     let incident = city.moved(minutes(6), &id, crew(Verb::Acknowledge, "1"));

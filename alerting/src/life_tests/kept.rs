@@ -312,9 +312,15 @@ fn live_through(seed: u64) -> (Timestamp, Timestamp) {
         let count = timeline.iter().filter(|(_, event)| event.event == verb.name()).count();
         assert_eq!(count, 1, "seed {seed}: {} in the record", verb.name());
     }
+    let breaches = timeline.iter().filter(|(_, event)| event.event == "breached").count();
+    assert_eq!(
+        breaches,
+        usize::from(ended[0].life.breached_at.is_some()),
+        "seed {seed}: a breach stands once"
+    );
     machine.store.reads().verify().unwrap();
     // What is told twice is told under the same key, and so under the same notice id.
-    let once = machine.told.iter().filter(|key| !key.contains(":persists:"));
+    let once = machine.told.iter().filter(|key| !key.contains(":persists:") && !key.ends_with(":breached"));
     let distinct: std::collections::BTreeSet<&String> = once.collect();
     let expected = 1 + WAY.iter().filter(|(verb, _)| verb.told_as().is_some()).count();
     assert_eq!(distinct.len(), expected, "seed {seed}: {distinct:?}");
