@@ -271,7 +271,7 @@ fn job_text(incident: &Incident, chinese: bool) -> String {
 }
 
 /// The words of each event, Chinese and English.
-const WORDS: [(&str, &str, &str); 17] = [
+const WORDS: [(&str, &str, &str); 18] = [
     ("incident.acknowledged", "已接单", "acknowledged"),
     ("incident.departed", "已出发", "on the way"),
     ("incident.arrived", "已到场", "arrived"),
@@ -288,6 +288,7 @@ const WORDS: [(&str, &str, &str); 17] = [
     ("incident.accepted", "已接班", "taken over"),
     ("incident.isolation_requested", "请求断电", "isolation requested"),
     ("incident.repeated", "险情仍在", "danger still shows"),
+    ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
     ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
 ];
 

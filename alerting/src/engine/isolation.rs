@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Cause, Field, Quantity, StoredReading, Timestamp};
+use lampguard_model::{Cause, Field, Millis, Quantity, StoredReading, Timestamp};
 use serde_json::json;
 
 use super::place::Subject;
@@ -12,6 +12,14 @@ use crate::life;
 use crate::slot::Fact;
 
 const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: get clear)";
+
+const NOTE_SWITCH_ON: &str = "15 分钟内按时间表送电 (switched on by the timetable within 15 min)";
+/// A crew behind an isolation hears so long before that the timetable switches on (policy.md 4).
+const WARNED_BEFORE: Millis = Millis::minutes(15);
+/// Two switchings of a feeder lie further apart; a sunset computed twice does not.
+const SAME_SWITCHING: Millis = Millis::hours(1);
+/// The event by which they hear it.
+const SWITCH_ON: &str = "incident.switch_on_soon";
 
 /// What an isolation covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +33,7 @@ pub(crate) enum Extent {
 /// An isolation in force.
 #[derive(Clone, Debug)]
 pub(super) struct Isolation {
-    extent: Extent,
+    pub(super) extent: Extent,
     since: Timestamp,
 }
 
@@ -75,6 +83,34 @@ impl Engine {
                 self.say(place, now, &format!("reenergised:{}", now.0), "reenergised", &body, None, effects);
             }
         }
+    }
+
+    /// Who works behind an isolation is warned before the timetable switches the feeder on, once each time.
+    pub(super) fn warn_of_switching_on(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.replaying || self.isolations.is_empty() {
+            return;
+        }
+        for place in 0..self.open.len() {
+            let open = &self.open[place];
+            let life = &open.incident.life;
+            if open.over || life.drill || life.isolation_in_force().is_none() {
+                continue;
+            }
+            let Some(at) = self.switched_on_soon(&open.incident.feeder, now) else { continue };
+            if life.warned_of.is_some_and(|known| (at.0 - known.0).abs() < SAME_SWITCHING.0) {
+                continue;
+            }
+            self.open[place].incident.life.warned_of = Some(at);
+            let body = json!({ "on_at": at.to_rfc3339(), "body": { "note": NOTE_SWITCH_ON } });
+            let key = format!("switch_on:{}", at.0);
+            self.say(place, now, &key, "switch_on_soon", &body, Some(SWITCH_ON), effects);
+        }
+    }
+
+    /// When the timetable switches a feeder on, if that is near and it is off.
+    fn switched_on_soon(&self, feeder: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
+        let expected = self.lamps.as_ref()?.supply_expected(feeder, now)?;
+        expected.until.filter(|at| !expected.on && at.since(now) <= WARNED_BEFORE)
     }
 
     fn isolated_since(&self, slot: usize) -> Option<Timestamp> {

@@ -10,7 +10,7 @@
 //! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
 //! | `trend.rs` | medians while dry, heights of storms, units |
-//! | `isolation.rs` | voltage where there must be none |
+//! | `isolation.rs`, `exempt.rs` | voltage where there must be none; how lamps there count |
 //! | `system.rs` | what we stand on |
 //! | `moves.rs`, `people.rs`, `recheck.rs` | what people do and tell; planned work; looks in the next rain |
 //! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
@@ -26,6 +26,7 @@ mod comms;
 mod effect;
 mod electric;
 mod ending;
+mod exempt;
 mod explain;
 mod facts;
 mod feeder;
@@ -48,6 +49,7 @@ mod weather;
 
 pub use effect::{Effect, Habits, Input, Memory};
 pub use ending::Ended;
+pub use exempt::Exemptions;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
 pub use moves::{Answer, MoveRequest};
 pub use people::{JOB_MAX, Job, JobRequest, JobScope, TellRequest};
@@ -299,6 +301,7 @@ impl Engine {
         self.notice_silence(now, effects);
         self.remind(now, effects);
         self.breach(now, effects);
+        self.warn_of_switching_on(now, effects);
         self.end_jobs(now, effects);
         self.remind_rechecks(now, effects);
     }

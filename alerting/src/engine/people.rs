@@ -66,7 +66,7 @@ pub enum JobScope {
 }
 
 impl JobScope {
-    fn holds(&self, post: &Post) -> bool {
+    pub(super) fn holds(&self, post: &Post) -> bool {
         match self {
             Self::PostId(id) => *post.post_id == **id,
             Self::Feeder(feeder) => *post.feeder == **feeder,

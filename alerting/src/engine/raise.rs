@@ -387,8 +387,8 @@ impl Engine {
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
     }
 
-    /// Writes on both incidents that they belong together. The parent gets the highest severity and the
-    /// earliest deadline of the two.
+    /// Writes on both incidents that they belong together (policy.md 4, merge). The parent gets the highest
+    /// severity and the earliest deadline of the two, and never passes its members (`life::apply`).
     pub(super) fn link(&mut self, parent: usize, member: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let [of_parent, of_member] = [parent, member].map(|place| self.open[place].incident.clone());
         if of_parent.links.contains(&of_member.id) {
@@ -397,7 +397,9 @@ impl Engine {
         for (place, other) in [(parent, &of_member), (member, &of_parent)] {
             let incident = &mut self.open[place].incident;
             incident.links.push(other.id.clone());
-            if place == parent {
+            if place == member {
+                incident.life.parent = Some(other.id.clone());
+            } else {
                 incident.due_at = incident.due_at.min(of_member.due_at).max(incident.opened_at + Millis(1));
                 if of_member.severity > incident.severity {
                     (incident.severity, incident.p1_at) =

@@ -420,6 +420,8 @@ pub struct Life {
     pub above_at: Option<Timestamp>,
     /// Crew and desk were last told that the danger persists.
     pub reminded_at: Option<Timestamp>,
+    /// The switching on of which the crew behind the isolation was warned.
+    pub warned_of: Option<Timestamp>,
     /// The deadline passed with nobody there: recorded once, at this moment.
     pub breached_at: Option<Timestamp>,
     /// `move|actor|key` of what was done.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use lampguard_model::Timestamp;
 use tracing::{info, warn};
 
-use crate::engine::{Answer, Asking, Job, JobRequest, MoveRequest, Recheck, TellRequest};
+use crate::engine::{Answer, Asking, Exemptions, Job, JobRequest, MoveRequest, Recheck, TellRequest};
 use crate::incident::{Incident, IncidentView};
 use crate::life::{Move, Outcome, Refused, is_over};
 use crate::store::Reads;
@@ -99,6 +99,11 @@ impl Alerting {
     /// Planned work that goes on.
     pub fn jobs(&self) -> Vec<Job> {
         lock(&self.engine).jobs().to_vec()
+    }
+
+    /// Which lamps are left out of the lighting rate at `now`, or are dark for a reason.
+    pub fn exemptions(&self, now: Timestamp) -> Exemptions {
+        lock(&self.engine).exemptions(now)
     }
 
     /// Posts that people look at in the next rain, or in this one.
