@@ -200,6 +200,11 @@ fn fault_n10_a_restart_keeps_every_deadline_and_tells_nobody_again() {
         assert_eq!(open_ids(&alerting), before);
         let page = alerting.incidents(&Filter::default()).unwrap();
         assert_eq!(page.items[0].breached, hours > 0);
+        let recorded = || {
+            let timeline = alerting.incident(&before[0].0).unwrap().unwrap().timeline.unwrap();
+            timeline.iter().filter(|event| event.event == "breached").count() == usize::from(hours > 0)
+        };
+        wait_for("the breach is recorded once", recorded);
     }
     let mut told = Vec::new();
     while let Some(request) = server.within(Duration::from_millis(300)) {
