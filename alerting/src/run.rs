@@ -113,6 +113,7 @@ pub enum AlertingError {
 pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
+    System(Arc<str>, bool),
     Stop,
 }
 
@@ -195,6 +196,12 @@ impl Alerting {
         if self.queue.send(Work::Batch(batch)).is_err() {
             error!("alerting has ended, a batch was not judged; the next start's replay judges it");
         }
+    }
+
+    /// A part of the system works, or does not (see [`Input::System`]). False when the queue is full or closed:
+    /// say it again.
+    pub fn system(&self, part: &str, good: bool) -> bool {
+        self.queue.try_send(Work::System(Arc::from(part), good)).is_ok()
     }
 
     /// Judges what is queued, lets the channels finish, commits and closes. Under 2 s unless the disk hangs.
@@ -342,6 +349,11 @@ impl Story {
                     let answer = self.obey(&mut lock(engine), &order);
                     // Whoever asked may have gone; what was done stays done.
                     let _ = reply.send(answer);
+                }
+                Ok(Work::System(part, good)) => {
+                    let input = Input::System { part: &part, good };
+                    lock(engine).step((self.clock)(), input, &mut self.effects);
+                    self.handle(false);
                 }
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
