@@ -50,7 +50,10 @@ fn a_zone_tells_its_lamps_its_worst_values_and_who_reports() {
     assert!(told["roads"].as_array().is_some_and(|roads| !roads.is_empty()), "{told:#}");
     assert!(after["city"]["lamps"]["due"].as_u64().unwrap() >= lamps["due"].as_u64().unwrap());
     let work = json!({"key": "k", "scope": {"post_id": "P001"}, "crew": "c1", "reason": "new lamp"});
-    assert_eq!(lampguard.post("/api/v1/maintenance", &work.to_string()).status, 201);
+    let desk = site.token_named("duty", "desk", &[]);
+    let url = format!("{}/api/v1/maintenance", lampguard.url);
+    let answer = common::http::try_post(&url, Some(&desk), work.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text);
     let during = lampguard.json("/api/v1/zones");
     let left_out = &zone(&during, "z1")["lamps"];
     assert_eq!((&left_out["excluded"], &left_out["lit"]), (&json!(1), &json!(0)), "{left_out:#}");
