@@ -242,8 +242,9 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
         }
         None => newest,
     };
-    let mut engine =
-        Engine::new(InForce::new(setup.policy.clone()).version().policy.clone(), setup.register.clone(), sky);
+    let policy = InForce::new(setup.policy.clone()).version().policy.clone();
+    let repeat_within = policy.repeat.within;
+    let mut engine = Engine::new(policy, setup.register.clone(), sky);
     if let Some(lighting) = &setup.lighting {
         engine.set_lighting(lighting.clone());
     }
@@ -251,7 +252,7 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
         engine.remember(&memory);
     }
     let now = (setup.clock)();
-    for (post, id, at) in reads.last_ended(now - crate::life::REPEAT_WITHIN)? {
+    for (post, id, at) in reads.last_ended(now - repeat_within)? {
         engine.seed_last(&post, &id, at);
     }
     for job in reads.jobs()? {

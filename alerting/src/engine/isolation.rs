@@ -13,9 +13,7 @@ use crate::slot::Fact;
 
 const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: get clear)";
 
-const NOTE_SWITCH_ON: &str = "15 分钟内按时间表送电 (switched on by the timetable within 15 min)";
-/// A crew behind an isolation hears so long before that the timetable switches on (policy.md 4).
-const WARNED_BEFORE: Millis = Millis::minutes(15);
+const NOTE_SWITCH_ON: &str = "即将按时间表送电 (the timetable switches on soon)";
 /// Two switchings of a feeder lie further apart; a sunset computed twice does not.
 const SAME_SWITCHING: Millis = Millis::hours(1);
 /// The event by which they hear it.
@@ -110,7 +108,7 @@ impl Engine {
     /// When the timetable switches a feeder on, if that is near and it is off.
     fn switched_on_soon(&self, feeder: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
         let expected = self.lamps.as_ref()?.supply_expected(feeder, now)?;
-        expected.until.filter(|at| !expected.on && at.since(now) <= WARNED_BEFORE)
+        expected.until.filter(|at| !expected.on && at.since(now) <= self.policy.isolation.switch_on_warning)
     }
 
     fn isolated_since(&self, slot: usize) -> Option<Timestamp> {

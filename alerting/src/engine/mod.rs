@@ -52,8 +52,8 @@ pub use ending::Ended;
 pub use exempt::Exemptions;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
 pub use moves::{Answer, MoveRequest};
-pub use people::{JOB_MAX, Job, JobRequest, JobScope, TellRequest};
-pub use recheck::{Asking, RECHECK_MAX, Recheck};
+pub use people::{Job, JobRequest, JobScope, TellRequest};
+pub use recheck::{Asking, Recheck};
 pub use state::{PostState, State};
 
 use std::collections::HashMap;

@@ -14,8 +14,8 @@ use super::{Effect, Engine, signal};
 use crate::incident::{Event, Family, Incident, Kind, Severity, Signal, short_hash};
 use crate::kind::{SAMPLED, Sampled};
 use crate::life::{
-    Extent, Facts, HAND_TEST_ABOVE, HandLimits, Life, Move, Outcome, REPEAT_WITHIN, Refused, Stage, Verb,
-    apply, is_over, is_repaired, least_advanced, takes_evidence,
+    Extent, Facts, HandLimits, Life, Move, Outcome, Refused, Stage, Verb, apply, is_over, is_repaired,
+    least_advanced, takes_evidence,
 };
 use crate::sample::Bits;
 use crate::slot::Fact;
@@ -84,7 +84,8 @@ impl Engine {
         if last.is_some_and(|last| before(last.at)) {
             return Belongs::Ended;
         }
-        let repeat = last.filter(|last| now.since(last.at) <= REPEAT_WITHIN).map(|last| last.id.clone());
+        let repeat =
+            last.filter(|last| now.since(last.at) <= self.policy.repeat.within).map(|last| last.id.clone());
         let older = open.map(|(_, incident)| incident.id.clone());
         Belongs::New(older.or(repeat).into_iter().collect())
     }
@@ -161,7 +162,7 @@ impl Engine {
         for place in 0..self.open.len() {
             let open = &mut self.open[place];
             let shows = !open.over && open.incident.signal == Signal::Active && !open.incident.life.drill;
-            if shows && open.incident.life.is_reminder_due(now) {
+            if shows && open.incident.life.is_reminder_due(self.policy.isolation.persists_every, now) {
                 open.incident.life.reminded_at = Some(now);
                 let body = json!({ "persists": true });
                 self.say(
@@ -220,7 +221,7 @@ impl Engine {
                 continue;
             };
             let limit = self.limit(slot, sampled, false, now).0;
-            let share = signal::normal(&self.policy, sampled, false).0;
+            let share = self.policy.verify.share.0;
             seen |= sample.has(Bits::POWERED);
             hot |= sample.is_above(limit);
             calm &= signal::is_calm(&sample, share, limit);
@@ -370,7 +371,8 @@ impl Engine {
         let open = place.map(|place| &self.open[place]);
         let slot = self.places.get(&incident.post_id).map(|place| *place as usize);
         let slow = |slot: usize| {
-            self.slots[slot].is(Fact::Unmonitored) || self.slots[slot].period() > HAND_TEST_ABOVE
+            self.slots[slot].is(Fact::Unmonitored)
+                || self.slots[slot].period() > self.policy.verify.manual_above
         };
         let heard = |slot: usize| self.slots[slot].heard_at().is_some();
         let live = || self.open.iter().filter(|open| !open.over && !open.incident.life.drill);
@@ -395,6 +397,9 @@ impl Engine {
             extent_open: self.extent_open(incident),
             linked_open: live().filter(follows).map(|other| other.incident.id.to_string()).collect(),
             members: least_advanced(live().filter(of_parent).map(|other| &other.incident.life)),
+            arrival: self.policy.arrival,
+            verify: self.policy.verify,
+            two_people: self.policy.two_people,
         }
     }
 

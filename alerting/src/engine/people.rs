@@ -14,9 +14,8 @@ use super::recheck::Recheck;
 use super::{Effect, Engine};
 use crate::incident::{Event, Family, Incident, Kind, NO_DUE, Severity, Signal, short_hash};
 use crate::life::{Actor, Channel, Life, Mark, Outcome, Place, Refused, Told, What};
+use crate::policy::Number as _;
 
-/// Planned work ends by itself after this long, unless it is renewed (`policy.md` 5).
-pub const JOB_MAX: Millis = Millis::hours(2);
 /// A clock may be corrected by this much without ending planned work.
 const CLOCK_SLACK: Millis = Millis::minutes(10);
 /// Planned work that may go on at once.
@@ -109,7 +108,7 @@ pub struct JobRequest {
     pub crew: String,
     /// What for.
     pub reason: String,
-    /// Until when; at most [`JOB_MAX`] ahead, and that when absent.
+    /// Until when; at most `maintenance.length` ahead, and that when absent.
     pub until: Option<Timestamp>,
 }
 
@@ -174,7 +173,8 @@ impl Engine {
     /// Work whose time is over ends, and the desk is told.
     pub(super) fn end_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         // Further ahead than it was ever granted: the clock went back, and nobody can say how long it goes on.
-        let is_over = |job: &Job| job.until <= now || job.until.since(now) > JOB_MAX + CLOCK_SLACK;
+        let longest = self.policy.maintenance.length + CLOCK_SLACK;
+        let is_over = |job: &Job| job.until <= now || job.until.since(now) > longest;
         let (over, on): (Vec<Job>, _) = std::mem::take(&mut self.people.jobs).into_iter().partition(is_over);
         self.people.jobs = on;
         for job in over {
@@ -207,10 +207,12 @@ impl Engine {
         if !self.register.posts().iter().any(|post| request.scope.holds(post)) {
             return Err(refused(format!("scope {:?} holds no post of the register", request.scope)));
         }
-        let until = request.until.unwrap_or(now + JOB_MAX);
-        if until.since(now) > JOB_MAX {
-            let hours = JOB_MAX.as_seconds() / 3600;
-            return Err(refused(format!("until {until} is more than {hours} h ahead: renew it later")));
+        let longest = self.policy.maintenance.length;
+        let until = request.until.unwrap_or(now + longest);
+        if until.since(now) > longest {
+            let longest = longest.to_text();
+            let reason = format!("until {until} is more than {longest} ahead: renew it later");
+            return Err(refused(reason.replace('"', "")));
         }
         let (crew, reason) = (request.crew.trim().to_owned(), request.reason.trim().to_owned());
         let place = known.unwrap_or(self.people.jobs.len());

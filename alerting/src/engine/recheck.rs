@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Millis, Timestamp};
+use lampguard_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -11,9 +11,6 @@ use super::{Effect, Engine, Owner};
 use crate::incident::{Event, Incident};
 use crate::life::Stage;
 use crate::slot::Fact;
-
-/// Unfinished for so long after it was asked for, it goes to the leader.
-pub const RECHECK_MAX: Millis = Millis::hours(6);
 
 /// A post that people look at in the next rain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +25,7 @@ pub struct Recheck {
     pub since: Timestamp,
     /// It became wet there, and people were asked.
     pub asked_at: Option<Timestamp>,
-    /// Unfinished after [`RECHECK_MAX`]: the leader was told.
+    /// Unfinished after `verify.recheck_within`: the leader was told.
     pub overdue_at: Option<Timestamp>,
     /// A hand test was made there.
     pub done_at: Option<Timestamp>,
@@ -113,7 +110,8 @@ impl Engine {
     /// Tasks that nobody has finished six hours after the rain began.
     pub(super) fn remind_rechecks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let late = |task: &&mut Recheck| {
-            task.overdue_at.is_none() && task.asked_at.is_some_and(|asked| now.since(asked) >= RECHECK_MAX)
+            task.overdue_at.is_none()
+                && task.asked_at.is_some_and(|asked| now.since(asked) >= self.policy.verify.recheck_within)
         };
         let mut tasks: Vec<Recheck> = Vec::new();
         for task in self.people.rechecks.iter_mut().filter(late) {

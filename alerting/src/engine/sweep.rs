@@ -84,7 +84,7 @@ impl Engine {
         }
         for task in &self.people.rechecks {
             if let (Some(asked), None) = (task.asked_at, task.overdue_at) {
-                due = due.min(asked + super::RECHECK_MAX);
+                due = due.min(asked + self.policy.verify.recheck_within);
             }
         }
         due.max(now)

@@ -273,6 +273,30 @@ fn a_deadline_that_passes_with_nobody_there_is_recorded_once_and_told_of_a_p1_al
 }
 
 #[test]
+fn the_numbers_of_a_life_are_those_of_the_policy() {
+    let policy = Policy {
+        arrival: crate::policy::Arrival { within: crate::policy::Metres::whole(50), ..Default::default() },
+        verify: crate::policy::Verify { readings: 1, over: Millis::minutes(0), ..Default::default() },
+        ..Default::default()
+    };
+    let (mut city, id) = raised();
+    city.engine.step(minutes(6), Input::Policy(&policy), &mut city.effects);
+    let post = register().by_post("P1").unwrap().clone();
+    let mut arrive = crew(Verb::Arrive, "1");
+    // A thousandth of a degree of latitude is 111 m.
+    arrive.body.position =
+        Some(crate::life::Position { lon: post.lon, lat: post.lat + 0.001, accuracy_m: None });
+    assert_eq!(city.moved(minutes(10), &id, arrive).life.arrived.unwrap().proof.name(), "unproven");
+    let mut m = crew(Verb::MakeSafe, "1");
+    m.body.method = Some(Method::Guarded);
+    city.moved(minutes(11), &id, m);
+    city.moved(minutes(20), &id, crew(Verb::Repair, "1"));
+    city.keep_dry(minutes(25));
+    city.read(&lit(minutes(25), 1.0));
+    assert_eq!(city.moved(minutes(26), &id, desk(Verb::Verify, "1")).life.state, Stage::Verifying);
+}
+
+#[test]
 fn situation_s36_an_incident_keeps_its_zone_when_the_register_moves_the_post() {
     let (mut city, id) = raised();
     let incident = city.moved(minutes(6), &id, crew(Verb::Acknowledge, "1"));

@@ -1,10 +1,13 @@
 //! Hazards that people tell, planned work, drills.
 
 use super::*;
-use crate::engine::{JOB_MAX, Job, JobRequest, JobScope, TellRequest};
+use crate::engine::{Job, JobRequest, JobScope, TellRequest};
 use crate::incident::{Kind, Signal};
 use crate::life::tests::{crew, desk};
 use crate::life::{Actor, Channel, HandReading, Outcome, Place, Stage, Verb, What};
+
+/// Planned work ends by itself after this.
+const JOB_MAX: Millis = Millis::hours(2);
 
 fn request(what: What, key: &str) -> TellRequest {
     TellRequest {

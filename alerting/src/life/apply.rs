@@ -6,11 +6,9 @@ use super::arrival::{Times, prove};
 use super::check::{Calm, HandLimits, fault_of};
 use super::order::{Extent, Method, Move, Verb};
 use super::table::{Cell, cell};
-use super::{
-    Arrival, Asked, Handed, KEYS_MAX, Life, Mark, Repair, SECOND_WITHIN, SHELVE_MAX, Safe, Shelf, Stage,
-    Verified, Waiting,
-};
+use super::{Arrival, Asked, Handed, KEYS_MAX, Life, Mark, Repair, Safe, Shelf, Stage, Verified, Waiting};
 use crate::incident::{Signal, short_hash};
+use crate::policy::{self, Number as _};
 
 /// Longest key of a move.
 const KEY_LENGTH_MAX: usize = 128;
@@ -46,6 +44,12 @@ pub struct Facts {
     pub linked_open: Vec<String>,
     /// The least advanced live member, when this one stands for several.
     pub members: Option<Stage>,
+    /// Numbers of arriving.
+    pub arrival: policy::Arrival,
+    /// Numbers of verifying.
+    pub verify: policy::Verify,
+    /// Numbers of what two people do.
+    pub two_people: policy::TwoPeople,
 }
 
 /// A move was not made. The life is as it was, and the key is not used up.
@@ -121,7 +125,7 @@ type Done = Result<(), Refused>;
 /// # Errors
 /// [`Refused`]: nothing changed.
 pub fn apply(life: &Life, facts: &Facts, now: Timestamp, m: &Move) -> Result<Applied, Refused> {
-    let times = Times::of(&m.body, facts.told_at, now);
+    let times = Times::of(&m.body, &facts.arrival, facts.told_at, now);
     let act = Act { facts, now, m, times };
     let again = |outcome| Ok(Applied { life: life.clone(), outcome, times });
     let once = m.once();
@@ -130,7 +134,7 @@ pub fn apply(life: &Life, facts: &Facts, now: Timestamp, m: &Move) -> Result<App
     }
     act.check_body()?;
     let mut life = life.clone();
-    life.waiting.retain(|waiting| is_fresh(waiting, now));
+    life.waiting.retain(|waiting| is_fresh(waiting, facts.two_people.within, now));
     let asked = |w: &&Waiting| w.verb == m.verb && w.by == m.actor.name && w.key == m.body.key;
     if let Some(waiting) = life.waiting.iter().find(asked) {
         let id = waiting.id.clone();
@@ -163,9 +167,9 @@ fn is_same_person(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
-fn is_fresh(waiting: &Waiting, now: Timestamp) -> bool {
+fn is_fresh(waiting: &Waiting, within: Millis, now: Timestamp) -> bool {
     let age = now.since(waiting.at);
-    Millis(0) <= age && age <= SECOND_WITHIN
+    Millis(0) <= age && age <= within
 }
 
 /// The second of two who act at once is told who was first.
@@ -284,7 +288,7 @@ impl Act<'_> {
         };
         let waiting = life.waiting.iter().find(|waiting| waiting.id == *second && waiting.verb == verb);
         let Some(waiting) = waiting else {
-            let minutes = SECOND_WITHIN.as_seconds() / 60;
+            let minutes = self.facts.two_people.within.as_seconds() / 60;
             let reason =
                 format!("nothing waits under {second:?}: a second person has {minutes} min after the first");
             return Err(self.illegal(life, reason));
@@ -304,10 +308,11 @@ impl Act<'_> {
     }
 
     fn shelf_end(&self) -> Result<Timestamp, Refused> {
-        let until = self.ahead("until", self.m.body.until.or(Some(self.now + SHELVE_MAX)))?;
-        if until.since(self.now) > SHELVE_MAX {
-            let hours = SHELVE_MAX.as_seconds() / 3600;
-            return Err(self.body(format!("until {until} is more than {hours} h ahead")));
+        let longest = self.facts.two_people.shelve_max;
+        let until = self.ahead("until", self.m.body.until.or(Some(self.now + longest)))?;
+        if until.since(self.now) > longest {
+            let longest = longest.to_text();
+            return Err(self.body(format!("until {until} is more than {longest} ahead").replace('"', "")));
         }
         Ok(until)
     }
@@ -362,7 +367,8 @@ impl Act<'_> {
     fn arrive(&self, life: &mut Life) {
         self.acknowledge(life);
         life.clear = None;
-        let (proof, distance_m) = prove(&self.m.body, self.facts.place, &self.facts.names);
+        let (proof, distance_m) =
+            prove(&self.m.body, &self.facts.arrival, self.facts.place, &self.facts.names);
         life.arrived.get_or_insert_with(|| Arrival { mark: self.mark(), proof, distance_m, confirmed: None });
     }
 
@@ -468,10 +474,10 @@ impl Act<'_> {
             ));
         }
         if !self.facts.needs_hand_test {
-            return self.facts.calm.missing();
+            return self.facts.calm.missing(&self.facts.verify);
         }
         match &self.m.body.reading {
-            Some(reading) => fault_of(reading, self.facts.limits),
+            Some(reading) => fault_of(reading, self.facts.limits, &self.facts.verify),
             None => Some("no sensor can show it: send the verifier's own reading".to_owned()),
         }
     }

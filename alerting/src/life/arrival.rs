@@ -1,16 +1,11 @@
 //! Claimed times, and whether an arrival is proven (`policy.md` 4).
 
-use lampguard_model::{Millis, Timestamp};
+use lampguard_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::order::{MoveBody, Position};
+use crate::policy;
 
-/// A claimed time may lie this far before receipt.
-pub const CLAIM_MAX: Millis = Millis::minutes(15);
-/// The phone's clock at sending may differ this much from receipt.
-pub const SENT_MAX: Millis = Millis::minutes(2);
-/// A position within this many metres of the post proves an arrival.
-pub const ARRIVAL_M: f64 = 300.0;
 /// Mean radius of the earth, metres.
 const EARTH_M: f64 = 6_371_000.0;
 
@@ -26,12 +21,13 @@ pub struct Times {
 }
 
 impl Times {
-    /// A claim counts when it lies at most [`CLAIM_MAX`] before receipt, not before the crew was told, and
-    /// the phone's clock is within [`SENT_MAX`]; else receipt counts. Both are kept.
-    pub fn of(body: &MoveBody, told_at: Timestamp, now: Timestamp) -> Self {
-        let clock_is_right = body.sent_at.is_some_and(|sent| now.since(sent).0.abs() <= SENT_MAX.0);
-        let believed =
-            |at: &Timestamp| *at <= now && now.since(*at) <= CLAIM_MAX && *at >= told_at && clock_is_right;
+    /// A claim counts when it lies at most `claimed_max` before receipt, not before the crew was told, and
+    /// the phone's clock is within `clock_within`; else receipt counts. Both are kept.
+    pub fn of(body: &MoveBody, arrival: &policy::Arrival, told_at: Timestamp, now: Timestamp) -> Self {
+        let off = |sent: Timestamp| now.since(sent).0.abs();
+        let clock_is_right = body.sent_at.is_some_and(|sent| off(sent) <= arrival.clock_within.0);
+        let recent = |at: Timestamp| at <= now && now.since(at) <= arrival.claimed_max;
+        let believed = |at: &Timestamp| recent(*at) && *at >= told_at && clock_is_right;
         let at = body.at.filter(believed).unwrap_or(now);
         Self { at, claimed_at: body.at, received_at: now }
     }
@@ -57,14 +53,20 @@ impl Proof {
 }
 
 /// Looks for a proof in the body. The distance comes with it when there was a position.
-pub(super) fn prove(body: &MoveBody, place: Option<(f64, f64)>, names: &[String]) -> (Proof, Option<u32>) {
+pub(super) fn prove(
+    body: &MoveBody,
+    arrival: &policy::Arrival,
+    place: Option<(f64, f64)>,
+    names: &[String],
+) -> (Proof, Option<u32>) {
+    let within = arrival.within.0 as f64 / 1000.0;
     let distance = place.zip(body.position).map(|(place, position)| distance_m(place, position));
     let whole = distance.map(|metres| metres.round().min(f64::from(u32::MAX)) as u32);
-    let sure = body.position.is_some_and(|p| p.accuracy_m.is_none_or(|metres| metres <= ARRIVAL_M));
+    let sure = body.position.is_some_and(|p| p.accuracy_m.is_none_or(|metres| metres <= within));
     let typed = body.post.as_deref().map(str::trim).filter(|typed| !typed.is_empty());
     let proof = if typed.is_some_and(|typed| names.iter().any(|name| name == typed)) {
         Proof::Post
-    } else if sure && distance.is_some_and(|metres| metres <= ARRIVAL_M) {
+    } else if sure && distance.is_some_and(|metres| metres <= within) {
         Proof::Position
     } else {
         Proof::Unproven
@@ -83,6 +85,10 @@ fn distance_m((lon, lat): (f64, f64), to: Position) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn prove(body: &MoveBody, place: Option<(f64, f64)>, names: &[String]) -> (Proof, Option<u32>) {
+        super::prove(body, &policy::Arrival::default(), place, names)
+    }
 
     #[test]
     fn three_hundred_metres_are_measured_on_the_ground_and_a_vague_phone_proves_nothing() {

@@ -1,19 +1,14 @@
 //! What a verification needs (`policy.md` 4).
 
-use lampguard_model::{Millis, Timestamp};
+use lampguard_model::Timestamp;
 
 use super::order::HandReading;
+use crate::policy::Verify;
 
-/// Powered calm readings since the repair span at least this.
-pub const VERIFY_SPAN: Millis = Millis::minutes(30);
-/// A sensor that reports less often cannot show it: one manual reading by the verifier.
-pub const HAND_TEST_ABOVE: Millis = Millis::minutes(30);
-/// Powered calm readings since the repair, at least.
-const READINGS_MIN: u32 = 2;
 /// A pen band from here on is a live post, V.
 const BAND_LIVE: f64 = 12.0;
 
-/// Powered valid readings at or below 70 % of the limit, without one above the warning limit in between.
+/// Powered valid readings at or below a share of the limit (70 %), without one above the warning limit in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calm {
     /// How many.
@@ -34,22 +29,24 @@ impl Calm {
     }
 
     /// What is missing, in words; none when it is enough.
-    pub fn missing(&self) -> Option<String> {
+    pub fn missing(&self, verify: &Verify) -> Option<String> {
         let span = self.last.since(self.first);
-        if self.count >= READINGS_MIN && span >= VERIFY_SPAN {
+        if self.count >= verify.readings && span >= verify.over {
             return None;
         }
         let minutes = span.as_seconds() / 60;
         Some(format!(
-            "{} powered reading(s) at or below 70 % of the limit over {minutes} min since the repair, at least \
-             {READINGS_MIN} over {} min are needed",
+            "{} powered reading(s) at or below {} % of the limit over {minutes} min since the repair, at least \
+             {} over {} min are needed",
             self.count,
-            VERIFY_SPAN.as_seconds() / 60
+            verify.share.0 / 1000,
+            verify.readings,
+            verify.over.as_seconds() / 60
         ))
     }
 }
 
-/// Limits for a reading by hand, V and mA: it has to be at or below 70 % of them.
+/// Limits for a reading by hand, V and mA: it has to be at or below the share of verifying (70 %) of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HandLimits {
     /// Shell voltage.
@@ -59,7 +56,7 @@ pub struct HandLimits {
 }
 
 /// What is wrong with a manual reading as the ground of a verification; none when it is good.
-pub(super) fn fault_of(reading: &HandReading, limits: HandLimits) -> Option<String> {
+pub(super) fn fault_of(reading: &HandReading, limits: HandLimits, verify: &Verify) -> Option<String> {
     if reading.supply.as_deref() != Some("on") {
         return Some("reading.supply is not \"on\": without supply a reading proves nothing".to_owned());
     }
@@ -67,13 +64,17 @@ pub(super) fn fault_of(reading: &HandReading, limits: HandLimits) -> Option<Stri
         return Some("reading.check is not \"ok\"".to_owned());
     }
     // In whole thousandths: 70 % of 12 V is exactly 8.4 V.
+    let share = i128::from(verify.share.0);
     let whole = |value: f64| (value * 1000.0).round() as i128;
     let above = |value: Option<f64>, limit: f64| {
-        value.is_some_and(|value| !value.is_finite() || whole(value) * 10 > whole(limit) * 7)
+        value.is_some_and(|value| !value.is_finite() || whole(value) * 100_000 > whole(limit) * share)
     };
     if above(reading.shell_v, limits.shell_v) || above(reading.leakage_ma, limits.leakage_ma) {
-        let (volts, milliamps) = (limits.shell_v * 0.7, limits.leakage_ma * 0.7);
-        return Some(format!("the reading is above 70 % of the limit ({volts:.1} V, {milliamps:.1} mA)"));
+        let part = share as f64 / 100_000.0;
+        let (volts, milliamps, percent) = (limits.shell_v * part, limits.leakage_ma * part, share / 1000);
+        return Some(format!(
+            "the reading is above {percent} % of the limit ({volts:.1} V, {milliamps:.1} mA)"
+        ));
     }
     if reading.pen_band_v.is_some_and(|band| !band.is_finite() || band >= BAND_LIVE) {
         return Some("reading.pen_band_v shows a live post".to_owned());

@@ -21,8 +21,8 @@ mod order;
 mod table;
 
 pub use apply::{Applied, Facts, Outcome, Refused, apply};
-pub use arrival::{ARRIVAL_M, CLAIM_MAX, Proof, SENT_MAX, Times};
-pub use check::{Calm, HAND_TEST_ABOVE, HandLimits, VERIFY_SPAN};
+pub use arrival::{Proof, Times};
+pub use check::{Calm, HandLimits};
 pub use order::{
     Actor, Channel, Extent, HandReading, Method, Move, MoveBody, Position, VERBS, Verb, is_crew_move,
 };
@@ -33,14 +33,6 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Shelving ends by itself after this long (`policy.md` 4).
-pub const SHELVE_MAX: Millis = Millis::hours(8);
-/// The second of two people has this long.
-pub const SECOND_WITHIN: Millis = Millis::minutes(10);
-/// A repeat on one post within this long is linked to the old incident.
-pub const REPEAT_WITHIN: Millis = Millis::hours(30 * 24);
-/// While a danger persists behind a guard or a barrier, crew and desk are told this often.
-pub const REMIND_EVERY: Millis = Millis::minutes(30);
 /// Keys remembered per incident; beyond, the oldest one is forgotten.
 pub const KEYS_MAX: usize = 1000;
 
@@ -492,12 +484,12 @@ impl Life {
     }
 
     /// The danger still shows behind a guard or a barrier, and it is time to say so again.
-    pub fn is_reminder_due(&self, now: Timestamp) -> bool {
+    pub fn is_reminder_due(&self, every: Millis, now: Timestamp) -> bool {
         let behind = self.safe.as_ref().filter(|safe| safe.method != Method::Isolated);
         let live = !takes_evidence(self.state) && !is_over(self.state) && !is_repaired(self.state);
         let since = behind.map(|safe| self.reminded_at.unwrap_or(safe.mark.received_at));
         // Also when the clock went back behind the last time.
-        live && since.is_some_and(|since| now < since || now.since(since) >= REMIND_EVERY)
+        live && since.is_some_and(|since| now < since || now.since(since) >= every)
     }
 }
 

@@ -274,13 +274,13 @@ fn situation_s46_a_p1_whose_danger_shows_is_hidden_or_withdrawn_by_two_people_wi
 fn shelving_hides_for_eight_hours_at_most_ends_by_evidence_and_at_hand_over_and_stops_no_clock() {
     let quiet = Facts { signal: Signal::Normal, ..facts() };
     let mut m = desk(Verb::Shelve, "s");
-    m.body.until = Some(T + SHELVE_MAX + Millis::minutes(1) + Millis(1));
+    m.body.until = Some(T + crate::policy::TwoPeople::default().shelve_max + Millis::minutes(1) + Millis(1));
     assert!(reason_of(apply(&Life::default(), &quiet, minutes(1), &m)).contains("8 h"));
     m.body.until = Some(T);
     assert!(reason_of(apply(&Life::default(), &quiet, minutes(1), &m)).contains("not ahead"));
     m.body.until = None;
     let life = done(&Life::default(), &quiet, minutes(1), &m);
-    let end = minutes(1) + SHELVE_MAX;
+    let end = minutes(1) + crate::policy::TwoPeople::default().shelve_max;
     assert!(life.is_shelved(end - Millis(1)) && !life.is_shelved(end));
     assert!(life.is_breached(minutes(30), minutes(31)), "the clock goes on");
     let mut evidence = life.clone();
@@ -363,11 +363,17 @@ fn peer_p17_a_danger_seen_again_after_made_safe_is_a_new_incident_only_if_it_was
 #[test]
 fn while_a_danger_persists_behind_a_barrier_people_are_told_every_half_hour() {
     let mut life = life_in(Stage::MadeSafe);
-    assert!(!life.is_reminder_due(minutes(31)) && life.is_reminder_due(minutes(32)));
+    assert!(
+        !life.is_reminder_due(Millis::minutes(30), minutes(31))
+            && life.is_reminder_due(Millis::minutes(30), minutes(32))
+    );
     life.reminded_at = Some(minutes(32));
-    assert!(!life.is_reminder_due(minutes(61)) && life.is_reminder_due(minutes(62)));
-    assert!(life.is_reminder_due(minutes(-600)), "the clock went back");
-    assert!(!life_in(Stage::Repaired).is_reminder_due(minutes(90)));
+    assert!(
+        !life.is_reminder_due(Millis::minutes(30), minutes(61))
+            && life.is_reminder_due(Millis::minutes(30), minutes(62))
+    );
+    assert!(life.is_reminder_due(Millis::minutes(30), minutes(-600)), "the clock went back");
+    assert!(!life_in(Stage::Repaired).is_reminder_due(Millis::minutes(30), minutes(90)));
 }
 
 #[test]
