@@ -351,7 +351,7 @@ impl Engine {
     }
 
     /// Remembers the last incident of a family and subject (`Reads::last_ended`) that is over, and when it ended. There are as many as the register
-    /// holds, and invented devices: beyond [`LAST_KEPT`] posts no more are remembered.
+    /// holds, and invented devices: beyond `LAST_KEPT` posts no more are remembered.
     pub fn seed_last(&mut self, about: &Arc<str>, id: &Arc<str>, at: Timestamp) {
         let last = &mut self.people.last;
         let newer = last.get(about).is_some_and(|last| last.at > at);

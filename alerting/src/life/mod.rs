@@ -67,7 +67,7 @@ pub enum Stage {
     Merged,
 }
 
-/// Every state, in the order of the [`table`].
+/// Every state, in the order of the matrix (`table.rs`).
 pub const STAGES: [Stage; 12] = [
     Stage::Open,
     Stage::Acknowledged,
