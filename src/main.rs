@@ -16,6 +16,7 @@ mod serve;
 mod simulate;
 mod tokens;
 mod tools;
+mod watch;
 
 use std::process::ExitCode;
 

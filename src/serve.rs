@@ -219,8 +219,11 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     });
     dir.announce(&format!("http://{web}"), &local)?;
     let (end_web, ending) = watch::channel(false);
+    let watch_ending = ending.clone();
     let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
+    // It ends by itself with the interface.
+    tokio::spawn(crate::watch::run(instance.clone(), watch_ending));
     let listener_address = listener.as_ref().map(Listener::address);
     let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })

@@ -14,9 +14,9 @@ use sha2::{Digest, Sha256};
 pub(crate) enum Role {
     /// Look, without phone numbers.
     Viewer,
-    /// Night duty: readings, weather, and later all moves.
+    /// Night duty: readings, weather, all moves, planned work.
     Duty,
-    /// A repair crew of one zone.
+    /// A repair crew of one zone: its moves there, readings.
     Crew,
     /// Look, send readings and weather, read the quarantine again.
     Engineer,
@@ -48,6 +48,17 @@ pub(crate) struct Identity {
     pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) zone: Option<String>,
+}
+
+impl Identity {
+    /// Phone numbers are for the office, and for a crew in its own zone.
+    pub(crate) fn sees_phones_of(&self, zone: &str) -> bool {
+        match self.role {
+            Role::Viewer => false,
+            Role::Crew => self.zone.as_deref() == Some(zone),
+            Role::Duty | Role::Engineer | Role::Admin => true,
+        }
+    }
 }
 
 const SCHEMA: &str = "

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::disk::SmallDisk;
 use common::{Ending, Lampguard, Mosquitto, Mqtt, Site, Victoria, WebhookStub, reading, seconds, wait_until};
+use serde_json::json;
 
 /// A publisher that sends again, over as many connections as it takes, until everything is acknowledged.
 struct Sender {
@@ -99,6 +100,28 @@ fn fault_a_broker_that_restarts_in_mid_stream_costs_no_reading() {
     assert!(lampguard.metric("lampguard_broker_reconnect_total") >= 1.0);
     let losses = books["possible_loss"].as_array().unwrap();
     assert!(losses.iter().all(|loss| loss["source"] != "broker:main"), "{losses:?}");
+}
+
+#[test]
+fn a_broker_that_stays_away_is_one_fault_of_the_system_and_normal_again_when_it_is_back() {
+    let Some(mut mosquitto) = Mosquitto::start() else {
+        return;
+    };
+    let site = Site::new().with_broker(mosquitto.port, "").with("[policy]\nfile = \"policy.toml\"\n");
+    site.write("policy.toml", "[system]\nfailing_for = \"3 s\"\ngood_for = \"3 s\"\n");
+    let lampguard = site.start();
+    lampguard.wait_for_broker();
+    assert!(lampguard.items("/api/v1/incidents").is_empty());
+    mosquitto.stop();
+    let faults = || lampguard.items("/api/v1/incidents?kind=system");
+    wait_until("the fault", seconds(30), || faults().len() == 1);
+    let fault = &faults()[0];
+    assert_eq!((&fault["severity"], &fault["scope"]), (&json!("P1"), &json!("system")), "{fault:#}");
+    assert_eq!((&fault["place"], &fault["due_at"]), (&json!("broker:main"), &json!(null)), "{fault:#}");
+    assert_eq!(fault["signal"], "active");
+    mosquitto.start_again();
+    wait_until("a normal signal", seconds(60), || faults().iter().all(|fault| fault["signal"] == "normal"));
+    assert_eq!(faults().len(), 1, "nothing closes by itself");
 }
 
 /// Waits until the database holds numbers 0 to `count` of boot 7, each once.

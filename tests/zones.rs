@@ -49,6 +49,14 @@ fn a_zone_tells_its_lamps_its_worst_values_and_who_reports() {
     assert_eq!(told["crew"]["id"], "c1");
     assert!(told["roads"].as_array().is_some_and(|roads| !roads.is_empty()), "{told:#}");
     assert!(after["city"]["lamps"]["due"].as_u64().unwrap() >= lamps["due"].as_u64().unwrap());
+    let work = json!({"key": "k", "scope": {"post_id": "P001"}, "crew": "c1", "reason": "new lamp"});
+    let desk = site.token_named("duty", "desk", &[]);
+    let url = format!("{}/api/v1/maintenance", lampguard.url);
+    let answer = common::http::try_post(&url, Some(&desk), work.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let during = lampguard.json("/api/v1/zones");
+    let left_out = &zone(&during, "z1")["lamps"];
+    assert_eq!((&left_out["excluded"], &left_out["lit"]), (&json!(1), &json!(0)), "{left_out:#}");
     let why = lampguard.json("/api/v1/posts/P001/explain");
     assert_eq!(why["supply"]["expected"], true, "{why:#}");
 }

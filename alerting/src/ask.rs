@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use foldhash::fast::RandomState;
 use lampguard_model::Timestamp;
+use serde_json::Value;
 
 use crate::engine::{Explanation, PostState};
 use crate::incident::{EventView, Incident, IncidentView, Kind};
@@ -122,8 +123,21 @@ impl Alerting {
             }
         }
         let mut view = incident.view((self.clock)());
+        view.life = Some(readable(serde_json::to_value(&incident.life).unwrap_or_default()));
         view.timeline = Some(timeline.into_iter().map(|(_, event)| event).collect());
         Ok(Some(view))
+    }
+
+    /// Zone of an incident, over or not; `None`: there is no such incident.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is not in memory and the store cannot be read.
+    pub fn zone_of(&self, id: &str) -> Result<Option<Arc<str>>, StoreError> {
+        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
+        match shown {
+            Some((incident, _)) => Ok(Some(incident.zone)),
+            None => Ok(Reads::new(&lock(&self.reads)).incident(id)?.map(|incident| incident.zone)),
+        }
     }
 
     /// Notices made at or after `from`, oldest first.
@@ -164,6 +178,23 @@ impl Alerting {
     /// Ids of open incidents for every post that has some.
     pub fn open_incidents_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
         self.board.read().unwrap_or_else(PoisonError::into_inner).by_post()
+    }
+}
+
+/// A life as people read it: times as RFC 3339 instead of milliseconds, and without the keys of repeats.
+fn readable(value: Value) -> Value {
+    const TIMES: [&str; 3] = ["at", "until", "from"];
+    let time = |name: &str| TIMES.contains(&name) || name.ends_with("_at") || name.ends_with("_through");
+    match value {
+        Value::Object(map) => {
+            let of = |(name, value): (String, Value)| match value.as_i64() {
+                Some(ms) if time(&name) => (name, Value::String(Timestamp(ms).to_rfc3339())),
+                _ => (name, readable(value)),
+            };
+            Value::Object(map.into_iter().filter(|(name, _)| name != "keys").map(of).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(readable).collect()),
+        other => other,
     }
 }
 

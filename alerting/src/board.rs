@@ -1,12 +1,15 @@
 //! The open incidents in memory: readable while the disk is full, the database locked, or the store slow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use crate::incident::{Event, EventView, Incident, Severity};
+use crate::life::is_over;
 
+/// Incidents that are over and still answered from memory: the store may not have them yet.
+const RECENT_MAX: usize = 1024;
 /// Events kept in memory per incident, the newest ones; the store has all of them.
 const EVENTS_MAX: usize = 64;
 
@@ -23,23 +26,35 @@ pub(crate) struct Board {
     order: BTreeMap<(i64, Arc<str>), ()>,
     shown: HashMap<Arc<str>, Shown, RandomState>,
     by_post: HashMap<Arc<str>, Vec<Arc<str>>, RandomState>,
+    /// Over, the newest last.
+    recent: VecDeque<Arc<str>>,
 }
 
 impl Board {
     /// Puts an incident on, or renews it; with the event that did it, if there is one.
     pub(crate) fn put(&mut self, incident: Incident, event: Option<&Event>) {
         let id = incident.id.clone();
+        let over = is_over(incident.life.state);
+        if over {
+            self.take_off(&incident);
+        } else if self.recent.contains(&id) {
+            return;
+        }
         let shown = self.shown.entry(id.clone()).or_insert_with(|| {
-            self.order.insert((incident.due_at.0, id.clone()), ());
-            if !incident.post_id.is_empty() {
-                self.by_post.entry(incident.post_id.clone()).or_default().push(id.clone());
+            if !over {
+                self.order.insert((incident.due_at.0, id.clone()), ());
+                if !incident.post_id.is_empty() {
+                    self.by_post.entry(incident.post_id.clone()).or_default().push(id.clone());
+                }
             }
             Shown { incident: incident.clone(), events: Vec::new() }
         });
         assert!(shown.incident.due_at >= incident.due_at, "a deadline moved later by itself");
         if shown.incident.due_at > incident.due_at {
             self.order.remove(&(shown.incident.due_at.0, id.clone()));
-            self.order.insert((incident.due_at.0, id), ());
+            if !over {
+                self.order.insert((incident.due_at.0, id), ());
+            }
         }
         shown.incident = incident;
         let known = |event: &&Event| !shown.events.iter().any(|(key, _)| *key == event.key);
@@ -48,6 +63,26 @@ impl Board {
                 shown.events.remove(0);
             }
             shown.events.push(event.keyed_view());
+        }
+    }
+
+    /// An incident is over: it leaves the list, and stays to be asked for a while.
+    fn take_off(&mut self, incident: &Incident) {
+        if self.recent.contains(&incident.id) {
+            return;
+        }
+        self.order.remove(&(incident.due_at.0, incident.id.clone()));
+        if let Some(ids) = self.by_post.get_mut(&incident.post_id) {
+            ids.retain(|id| *id != incident.id);
+            if ids.is_empty() {
+                self.by_post.remove(&incident.post_id);
+            }
+        }
+        self.recent.push_back(incident.id.clone());
+        if self.recent.len() > RECENT_MAX
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.shown.remove(&oldest);
         }
     }
 
@@ -71,11 +106,13 @@ impl Board {
         self.by_post.clone()
     }
 
-    /// Open incidents by zone and severity, of every zone that has some.
+    /// Open incidents by zone and severity, of every zone that has some. Drills count nowhere.
     pub(crate) fn count_by_zone(&self) -> BTreeMap<(Arc<str>, Severity), i64> {
         let mut counts = BTreeMap::new();
-        for shown in self.shown.values() {
-            *counts.entry((shown.incident.zone.clone(), shown.incident.severity)).or_insert(0) += 1;
+        let open = self.order.keys().filter_map(|(_, id)| self.shown.get(id));
+        for shown in open.filter(|shown| !shown.incident.life.drill) {
+            let of = (shown.incident.zone.clone(), shown.incident.severity);
+            *counts.entry(of).or_insert(0) += 1;
         }
         counts
     }

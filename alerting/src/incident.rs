@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::kind::{FAMILIES, Family, KINDS, Kind, NO_DUE, Scope, Severity, TOLD_WITHIN};
-
-/// The only state of this version. The moves come with a later issue; they change this column and nothing
-/// that is written here.
-pub const OPEN: &str = "open";
+use crate::life::Life;
 /// Post id of the incident into which unregistered devices beyond the bound fall together.
 pub const COLLAPSED: &str = lampguard_model::UNREGISTERED;
 
@@ -121,6 +118,8 @@ pub struct Incident {
     pub evidence: Evidence,
     /// Every kind attached so far, the opening one first.
     pub kinds: Vec<Kind>,
+    /// What people did to it.
+    pub life: Life,
 }
 
 /// One line of an incident's life, as it stands in the append-only table.
@@ -132,7 +131,7 @@ pub struct Event {
     pub incident: Arc<str>,
     /// When it happened.
     pub at: Timestamp,
-    /// `opened`, `evidence`, `escalated`, `members`, `signal`, `note`, `told`.
+    /// `opened`, `evidence`, `escalated`, `members`, `linked`, `signal`, `note`, `told`, the name of a move, `refused`.
     pub kind: &'static str,
     /// JSON.
     pub body: String,
@@ -221,8 +220,8 @@ pub struct IncidentView {
     pub zone: String,
     /// Road.
     pub road: String,
-    /// For hazards told by a person at a place, and parts of the system.
-    pub place: Option<String>,
+    /// For hazards told by a person at a place (`lon`, `lat`, `text`), and parts of the system (their name).
+    pub place: Option<serde_json::Value>,
     /// RFC 3339 UTC.
     pub opened_at: String,
     /// RFC 3339 UTC; null when nobody has to be there.
@@ -235,20 +234,31 @@ pub struct IncidentView {
     pub notes: Vec<String>,
     /// What opened it.
     pub evidence: EvidenceView,
-    /// Crew that has it; later.
+    /// Crew that has it.
     pub crew: Option<String>,
-    /// When a crew arrived; later.
+    /// When the first crew arrived.
     pub arrived_at: Option<String>,
-    /// proven or unproven; later.
-    pub arrival: Option<String>,
-    /// The deadline is over and nobody has arrived.
+    /// proven or unproven.
+    pub arrival: Option<&'static str>,
+    /// Nobody arrived by the deadline.
     pub breached: bool,
-    /// Seconds to the deadline; negative after it; null without one.
+    /// Seconds to the deadline, negative after it; they stop at the first arrival; null without one.
     pub remaining_s: Option<i64>,
+    /// Whether the post may be touched: 已断电 only while an isolation is in force.
+    pub safety: &'static str,
+    /// Hidden from the desk's list until then.
+    pub shelved_until: Option<String>,
+    /// Crew of the planned work there, when there was one.
+    pub maintenance: Option<String>,
+    /// Not real.
+    pub drill: bool,
     /// Posts that it names, when it is about several.
     pub members: Vec<String>,
-    /// Linked incidents.
+    /// Incidents that belong with it: older ones that it follows, and those it was put together with.
     pub links: Vec<String>,
+    /// What people did, in full; only in the single view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life: Option<serde_json::Value>,
     /// Its life, oldest first; only in the single view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Vec<EventView>>,
@@ -270,9 +280,28 @@ impl Incident {
         self.severity == Severity::P1 || self.due_at.since(self.opened_at) <= TOLD_WITHIN
     }
 
+    /// What it is about, in one word for each subject of a family (`Reads::last_ended` says it the same way).
+    pub(crate) fn about(&self) -> String {
+        match self.scope {
+            Scope::Post => self.post_id.to_string(),
+            scope => format!("{}:{}:{}:{}", scope.name(), self.feeder, self.zone, self.place),
+        }
+    }
+
+    /// Where it is, when that is a spot that a person told.
+    pub fn told_place(&self) -> Option<&crate::life::Place> {
+        self.life.told.as_ref().and_then(|told| told.place.as_ref())
+    }
+
+    /// The place as the outside sees it.
+    fn place_json(&self) -> Option<serde_json::Value> {
+        let told = self.told_place().and_then(|place| serde_json::to_value(place).ok());
+        told.or_else(|| (!self.place.is_empty()).then(|| serde_json::Value::from(&*self.place)))
+    }
+
     /// How the outside sees it at `now`.
     pub fn view(&self, now: Timestamp) -> IncidentView {
-        let e = &self.evidence;
+        let (e, life) = (&self.evidence, &self.life);
         IncidentView {
             id: self.id.to_string(),
             kind: e.kind.name(),
@@ -282,10 +311,10 @@ impl Incident {
             feeder: self.feeder.to_string(),
             zone: self.zone.to_string(),
             road: self.road.to_string(),
-            place: (!self.place.is_empty()).then(|| self.place.to_string()),
+            place: self.place_json(),
             opened_at: self.opened_at.to_rfc3339(),
             due_at: self.due().map(Timestamp::to_rfc3339),
-            state: OPEN,
+            state: life.state.name(),
             signal: self.signal,
             notes: self.notes.clone(),
             evidence: EvidenceView {
@@ -298,13 +327,22 @@ impl Incident {
                 measured_at: e.measured_at.to_rfc3339(),
                 received_at: e.received_at.to_rfc3339(),
             },
-            crew: None,
-            arrived_at: None,
-            arrival: None,
-            breached: self.due_at < now,
-            remaining_s: self.due().map(|due| due.since(now).as_seconds()),
+            crew: life.crew.clone(),
+            arrived_at: life.arrived_at().map(Timestamp::to_rfc3339),
+            arrival: life.arrived.as_ref().map(|arrival| arrival.proof.name()),
+            breached: self.due().is_some_and(|due| life.is_breached(due, now)),
+            remaining_s: self.due().map(|due| life.remaining_s(due, now)),
+            safety: life.safety(),
+            shelved_until: life
+                .shelved
+                .as_ref()
+                .filter(|_| life.is_shelved(now))
+                .map(|s| s.until.to_rfc3339()),
+            maintenance: life.job.clone(),
+            drill: life.drill,
             members: self.members.iter().map(ToString::to_string).collect(),
-            links: self.links.iter().map(ToString::to_string).collect(),
+            links: life.follows.iter().chain(&self.links).map(ToString::to_string).collect(),
+            life: None,
             timeline: None,
         }
     }

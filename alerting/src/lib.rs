@@ -12,6 +12,7 @@
 //! | [`policy`] | the numbers of `policy.md` |
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
+//! | [`life`] | what people do to an incident: every state and move, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
@@ -22,7 +23,7 @@
 //! 1. Rules see time only as an argument; a replay gives the same incidents under the same ids.
 //! 2. `due_at` is written when an incident opens; it becomes earlier when a P2 becomes a P1, never later.
 //! 3. Telling waits for the commit at most 150 ms; nothing else on the alarm path touches a disk or a socket.
-//! 4. Signal normal closes nothing. Silence closes nothing. Only people close (moves: a later issue).
+//! 4. Signal normal closes nothing. Silence closes nothing. Only people close, and never the repairer alone.
 //! 5. An event row is never changed or removed; each carries the hash of the one before.
 
 pub mod ask;
@@ -32,6 +33,7 @@ pub mod engine;
 mod explain_text;
 pub mod incident;
 pub mod kind;
+pub mod life;
 pub mod lighting;
 pub mod metrics;
 pub mod notice;
@@ -49,12 +51,14 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
-pub use engine::{Effect, Ended, Engine, Explanation, Input, PostState, State};
+pub use engine::{
+    Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, PostState, State, TellRequest,
+};
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
-pub use run::{Alerting, AlertingError, Setup};
+pub use run::{ActError, Acted, Alerting, AlertingError, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

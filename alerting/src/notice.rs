@@ -5,13 +5,21 @@ use std::sync::Arc;
 use lampguard_model::{Post, Timestamp};
 use serde_json::{Value, json};
 
-use crate::incident::{Incident, short_hash};
-use crate::notice_text::{incident_text, local_time};
+use crate::engine::{Asking, Job, JobScope, Recheck};
+use crate::incident::{Event, Incident, short_hash};
+use crate::life::Proof;
+use crate::notice_text::{incident_text, local_time, place_text};
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
 /// Event word of an incident that became graver.
 pub const ESCALATED: &str = "incident.escalated";
+/// Event words of the task that a rain fault leaves behind.
+pub const RECHECK_DUE: &str = "recheck.due";
+/// Unfinished after six hours.
+pub const RECHECK_OVERDUE: &str = "recheck.overdue";
+/// Event word of planned work that ended by itself.
+pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
 
@@ -84,9 +92,79 @@ impl Notice {
         to: Address<'_>,
     ) -> Self {
         let view = serde_json::to_value(incident.view(at)).unwrap_or_default();
+        let chinese = site.language.starts_with("zh");
         let text = incident_text(incident, post, site);
+        let text = format!("{}{text}{}", drill_text(incident, chinese), job_text(incident, chinese));
         let (id, about) = (Some(incident.id.clone()), incident.id.to_string());
-        Self::new(&Subject { incident: id, about, event, at }, &view, &text, site, to)
+        let subject = Subject { incident: id, about, event, at, drill: incident.life.drill };
+        Self::new(&subject, &view, &text, site, to)
+    }
+
+    /// Tells what people did to an incident, or that its danger shows on.
+    pub fn moved(
+        incident: &Incident,
+        event: &Event,
+        word: &'static str,
+        post: Option<&Post>,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let view = serde_json::to_value(incident.view(event.at)).unwrap_or_default();
+        let text = moved_text(incident, event, word, post, site);
+        let subject = Subject {
+            incident: Some(incident.id.clone()),
+            about: event.key.clone(),
+            event: word,
+            at: event.at,
+            drill: incident.life.drill,
+        };
+        Self::new(&subject, &view, &text, site, to)
+    }
+
+    /// Tells the desk that planned work has ended by itself.
+    pub fn maintenance_ended(job: &Job, event: &Event, site: &SiteText, to: Address<'_>) -> Self {
+        let (crew, reason, until) = (&job.crew, &job.reason, local_time(job.until, site));
+        let place = match &job.scope {
+            JobScope::PostId(name) | JobScope::Feeder(name) | JobScope::Road(name) => name,
+        };
+        let text = if site.language.starts_with("zh") {
+            format!("【检修结束】{place}（{crew}，{reason}）{until} 到期，险情恢复正常派单")
+        } else {
+            format!(
+                "[maintenance over] {place} ({crew}, {reason}) ended {until}: incidents go the ordinary way again"
+            )
+        };
+        let (about, at) = (event.key.clone(), event.at);
+        let subject = Subject { incident: None, about, event: MAINTENANCE_ENDED, at, drill: false };
+        Self::new(&subject, &Value::Null, &text, site, to)
+    }
+
+    /// Tells which posts people look at in this rain, or have not looked at.
+    pub fn recheck(
+        tasks: &[Recheck],
+        asking: Asking,
+        event: &Event,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let chinese = site.language.starts_with("zh");
+        let posts: Vec<&str> = tasks.iter().map(|task| &*task.post).collect();
+        let (posts, count) = (posts.join(", "), tasks.len());
+        let zone = tasks.first().map_or("", |task| &*task.zone);
+        let (word, title) = match (asking, chinese) {
+            (Asking::Overdue, true) => (RECHECK_OVERDUE, "雨天复查超时"),
+            (Asking::Overdue, false) => (RECHECK_OVERDUE, "re-check overdue"),
+            (_, true) => (RECHECK_DUE, "雨天复查"),
+            (_, false) => (RECHECK_DUE, "re-check in the rain"),
+        };
+        let text = if chinese {
+            format!("【{title}】责任区 {zone}，{count} 根：{posts}")
+        } else {
+            format!("[{title}] zone {zone}, {count} post(s): {posts}")
+        };
+        let (about, at) = (event.key.clone(), event.at);
+        let subject = Subject { incident: None, about, event: word, at, drill: false };
+        Self::new(&subject, &Value::Null, &text, site, to)
     }
 
     /// Tells the desk that nobody knows the weather.
@@ -109,6 +187,7 @@ impl Notice {
             about: format!("{}|{names}", since.0),
             event: WEATHER_UNKNOWN,
             at: now,
+            drill: false,
         };
         Self::new(&subject, &Value::Null, &text, site, to)
     }
@@ -124,7 +203,7 @@ impl Notice {
             "incident": incident,
             "notice": {"id": id, "step": step, "to": to.to, "attempt": 1, "link": link},
             "site": site.name,
-            "drill": false,
+            "drill": subject.drill,
             "text": text,
         });
         Self {
@@ -144,13 +223,15 @@ impl Notice {
         let mut body = self.body.clone();
         let due = body.pointer("/incident/due_at").and_then(Value::as_str);
         let due = due.and_then(Timestamp::from_rfc3339);
+        // The clock stops at the arrival.
+        let stopped = body.pointer("/incident/arrived_at").is_some_and(|at| !at.is_null());
         let mut set = |pointer: &str, value: Value| {
             if let Some(place) = body.pointer_mut(pointer) {
                 *place = value;
             }
         };
         set("/notice/attempt", json!(attempt));
-        if let Some(due) = due {
+        if let Some(due) = due.filter(|_| !stopped) {
             set("/incident/remaining_s", json!(due.since(now).as_seconds()));
             set("/incident/breached", json!(due < now));
         }
@@ -169,4 +250,78 @@ struct Subject {
     about: String,
     event: &'static str,
     at: Timestamp,
+    drill: bool,
+}
+
+fn drill_text(incident: &Incident, chinese: bool) -> &'static str {
+    match (incident.life.drill, chinese) {
+        (false, _) => "",
+        (true, true) => "【演练】",
+        (true, false) => "[drill 演练] ",
+    }
+}
+
+/// Planned work there: its crew is on the spot.
+fn job_text(incident: &Incident, chinese: bool) -> String {
+    match &incident.life.job {
+        Some(crew) if chinese => format!(" · 检修中（{crew}）"),
+        Some(crew) => format!(" · planned work there ({crew})"),
+        None => String::new(),
+    }
+}
+
+/// The words of each event, Chinese and English.
+const WORDS: [(&str, &str, &str); 18] = [
+    ("incident.acknowledged", "已接单", "acknowledged"),
+    ("incident.departed", "已出发", "on the way"),
+    ("incident.arrived", "已到场", "arrived"),
+    ("incident.made_safe", "已处置", "made safe"),
+    ("incident.restored", "已恢复送电", "POWER IS BACK"),
+    ("incident.repaired", "已修复", "repaired"),
+    ("incident.verified", "已复核", "verified"),
+    ("incident.closed", "已关闭", "closed"),
+    ("incident.voided", "已作废", "withdrawn"),
+    ("incident.help", "求助", "HELP"),
+    ("incident.returned", "已退单", "returned to another owner"),
+    ("incident.pending", "已挂账", "repaired later"),
+    ("incident.reassigned", "已改派", "another crew"),
+    ("incident.accepted", "已接班", "taken over"),
+    ("incident.isolation_requested", "请求断电", "isolation requested"),
+    ("incident.repeated", "险情仍在", "danger still shows"),
+    ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
+    ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
+];
+
+/// What was done, where, by whom, and whether the post may be touched.
+fn moved_text(
+    incident: &Incident,
+    event: &Event,
+    word: &str,
+    post: Option<&Post>,
+    site: &SiteText,
+) -> String {
+    let chinese = site.language.starts_with("zh");
+    let words = WORDS.iter().find(|(known, ..)| *known == word);
+    let title = words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en });
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    let by = body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"));
+    let unproven = match (&incident.life.arrived, chinese) {
+        (Some(a), true) if a.proof == Proof::Unproven && word == "incident.arrived" => {
+            "（未核实，请致电确认）"
+        }
+        (Some(a), false) if a.proof == Proof::Unproven && word == "incident.arrived" => {
+            " (not proven: call them)"
+        }
+        _ => "",
+    };
+    let note = body.pointer("/body/note").and_then(Value::as_str);
+    let note = note.map_or_else(String::new, |note| format!(" · {note}"));
+    let (place, id) = (place_text(incident, post, chinese), &incident.id);
+    let (severity, safety) = (incident.severity.name(), incident.life.safety());
+    let drill = drill_text(incident, chinese);
+    if chinese {
+        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
+    } else {
+        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
+    }
 }

@@ -120,7 +120,10 @@ fn members_text(incident: &Incident, chinese: bool) -> Option<String> {
     (!named.is_empty()).then(|| format!("{}{rest}", named.join(", ")))
 }
 
-fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+pub(crate) fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+    if let Some(place) = incident.told_place() {
+        return format!("{} ({:.5}, {:.5}, {})", place.text, place.lon, place.lat, incident.zone);
+    }
     let (zone, feeder, road, place) = (&incident.zone, &incident.feeder, &incident.road, &incident.place);
     match (incident.scope, chinese) {
         (Scope::Post, _) => {}

@@ -5,7 +5,7 @@
 //!         2  follow the journal from the stored cursor; replay it up to its end, judged at times of receipt
 //!         3  what replay finds that was never committed opens with its true times, and is told
 //! live    4  take a batch from the queue (before it is durable), decode, engine.step(received_at, reading)
-//!         5  each second: engine.step(now, tick)
+//!         5  each second: engine.step(now, tick); in between what people do: engine.step(now, move)
 //!         6  each effect: memory, then the channels' queues, then the store's writer
 //!         7  a channel waits for the commit at most 150 ms, then tells; the commit follows
 //!         8  each minute: the cursor moves to where the journal stood 40 min ago
@@ -41,6 +41,10 @@ use crate::policy::{InForce, Policies, PolicyError};
 use crate::store::{Store, StoreError, Write, open_for_reading};
 use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
+
+mod act;
+
+pub use act::{ActError, Acted, KEEP_WAIT};
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -106,14 +110,16 @@ pub enum AlertingError {
     Thread(#[from] std::io::Error),
 }
 
-enum Work {
+pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
+    People(act::Order, SyncSender<act::Reply>),
+    System(Arc<str>, bool),
     Stop,
 }
 
 /// The running part. Dropping it shuts it down.
 pub struct Alerting {
-    queue: SyncSender<Work>,
+    pub(crate) queue: SyncSender<Work>,
     pub(crate) engine: Arc<Mutex<Engine>>,
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
@@ -158,6 +164,7 @@ impl Alerting {
             marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
             saved: None,
             effects: Vec::new(),
+            reply: None,
             writes: writer.writes(),
             desks,
             writer,
@@ -170,7 +177,9 @@ impl Alerting {
             policy: InForce::new(setup.policy.clone()),
             follower,
         };
+        engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
+        engine.replaying(false);
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
         let (queue, batches) = sync_channel(QUEUE_MAX);
@@ -187,6 +196,12 @@ impl Alerting {
         if self.queue.send(Work::Batch(batch)).is_err() {
             error!("alerting has ended, a batch was not judged; the next start's replay judges it");
         }
+    }
+
+    /// A part of the system works, or does not (see [`Input::System`]). False when the queue is full or closed:
+    /// say it again.
+    pub fn system(&self, part: &str, good: bool) -> bool {
+        self.queue.try_send(Work::System(Arc::from(part), good)).is_ok()
     }
 
     /// Judges what is queued, lets the channels finish, commits and closes. Under 2 s unless the disk hangs.
@@ -227,13 +242,24 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
         }
         None => newest,
     };
-    let mut engine =
-        Engine::new(InForce::new(setup.policy.clone()).version().policy.clone(), setup.register.clone(), sky);
+    let policy = InForce::new(setup.policy.clone()).version().policy.clone();
+    let repeat_within = policy.repeat.within;
+    let mut engine = Engine::new(policy, setup.register.clone(), sky);
     if let Some(lighting) = &setup.lighting {
         engine.set_lighting(lighting.clone());
     }
     for memory in reads.memories()? {
         engine.remember(&memory);
+    }
+    let now = (setup.clock)();
+    for (post, id, at) in reads.last_ended(now - repeat_within)? {
+        engine.seed_last(&post, &id, at);
+    }
+    for job in reads.jobs()? {
+        engine.seed_job(job);
+    }
+    for recheck in reads.rechecks()? {
+        engine.seed_recheck(recheck);
     }
     let mut board = Board::default();
     for incident in reads.open_incidents()? {
@@ -249,6 +275,8 @@ struct Story {
     /// Cursor last handed to the store.
     saved: Option<u64>,
     effects: Vec<Effect>,
+    /// What became of the order at hand.
+    reply: Option<act::Reply>,
     writes: Writes,
     desks: Vec<Desk>,
     writer: Writer,
@@ -316,6 +344,16 @@ impl Story {
             match batches.recv_timeout(until(next_tick, Instant::now())) {
                 Ok(Work::Batch(batch)) => {
                     self.judge_records(&mut lock(engine), batch.records(), 0);
+                    self.handle(false);
+                }
+                Ok(Work::People(order, reply)) => {
+                    let answer = self.obey(&mut lock(engine), &order);
+                    // Whoever asked may have gone; what was done stays done.
+                    let _ = reply.send(answer);
+                }
+                Ok(Work::System(part, good)) => {
+                    let input = Input::System { part: &part, good };
+                    lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -407,17 +445,25 @@ impl Story {
 
     /// Step 6.
     fn handle(&mut self, replayed: bool) {
-        let mut opened = false;
+        let mut counts_changed = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Open { incident, event, told } => {
-                    opened = true;
+                    counts_changed = true;
                     self.open(*incident, event, told, replayed);
                 }
                 Effect::Escalated { incident, event, told } => {
-                    opened = true;
+                    counts_changed = true;
                     self.escalate(incident, event, told, replayed);
                 }
+                Effect::Moved { incident, event, told } => {
+                    counts_changed = true;
+                    self.moved(incident, event, told, replayed);
+                }
+                Effect::Answered(answer) => self.answered(act::Said::Incident(answer)),
+                Effect::Job { job, event, ended } => self.job(job, event, ended, replayed),
+                Effect::Recheck { tasks, asking, event } => self.recheck(tasks, asking, event, replayed),
+                Effect::JobAnswered(answer) => self.answered(act::Said::Job(answer)),
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
                     self.put(&incident, &event);
@@ -441,7 +487,7 @@ impl Story {
                 }
             }
         }
-        if opened {
+        if counts_changed {
             self.count_open();
         }
     }
@@ -459,7 +505,8 @@ impl Story {
         let notices = if told { self.notices(make) } else { Vec::new() };
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
-        self.writes.push(Write::Open(Box::new(incident), event, notices), ticket);
+        self.writes.push(Write::Open(Box::new(incident), event, notices), ticket.clone());
+        self.durable(ticket);
     }
 
     fn escalate(&mut self, incident: Box<Incident>, event: Event, told: bool, replayed: bool) {
@@ -511,12 +558,13 @@ impl Story {
     fn count_open(&self) {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts = board.count_by_zone();
-        for zone in self.register.zones() {
-            counts.entry((zone, Severity::P1)).or_insert(0);
-        }
-        for ((zone, severity), count) in counts {
-            let gauge = self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]);
-            gauge.set(count);
+        let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().into_iter().collect();
+        zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
+        for zone in zones {
+            for severity in [Severity::P1, Severity::P2, Severity::P3, Severity::P4] {
+                let count = counts.remove(&(zone.clone(), severity)).unwrap_or(0);
+                self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]).set(count);
+            }
         }
     }
 
@@ -536,4 +584,4 @@ impl Story {
 
 #[cfg(test)]
 #[path = "run_tests.rs"]
-mod tests;
+pub(crate) mod tests;

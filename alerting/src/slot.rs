@@ -260,6 +260,17 @@ impl Slot {
         self.immersed_s = self.immersed_s.max(to_seconds(at));
     }
 
+    /// The clock went back to `now`: samples of a time that has not come are forgotten.
+    pub(crate) fn forget_future(&mut self, now: Timestamp) {
+        if self.newest_at > now {
+            self.rings = [Ring::default(); SAMPLED.len()];
+            (self.newest_at, self.periodic_s) = (now, 0);
+        }
+        if self.heard_s > to_seconds(now) {
+            self.heard_s = to_seconds(now);
+        }
+    }
+
     /// Why the post itself counts as wet at `now`, its zone left aside.
     pub(crate) fn own_wet(&self, now: Timestamp, rules: &Wet) -> Option<Because> {
         if self.is(Fact::Immersed) {

@@ -108,10 +108,10 @@ fn a_newer_format_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(FILE);
     let conn = Connection::open(&path).unwrap();
-    conn.pragma_update(None, "user_version", 2).unwrap();
+    conn.pragma_update(None, "user_version", 3).unwrap();
     drop(conn);
     let before = std::fs::read(&path).unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found: 2 })));
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found: 3 })));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -187,24 +187,4 @@ fn an_incident_that_became_graver_is_so_after_a_restart_and_its_deadline_never_m
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.reads().open_incidents().unwrap(), [graver]);
     assert_eq!(count(&store, "outbox"), 1);
-}
-
-#[test]
-fn a_file_without_the_later_columns_is_taken_over_with_its_incidents_as_p1() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
-    store.commit(&[open(1)]).unwrap();
-    for (table, column) in [
-        ("incident", "p1_at"),
-        ("incident", "place"),
-        ("incident", "members"),
-        ("incident", "links"),
-        ("memory", "habits"),
-    ] {
-        store.conn.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).unwrap();
-    }
-    drop(store);
-    let store = Store::open(dir.path()).unwrap();
-    assert_eq!(store.reads().open_incidents().unwrap(), [incident(1)]);
-    assert_eq!(store.reads().memories().unwrap(), []);
 }

@@ -47,6 +47,7 @@ pub(crate) fn incident(n: usize) -> Incident {
             rule: "two_of_three".to_owned(),
         },
         kinds: vec![Kind::ShellCritical],
+        life: crate::life::Life::default(),
         id,
     }
 }

@@ -1,12 +1,13 @@
-//! Incidents and who was told. Looking only; the moves of people come in a later version.
+//! Incidents and who was told: looking. What people do stands in `moves.rs`.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use lampguard_alerting::{Filter, Kind, StateFilter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Shared, limit_of, page, time_of};
+use crate::tokens::Identity;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,10 +46,30 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<IncidentsQ
     Ok(page(items, found.next))
 }
 
-pub(super) async fn one(State(instance): Shared, Path(id): Path<String>) -> Answer {
+pub(super) async fn one(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    Path(id): Path<String>,
+) -> Answer {
     match instance.alerting.incident(&id).map_err(ApiError::unavailable)? {
-        Some(incident) => Ok(Json(json!(incident))),
+        Some(incident) if who.sees_phones_of(&incident.zone) => Ok(Json(json!(incident))),
+        Some(incident) => Ok(Json(without_phones(json!(incident)))),
         None => Err(ApiError::not_found(format!("no incident {id:?} is known"))),
+    }
+}
+
+/// How callers and other owners are reached is for those who have to reach them.
+fn without_phones(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let of = |(name, value)| match name {
+                name if name == "caller" || name == "contact" => (name, json!("***")),
+                name => (name, without_phones(value)),
+            };
+            Value::Object(map.into_iter().map(of).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_phones).collect()),
+        other => other,
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod incidents;
 mod live;
+mod moves;
+mod openapi;
 mod posts;
 mod readings;
 mod system;
@@ -15,13 +17,14 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::serve::Instance;
+use crate::tokens::Identity;
 use crate::tokens::Role::{self, Admin, Crew, Duty, Engineer, Viewer};
 
 /// Longest body: 10,000 readings.
@@ -40,29 +43,53 @@ type Access = Option<&'static [Role]>;
 const EVERYBODY: Access = Some(&[Viewer, Duty, Crew, Engineer, Admin]);
 const REPORTERS: Access = Some(&[Duty, Crew, Engineer, Admin]);
 const OFFICE: Access = Some(&[Duty, Engineer, Admin]);
+const DESK: Access = Some(&[Duty, Admin]);
+const MOVERS: Access = Some(&[Duty, Crew, Admin]);
 const TECHNICIANS: Access = Some(&[Engineer, Admin]);
 
-/// Every route, and who may use it.
-const ROUTES: [(Method, &str, Access); 19] = [
-    (Method::GET, "/healthz", None),
-    (Method::GET, "/readyz", None),
-    (Method::GET, "/metrics", None),
-    (Method::GET, "/", None),
-    (Method::GET, "/api/v1/posts", EVERYBODY),
-    (Method::GET, "/api/v1/posts/{id}", EVERYBODY),
-    (Method::GET, "/api/v1/posts/{id}/history", EVERYBODY),
-    (Method::GET, "/api/v1/posts/{id}/explain", EVERYBODY),
-    (Method::GET, "/api/v1/zones", EVERYBODY),
-    (Method::GET, "/api/v1/devices", EVERYBODY),
-    (Method::GET, "/api/v1/incidents", EVERYBODY),
-    (Method::GET, "/api/v1/incidents/{id}", EVERYBODY),
-    (Method::GET, "/api/v1/notices", EVERYBODY),
-    (Method::GET, "/api/v1/accounting", EVERYBODY),
-    (Method::GET, "/api/v1/policy", EVERYBODY),
-    (Method::POST, "/api/v1/readings", REPORTERS),
-    (Method::POST, "/api/v1/weather", OFFICE),
-    (Method::POST, "/api/v1/quarantine/retry", TECHNICIANS),
-    (Method::GET, "/api/v1/recording", TECHNICIANS),
+/// One line of the table: the router is made of it, so a route without rights cannot be.
+struct Route {
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: fn() -> MethodRouter<Arc<Instance>>,
+}
+
+const fn on(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: fn() -> MethodRouter<Arc<Instance>>,
+) -> Route {
+    Route { method, path, access, handler }
+}
+
+/// Every route, and who may use it. Which moves a crew may make stands in `moves.rs`.
+static ROUTES: [Route; 24] = [
+    on(Method::GET, "/healthz", None, || get(|| async { "ok\n" })),
+    on(Method::GET, "/readyz", None, || get(system::readyz)),
+    on(Method::GET, "/metrics", None, || get(system::metrics)),
+    on(Method::GET, "/", None, || get(system::home)),
+    on(Method::GET, "/api/v1/openapi.json", EVERYBODY, || get(openapi::document)),
+    on(Method::GET, "/api/v1/posts", EVERYBODY, || get(posts::list)),
+    on(Method::GET, "/api/v1/posts/{id}", EVERYBODY, || get(posts::one)),
+    on(Method::GET, "/api/v1/posts/{id}/history", EVERYBODY, || get(posts::history)),
+    on(Method::GET, "/api/v1/posts/{id}/explain", EVERYBODY, || get(posts::explain)),
+    on(Method::GET, "/api/v1/zones", EVERYBODY, || get(zones::list)),
+    on(Method::GET, "/api/v1/devices", EVERYBODY, || get(posts::devices)),
+    on(Method::GET, "/api/v1/incidents", EVERYBODY, || get(incidents::list)),
+    on(Method::POST, "/api/v1/incidents", DESK, || post(moves::report)),
+    on(Method::GET, "/api/v1/incidents/{id}", EVERYBODY, || get(incidents::one)),
+    on(Method::POST, "/api/v1/incidents/{id}/{move}", MOVERS, || post(moves::act)),
+    on(Method::GET, "/api/v1/notices", EVERYBODY, || get(incidents::notices)),
+    on(Method::GET, "/api/v1/accounting", EVERYBODY, || get(system::accounting)),
+    on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
+    on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),
+    on(Method::POST, "/api/v1/maintenance", DESK, || post(moves::maintain)),
+    on(Method::POST, "/api/v1/readings", REPORTERS, || post(readings::readings)),
+    on(Method::POST, "/api/v1/weather", OFFICE, || post(readings::weather)),
+    on(Method::POST, "/api/v1/quarantine/retry", TECHNICIANS, || post(readings::retry)),
+    on(Method::GET, "/api/v1/recording", TECHNICIANS, || get(live::recording)),
 ];
 
 /// Serves until told to end.
@@ -76,26 +103,9 @@ pub(crate) async fn run(socket: TcpListener, instance: Arc<Instance>, mut ending
 }
 
 fn router(instance: Arc<Instance>) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(system::readyz))
-        .route("/metrics", get(system::metrics))
-        .route("/", get(system::home))
-        .route("/api/v1/posts", get(posts::list))
-        .route("/api/v1/posts/{id}", get(posts::one))
-        .route("/api/v1/posts/{id}/history", get(posts::history))
-        .route("/api/v1/posts/{id}/explain", get(posts::explain))
-        .route("/api/v1/zones", get(zones::list))
-        .route("/api/v1/devices", get(posts::devices))
-        .route("/api/v1/incidents", get(incidents::list))
-        .route("/api/v1/incidents/{id}", get(incidents::one))
-        .route("/api/v1/notices", get(incidents::notices))
-        .route("/api/v1/accounting", get(system::accounting))
-        .route("/api/v1/policy", get(system::policy))
-        .route("/api/v1/readings", post(readings::readings))
-        .route("/api/v1/weather", post(readings::weather))
-        .route("/api/v1/quarantine/retry", post(readings::retry))
-        .route("/api/v1/recording", get(live::recording))
+    let routes =
+        ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, (route.handler)()));
+    routes
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such route") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(middleware::from_fn_with_state(instance.clone(), admit))
@@ -103,16 +113,21 @@ fn router(instance: Arc<Instance>) -> Router {
 }
 
 /// Lets a request pass whose token may use the route.
-async fn admit(State(instance): Shared, request: Request, next: Next) -> Response {
+async fn admit(State(instance): Shared, mut request: Request, next: Next) -> Response {
     let path =
         request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     // HEAD is answered by the route of GET.
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let access =
-        ROUTES.iter().find(|(known, route, _)| known == method && *route == path).map(|(.., access)| *access);
-    let refused = match access {
+    let route = ROUTES.iter().find(|route| route.method == *method && route.path == path);
+    let refused = match route.map(|route| route.access) {
         Some(None) => None,
-        Some(Some(roles)) => check(&instance, request.headers(), roles).err(),
+        Some(Some(roles)) => match check(&instance, request.headers(), roles) {
+            Ok(who) => {
+                request.extensions_mut().insert(who);
+                None
+            }
+            Err(refused) => Some(refused),
+        },
         None => Some(ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method",
@@ -146,7 +161,7 @@ pub(crate) async fn in_our_form(response: Response) -> Response {
     ApiError::new(status, code, if text.is_empty() { status.to_string() } else { text }).into_response()
 }
 
-fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<(), ApiError> {
+fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<Identity, ApiError> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
     let who = token.and_then(|token| instance.tokens.check(token)).ok_or_else(|| {
@@ -154,7 +169,7 @@ fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<(),
         ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
     })?;
     if roles.contains(&who.role) {
-        return Ok(());
+        return Ok(who);
     }
     let text = format!("a token of role {} may not do this", who.role.name());
     Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text))
@@ -166,11 +181,13 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// The present state of the incident, where that is why.
+    state: Option<&'static str>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), state: None }
     }
 
     pub(crate) fn bad(message: impl Into<String>) -> Self {
@@ -188,7 +205,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({ "error": { "code": self.code, "message": self.message } }).to_string();
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let Some(state) = self.state {
+            error["state"] = json!(state);
+        }
+        let body = json!({ "error": error }).to_string();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         response
@@ -232,10 +253,10 @@ mod tests {
 
     #[test]
     fn every_route_stands_once_in_the_table_and_only_health_needs_no_token() {
-        let names: HashSet<_> = ROUTES.iter().map(|(method, path, _)| (method.as_str(), *path)).collect();
+        let names: HashSet<_> = ROUTES.iter().map(|route| (route.method.as_str(), route.path)).collect();
         assert_eq!(names.len(), ROUTES.len());
         let open: Vec<_> =
-            ROUTES.iter().filter(|(.., access)| access.is_none()).map(|(_, path, _)| *path).collect();
+            ROUTES.iter().filter(|route| route.access.is_none()).map(|route| route.path).collect();
         assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/"]);
     }
 

@@ -1,5 +1,6 @@
 //! Posts: how each stands now, its past, and the devices nobody registered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -89,6 +90,7 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
         }
     };
     let open = instance.alerting.open_incidents_by_post();
+    let rechecks = rechecks(&instance);
     let (mut items, mut next) = (Vec::new(), None);
     for (place, entry) in entries(&instance).into_iter().enumerate().skip(start) {
         if !entry.is_of(query.kind.unwrap_or_default())
@@ -97,7 +99,8 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
         {
             continue;
         }
-        let item = describe(&instance, &entry, open.get(entry.id()).map_or(&[][..], Vec::as_slice));
+        let incidents = open.get(entry.id()).map_or(&[][..], Vec::as_slice);
+        let item = describe(&instance, &entry, incidents, &rechecks);
         if query.state.as_deref().is_some_and(|state| item["state"] != state) {
             continue;
         }
@@ -123,7 +126,19 @@ fn entries(instance: &Instance) -> Vec<Entry> {
     entries
 }
 
-fn describe(instance: &Instance, entry: &Entry, incidents: &[Arc<str>]) -> Value {
+/// `next_wet` or `due` for every post that people look at in the rain.
+fn rechecks(instance: &Instance) -> HashMap<Arc<str>, &'static str> {
+    let word = |asked: bool| if asked { "due" } else { "next_wet" };
+    let tasks = instance.alerting.rechecks().into_iter();
+    tasks.map(|task| (task.post, word(task.asked_at.is_some()))).collect()
+}
+
+fn describe(
+    instance: &Instance,
+    entry: &Entry,
+    incidents: &[Arc<str>],
+    rechecks: &HashMap<Arc<str>, &'static str>,
+) -> Value {
     let state = instance.alerting.post_state(entry.id());
     let last = instance.latest.get(entry.id());
     let simulated = last.as_ref().is_some_and(|last| last.row.flags.has(lampguard_model::Flags::SIMULATED));
@@ -135,6 +150,7 @@ fn describe(instance: &Instance, entry: &Entry, incidents: &[Arc<str>]) -> Value
         "post_id": entry.id(), "zone": entry.zone(), "road": road, "feeder": feeder,
         "state": state.state, "why": state.why, "wet": state.wet, "wet_because": state.wet_because,
         "last": last.as_ref().map(last_json), "incidents": incidents, "simulated": simulated,
+        "recheck": rechecks.get(entry.id()),
     })
 }
 
@@ -166,7 +182,8 @@ fn find(instance: &Instance, id: &str) -> Result<Entry, ApiError> {
 pub(super) async fn one(State(instance): Shared, Path(id): Path<String>) -> Answer {
     let entry = find(&instance, &id)?;
     let open = instance.alerting.open_incidents_by_post();
-    let mut item = describe(&instance, &entry, open.get(entry.id()).map_or(&[][..], Vec::as_slice));
+    let incidents = open.get(entry.id()).map_or(&[][..], Vec::as_slice);
+    let mut item = describe(&instance, &entry, incidents, &rechecks(&instance));
     if let (Entry::Registered(post), Some(item)) = (&entry, item.as_object_mut()) {
         let more = json!({
             "device_id": post.device_id, "number": post.number, "landmark": post.landmark, "cabinet": post.cabinet,

@@ -1,9 +1,9 @@
 //! Readings and weather by HTTP, and the second look at quarantined payloads.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use lampguard_ingester::intake::{Fate, Mapping, Tally};
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::quarantine::{PAGE_MAX, Payload, Quarantine};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Shared};
 use crate::serve::Instance;
+use crate::tokens::{Identity, Role};
 
 impl From<SubmitError> for ApiError {
     fn from(e: SubmitError) -> Self {
@@ -35,7 +36,30 @@ async fn hand_over(instance: &Instance, topic: &str, body: Bytes) -> Result<Tall
     Ok(submit(&handles.inlet, Source::Http, any_topic(), topic, body, Fate::Read, now).await?)
 }
 
-pub(super) async fn readings(State(instance): Shared, body: Bytes) -> Answer {
+/// A crew reports from its own zone. Devices that nobody registered have none.
+fn check_zone(instance: &Instance, who: &Identity, body: &[u8]) -> Result<(), ApiError> {
+    if who.role != Role::Crew {
+        return Ok(());
+    }
+    // What is no JSON is quarantined like anybody's.
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let readings = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
+    for name in readings.iter().filter_map(|one| one.get("post_id").or(one.get("device"))?.as_str()) {
+        let post = instance.register.by_device(name).or_else(|| instance.register.by_post(name));
+        if let Some(post) = post.filter(|post| who.zone.as_deref() != Some(&*post.zone)) {
+            let text = format!("{name} is in zone {}, this token is for another one", post.zone);
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn readings(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    body: Bytes,
+) -> Answer {
+    check_zone(&instance, &who, &body)?;
     let tally = hand_over(&instance, "", body).await?;
     let whole = tally.stored + tally.duplicate == 0 && tally.quarantined.len() == 1;
     if let Some((_, reason @ ("json" | "utf8" | "empty" | "nesting"))) =

@@ -23,17 +23,9 @@ pub(super) async fn readyz(State(instance): Shared) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// The values of a gauge, by its first label, or under its name when it has none.
 fn gauges(instance: &Instance, name: &str) -> Value {
-    let families = instance.registry.gather();
-    let found = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
-    let values: Map<String, Value> = found
-        .map(|metric| {
-            let label = metric.get_label().first().map_or("up", |label| label.value());
-            (label.to_owned(), json!(metric.get_gauge().get_value() > 0.0))
-        })
-        .collect();
-    Value::Object(values)
+    let values = crate::watch::gauges(&instance.registry, name);
+    values.into_iter().map(|(label, value)| (label, json!(value > 0.0))).collect()
 }
 
 pub(super) async fn metrics(State(instance): Shared) -> Response {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use lampguard_alerting::Filter;
-use lampguard_alerting::lighting::{Exempt, Rates, Seen, Tally, rates};
+use lampguard_alerting::lighting::{Rates, Seen, Tally, rates};
 use lampguard_history::LatestReading;
 use lampguard_model::units::to_f64;
 use lampguard_model::{Field, Millis, Post, PostKind, Timestamp};
@@ -93,10 +93,11 @@ fn seen(post: &Post, last: Option<&LatestReading>, now: Timestamp) -> Seen {
     Seen { watts: value_now(post, last, Field::LampW, now), unpowered }
 }
 
-/// Lamps due, lit, dark and unknown right now. Planned outages and isolations come with moves and maintenance.
+/// Lamps due, lit, dark and unknown right now.
 fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
     let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), now);
-    rates(&instance.lighting, &instance.register, now, see, |_| Exempt::No)
+    let exemptions = instance.alerting.exemptions(now);
+    rates(&instance.lighting, &instance.register, now, see, |post| exemptions.of(post))
 }
 
 fn rate_json(tally: Tally) -> Value {

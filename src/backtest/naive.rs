@@ -109,6 +109,7 @@ impl Naive {
                 rule: "naive".to_owned(),
             },
             kinds: vec![Kind::LeakCritical],
+            life: lampguard_alerting::life::Life::default(),
         };
         let silent_after = Millis::seconds(i64::from(period_s) * SILENT_PERIODS);
         self.raised.insert(name, Raised { incident, silent_after, heard_at: now });

@@ -6,6 +6,7 @@
 //! | `site.rs` | a temporary folder with register and configuration, `lampguard` running on it |
 //! | `http.rs` | questions to the HTTP interface, and a stub that takes webhooks |
 //! | `mqtt.rs` | an MQTT 3.1.1 client that keeps its own list of acknowledgements |
+//! | `schema.rs` | real answers against the schemas of the interface |
 //! | `servers.rs` | real Mosquitto and VictoriaMetrics, left out when they are not installed |
 //! | `disk.rs` | a small disk that can be filled |
 
@@ -20,6 +21,7 @@ pub mod disk;
 pub mod http;
 pub mod mqtt;
 pub mod process;
+pub mod schema;
 pub mod servers;
 pub mod site;
 

@@ -160,7 +160,12 @@ impl Site {
 
     /// A new token, made by the command line.
     pub fn token(&self, role: &str, more: &[&str]) -> String {
-        let mut arguments = vec!["token", "create", "--role", role, "--name", "test"];
+        self.token_named(role, "test", more)
+    }
+
+    /// A new token of a person or crew of that name.
+    pub fn token_named(&self, role: &str, name: &str, more: &[&str]) -> String {
+        let mut arguments = vec!["token", "create", "--role", role, "--name", name];
         arguments.extend(more);
         let output = self.run(&arguments);
         let (out, err) = texts(&output);

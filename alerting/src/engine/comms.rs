@@ -230,7 +230,7 @@ impl Engine {
         if let Some(list) = self.walking_note(&slots) {
             finding.notes.push(list);
         }
-        let parent = self.put(finding, now, effects);
+        let Some(parent) = self.put(finding, now, effects) else { return };
         for slot in slots {
             if let Some(member) = self.taking(&Subject::Post(slot), Family::Comms) {
                 self.link(parent, member, now, effects);

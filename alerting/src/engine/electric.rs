@@ -2,6 +2,7 @@
 
 use lampguard_model::{Field, Flags, Marks, Millis, Quantity, StoredReading, Timestamp};
 
+use super::moves::Belongs;
 use super::place::Subject;
 use super::raise::{self, Finding};
 use super::signal::immersed_values;
@@ -115,7 +116,7 @@ impl Engine {
     ) {
         let kind = sampled.critical();
         self.watches.remove(&slot);
-        if let Some(place) = self.slots[slot].incident() {
+        if let Some(place) = self.attached(slot) {
             let incident = &self.open[place].incident;
             let known = incident.kinds.contains(&kind) && incident.severity == Severity::P1;
             if known || self.is_collapsed(place) {
@@ -138,8 +139,9 @@ impl Engine {
         finding.notes = notes;
         finding.key = confirmed.opening.key();
         finding.key_at = (!confirmed.opening.has(Bits::RECEIPT)).then(|| confirmed.opening.at());
-        let place = self.put(finding, now, effects);
-        self.join_neutral(slot, place, now, effects);
+        if let Some(place) = self.put(finding, now, effects) {
+            self.join_neutral(slot, place, now, effects);
+        }
     }
 
     fn notes_of_critical(
@@ -171,7 +173,7 @@ impl Engine {
     /// A warning limit reached by the last three samples (one when the period is long).
     pub(super) fn warn(&mut self, slot: usize, sampled: Sampled, now: Timestamp, effects: &mut Vec<Effect>) {
         let kind = sampled.warning();
-        if let Some(place) = self.slots[slot].incident() {
+        if let Some(place) = self.attached(slot) {
             let kinds = &self.open[place].incident.kinds;
             if kinds.contains(&kind) || kinds.contains(&sampled.critical()) {
                 return;
@@ -342,7 +344,7 @@ impl Engine {
         };
         let policy = self.policy.clone();
         if severity == Severity::P3
-            && let Some(place) = self.slots[slot].incident()
+            && let Some(place) = self.attached(slot)
         {
             return self.note(place, note, now, effects);
         }
@@ -356,7 +358,9 @@ impl Engine {
     pub(super) fn watch(&mut self, moment: &Moment, kind: Kind, value: Option<i64>, limit: i64) {
         let slot = moment.slot;
         let p1 = |place: usize| self.open[place].incident.severity == Severity::P1;
-        if moment.late || self.slots[slot].incident().is_some_and(p1) {
+        // A replay brings what an incident that is over had seen: its silence since then is nothing new.
+        let ended = self.belongs(&Subject::Post(slot), Family::Electric, moment.now) == Belongs::Ended;
+        if moment.late || ended || self.attached(slot).is_some_and(p1) {
             return;
         }
         let p = &self.policy.critical_then_silent;

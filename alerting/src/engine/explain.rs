@@ -293,7 +293,7 @@ fn raised(incident: &Incident) -> Raised {
         id: incident.id.to_string(),
         kinds: incident.kinds.iter().map(|kind| kind.name().to_owned()).collect(),
         signal: incident.signal.name().to_owned(),
-        state: crate::incident::OPEN.to_owned(),
+        state: incident.life.state.name().to_owned(),
         opened_at: incident.opened_at.to_rfc3339(),
         due_at: incident.due().map(Timestamp::to_rfc3339).unwrap_or_default(),
         rule: incident.evidence.rule.clone(),

@@ -128,7 +128,7 @@ impl Engine {
             finding = finding.note(format!("{NOTE_APART}: {} V / {} V", volts(up), volts(down)));
             finding.members.extend([names(at), names(under)]);
         }
-        let parent = self.put(finding, now, effects);
+        let Some(parent) = self.put(finding, now, effects) else { return };
         self.follow_state(&subject, Family::Neutral, false, p.normal_for, now, effects);
         for (.., slot) in lifted {
             if let Some(member) = self.slots[slot].incident().filter(|member| !self.is_collapsed(*member)) {

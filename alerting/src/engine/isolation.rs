@@ -2,18 +2,26 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Cause, Field, Quantity, StoredReading, Timestamp};
+use lampguard_model::{Cause, Field, Millis, Quantity, StoredReading, Timestamp};
+use serde_json::json;
 
 use super::place::Subject;
 use super::{Effect, Engine, Moment};
-use crate::incident::Kind;
+use crate::incident::{Incident, Kind};
+use crate::life;
 use crate::slot::Fact;
 
 const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: get clear)";
 
+const NOTE_SWITCH_ON: &str = "即将按时间表送电 (the timetable switches on soon)";
+/// Two switchings of a feeder lie further apart; a sunset computed twice does not.
+const SAME_SWITCHING: Millis = Millis::hours(1);
+/// The event by which they hear it.
+const SWITCH_ON: &str = "incident.switch_on_soon";
+
 /// What an isolation covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// One post.
     Post(Arc<str>),
     /// Everything on a feeder.
@@ -23,20 +31,84 @@ pub enum Extent {
 /// An isolation in force.
 #[derive(Clone, Debug)]
 pub(super) struct Isolation {
-    extent: Extent,
+    pub(super) extent: Extent,
     since: Timestamp,
 }
 
 impl Engine {
-    /// A crew has made an extent dead at `since`. Its silence no longer counts; voltage in it does.
-    pub fn isolate(&mut self, extent: Extent, since: Timestamp) {
-        self.isolations.retain(|known| known.extent != extent);
+    /// An extent made dead without an incident, for tests of what follows.
+    #[cfg(test)]
+    pub(crate) fn isolate(&mut self, extent: Extent, since: Timestamp) {
         self.isolations.push(Isolation { extent, since });
     }
 
-    /// The isolation of an extent has ended.
-    pub fn restore(&mut self, extent: &Extent) {
+    /// The end of it.
+    #[cfg(test)]
+    pub(crate) fn restore(&mut self, extent: &Extent) {
         self.isolations.retain(|known| known.extent != *extent);
+    }
+
+    /// What crews have made dead, as the open incidents say it. Its silence no longer counts; voltage in it does.
+    pub(super) fn renew_isolations(&mut self) {
+        let extent_of = |incident: &Incident| {
+            let safe = incident.life.isolation_in_force().filter(|_| !incident.life.drill)?;
+            let whole = safe.extent == Some(life::Extent::Feeder) && !incident.feeder.is_empty();
+            let extent = match whole {
+                true => Extent::Feeder(incident.feeder.clone()),
+                false => Extent::Post(incident.post_id.clone()),
+            };
+            Some(Isolation { extent, since: safe.mark.at })
+        };
+        let live = self.open.iter().filter(|open| !open.over);
+        self.isolations = live.filter_map(|open| extent_of(&open.incident)).collect();
+    }
+
+    /// Voltage was found where it was made dead: the incidents whose isolation that was say so from here on.
+    fn note_reenergised(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let (post, feeder) = match &self.owners[slot] {
+            super::place::Owner::Registered(post) => (post.post_id.clone(), post.feeder.clone()),
+            super::place::Owner::Stranger(name) => (name.clone(), Arc::from("")),
+        };
+        for place in 0..self.open.len() {
+            let open = &mut self.open[place];
+            let whole = !feeder.is_empty() && open.incident.feeder == feeder;
+            let inside = open.incident.post_id == post || whole;
+            let safe =
+                open.incident.life.safe.as_mut().filter(|safe| safe.isolates() && inside && !open.over);
+            if let Some(safe) = safe.filter(|safe| safe.reenergised_at.is_none()) {
+                safe.reenergised_at = Some(now);
+                let body = json!({ "post_id": post });
+                self.say(place, now, &format!("reenergised:{}", now.0), "reenergised", &body, None, effects);
+            }
+        }
+    }
+
+    /// Who works behind an isolation is warned before the timetable switches the feeder on, once each time.
+    pub(super) fn warn_of_switching_on(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.replaying || self.isolations.is_empty() {
+            return;
+        }
+        for place in 0..self.open.len() {
+            let open = &self.open[place];
+            let life = &open.incident.life;
+            if open.over || life.drill || life.isolation_in_force().is_none() {
+                continue;
+            }
+            let Some(at) = self.switched_on_soon(&open.incident.feeder, now) else { continue };
+            if life.warned_of.is_some_and(|known| (at.0 - known.0).abs() < SAME_SWITCHING.0) {
+                continue;
+            }
+            self.open[place].incident.life.warned_of = Some(at);
+            let body = json!({ "on_at": at.to_rfc3339(), "body": { "note": NOTE_SWITCH_ON } });
+            let key = format!("switch_on:{}", at.0);
+            self.say(place, now, &key, "switch_on_soon", &body, Some(SWITCH_ON), effects);
+        }
+    }
+
+    /// When the timetable switches a feeder on, if that is near and it is off.
+    fn switched_on_soon(&self, feeder: &Arc<str>, now: Timestamp) -> Option<Timestamp> {
+        let expected = self.lamps.as_ref()?.supply_expected(feeder, now)?;
+        expected.until.filter(|at| !expected.on && at.since(now) <= self.policy.isolation.switch_on_warning)
     }
 
     fn isolated_since(&self, slot: usize) -> Option<Timestamp> {
@@ -85,5 +157,6 @@ impl Engine {
             finding.members = vec![self.owners[slot].name().clone()];
         }
         self.put(finding, moment.now, effects);
+        self.note_reenergised(slot, moment.now, effects);
     }
 }

@@ -111,6 +111,22 @@ impl Engine {
         }
     }
 
+    /// Our own clock went back. What was heard in a time that has not come yet says nothing about what is new:
+    /// it would make every reading look older than the newest one, and every post deaf until the clock has
+    /// caught up.
+    pub(super) fn clock_went_back(&mut self, now: Timestamp) {
+        for slot in &mut self.slots {
+            slot.forget_future(now);
+        }
+        for open in &mut self.open {
+            open.calm_from = open.calm_from.filter(|at| *at <= now);
+            open.calm_since = open.calm_since.map(|since| since.filter(|at| *at <= now));
+        }
+        for held in &mut self.held {
+            held.until = held.until.min(now + LATE_HOLD);
+        }
+    }
+
     /// Decides late criticals whose backlog has had time to arrive.
     pub(super) fn decide_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut place = 0;

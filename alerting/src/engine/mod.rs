@@ -10,19 +10,23 @@
 //! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
 //! | `trend.rs` | medians while dry, heights of storms, units |
-//! | `isolation.rs` | voltage where there must be none |
-//! | `system.rs` | what we stand on; what people tell |
+//! | `isolation.rs`, `exempt.rs` | voltage where there must be none; how lamps there count |
+//! | `system.rs` | what we stand on |
+//! | `moves.rs`, `people.rs`, `recheck.rs` | what people do and tell; planned work; looks in the next rain |
 //! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
 //! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
 //! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
 //! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
+//! | `effect.rs` | what happens to the engine, and what is to be done about it |
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
 //! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
 
 mod column;
 mod comms;
+mod effect;
 mod electric;
 mod ending;
+mod exempt;
 mod explain;
 mod facts;
 mod feeder;
@@ -30,8 +34,11 @@ mod isolation;
 mod lamp;
 mod late;
 mod law;
+mod moves;
+mod people;
 mod place;
 mod raise;
+mod recheck;
 mod signal;
 mod state;
 mod supply;
@@ -40,26 +47,30 @@ mod system;
 mod trend;
 mod weather;
 
+pub use effect::{Effect, Habits, Input, Memory};
 pub use ending::Ended;
+pub use exempt::Exemptions;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
-pub use isolation::Extent;
+pub use moves::{Answer, MoveRequest};
+pub use people::{Job, JobRequest, JobScope, TellRequest};
+pub use recheck::{Asking, Recheck};
 pub use state::{PostState, State};
-pub use system::{Report, What};
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lampguard_model::record::StoredReading;
-use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, WeatherReport};
+use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp};
 
-use crate::incident::{Event, Family, Incident, Kind};
+use crate::incident::{Family, Incident, Kind};
 use crate::kind::{SAMPLED, Sampled};
+use crate::life::Calm;
 use crate::lighting::LampClock;
 use crate::policy::Policy;
 use crate::sample::{Bits, Inserted, Sample};
 use crate::slot::{Fact, Slot};
-use crate::wet::{Because, Sky, Weather};
+use crate::wet::{Because, Sky};
 use place::{Feeder, Owner, Subject, Zone};
 
 /// Unregistered devices that get a slot or an incident of their own; beyond, they fall together into one.
@@ -75,108 +86,6 @@ const BAND_LIVE: i64 = 12_000;
 /// The value of the field `check` that means live, thousandths.
 const CHECK_LIVE: i64 = 2_000;
 
-/// What happens to the engine.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// A reading; `now` is its time of receipt.
-    Reading(&'a StoredReading<'a>),
-    /// A weather message for a zone or `all`; `now` is its time of receipt.
-    Weather {
-        /// Zone id or `all`.
-        zone: &'a str,
-        /// The message.
-        report: &'a WeatherReport,
-    },
-    /// A part of the system works, or does not. A source of readings is named by its kind, with a name of its
-    /// own behind a colon: `broker:main`, `listener`, `http`.
-    System {
-        /// Which part.
-        part: &'a str,
-        /// It works.
-        good: bool,
-    },
-    /// Another policy is in force from now on.
-    Policy(&'a Policy),
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done about it.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// An incident opened: store it, tell people.
-    Open {
-        /// The incident.
-        incident: Box<Incident>,
-        /// Its first event.
-        event: Event,
-        /// People are told at once; otherwise it is for the lists alone.
-        told: bool,
-    },
-    /// An open incident became graver: store it, and tell people again where it calls for it.
-    Escalated {
-        /// The incident as it is now.
-        incident: Box<Incident>,
-        /// What happened.
-        event: Event,
-        /// People are told.
-        told: bool,
-    },
-    /// An open incident changed (evidence, signal, note): store it.
-    Changed {
-        /// The incident as it is now.
-        incident: Box<Incident>,
-        /// What happened.
-        event: Event,
-    },
-    /// The weather of these zones became unknown: tell the desk, once.
-    WeatherUnknown {
-        /// Since when: the last message, or the start.
-        since: Timestamp,
-        /// The zones.
-        zones: Vec<Arc<str>>,
-    },
-    /// The weather of a zone changed: store it.
-    Weather {
-        /// Zone or `all`.
-        zone: Arc<str>,
-        /// What is known.
-        weather: Box<Weather>,
-    },
-    /// Something about a post that must outlive a restart: store it.
-    Remember(Memory),
-    /// An old critical sample, contradicted by newer ones: for review, nobody is told.
-    Review {
-        /// The post.
-        post: Arc<str>,
-        /// When it was measured.
-        measured_at: Timestamp,
-    },
-}
-
-/// What a restart may not forget of a post and the journal's last 40 min cannot tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
-    /// The post.
-    pub post: Arc<str>,
-    /// Learned period while unlit and lit, seconds; 0 = not known.
-    pub period_s: [u16; 2],
-    /// Last moment with water.
-    pub immersed_at: Option<Timestamp>,
-    /// What it is used to.
-    pub habits: Habits,
-}
-
-/// What a post is used to. Kept at the end of each storm.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct Habits {
-    /// Medians of shell voltage and leakage while dry and lit, hundredths of the unit.
-    pub baselines: [Option<u16>; 2],
-    /// Leakage at the height of the last storms, the newest last, hundredths of a milliampere; 0 = none.
-    pub peaks: [u16; 3],
-}
-
 /// An open incident with what is needed to follow its signal.
 #[derive(Debug)]
 struct Open {
@@ -190,6 +99,8 @@ struct Open {
     calm_from: Option<Timestamp>,
     /// When its signal last changed.
     signal_at: Timestamp,
+    /// Powered calm readings since the repair.
+    shown: Calm,
     /// It has ended (`ending.rs`); its place waits for the next one.
     over: bool,
 }
@@ -198,7 +109,16 @@ impl Open {
     fn new(incident: Incident, subject: Subject) -> Self {
         let signal_at = incident.opened_at;
         let calm_since = [None; signal::FOLLOWED];
-        Self { incident, subject, calm_since, clear_since: None, calm_from: None, signal_at, over: false }
+        Self {
+            incident,
+            subject,
+            calm_since,
+            clear_since: None,
+            calm_from: None,
+            signal_at,
+            shown: Calm::default(),
+            over: false,
+        }
     }
 }
 
@@ -258,6 +178,10 @@ pub struct Engine {
     parts: Vec<system::Part>,
     units_at: Timestamp,
     suspects: Vec<usize>,
+    /// What is left of incidents that are over, and planned work.
+    people: people::People,
+    /// What comes in comes a second time, out of the journal.
+    replaying: bool,
     /// Since when time has passed without a pause: silence before it is ours, not theirs.
     running_since: Timestamp,
     advanced_at: Timestamp,
@@ -320,6 +244,8 @@ impl Engine {
             parts: Vec::new(),
             units_at: Timestamp(i64::MIN),
             suspects: Vec::new(),
+            people: people::People::default(),
+            replaying: false,
             running_since: Timestamp(i64::MIN),
             advanced_at: Timestamp(i64::MIN),
             register,
@@ -339,6 +265,9 @@ impl Engine {
     /// One thing happened at `now`: judges it, appends what is to be done to `effects`.
     pub fn step(&mut self, now: Timestamp, input: Input<'_>, effects: &mut Vec<Effect>) {
         let passed = now.since(self.advanced_at);
+        if passed < Millis(-STEP_BACK.0) && self.advanced_at > Timestamp(i64::MIN) {
+            self.clock_went_back(now);
+        }
         if matches!(input, Input::Tick) || passed >= ADVANCE_EVERY || passed < Millis(-STEP_BACK.0) {
             self.advance(now, effects);
         }
@@ -347,6 +276,9 @@ impl Engine {
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
             Input::System { part, good } => self.system(now, part, good, effects),
             Input::Policy(policy) => self.enact(now, policy, effects),
+            Input::Move(request) => self.act(now, request, effects),
+            Input::Told(request) => self.tell(now, request, effects),
+            Input::Maintenance(request) => self.maintain(now, request, effects),
             Input::Tick => {}
         }
     }
@@ -367,6 +299,11 @@ impl Engine {
         self.compare_units(now);
         self.tell_units(now, effects);
         self.notice_silence(now, effects);
+        self.remind(now, effects);
+        self.breach(now, effects);
+        self.warn_of_switching_on(now, effects);
+        self.end_jobs(now, effects);
+        self.remind_rechecks(now, effects);
     }
 
     fn reading(&mut self, now: Timestamp, reading: &StoredReading<'_>, effects: &mut Vec<Effect>) {
@@ -385,6 +322,9 @@ impl Engine {
         let powered = self.is_powered(slot, reading, moment.measured_at);
         let key = admission_key(reading);
         let was_powered = self.slots[slot].is(Fact::Powered);
+        if reading.cause == Cause::Manual {
+            self.finish_recheck(slot, now, effects);
+        }
         self.note_facts(&moment, reading, powered, key, effects);
         if !self.isolations.is_empty() {
             self.judge_isolated(&moment, reading, effects);
@@ -414,6 +354,7 @@ impl Engine {
         if came.iter().any(Option::is_some) || saturated {
             let flagged = reading.flags.has(Flags::LEAK_ALARM) || reading.flags.has(Flags::SHELL_ALARM);
             self.follow_signal(&moment, saturated, flagged, effects);
+            self.follow_repair(slot, now, effects);
         }
     }
 

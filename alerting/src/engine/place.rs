@@ -6,6 +6,7 @@ use lampguard_model::{Post, PostKind, Timestamp};
 
 use super::{Engine, Memory, UNREGISTERED_MAX};
 use crate::incident::{COLLAPSED, Family, Incident, Scope};
+use crate::life::takes_evidence;
 use crate::period::PERIOD_S_DEFAULT;
 use crate::slot::{Fact, Slot};
 use crate::wet::Because;
@@ -178,6 +179,11 @@ impl Engine {
         self.taking.get(&(subject.clone(), family)).copied()
     }
 
+    /// The electric incident of a post to which evidence attaches: not one that was made safe and quiet.
+    pub(super) fn attached(&self, slot: usize) -> Option<usize> {
+        self.slots[slot].incident().filter(|place| !self.open[*place].incident.life.needs_new())
+    }
+
     /// From here on evidence of that family goes to the incident at `place`.
     pub(super) fn take(&mut self, subject: &Subject, family: Family, place: usize) {
         match (subject, family) {
@@ -232,11 +238,17 @@ impl Engine {
             Scope::Place => Subject::Place(incident.place.clone(), zone.clone()),
             Scope::System => Subject::System(incident.place.clone()),
         };
-        if *zone == *lampguard_model::UNREGISTERED {
+        if *zone == *lampguard_model::UNREGISTERED && !incident.life.drill {
             self.strangers_open += 1;
         }
+        let drill = incident.life.drill;
         let place = self.keep(super::Open::new(incident, subject.clone()));
-        self.take(&subject, family, place);
+        let advanced = |at: usize| !takes_evidence(self.open[at].incident.life.state);
+        let keeps = self.taking(&subject, family).is_some_and(|known| !advanced(known) && advanced(place));
+        if !drill && !keeps {
+            self.take(&subject, family, place);
+        }
+        self.renew_isolations();
     }
 
     /// Takes back what was remembered of a post.

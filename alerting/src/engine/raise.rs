@@ -5,10 +5,11 @@ use std::sync::Arc;
 use lampguard_model::{Flags, Millis, StoredReading, Timestamp, UNREGISTERED};
 use serde_json::json;
 
+use super::moves::{Belongs, after};
 use super::place::Subject;
 use super::{Effect, Engine, Open, UNREGISTERED_MAX};
 use crate::incident::{
-    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Severity, Signal, incident_id,
+    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Scope, Severity, Signal, incident_id,
 };
 use crate::slot::Fact;
 use crate::wet::Because;
@@ -145,19 +146,32 @@ impl Engine {
         }
     }
 
-    /// Opens an incident, or attaches to the one that takes evidence. Returns its place.
-    pub(super) fn put(&mut self, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) -> usize {
-        match self.taking(&finding.subject, finding.family) {
-            Some(place) => {
+    /// Opens an incident, or attaches to the one that takes evidence. Returns its place; `None` when it was part
+    /// of an incident that is over, and only a replay brings it again.
+    pub(super) fn put(
+        &mut self,
+        finding: Finding,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Option<usize> {
+        match self.belongs(&finding.subject, finding.family, now) {
+            Belongs::To(place) => {
                 self.attach(place, finding, now, effects);
-                place
+                Some(place)
             }
-            None => self.open(finding, now, effects),
+            Belongs::New(follows) => Some(self.open(finding, follows, now, effects)),
+            Belongs::Ended => None,
         }
     }
 
+    /// What an incident of a subject is about, in one word for each subject: part of its id.
+    pub(super) fn about(&self, subject: &Subject) -> String {
+        let [post_id, feeder, zone, _, place] = self.whereabouts(subject);
+        about(subject.scope(), &post_id, &feeder, &zone, &place)
+    }
+
     /// Name, feeder, zone, road and place of what an incident is about.
-    fn whereabouts(&self, subject: &Subject) -> [Arc<str>; 5] {
+    pub(super) fn whereabouts(&self, subject: &Subject) -> [Arc<str>; 5] {
         let none = || Arc::from("");
         match subject {
             Subject::Post(slot) => match self.owners[*slot].post() {
@@ -181,7 +195,13 @@ impl Engine {
         }
     }
 
-    fn open(&mut self, mut finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) -> usize {
+    pub(super) fn open(
+        &mut self,
+        mut finding: Finding,
+        follows: Vec<Arc<str>>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
         let [post_id, feeder, zone, road, place] = self.whereabouts(&finding.subject);
         let stranger = *zone == *UNREGISTERED;
         if stranger && finding.subject != Subject::Collapsed {
@@ -190,13 +210,13 @@ impl Engine {
             }
             self.strangers_open += 1;
         }
-        let about = match finding.subject.scope() {
-            crate::incident::Scope::Post => post_id.to_string(),
-            scope => format!("{}:{feeder}:{zone}:{place}", scope.name()),
-        };
+        let about = about(finding.subject.scope(), &post_id, &feeder, &zone, &place);
         finding.members.truncate(MEMBERS_MAX);
+        let id = incident_id(finding.family, &about, finding.key, finding.key_at);
+        let life = self.new_life(&post_id, follows, now);
         let incident = Incident {
-            id: incident_id(finding.family, &about, finding.key, finding.key_at),
+            id: after(id, &life.follows),
+            life,
             family: finding.family,
             severity: finding.severity,
             scope: finding.subject.scope(),
@@ -215,6 +235,17 @@ impl Engine {
             kinds: vec![finding.evidence.kind],
             evidence: finding.evidence,
         };
+        self.begin(incident, &finding.subject, finding.told, effects)
+    }
+
+    /// Puts a new incident among the open ones, and tells of it.
+    pub(super) fn begin(
+        &mut self,
+        incident: Incident,
+        subject: &Subject,
+        told: bool,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
         assert!(incident.due_at > incident.opened_at, "a deadline lies behind its start");
         let event = Event {
             key: format!("{}:opened", incident.id),
@@ -225,10 +256,13 @@ impl Engine {
                 "evidence": body_of(&incident.evidence), "members": incident.members, "notes": incident.notes})
             .to_string(),
         };
-        let told = finding.told && incident.is_told();
+        let (told, family, drill) = (told && incident.is_told(), incident.family, incident.life.drill);
         effects.push(Effect::Open { incident: Box::new(incident.clone()), event, told });
-        let place = self.keep(Open::new(incident, finding.subject.clone()));
-        self.take(&finding.subject, finding.family, place);
+        let place = self.keep(Open::new(incident, subject.clone()));
+        // What is not real takes no evidence.
+        if !drill {
+            self.take(subject, family, place);
+        }
         place
     }
 
@@ -255,7 +289,7 @@ impl Engine {
             }
             None => {
                 finding.notes = vec![NOTE_UNREGISTERED.to_owned(), device];
-                self.open(finding, now, effects)
+                self.open(finding, Vec::new(), now, effects)
             }
         };
         if let Subject::Post(_) = of {
@@ -265,7 +299,13 @@ impl Engine {
     }
 
     /// More evidence: of a kind that is new on the incident, or graver than what it has.
-    fn attach(&mut self, place: usize, finding: Finding, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn attach(
+        &mut self,
+        place: usize,
+        finding: Finding,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.is_collapsed(place) {
             return;
         }
@@ -279,6 +319,7 @@ impl Engine {
         let open = &mut self.open[place];
         (open.calm_from, open.clear_since) = (None, None);
         let incident = &mut open.incident;
+        incident.life.on_evidence();
         if new {
             incident.kinds.push(kind);
         }
@@ -316,6 +357,7 @@ impl Engine {
             effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
         }
         self.set_signal(place, Signal::Active, now, measured_at, effects);
+        self.on_evidence(place, now, kind, effects);
     }
 
     /// Names more posts on an incident.
@@ -345,8 +387,8 @@ impl Engine {
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
     }
 
-    /// Writes on both incidents that they belong together. The parent gets the highest severity and the
-    /// earliest deadline of the two.
+    /// Writes on both incidents that they belong together (policy.md 4, merge). The parent gets the highest
+    /// severity and the earliest deadline of the two, and never passes its members (`life::apply`).
     pub(super) fn link(&mut self, parent: usize, member: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let [of_parent, of_member] = [parent, member].map(|place| self.open[place].incident.clone());
         if of_parent.links.contains(&of_member.id) {
@@ -355,7 +397,9 @@ impl Engine {
         for (place, other) in [(parent, &of_member), (member, &of_parent)] {
             let incident = &mut self.open[place].incident;
             incident.links.push(other.id.clone());
-            if place == parent {
+            if place == member {
+                incident.life.parent = Some(other.id.clone());
+            } else {
                 incident.due_at = incident.due_at.min(of_member.due_at).max(incident.opened_at + Millis(1));
                 if of_member.severity > incident.severity {
                     (incident.severity, incident.p1_at) =
@@ -403,6 +447,11 @@ impl Engine {
             return;
         }
         (incident.signal, *signal_at) = (signal, now);
+        match signal {
+            Signal::Active => incident.life.on_evidence(),
+            Signal::Normal | Signal::Unpowered => incident.life.on_quiet(now),
+            Signal::Silent => {}
+        }
         let event = Event {
             key: format!("{}:signal:{}:{}", incident.id, signal.name(), because_of.0),
             incident: incident.id.clone(),
@@ -411,6 +460,14 @@ impl Engine {
             body: json!({"signal": signal.name(), "measured_at": because_of.to_rfc3339()}).to_string(),
         };
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+    }
+}
+
+/// A post by its name; what is about more by all that says where it is.
+pub(super) fn about(scope: Scope, post_id: &str, feeder: &str, zone: &str, place: &str) -> String {
+    match scope {
+        Scope::Post => post_id.to_owned(),
+        scope => format!("{}:{feeder}:{zone}:{place}", scope.name()),
     }
 }
 

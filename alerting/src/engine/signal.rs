@@ -22,7 +22,7 @@ fn place(sampled: Sampled, warning: bool) -> usize {
 }
 
 /// How a kind of limit becomes normal again: share of the limit, samples, time.
-fn normal(policy: &Policy, sampled: Sampled, warning: bool) -> (i64, usize, Millis) {
+pub(super) fn normal(policy: &Policy, sampled: Sampled, warning: bool) -> (i64, usize, Millis) {
     let (share, samples, time) = match (sampled, warning) {
         (Sampled::Shell, false) => {
             let p = &policy.shell_critical;
@@ -39,7 +39,7 @@ fn normal(policy: &Policy, sampled: Sampled, warning: bool) -> (i64, usize, Mill
 }
 
 /// At or below a share of the limit, taken with supply.
-fn is_calm(sample: &Sample, share: i64, limit: i64) -> bool {
+pub(super) fn is_calm(sample: &Sample, share: i64, limit: i64) -> bool {
     sample.has(Bits::POWERED) && !sample.has(Bits::LIVE) && sample.value() * 100_000 <= limit * share
 }
 

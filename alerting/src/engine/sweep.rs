@@ -79,6 +79,14 @@ impl Engine {
                 due = due.min(after);
             }
         }
+        if let Some(deadline) = self.next_breach() {
+            due = due.min(deadline + Millis(1));
+        }
+        for task in &self.people.rechecks {
+            if let (Some(asked), None) = (task.asked_at, task.overdue_at) {
+                due = due.min(asked + self.policy.verify.recheck_within);
+            }
+        }
         due.max(now)
     }
 }

@@ -7,7 +7,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use super::place::Subject;
 use super::{Effect, Engine};
-use crate::incident::{Family, Incident, Kind, Severity, Signal};
+use crate::incident::{Family, Kind, Signal};
 use crate::policy::Policy;
 
 /// Parts that are remembered; beyond, a new name is taken for `other`.
@@ -48,45 +48,6 @@ impl Part {
     }
 }
 
-/// What a person reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// Somebody felt a shock.
-    Shock,
-    /// A pen or a neighbour says that it is live.
-    Live,
-    /// Something else.
-    Other,
-}
-
-impl What {
-    /// The word in requests and in the evidence.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Shock => "shock",
-            Self::Live => "live",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// A hazard told by a person.
-#[derive(Clone, Debug)]
-pub struct Report<'a> {
-    /// What was told.
-    pub what: What,
-    /// The post, if it is known …
-    pub post_id: Option<&'a str>,
-    /// … else the place, in words, and its zone.
-    pub place: Option<(&'a str, &'a str)>,
-    /// Who told it.
-    pub caller: &'a str,
-    /// For `other`: what the desk chose.
-    pub severity: Severity,
-    /// When it was told.
-    pub at: Timestamp,
-}
-
 impl Engine {
     /// A part works, or does not.
     pub(super) fn system(&mut self, now: Timestamp, part: &str, good: bool, effects: &mut Vec<Effect>) {
@@ -122,7 +83,9 @@ impl Engine {
             let finding = self.finding(subject.clone(), Kind::System, now);
             let limit = self.policy.system.failing_for.0;
             let at = self.put(finding.value("", Some(seconds), limit).at(since), now, effects);
-            self.set_signal(at, Signal::Active, now, now, effects);
+            if let Some(at) = at {
+                self.set_signal(at, Signal::Active, now, now, effects);
+            }
         }
     }
 
@@ -139,37 +102,5 @@ impl Engine {
             since = since.max(part.since);
         }
         Some(since)
-    }
-
-    /// A person tells of a hazard: an incident at once, or evidence of the one that is open. Returns it.
-    pub fn raise_reported(
-        &mut self,
-        now: Timestamp,
-        report: &Report<'_>,
-        effects: &mut Vec<Effect>,
-    ) -> Incident {
-        let policy = self.policy.clone();
-        let zone = report.place.map_or("", |(_, zone)| zone);
-        let subject = match (report.post_id, report.place) {
-            (Some(post), _) => {
-                let zone = self.register.by_post(post).map(|post| post.zone.clone());
-                let zone = zone.unwrap_or_else(|| Arc::from(lampguard_model::UNREGISTERED));
-                self.slot(post, &zone).map_or_else(|| Subject::Untracked(Arc::from(post)), Subject::Post)
-            }
-            (None, Some((text, _))) => Subject::Place(Arc::from(text), Arc::from(zone)),
-            (None, None) => Subject::Place(Arc::from("?"), Arc::from(zone)),
-        };
-        let finding = self.finding(subject, Kind::Reported, now).at(report.at);
-        let mut finding = match report.what {
-            What::Other => finding.with(report.severity, &policy),
-            What::Shock | What::Live => finding,
-        };
-        if report.what == What::Other {
-            finding.family = Family::Other;
-        }
-        report.what.name().clone_into(&mut finding.evidence.rule);
-        finding = finding.note(format!("报告人 {}", report.caller));
-        let place = self.put(finding, now, effects);
-        self.open[place].incident.clone()
     }
 }

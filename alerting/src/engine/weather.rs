@@ -37,6 +37,7 @@ impl Engine {
             let old = std::mem::replace(&mut self.zones[place].wet, new);
             let wetter = [0, 1].map(|low| old[low].is_none() && new[low].is_some());
             if wetter[0] || wetter[1] {
+                self.ask_rechecks(place, wetter, now, effects);
                 for slot in 0..self.slots.len() {
                     let s = &self.slots[slot];
                     if usize::from(s.zone) == place && wetter[usize::from(s.is(Fact::LowLying))] {

@@ -279,7 +279,7 @@ fn a_suspect_hand_test_is_a_p2_due_in_a_day() {
 
 #[test]
 fn voltage_in_an_isolated_extent_is_a_p1_at_once_and_only_after_the_isolation() {
-    use crate::engine::Extent;
+    use crate::engine::isolation::Extent;
     for extent in [Extent::Post(Arc::from("P1")), Extent::Feeder(Arc::from("F1"))] {
         let mut city = City::new();
         city.engine.isolate(extent.clone(), minutes(10));
@@ -298,30 +298,4 @@ fn voltage_in_an_isolated_extent_is_a_p1_at_once_and_only_after_the_isolation() 
         city.read(&with(shell(minutes(73), 0.1), Field::SupplyV, 229.0));
         assert_eq!(city.opened_of(Family::Reenergised).len(), 1);
     }
-}
-
-#[test]
-fn what_a_person_reports_is_an_incident_at_once_and_shares_that_of_the_post() {
-    use crate::engine::{Report, What};
-    let report = Report {
-        what: What::Shock,
-        post_id: Some("P1"),
-        place: None,
-        caller: "热线",
-        severity: Severity::P3,
-        at: T,
-    };
-    let mut city = City::new();
-    let incident = city.engine.raise_reported(T, &report, &mut city.effects);
-    assert_eq!((incident.severity, incident.due_at), (Severity::P1, minutes(30)), "S52: the same clock");
-    city.read(&leak(minutes(1), 40.0));
-    city.read(&leak(minutes(6), 40.0));
-    assert_eq!(city.the_incident().kinds, [Kind::Reported, Kind::LeakCritical]);
-    let place = Report { post_id: None, place: Some(("塔南路口南", "z1")), ..report.clone() };
-    let at_place = city.engine.raise_reported(minutes(7), &place, &mut city.effects);
-    assert_eq!((at_place.scope.name(), &*at_place.zone), ("place", "z1"));
-    let other = Report { what: What::Other, ..report };
-    let other = city.engine.raise_reported(minutes(8), &other, &mut city.effects);
-    assert_eq!((other.family, other.severity), (Family::Other, Severity::P3));
-    assert_eq!(other.due(), None);
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::incident::{Kind, Severity, Signal};
+use crate::life::Verb;
+use crate::life::tests::crew;
 
 /// A street whose posts have said `volts` at their shells for a while.
 fn street(posts: usize, volts: f64) -> City {
@@ -102,7 +104,7 @@ fn a_broken_neutral_is_normal_when_all_has_been_for_ten_minutes_and_its_members_
         city.engine
             .open_incidents()
             .filter(|i| i.family == Family::Electric)
-            .all(|i| i.links == [parent.id.clone()])
+            .all(|i| i.links == [parent.id.clone()] && i.life.parent.as_ref() == Some(&parent.id))
     );
     for round in 2..5 {
         assert_eq!(city.the(Family::Neutral).signal, Signal::Active);
@@ -123,6 +125,22 @@ fn a_parent_takes_the_earliest_deadline_of_its_members() {
         (0..3).for_each(|n| city.read(&at_post(volts_at(at, 30.0, 229.0), n)));
     }
     assert_eq!(city.the(Family::Neutral).due_at, due_at);
+}
+
+#[test]
+fn a_parent_waits_for_its_least_advanced_member() {
+    let mut city = street(4, 0.4);
+    for round in 0..2 {
+        (0..4).for_each(|n| city.read(&at_post(volts_at(minutes(5 * round), 45.0, 229.0), n)));
+    }
+    let parent = city.the(Family::Neutral).id.to_string();
+    let members: Vec<String> = city.opened().iter().map(|incident| incident.id.to_string()).collect();
+    for (n, member) in members.iter().enumerate() {
+        let refused = city.act(minutes(10), &parent, crew(Verb::Depart, &format!("k{n}"))).unwrap_err();
+        assert!(refused.to_string().contains("member"), "{refused}");
+        city.moved(minutes(10), member, crew(Verb::Depart, "k"));
+    }
+    city.moved(minutes(11), &parent, crew(Verb::Depart, "k"));
 }
 
 /// Half a day of a cabinet at 20 mA, then these values, one a minute.

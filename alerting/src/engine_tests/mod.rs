@@ -6,8 +6,10 @@ mod explain;
 mod feeders;
 mod law;
 mod limits;
+mod moves;
 mod order;
 mod people;
+mod planned;
 mod random;
 mod sensors;
 mod signals;
@@ -24,8 +26,9 @@ use lampguard_model::{
     Cause, Field, Fields, Flags, Marks, Millis, Register, Timestamp, UNREGISTERED, WeatherReport,
 };
 
-use super::{Effect, Engine, Input};
+use super::{Answer, Effect, Engine, Input, MoveRequest};
 use crate::incident::{Family, Incident};
+use crate::life::{Move, Refused};
 use crate::policy::Policy;
 use crate::wet::Sky;
 
@@ -187,6 +190,38 @@ impl City {
             _ => None,
         });
         graver.collect()
+    }
+
+    /// Somebody does something to an incident; what became of it.
+    pub(crate) fn act(&mut self, at: Timestamp, id: &str, m: Move) -> Result<Answer, Refused> {
+        let request = MoveRequest { id: Arc::from(id), stored: None, told_at: None, m };
+        self.engine.step(at, Input::Move(&request), &mut self.effects);
+        self.answer()
+    }
+
+    /// The answer among the effects of the last step.
+    pub(crate) fn answer(&mut self) -> Result<Answer, Refused> {
+        let found = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Answered(answer) => Some((**answer).clone()),
+            _ => None,
+        });
+        found.expect("every move is answered")
+    }
+
+    /// A move that has to be made.
+    pub(crate) fn moved(&mut self, at: Timestamp, id: &str, m: Move) -> Incident {
+        let answer = self.act(at, id, m).unwrap_or_else(|refused| panic!("{refused}"));
+        assert_eq!(answer.outcome, crate::life::Outcome::Done);
+        answer.incident
+    }
+
+    /// Event words of what was told of moves, in order.
+    pub(crate) fn told(&self) -> Vec<&'static str> {
+        let of = |effect: &Effect| match effect {
+            Effect::Moved { told, .. } => *told,
+            _ => None,
+        };
+        self.effects.iter().filter_map(of).collect()
     }
 
     /// Kinds of the events of changes, in order.

@@ -4,6 +4,8 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::engine::State;
+use crate::life::tests::{crew, desk};
+use crate::life::{self, Method, Verb};
 use crate::lighting::{Lighting, LightingConfig};
 
 /// `T` is 20:00 in Xinxiang: F1 is on from 18:00 to 20:30.
@@ -26,6 +28,51 @@ fn a_reading_that_says_nothing_of_its_supply_is_judged_by_the_timetable_of_its_f
     let why = city.engine.explain("P1", minutes(41)).supply;
     assert_eq!((why.powered, why.expected), (false, Some(false)));
     assert!(why.timetable.starts_with("since 2026-11-23T12:30:00"), "{why:?}");
+}
+
+#[test]
+fn a_crew_behind_an_isolation_is_warned_once_a_quarter_of_an_hour_before_the_timetable_switches_on() {
+    let mut city = city();
+    for minute in [0, 5] {
+        city.read(&with(leak(minutes(minute), 40.0), Field::SupplyV, 230.0));
+    }
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(20), &id, crew(Verb::Arrive, "1"));
+    let mut m = crew(Verb::MakeSafe, "1");
+    (m.body.method, m.body.breaker) = (Some(Method::Isolated), Some("QF3".to_owned()));
+    m.body.extent = Some(life::Extent::Feeder);
+    city.moved(minutes(25), &id, m);
+    let warned = |city: &City| city.told().iter().filter(|word| **word == "incident.switch_on_soon").count();
+    // 20:29, on already; 17:44 of the next day, off for another 16 minutes; then 14.
+    for (minute, expected) in
+        [(29, 0), (21 * 60 + 44, 0), (21 * 60 + 46, 1), (21 * 60 + 55, 1), (22 * 60 + 5, 1)]
+    {
+        city.tick(minutes(minute));
+        assert_eq!(warned(&city), expected, "minute {minute}");
+    }
+    city.tick(minutes(45 * 60 + 50));
+    assert_eq!(warned(&city), 2, "and the day after");
+}
+
+#[test]
+fn lamps_under_planned_work_are_left_out_and_those_isolated_for_a_fault_are_dark() {
+    use crate::lighting::Exempt;
+    let mut city = city();
+    let of = |city: &City, post: &str, minute| {
+        city.engine.exemptions(minutes(minute)).of(register().by_post(post).unwrap())
+    };
+    let request = crate::engine::JobRequest {
+        actor: desk(Verb::Note, "m").actor,
+        key: "m".to_owned(),
+        scope: crate::engine::JobScope::PostId("P1".to_owned()),
+        crew: "Crew 1".to_owned(),
+        reason: "new lamp".to_owned(),
+        until: Some(minutes(60)),
+    };
+    city.engine.step(T, Input::Maintenance(&request), &mut city.effects);
+    assert_eq!((of(&city, "P1", 1), of(&city, "P1", 61)), (Exempt::Planned, Exempt::No));
+    city.engine.isolate(crate::engine::isolation::Extent::Post(Arc::from("P1")), minutes(2));
+    assert_eq!(of(&city, "P1", 3), Exempt::Isolated, "a fault goes before planned work");
 }
 
 #[test]

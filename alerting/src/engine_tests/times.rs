@@ -126,3 +126,26 @@ fn a_clock_step_of_our_own_moves_no_deadline_and_fires_nothing_twice() {
     assert_eq!(city.the_incident().due_at, due_at);
     assert!(city.changes().is_empty());
 }
+
+#[test]
+fn a_clock_of_our_own_that_goes_back_makes_no_post_deaf() {
+    for back in [Millis::minutes(11), Millis::hours(1), Millis::hours(24)] {
+        let mut city = City::new();
+        for minute in [0, 5, 10] {
+            city.read(&leak(minutes(minute), 1.0));
+        }
+        city.keep_dry(minutes(11) - back);
+        for minute in [15, 20] {
+            city.read(&leak(minutes(minute) - back, 90.0));
+        }
+        assert_eq!(
+            city.the_incident().opened_at,
+            minutes(20) - back,
+            "back by {} min",
+            back.as_seconds() / 60
+        );
+        // And forward again.
+        city.read(&leak(minutes(25), 1.0));
+        assert_eq!(city.opened().len(), 1);
+    }
+}

@@ -69,9 +69,10 @@ fn situation_s23_the_end_of_rain_relaxes_after_six_hours_and_closes_nothing() {
 #[test]
 fn situation_s24_a_dead_weather_feed_makes_all_posts_wet_and_tells_the_desk_once() {
     let mut city = City::new();
+    city.pass(T - Millis::minutes(5), 54);
     city.read(&leak(minutes(50), 17.0));
     city.read(&leak(minutes(54), 17.0));
-    city.pass(T - Millis::minutes(5), 60);
+    city.tick(minutes(55));
     assert!(city.opened().is_empty());
     city.pass(minutes(55), 30);
     let incident = city.the_incident();

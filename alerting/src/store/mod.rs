@@ -1,13 +1,13 @@
 //! The incident store: one SQLite file, one writer, every group of effects one transaction.
 //!
-//! `schema.sql` draws the format. `PRAGMA user_version` is the format version; a newer file is refused and
-//! left as it is. `synchronous=FULL`: what was committed survives a power cut.
+//! `format_1.sql` draws the tables, each later `format_N.sql` what was added; a file of an older format is brought
+//! up in one transaction. `PRAGMA user_version` is the format version; a newer file is refused and left as it is. `synchronous=FULL`: what was committed survives a power cut.
 
 mod chain;
 mod read;
 
 pub use chain::{AuditError, verify_file};
-pub use read::{NoticeView, Reads};
+pub use read::{LastEnded, NoticeView, Reads};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,15 +15,17 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::engine::Memory;
-use crate::incident::{Event, Incident, OPEN};
+use crate::engine::{Job, Memory, Recheck};
+use crate::incident::{Event, Incident};
 use crate::notice::Notice;
 use crate::wet::Weather;
 
 /// Name of the file in the data directory.
 pub const FILE: &str = "incidents.db";
+/// What makes each format out of the one before.
+const FORMATS: [&str; 2] = [include_str!("format_1.sql"), include_str!("format_2.sql")];
 /// Format this version writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = FORMATS.len() as i64;
 /// How long a statement waits for another process's lock. Telling does not wait for it.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -101,6 +103,12 @@ pub enum Write {
     Change(Box<Incident>, Event),
     /// An open incident became graver, with the notices that say so.
     Escalate(Box<Incident>, Event, Vec<Arc<Notice>>),
+    /// People did something to an incident, with its notices.
+    Moved(Box<Incident>, Event, Vec<Arc<Notice>>),
+    /// Planned work began, changed, or (true) is over; with its notices.
+    Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
+    /// Tasks for the next rain, with their notices.
+    Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
@@ -120,9 +128,12 @@ pub enum Write {
 
 impl Write {
     /// True for what may be dropped when memory is full: the next one of its kind says it again, or the
-    /// journal does. Incidents are never dropped.
+    /// journal does. Incidents and what people did are never dropped.
     pub fn is_expendable(&self) -> bool {
-        !matches!(self, Self::Open(..) | Self::Escalate(..))
+        !matches!(
+            self,
+            Self::Open(..) | Self::Escalate(..) | Self::Moved(..) | Self::Job(..) | Self::Recheck(..)
+        )
     }
 }
 
@@ -132,35 +143,10 @@ pub struct Store {
     conn: Connection,
 }
 
-/// Refuses a file of a newer format; true when the file is new.
-fn check_format(conn: &Connection) -> Result<bool, StoreError> {
+/// Refuses a file of a newer format; returns the format found, 0 for a new file.
+fn check_format(conn: &Connection) -> Result<i64, StoreError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > FORMAT {
-        return Err(StoreError::Newer { found });
-    }
-    Ok(found == 0)
-}
-
-/// Columns that came later. They have defaults, so a file without them is read and written like any other, and
-/// an older version of the program goes on with a file that has them.
-fn add_columns(conn: &Connection) -> Result<(), StoreError> {
-    for (table, name, kind) in [
-        ("incident", "p1_at", "INTEGER"),
-        ("incident", "place", "TEXT NOT NULL DEFAULT ''"),
-        ("incident", "members", "TEXT NOT NULL DEFAULT '[]'"),
-        ("incident", "links", "TEXT NOT NULL DEFAULT '[]'"),
-        ("memory", "habits", "TEXT NOT NULL DEFAULT ''"),
-    ] {
-        let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
-        if !conn.prepare(sql)?.exists([table, name])? {
-            conn.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {name} {kind}"))?;
-            if name == "p1_at" {
-                // Before there were others, an incident was a P1 since its opening.
-                conn.execute_batch("UPDATE incident SET p1_at = opened_at WHERE severity = 'P1'")?;
-            }
-        }
-    }
-    Ok(())
+    if found > FORMAT { Err(StoreError::Newer { found }) } else { Ok(found) }
 }
 
 impl Store {
@@ -173,19 +159,19 @@ impl Store {
             .map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
         let mut conn = Connection::open(dir.join(FILE))?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
-        let new = check_format(&conn)?;
+        let found = check_format(&conn)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", true)?;
-        if new {
+        if found < FORMAT {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if check_format(&tx)? {
-                tx.execute_batch(include_str!("schema.sql"))?;
-                tx.pragma_update(None, "user_version", FORMAT)?;
+            let found = usize::try_from(check_format(&tx)?).unwrap_or(0);
+            for sql in &FORMATS[found..] {
+                tx.execute_batch(sql)?;
             }
+            tx.pragma_update(None, "user_version", FORMAT)?;
             tx.commit()?;
         }
-        add_columns(&conn)?;
         Ok(Self { conn })
     }
 
@@ -234,6 +220,28 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             insert_notices(tx, notices)?;
         }
         Write::Change(incident, event) => change(tx, incident, event)?,
+        Write::Moved(incident, event, notices) => {
+            change(tx, incident, event)?;
+            insert_notices(tx, notices)?;
+        }
+        Write::Job(job, over, event, notices) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO maintenance (id, until, ended, job) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT (id) DO UPDATE SET until = excluded.until, ended = excluded.ended,
+                       job = excluded.job";
+            tx.prepare_cached(sql)?.execute(params![job.id, job.until.0, over, json(job)])?;
+            insert_notices(tx, notices)?;
+        }
+        Write::Recheck(tasks, event, notices) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO recheck (post_id, done, task) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (post_id) DO UPDATE SET done = excluded.done, task = excluded.task";
+            for task in tasks {
+                let row = params![task.post, task.done_at.is_some(), json(task)];
+                tx.prepare_cached(sql)?.execute(row)?;
+            }
+            insert_notices(tx, notices)?;
+        }
         Write::Escalate(incident, event, notices) => {
             change(tx, incident, event)?;
             insert_notices(tx, notices)?;
@@ -285,7 +293,8 @@ fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreErr
 fn change(tx: &Transaction<'_>, incident: &Incident, event: &Event) -> Result<(), StoreError> {
     append(tx, event)?;
     let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4, severity = ?5,
-               due_at = min(due_at, ?6), p1_at = ?7, members = ?8, links = ?9, evidence = ?10 WHERE id = ?1";
+               due_at = min(due_at, ?6), p1_at = ?7, members = ?8, links = ?9, evidence = ?10, state = ?11,
+               life = ?12, ended_at = ?13 WHERE id = ?1";
     tx.prepare_cached(sql)?.execute(params![
         incident.id,
         incident.signal.name(),
@@ -297,14 +306,17 @@ fn change(tx: &Transaction<'_>, incident: &Incident, event: &Event) -> Result<()
         json(&incident.members),
         json(&incident.links),
         json(&incident.evidence),
+        incident.life.state.name(),
+        json(&incident.life),
+        incident.life.over_through.map(|at| at.0),
     ])?;
     Ok(())
 }
 
 fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), StoreError> {
     let sql = "INSERT INTO incident (id, family, kind, kinds, severity, scope, post_id, feeder, zone,
-               road, opened_at, due_at, state, signal, notes, evidence, p1_at, place, members, links)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+               road, opened_at, due_at, state, signal, notes, evidence, p1_at, place, members, links, life)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
                ON CONFLICT (id) DO NOTHING";
     tx.prepare_cached(sql)?.execute(params![
         incident.id,
@@ -319,7 +331,7 @@ fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Stor
         incident.road,
         incident.opened_at.0,
         incident.due_at.0,
-        OPEN,
+        incident.life.state.name(),
         incident.signal.name(),
         notes(incident),
         json(&incident.evidence),
@@ -327,6 +339,7 @@ fn insert_incident(tx: &Transaction<'_>, incident: &Incident) -> Result<(), Stor
         incident.place,
         json(&incident.members),
         json(&incident.links),
+        json(&incident.life),
     ])?;
     Ok(())
 }
@@ -414,6 +427,9 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
     append(tx, &event)
 }
 
+#[cfg(test)]
+#[path = "../life_tests/kept.rs"]
+mod kept;
 #[cfg(test)]
 #[path = "../store_tests.rs"]
 mod tests;

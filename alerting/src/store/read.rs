@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::StoreError;
-use crate::engine::Memory;
+use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, EventView, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::Notice;
 use crate::wet::{Sky, Weather};
@@ -38,6 +38,9 @@ pub struct NoticeView {
     pub at: String,
 }
 
+/// Post, its last incident that is over, and when that ended.
+pub type LastEnded = (Arc<str>, Arc<str>, Timestamp);
+
 /// Reading side of a connection.
 #[derive(Debug)]
 pub struct Reads<'c> {
@@ -46,20 +49,20 @@ pub struct Reads<'c> {
 
 const INCIDENT: &str =
     "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
-                        severity, scope, place, p1_at, members, links FROM incident";
+                        severity, scope, place, p1_at, members, links, life FROM incident";
 
 impl<'c> Reads<'c> {
     pub(crate) fn new(conn: &'c Connection) -> Self {
         Self { conn }
     }
 
-    /// Every incident that still takes evidence, by deadline.
+    /// Every incident that is not over, by deadline.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn open_incidents(&self) -> Result<Vec<Incident>, StoreError> {
         let mut query =
-            self.conn.prepare_cached(&format!("{INCIDENT} WHERE state = 'open' ORDER BY due_at, id"))?;
+            self.conn.prepare_cached(&format!("{INCIDENT} WHERE ended_at IS NULL ORDER BY due_at, id"))?;
         let mut rows = query.query([])?;
         let mut incidents = Vec::new();
         while let Some(row) = rows.next()? {
@@ -68,14 +71,13 @@ impl<'c> Reads<'c> {
         Ok(incidents)
     }
 
-    /// Incidents that are over; with the moves of a later issue there will be some. By deadline, behind
-    /// `after`.
+    /// Incidents that are over, by deadline, behind `after`.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn ended_incidents(&self, after: (i64, &str), limit: usize) -> Result<Vec<Incident>, StoreError> {
         let sql = format!(
-            "{INCIDENT} WHERE state <> 'open' AND (due_at, id) > (?1, ?2) ORDER BY due_at, id LIMIT ?3"
+            "{INCIDENT} WHERE ended_at IS NOT NULL AND (due_at, id) > (?1, ?2) ORDER BY due_at, id LIMIT ?3"
         );
         let mut query = self.conn.prepare_cached(&sql)?;
         let mut rows = query.query(params![after.0, after.1, limit as i64])?;
@@ -84,6 +86,64 @@ impl<'c> Reads<'c> {
             incidents.push(incident(row)?);
         }
         Ok(incidents)
+    }
+
+    /// The last incident of each family and subject that ended at or after `from`: what it was about (as
+    /// `Incident::about` says it), incident, end. Drills count nowhere.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn last_ended(&self, from: Timestamp) -> Result<Vec<LastEnded>, StoreError> {
+        let sql = "SELECT family || '|' || CASE scope WHEN 'post' THEN post_id
+                          ELSE scope || ':' || feeder || ':' || zone || ':' || place END AS about,
+                          id, max(ended_at) FROM incident
+                   WHERE ended_at >= ?1 AND coalesce(json_extract(life, '$.drill'), 0) = 0
+                   GROUP BY about";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?, Timestamp(row.get(2)?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// When the first notice of an incident was accepted by a channel.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn first_told(&self, incident: &str) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT min(first_accepted_at) FROM outbox WHERE incident = ?1";
+        let at: Option<i64> = self.conn.prepare_cached(sql)?.query_row([incident], |row| row.get(0))?;
+        Ok(at.map(Timestamp))
+    }
+
+    /// Planned work that is not over.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or a row is not what was written.
+    pub fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        let mut query =
+            self.conn.prepare_cached("SELECT id, job FROM maintenance WHERE ended = 0 ORDER BY id")?;
+        let mut rows = query.query([])?;
+        let mut jobs = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, job): (String, String) = (row.get(0)?, row.get(1)?);
+            jobs.push(serde_json::from_str(&job).map_err(|_| StoreError::Unreadable { what: "job", id })?);
+        }
+        Ok(jobs)
+    }
+
+    /// Tasks for the next rain that are not done.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or a row is not what was written.
+    pub fn rechecks(&self) -> Result<Vec<Recheck>, StoreError> {
+        let sql = "SELECT post_id, task FROM recheck WHERE done = 0 ORDER BY post_id";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let mut rows = query.query([])?;
+        let mut tasks = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (id, task): (String, String) = (row.get(0)?, row.get(1)?);
+            tasks.push(serde_json::from_str(&task).map_err(|_| StoreError::Unreadable { what: "task", id })?);
+        }
+        Ok(tasks)
     }
 
     /// One incident.
@@ -245,6 +305,7 @@ fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
         let text: String = row.get(column)?;
         serde_json::from_str::<Vec<Arc<str>>>(&text).map_err(|_| unreadable(what))
     };
+    let life: String = row.get(18)?;
     Ok(Incident {
         family: Family::from_name(&family).ok_or_else(|| unreadable("family"))?,
         severity: Severity::from_name(&severity).ok_or_else(|| unreadable("severity"))?,
@@ -263,6 +324,7 @@ fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
         notes: serde_json::from_str(&notes).map_err(|_| unreadable("notes"))?,
         evidence: serde_json::from_str(&evidence).map_err(|_| unreadable("evidence"))?,
         kinds: kinds.split(',').filter_map(Kind::from_name).collect(),
+        life: serde_json::from_str(&life).map_err(|_| unreadable("life"))?,
         id,
     })
 }

@@ -1,4 +1,4 @@
--- Format 1 of incidents.db. Times are milliseconds UTC.
+-- Format 1 of incidents.db: what every later format is added to. Times are milliseconds UTC.
 CREATE TABLE incident (
     id         TEXT PRIMARY KEY,
     family     TEXT NOT NULL,
@@ -17,7 +17,6 @@ CREATE TABLE incident (
     signal     TEXT NOT NULL CHECK (signal IN ('active', 'normal', 'unpowered', 'silent')),
     notes      TEXT NOT NULL,               -- JSON list
     evidence   TEXT NOT NULL                -- JSON
-    -- p1_at, place, members, links: added by store/mod.rs to files with and without them
 ) STRICT;
 CREATE INDEX incident_by_due ON incident (due_at, id);
 

@@ -1,0 +1,489 @@
+//! What people do to incidents: the engine's side of `life`.
+//!
+//! [`Engine::act`] gathers the facts, asks [`apply`], and turns the answer into effects. The rules ask
+//! [`Engine::belongs`] where a confirmed signal goes, and say [`Engine::on_evidence`] when it attached.
+
+use std::sync::Arc;
+
+use lampguard_model::{Millis, Timestamp, UNREGISTERED};
+use serde_json::json;
+
+use super::people::LAST_KEPT;
+use super::place::Subject;
+use super::{Effect, Engine, signal};
+use crate::incident::{Event, Family, Incident, Kind, Severity, Signal, short_hash};
+use crate::kind::{SAMPLED, Sampled};
+use crate::life::{
+    Extent, Facts, HandLimits, Life, Move, Outcome, Refused, Stage, Verb, apply, is_over, is_repaired,
+    least_advanced, takes_evidence,
+};
+use crate::sample::Bits;
+use crate::slot::Fact;
+
+/// The event by which people are told that a danger shows on.
+pub(super) const REPEATED: &str = "incident.repeated";
+/// The event by which people are told that nobody stood there in time.
+const BREACHED: &str = "incident.breached";
+
+/// A move on an incident.
+#[derive(Clone, Debug)]
+pub struct MoveRequest {
+    /// Which incident.
+    pub id: Arc<str>,
+    /// The incident as the store has it, when it is over and no longer in memory.
+    pub stored: Option<Box<Incident>>,
+    /// First accepted telling of it, if there was one.
+    pub told_at: Option<Timestamp>,
+    /// What is done.
+    pub m: Move,
+}
+
+/// What became of a move or a told hazard.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The incident as it is now.
+    pub incident: Incident,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Where a confirmed signal of a post goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Belongs {
+    /// Attaches to the incident at this place.
+    To(usize),
+    /// Becomes a new incident that follows these.
+    New(Vec<Arc<str>>),
+    /// It came before an incident ended, and was part of it: a replay brings it again.
+    Ended,
+}
+
+/// The id of an incident that follows others: never that of one of them, though the same samples open it.
+pub(super) fn after(id: Arc<str>, follows: &[Arc<str>]) -> Arc<str> {
+    if follows.is_empty() {
+        return id;
+    }
+    let mut parts = vec!["follows", &*id];
+    parts.extend(follows.iter().map(|id| &**id));
+    Arc::from(format!("LG-{}", short_hash(&parts, 12)))
+}
+
+impl Engine {
+    /// Where a finding of that family about `subject` goes.
+    pub(super) fn belongs(&self, subject: &Subject, family: Family, now: Timestamp) -> Belongs {
+        let last = self.people.last.get(&*self.last_key(subject, family));
+        let open = self.taking(subject, family).map(|place| (place, &self.open[place].incident));
+        // Only in a replay does anything come a second time. Live, no time is compared: a clock that went back
+        // must not hide a danger.
+        let before = |at: Timestamp| self.replaying && now <= at;
+        if let Some((place, incident)) = open
+            && (!incident.life.needs_new() || incident.life.quiet_at.is_some_and(before))
+        {
+            return Belongs::To(place);
+        }
+        if last.is_some_and(|last| before(last.at)) {
+            return Belongs::Ended;
+        }
+        let repeat =
+            last.filter(|last| now.since(last.at) <= self.policy.repeat.within).map(|last| last.id.clone());
+        let older = open.map(|(_, incident)| incident.id.clone());
+        Belongs::New(older.or(repeat).into_iter().collect())
+    }
+
+    /// What the last incident of a family about a subject is remembered by; the store says it the same way.
+    fn last_key(&self, subject: &Subject, family: Family) -> String {
+        format!("{}|{}", family.name(), self.about(subject))
+    }
+
+    /// The life of an incident that opens at a post.
+    pub(super) fn new_life(&self, post: &str, follows: Vec<Arc<str>>, now: Timestamp) -> Life {
+        let post = self.register.by_post(post);
+        let job = post.and_then(|post| self.job_at(post, now)).map(|job| job.crew.clone());
+        Life { follows, job, ..Life::default() }
+    }
+
+    /// Says whether what comes in comes a second time, out of the journal.
+    pub fn replaying(&mut self, yes: bool) {
+        self.replaying = yes;
+    }
+
+    /// Evidence attached to an incident: ends shelving, begins verification anew, and where a crew stands
+    /// already, it and the desk are told again.
+    pub(super) fn on_evidence(
+        &mut self,
+        place: usize,
+        now: Timestamp,
+        kind: Kind,
+        effects: &mut Vec<Effect>,
+    ) {
+        let open = &mut self.open[place];
+        open.shown = crate::life::Calm::default();
+        open.incident.life.on_evidence();
+        if open.incident.life.state == Stage::Arrived || !takes_evidence(open.incident.life.state) {
+            let body = json!({ "kind": kind.name() });
+            self.say(
+                place,
+                now,
+                &format!("again:{}", kind.name()),
+                "repeated",
+                &body,
+                Some(REPEATED),
+                effects,
+            );
+        }
+    }
+
+    /// Writes an event on an incident and tells it.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an event is this much; a struct of them would say no more"
+    )]
+    pub(super) fn say(
+        &mut self,
+        place: usize,
+        now: Timestamp,
+        key: &str,
+        kind: &'static str,
+        body: &serde_json::Value,
+        told: Option<&'static str>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let incident = &self.open[place].incident;
+        let id = incident.id.clone();
+        let event = Event { key: format!("{id}:{key}"), incident: id, at: now, kind, body: body.to_string() };
+        effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told });
+    }
+
+    /// Behind a guard or a barrier the danger goes on: crew and desk hear of it every 30 min.
+    pub(super) fn remind(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.replaying {
+            return;
+        }
+        for place in 0..self.open.len() {
+            let open = &mut self.open[place];
+            let shows = !open.over && open.incident.signal == Signal::Active && !open.incident.life.drill;
+            if shows && open.incident.life.is_reminder_due(self.policy.isolation.persists_every, now) {
+                open.incident.life.reminded_at = Some(now);
+                let body = json!({ "persists": true });
+                self.say(
+                    place,
+                    now,
+                    &format!("persists:{}", now.0),
+                    "repeated",
+                    &body,
+                    Some(REPEATED),
+                    effects,
+                );
+            }
+        }
+    }
+
+    /// The deadline has passed and nobody stands there: recorded once for every incident that has one, and told
+    /// of a P1. Downtime across a deadline records it at the first tick, by the true times.
+    pub(super) fn breach(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.replaying {
+            return;
+        }
+        for place in 0..self.open.len() {
+            let open = &mut self.open[place];
+            if !awaits_somebody(open) || open.incident.due_at >= now {
+                continue;
+            }
+            open.incident.life.breached_at = Some(now);
+            let told = (open.incident.severity == Severity::P1).then_some(BREACHED);
+            let body =
+                json!({ "due_at": open.incident.due_at.to_rfc3339(), "crew": open.incident.life.crew });
+            self.say(place, now, "breached", "breached", &body, told, effects);
+        }
+    }
+
+    /// The next deadline that passes if nobody arrives.
+    pub(super) fn next_breach(&self) -> Option<Timestamp> {
+        self.open.iter().filter(|open| awaits_somebody(open)).map(|open| open.incident.due_at).min()
+    }
+
+    /// After a repair: counts powered calm readings, and notes one at or above the limit.
+    pub(super) fn follow_repair(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let own = |at: &usize| self.open[*at].subject == Subject::Post(slot);
+        let Some(place) = self.slots[slot].incident().filter(own) else {
+            return;
+        };
+        let (open, at) = (&self.open[place], self.slots[slot].newest_at);
+        let Some(repair) = open.incident.life.repaired.as_ref() else { return };
+        let counted = open.shown.count > 0 && at <= open.shown.last;
+        if open.incident.life.state != Stage::Repaired || at <= repair.mark.at || counted {
+            return;
+        }
+        let (mut hot, mut calm, mut seen) = (false, true, false);
+        for sampled in SAMPLED {
+            let newest = self.slots[slot].ring(sampled).newest().filter(|sample| sample.at() == at);
+            let Some(sample) = newest.filter(|_| concerns(&open.incident, sampled)) else {
+                continue;
+            };
+            let limit = self.limit(slot, sampled, false, now).0;
+            let share = self.policy.verify.share.0;
+            seen |= sample.has(Bits::POWERED);
+            hot |= sample.is_above(limit);
+            calm &= signal::is_calm(&sample, share, limit);
+        }
+        let open = &mut self.open[place];
+        if hot {
+            open.shown = crate::life::Calm::default();
+            if open.incident.life.above_at.is_none() {
+                open.incident.life.above_at = Some(at);
+                let body = json!({ "measured_at": at.to_rfc3339() });
+                let key = format!("above_after_repair:{}", at.0);
+                self.say(place, now, &key, "above_after_repair", &body, None, effects);
+            }
+        } else if calm && seen {
+            open.shown.add(at);
+        }
+    }
+
+    /// Makes a move, or records that it was tried.
+    pub(super) fn act(&mut self, now: Timestamp, request: &MoveRequest, effects: &mut Vec<Effect>) {
+        let place = self.open.iter().position(|open| !open.over && *open.incident.id == *request.id);
+        let ended = || {
+            let recent = self.people.recent.iter().find(|incident| *incident.id == *request.id);
+            recent.or(request.stored.as_deref())
+        };
+        let known = place.map(|place| &self.open[place].incident).or_else(ended);
+        let Some(mut incident) = known.cloned() else {
+            effects.push(Effect::Answered(Box::new(Err(Refused::Unknown(request.id.to_string())))));
+            return;
+        };
+        let facts = self.facts(&incident, place, request.told_at, now);
+        let (event, told, answer) = match apply(&incident.life, &facts, now, &request.m) {
+            Ok(applied) if applied.outcome == Outcome::Again => {
+                let answer = Answer { incident, outcome: Outcome::Again };
+                effects.push(Effect::Answered(Box::new(Ok(answer))));
+                return;
+            }
+            Ok(applied) => {
+                let known = incident.life.waiting.clone();
+                incident.life = applied.life;
+                if is_over(incident.life.state) && incident.life.over_through.is_none() {
+                    incident.life.over_through = Some(self.heard_through(&incident, now));
+                }
+                let told = (applied.outcome == Outcome::Done).then(|| request.m.verb.told_as()).flatten();
+                let outcome = applied.outcome;
+                let event = (outcome == Outcome::Done || known != incident.life.waiting)
+                    .then(|| moved(&incident, &request.m, applied.times.at, now, &outcome));
+                (event, told, Ok(Answer { incident: incident.clone(), outcome }))
+            }
+            Err(refused) => (tried(&incident, &request.m, &refused, now), None, Err(refused)),
+        };
+        if answer.is_ok() {
+            self.renew(place, &incident, request.m.verb);
+            self.renew_isolations();
+        }
+        if let Some(event) = event {
+            effects.push(Effect::Moved { incident: Box::new(incident), event, told });
+        }
+        if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer
+            && request.m.verb == Verb::Close
+        {
+            self.leave_recheck(incident, now, effects);
+        }
+        effects.push(Effect::Answered(Box::new(answer)));
+    }
+
+    /// The newest receipt that may have been evidence of an incident: after a clock step that is not `now`.
+    fn heard_through(&self, incident: &Incident, now: Timestamp) -> Timestamp {
+        let slot = self.places.get(&incident.post_id).map(|place| &self.slots[*place as usize]);
+        // Receipt is kept to the second.
+        let heard = slot.and_then(crate::slot::Slot::heard_at).map(|at| at + Millis::seconds(1));
+        heard.map_or(now, |heard| heard.max(now)).max(incident.opened_at)
+    }
+
+    /// Puts the incident back as it is after a move; takes it off when it is over.
+    fn renew(&mut self, place: Option<usize>, incident: &Incident, verb: Verb) {
+        let Some(place) = place else {
+            // Over already: an annotation.
+            self.people.recent.retain(|known| known.id != incident.id);
+            self.people.keep_ended(incident.clone());
+            return;
+        };
+        self.open[place].incident = incident.clone();
+        if verb == Verb::Repair {
+            self.open[place].shown = crate::life::Calm::default();
+        }
+        if is_over(incident.life.state) {
+            self.end(place);
+        }
+    }
+
+    /// The incident at a place is over: what its post does next is another one.
+    pub(super) fn end(&mut self, place: usize) {
+        let open = &mut self.open[place];
+        open.over = true;
+        let (subject, incident) = (open.subject.clone(), open.incident.clone());
+        self.free.push(place);
+        if subject == Subject::Collapsed {
+            let behind = self.slots.iter_mut().filter(|slot| slot.incident() == Some(place));
+            behind.for_each(crate::slot::Slot::clear_incident);
+        }
+        if self.taking(&subject, incident.family) == Some(place) {
+            self.release(&subject, incident.family);
+            let same = |open: &super::Open| {
+                let real = !open.over && !open.incident.life.drill;
+                real && open.subject == subject && open.incident.family == incident.family
+            };
+            if let Some(older) = self.open.iter().position(same) {
+                self.take(&subject, incident.family, older);
+            }
+        }
+        if *incident.zone == *UNREGISTERED && !incident.life.drill && incident.told_place().is_none() {
+            self.strangers_open = self.strangers_open.saturating_sub(1);
+        }
+        self.seed_ended(&incident);
+        self.people.keep_ended(incident);
+    }
+
+    /// A replay does not open it again, and what happens there within 30 days is linked to it.
+    fn seed_ended(&mut self, incident: &Incident) {
+        if let Some(at) = incident.life.over_through
+            && !incident.life.drill
+        {
+            let key = Arc::from(format!("{}|{}", incident.family.name(), incident.about()));
+            self.seed_last(&key, &incident.id, at);
+        }
+    }
+
+    /// Remembers the last incident of a family and subject (`Reads::last_ended`) that is over, and when it ended. There are as many as the register
+    /// holds, and invented devices: beyond `LAST_KEPT` posts no more are remembered.
+    pub fn seed_last(&mut self, about: &Arc<str>, id: &Arc<str>, at: Timestamp) {
+        let last = &mut self.people.last;
+        let newer = last.get(about).is_some_and(|last| last.at > at);
+        if !newer && (last.len() < LAST_KEPT || last.contains_key(about)) {
+            last.insert(about.clone(), super::people::Last { id: id.clone(), at });
+        }
+    }
+
+    fn facts(
+        &self,
+        incident: &Incident,
+        place: Option<usize>,
+        told_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Facts {
+        let post = self.register.by_post(&incident.post_id);
+        let open = place.map(|place| &self.open[place]);
+        let slot = self.places.get(&incident.post_id).map(|place| *place as usize);
+        let slow = |slot: usize| {
+            self.slots[slot].is(Fact::Unmonitored)
+                || self.slots[slot].period() > self.policy.verify.manual_above
+        };
+        let heard = |slot: usize| self.slots[slot].heard_at().is_some();
+        let live = || self.open.iter().filter(|open| !open.over && !open.incident.life.drill);
+        let follows = |other: &&super::Open| other.incident.life.follows.contains(&incident.id);
+        let of_parent = |other: &&super::Open| other.incident.life.parent.as_ref() == Some(&incident.id);
+        Facts {
+            id: incident.id.to_string(),
+            p1: incident.severity == Severity::P1,
+            signal: incident.signal,
+            told_at: told_at.unwrap_or(incident.opened_at),
+            place: incident
+                .told_place()
+                .map(|place| (place.lon, place.lat))
+                .or(post.map(|post| (post.lon, post.lat))),
+            names: post.map_or_else(Vec::new, |post| {
+                let names = [&*post.post_id, &*post.device_id, &*post.external_code, &*post.number];
+                names.iter().filter(|name| !name.is_empty()).map(ToString::to_string).collect()
+            }),
+            calm: open.map(|open| open.shown).unwrap_or_default(),
+            needs_hand_test: slot.is_none_or(|slot| slow(slot) || !heard(slot)),
+            limits: self.hand_limits(slot, now),
+            extent_open: self.extent_open(incident),
+            linked_open: live().filter(follows).map(|other| other.incident.id.to_string()).collect(),
+            members: least_advanced(live().filter(of_parent).map(|other| &other.incident.life)),
+            arrival: self.policy.arrival,
+            verify: self.policy.verify,
+            two_people: self.policy.two_people,
+        }
+    }
+
+    /// Limits for a reading by hand: those in force at the post, the wet ones where there is none.
+    fn hand_limits(&self, slot: Option<usize>, now: Timestamp) -> HandLimits {
+        let of = |sampled| {
+            let wet = || self.limit_when(sampled, false, true);
+            slot.map_or_else(wet, |slot| self.limit(slot, sampled, false, now).0) as f64 / 1000.0
+        };
+        HandLimits { shell_v: of(Sampled::Shell), leakage_ma: of(Sampled::Leak) }
+    }
+
+    /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear.
+    fn extent_open(&self, incident: &Incident) -> Vec<String> {
+        let Some(safe) = incident.life.isolation_in_force() else { return Vec::new() };
+        let inside = |other: &Incident| match safe.extent {
+            Some(Extent::Feeder) if !incident.feeder.is_empty() => other.feeder == incident.feeder,
+            _ => other.post_id == incident.post_id,
+        };
+        // Of lamps, silence and voltage that came back nobody is hurt by a switch, unless a crew stands there.
+        let danger = |other: &Incident| {
+            use Family::{Column, Electric, FeederLeak, Neutral, Other};
+            matches!(other.family, Electric | Neutral | FeederLeak | Column | Other)
+        };
+        let stands = |other: &Incident| other.life.arrived.is_some();
+        let holds = |other: &Incident| {
+            (danger(other) || stands(other)) && !is_repaired(other.life.state) && other.life.clear.is_none()
+        };
+        let live = self.open.iter().filter(|open| !open.over && !open.incident.life.drill);
+        let others = live.map(|open| &open.incident).filter(|other| inside(other) && holds(other));
+        others.map(|other| format!("{} ({})", other.id, other.life.state.name())).collect()
+    }
+}
+
+/// True when somebody is to stand there, nobody has, and that was not recorded yet.
+fn awaits_somebody(open: &super::Open) -> bool {
+    let life = &open.incident.life;
+    let waits = life.arrived.is_none() && life.breached_at.is_none();
+    !open.over && waits && open.incident.due().is_some()
+}
+
+/// True when samples of a quantity say something about an incident: a hazard told by a person concerns all.
+fn concerns(incident: &Incident, sampled: Sampled) -> bool {
+    let of = |kind: &Kind| {
+        [sampled.critical(), sampled.warning(), Kind::Reported].contains(kind)
+            || matches!(kind, Kind::ImmersedLeak | Kind::SatLeak | Kind::FlagOnly | Kind::SensorDrowned)
+            || matches!(kind, Kind::CriticalThenSilent)
+    };
+    incident.kinds.iter().any(of)
+}
+
+/// The event of a move that was made, or that waits for a second person.
+fn moved(incident: &Incident, m: &Move, at: Timestamp, now: Timestamp, outcome: &Outcome) -> Event {
+    let (word, kind) = match outcome {
+        Outcome::Second(_) => ("asked", "second_wanted"),
+        _ => ("move", m.verb.name()),
+    };
+    let body = json!({
+        "move": m.verb.name(), "by": m.by(), "actor": m.actor.name, "state": incident.life.state.name(),
+        "at": at.to_rfc3339(), "received_at": now.to_rfc3339(), "body": m.body, "safety": incident.life.safety(),
+    });
+    Event {
+        key: format!("{}:{word}:{}", incident.id, m.once()),
+        incident: incident.id.clone(),
+        at: now,
+        kind,
+        body: body.to_string(),
+    }
+}
+
+/// The event of a move that was refused. A body that was wrong is the sender's to mend, and no event.
+fn tried(incident: &Incident, m: &Move, refused: &Refused, now: Timestamp) -> Option<Event> {
+    if matches!(refused, Refused::Body { .. }) {
+        return None;
+    }
+    let body = json!({
+        "move": m.verb.name(), "by": m.by(), "actor": m.actor.name, "state": incident.life.state.name(),
+        "reason": refused.to_string(),
+    });
+    Some(Event {
+        key: format!("{}:refused:{}:{}", incident.id, m.once(), now.0),
+        incident: incident.id.clone(),
+        at: now,
+        kind: "refused",
+        body: body.to_string(),
+    })
+}

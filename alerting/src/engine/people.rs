@@ -1,0 +1,452 @@
+//! Hazards that people tell, and planned work.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use lampguard_model::{Millis, Post, Timestamp, UNREGISTERED};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::moves::{Answer, Belongs, REPEATED, after};
+use super::place::Subject;
+use super::recheck::Recheck;
+use super::{Effect, Engine};
+use crate::incident::{Event, Family, Incident, Kind, NO_DUE, Severity, Signal, short_hash};
+use crate::life::{Actor, Channel, Life, Mark, Outcome, Place, Refused, Told, What};
+use crate::policy::Number as _;
+
+/// A clock may be corrected by this much without ending planned work.
+const CLOCK_SLACK: Millis = Millis::minutes(10);
+/// Planned work that may go on at once.
+const JOBS_MAX: usize = 1000;
+/// Incidents that are over and still in memory: a move that comes right after the end finds them.
+const RECENT_MAX: usize = 1024;
+/// Posts whose last incident is remembered.
+pub(super) const LAST_KEPT: usize = 200_000;
+/// Name of the rule of what a person tells.
+const RULE: &str = "person";
+
+/// The last incident of a post that is over.
+#[derive(Clone, Debug)]
+pub(super) struct Last {
+    pub(super) id: Arc<str>,
+    pub(super) at: Timestamp,
+}
+
+/// What is left of incidents that are over, and planned work.
+#[derive(Debug, Default)]
+pub(super) struct People {
+    pub(super) last: HashMap<Arc<str>, Last, RandomState>,
+    pub(super) recent: VecDeque<Incident>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) rechecks: Vec<Recheck>,
+}
+
+impl People {
+    pub(super) fn keep_ended(&mut self, incident: Incident) {
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(incident);
+    }
+}
+
+/// Where planned work goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum JobScope {
+    /// One post.
+    PostId(String),
+    /// Every post of a feeder.
+    Feeder(String),
+    /// Every post of a road.
+    Road(String),
+}
+
+impl JobScope {
+    pub(super) fn holds(&self, post: &Post) -> bool {
+        match self {
+            Self::PostId(id) => *post.post_id == **id,
+            Self::Feeder(feeder) => *post.feeder == **feeder,
+            Self::Road(road) => *post.road == **road,
+        }
+    }
+}
+
+/// Planned work: what it raises goes to its crew and the desk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// `M-` and letters, from who asked first.
+    pub id: String,
+    /// Where.
+    pub scope: JobScope,
+    /// Who works there.
+    pub crew: String,
+    /// What for.
+    pub reason: String,
+    /// Who asked.
+    pub by: String,
+    /// Since when.
+    pub from: Timestamp,
+    /// It ends by itself then.
+    pub until: Timestamp,
+    /// `actor|key` of what was asked, so that a repeat changes nothing.
+    pub keys: Vec<String>,
+}
+
+/// Planned work begins, goes on, or (`until` not ahead) ends.
+#[derive(Clone, Debug)]
+pub struct JobRequest {
+    /// Who asks.
+    pub actor: Actor,
+    /// Makes a repeat known.
+    pub key: String,
+    /// Where.
+    pub scope: JobScope,
+    /// Who works there.
+    pub crew: String,
+    /// What for.
+    pub reason: String,
+    /// Until when; at most `maintenance.length` ahead, and that when absent.
+    pub until: Option<Timestamp>,
+}
+
+/// A hazard told by a person.
+#[derive(Clone, Debug)]
+pub struct TellRequest {
+    /// Who writes it down.
+    pub actor: Actor,
+    /// Makes a repeat known.
+    pub key: String,
+    /// What.
+    pub what: What,
+    /// At a post of ours …
+    pub post_id: Option<String>,
+    /// … or at a spot.
+    pub place: Option<Place>,
+    /// Who called.
+    pub caller: Option<String>,
+    /// When it was told, by the sender's word.
+    pub at: Option<Timestamp>,
+    /// How it was told.
+    pub channel: Channel,
+    /// For `other`: P1 to P4, P2 when absent.
+    pub severity: Option<String>,
+    /// Not real.
+    pub drill: bool,
+    /// The incident of that key as the store has it, when it is over and no longer in memory.
+    pub stored: Option<Box<Incident>>,
+}
+
+impl TellRequest {
+    /// The id of the incident that it opens, were it to open one.
+    pub fn id(&self) -> Arc<str> {
+        Arc::from(format!("LG-{}", short_hash(&["reported", &self.actor.name, &self.key], 12)))
+    }
+
+    fn once(&self) -> String {
+        format!("told|{}|{}", self.actor.name, self.key)
+    }
+}
+
+fn refused(what: impl Into<String>) -> Refused {
+    Refused::Wrong(what.into())
+}
+
+impl Engine {
+    /// Planned work at a post, if there is some.
+    pub(super) fn job_at(&self, post: &Post, now: Timestamp) -> Option<&Job> {
+        self.people.jobs.iter().find(|job| job.until > now && job.scope.holds(post))
+    }
+
+    /// Planned work that goes on.
+    pub fn jobs(&self) -> &[Job] {
+        &self.people.jobs
+    }
+
+    /// Takes back planned work from before the restart; what is over by now ends at the next tick.
+    pub fn seed_job(&mut self, job: Job) {
+        self.people.jobs.push(job);
+    }
+
+    /// Work whose time is over ends, and the desk is told.
+    pub(super) fn end_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        // Further ahead than it was ever granted: the clock went back, and nobody can say how long it goes on.
+        let longest = self.policy.maintenance.length + CLOCK_SLACK;
+        let is_over = |job: &Job| job.until <= now || job.until.since(now) > longest;
+        let (over, on): (Vec<Job>, _) = std::mem::take(&mut self.people.jobs).into_iter().partition(is_over);
+        self.people.jobs = on;
+        for job in over {
+            effects.push(job_effect(job, "maintenance_ended", now, true));
+        }
+    }
+
+    pub(super) fn maintain(&mut self, now: Timestamp, request: &JobRequest, effects: &mut Vec<Effect>) {
+        let answer = self.maintained(now, request, effects);
+        effects.push(Effect::JobAnswered(Box::new(answer)));
+    }
+
+    /// The job as it is now, and whether it is new.
+    fn maintained(
+        &mut self,
+        now: Timestamp,
+        request: &JobRequest,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(Job, bool), Refused> {
+        let once = format!("{}|{}", request.actor.name, request.key);
+        let known = self.people.jobs.iter().position(|job| job.scope == request.scope);
+        if let Some(job) = self.people.jobs.iter().find(|job| job.keys.contains(&once)) {
+            return Ok((job.clone(), false));
+        }
+        for (name, text) in [("key", &request.key), ("crew", &request.crew), ("reason", &request.reason)] {
+            if text.trim().is_empty() || text.len() > 500 {
+                return Err(refused(format!("{name} has {} bytes, 1 to 500 are allowed", text.len())));
+            }
+        }
+        if !self.register.posts().iter().any(|post| request.scope.holds(post)) {
+            return Err(refused(format!("scope {:?} holds no post of the register", request.scope)));
+        }
+        let longest = self.policy.maintenance.length;
+        let until = request.until.unwrap_or(now + longest);
+        if until.since(now) > longest {
+            let longest = longest.to_text();
+            let reason = format!("until {until} is more than {longest} ahead: renew it later");
+            return Err(refused(reason.replace('"', "")));
+        }
+        let (crew, reason) = (request.crew.trim().to_owned(), request.reason.trim().to_owned());
+        let place = known.unwrap_or(self.people.jobs.len());
+        if known.is_none() {
+            if until <= now {
+                return Err(refused(format!("until {until} is not ahead, and no such work goes on")));
+            }
+            if self.people.jobs.len() >= JOBS_MAX {
+                return Err(refused(format!("{JOBS_MAX} works go on at once: end some")));
+            }
+            let id = format!("M-{}", short_hash(&["maintenance", &once, &now.0.to_string()], 10));
+            let (scope, by) = (request.scope.clone(), request.actor.name.clone());
+            let job = Job { id, scope, crew, reason, by, from: now, until, keys: vec![once] };
+            self.people.jobs.push(job);
+        } else {
+            let job = &mut self.people.jobs[place];
+            (job.crew, job.reason, job.until) = (crew, reason, until);
+            job.keys.push(once);
+        }
+        let job = self.people.jobs[place].clone();
+        let kind = match known {
+            None => "maintenance_began",
+            Some(_) if until <= now => "maintenance_ended",
+            Some(_) => "maintenance_renewed",
+        };
+        if until <= now {
+            self.people.jobs.remove(place);
+        }
+        effects.push(job_effect(job.clone(), kind, now, false));
+        Ok((job, known.is_none()))
+    }
+
+    pub(super) fn tell(&mut self, now: Timestamp, request: &TellRequest, effects: &mut Vec<Effect>) {
+        let answer = self.told(now, request, effects);
+        effects.push(Effect::Answered(Box::new(answer)));
+    }
+
+    fn told(
+        &mut self,
+        now: Timestamp,
+        request: &TellRequest,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Answer, Refused> {
+        let (id, once) = (request.id(), request.once());
+        let is_it = |incident: &&Incident| incident.id == id || incident.life.keys.contains(&once);
+        let live = self.open.iter().filter(|open| !open.over).map(|open| &open.incident);
+        let known = live.chain(&self.people.recent).chain(request.stored.as_deref()).find(is_it);
+        if let Some(incident) = known {
+            return Ok(Answer { incident: incident.clone(), outcome: Outcome::Again });
+        }
+        let told = told_of(request, now)?;
+        let (name, zone) = self.where_told(request)?;
+        let family = if request.what == What::Other { Family::Other } else { Family::Electric };
+        let subject = match (&request.post_id, &told.place) {
+            (Some(_), _) => {
+                let slot = self.slot(&name, &zone);
+                slot.map_or_else(|| Subject::Untracked(name.clone()), Subject::Post)
+            }
+            // Two people who tell of one spot say it in other words: each call is a case of its own.
+            (None, place) => {
+                let text = place.as_ref().map_or("", |place| place.text.as_str());
+                Subject::Place(Arc::from(format!("{text} ({id})")), zone.clone())
+            }
+        };
+        // What is no shock and no live metal can be anything: each call is a case of its own.
+        let belongs =
+            (family == Family::Electric && !request.drill).then(|| self.belongs(&subject, family, now));
+        let follows = match belongs {
+            Some(Belongs::To(place)) => return Ok(self.attach_told(place, request, &told, now, effects)),
+            Some(Belongs::New(follows)) => follows,
+            Some(Belongs::Ended) | None => Vec::new(),
+        };
+        let place =
+            self.open_told(after(id, &follows), &subject, family, follows, told, request, now, effects);
+        Ok(self.answer(place))
+    }
+
+    fn answer(&self, place: usize) -> Answer {
+        Answer { incident: self.open[place].incident.clone(), outcome: Outcome::Done }
+    }
+
+    /// Name of the post (empty for a place) and the zone whose crew goes.
+    fn where_told(&self, request: &TellRequest) -> Result<(Arc<str>, Arc<str>), Refused> {
+        match (&request.post_id, &request.place) {
+            (Some(post), None) => {
+                let known = self.register.by_post(post).or_else(|| self.register.by_device(post));
+                let post = known
+                    .ok_or_else(|| refused(format!("post_id {post:?} is not in the register: give place")))?;
+                Ok((post.post_id.clone(), post.zone.clone()))
+            }
+            (None, Some(place)) => {
+                let inside =
+                    place.lon.abs() <= 180.0 && place.lat.abs() <= 90.0 && !place.text.trim().is_empty();
+                if !inside || place.text.len() > 500 {
+                    return Err(refused("place needs lon, lat in degrees and text of 1 to 500 bytes"));
+                }
+                let squared = |post: &&Arc<Post>| {
+                    let (x, y) = (post.lon - place.lon, post.lat - place.lat);
+                    let x = x * place.lat.to_radians().cos();
+                    x * x + y * y
+                };
+                let near = self.register.posts().iter().min_by(|a, b| squared(a).total_cmp(&squared(b)));
+                let zone = near.map_or_else(|| Arc::from(UNREGISTERED), |post| post.zone.clone());
+                Ok((Arc::from(""), zone))
+            }
+            _ => Err(refused("give either post_id or place")),
+        }
+    }
+
+    fn attach_told(
+        &mut self,
+        place: usize,
+        request: &TellRequest,
+        told: &Told,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Answer {
+        let severity = severity_of(told);
+        let mut finding = self.finding(self.open[place].subject.clone(), Kind::Reported, now);
+        finding = finding.with(severity, &self.policy).at(told.mark.at).note(note_of(told));
+        RULE.clone_into(&mut finding.evidence.rule);
+        let had = self.open[place].incident.kinds.contains(&Kind::Reported);
+        let graver = severity > self.open[place].incident.severity;
+        self.open[place].incident.life.keys.push(request.once());
+        self.attach(place, finding, now, effects);
+        if had && !graver {
+            let open = &mut self.open[place];
+            open.shown = crate::life::Calm::default();
+            open.incident.life.on_evidence();
+            let note = note_of(told);
+            if !open.incident.notes.contains(&note) {
+                open.incident.notes.push(note);
+            }
+        }
+        let body = json!({ "told": told });
+        self.say(place, now, &request.once(), "reported", &body, Some(REPEATED), effects);
+        self.answer(place)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an incident is made of this much")]
+    fn open_told(
+        &mut self,
+        id: Arc<str>,
+        subject: &Subject,
+        family: Family,
+        follows: Vec<Arc<str>>,
+        told: Told,
+        request: &TellRequest,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        let mut finding = self.finding(subject.clone(), Kind::Reported, now);
+        finding = finding.with(severity_of(&told), &self.policy).at(told.mark.at);
+        RULE.clone_into(&mut finding.evidence.rule);
+        let [post_id, feeder, zone, road, place] = self.whereabouts(subject);
+        let life = self.new_life(&post_id, follows, now);
+        let keys = vec![request.once()];
+        let incident = Incident {
+            id,
+            family,
+            severity: finding.severity,
+            scope: subject.scope(),
+            post_id,
+            feeder,
+            zone,
+            road,
+            place,
+            opened_at: now,
+            due_at: finding.due.map_or(NO_DUE, |due| now + due),
+            p1_at: (finding.severity == Severity::P1).then_some(now),
+            members: Vec::new(),
+            links: Vec::new(),
+            signal: Signal::Active,
+            notes: vec![note_of(&told)],
+            evidence: finding.evidence,
+            kinds: vec![Kind::Reported],
+            life: Life { told: Some(told), drill: request.drill, keys, ..life },
+        };
+        self.begin(incident, subject, true, effects)
+    }
+}
+
+/// Its severity as the desk chose it; shock and live are P1.
+fn severity_of(told: &Told) -> Severity {
+    Severity::from_name(&told.severity).unwrap_or(Severity::P1)
+}
+
+/// What was told, checked.
+fn told_of(request: &TellRequest, now: Timestamp) -> Result<Told, Refused> {
+    if request.key.is_empty() || request.key.len() > 128 {
+        return Err(refused(format!("key has {} bytes, 1 to 128 are allowed", request.key.len())));
+    }
+    let severity = match (request.what, request.severity.as_deref()) {
+        (What::Other, None) => "P2",
+        (_, None | Some("P1")) => Severity::P1.name(),
+        (What::Other, Some(word @ ("P2" | "P3" | "P4"))) => word,
+        (What::Other, Some(word)) => return Err(refused(format!("severity {word:?} is not P1 to P4"))),
+        (what, Some(word)) => {
+            return Err(refused(format!("{} is P1, severity {word:?} cannot be", what.name())));
+        }
+    };
+    let mark = Mark {
+        by: request.actor.name.clone(),
+        recorded_by: None,
+        channel: request.channel,
+        at: request.at.filter(|at| *at <= now).unwrap_or(now),
+        claimed_at: request.at,
+        received_at: now,
+    };
+    Ok(Told {
+        what: request.what,
+        severity: severity.to_owned(),
+        caller: request.caller.clone(),
+        place: request.place.clone(),
+        mark,
+    })
+}
+
+fn note_of(told: &Told) -> String {
+    let what = match told.what {
+        What::Shock => "有人触电",
+        What::Live => "测电笔带电",
+        What::Other => "其他",
+    };
+    let place = told.place.as_ref().map_or_else(String::new, |place| format!(" {}", place.text));
+    format!("报告: {what}{place}")
+}
+
+fn job_effect(job: Job, kind: &'static str, now: Timestamp, ended: bool) -> Effect {
+    let body = json!({
+        "scope": job.scope, "crew": job.crew, "reason": job.reason, "by": job.by,
+        "from": job.from.to_rfc3339(), "until": job.until.to_rfc3339(),
+    });
+    let key = format!("{}:{kind}:{}:{}", job.id, job.until.0, job.keys.len());
+    let event = Event { key, incident: Arc::from(""), at: now, kind, body: body.to_string() };
+    Effect::Job { job: Box::new(job), event, ended }
+}

@@ -1,0 +1,87 @@
+//! What a verification needs (`policy.md` 4).
+
+use lampguard_model::Timestamp;
+
+use super::order::HandReading;
+use crate::policy::Verify;
+
+/// A pen band from here on is a live post, V.
+const BAND_LIVE: f64 = 12.0;
+
+/// Powered valid readings at or below a share of the limit (70 %), without one above the warning limit in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calm {
+    /// How many.
+    pub count: u32,
+    /// The first of them.
+    pub first: Timestamp,
+    /// The last of them.
+    pub last: Timestamp,
+}
+
+impl Calm {
+    /// One more.
+    pub fn add(&mut self, at: Timestamp) {
+        if self.count == 0 {
+            self.first = at;
+        }
+        (self.count, self.last) = (self.count.saturating_add(1), at);
+    }
+
+    /// What is missing, in words; none when it is enough.
+    pub fn missing(&self, verify: &Verify) -> Option<String> {
+        let span = self.last.since(self.first);
+        if self.count >= verify.readings && span >= verify.over {
+            return None;
+        }
+        let minutes = span.as_seconds() / 60;
+        Some(format!(
+            "{} powered reading(s) at or below {} % of the limit over {minutes} min since the repair, at least \
+             {} over {} min are needed",
+            self.count,
+            verify.share.0 / 1000,
+            verify.readings,
+            verify.over.as_seconds() / 60
+        ))
+    }
+}
+
+/// Limits for a reading by hand, V and mA: it has to be at or below the share of verifying (70 %) of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HandLimits {
+    /// Shell voltage.
+    pub shell_v: f64,
+    /// Leakage.
+    pub leakage_ma: f64,
+}
+
+/// What is wrong with a manual reading as the ground of a verification; none when it is good.
+pub(super) fn fault_of(reading: &HandReading, limits: HandLimits, verify: &Verify) -> Option<String> {
+    if reading.supply.as_deref() != Some("on") {
+        return Some("reading.supply is not \"on\": without supply a reading proves nothing".to_owned());
+    }
+    if reading.check.as_deref().is_some_and(|check| check != "ok") {
+        return Some("reading.check is not \"ok\"".to_owned());
+    }
+    // In whole thousandths: 70 % of 12 V is exactly 8.4 V.
+    let share = i128::from(verify.share.0);
+    let whole = |value: f64| (value * 1000.0).round() as i128;
+    let above = |value: Option<f64>, limit: f64| {
+        value.is_some_and(|value| !value.is_finite() || whole(value) * 100_000 > whole(limit) * share)
+    };
+    if above(reading.shell_v, limits.shell_v) || above(reading.leakage_ma, limits.leakage_ma) {
+        let part = share as f64 / 100_000.0;
+        let (volts, milliamps, percent) = (limits.shell_v * part, limits.leakage_ma * part, share / 1000);
+        return Some(format!(
+            "the reading is above {percent} % of the limit ({volts:.1} V, {milliamps:.1} mA)"
+        ));
+    }
+    if reading.pen_band_v.is_some_and(|band| !band.is_finite() || band >= BAND_LIVE) {
+        return Some("reading.pen_band_v shows a live post".to_owned());
+    }
+    let says = reading.shell_v.is_some()
+        || reading.leakage_ma.is_some()
+        || reading.pen_band_v.is_some()
+        || reading.check.is_some();
+    (!says).then(|| "reading holds none of shell_v, leakage_ma, pen_band_v, check".to_owned())
+}

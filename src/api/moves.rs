@@ -1,0 +1,180 @@
+//! What people do: moves on incidents, hazards they tell, planned work.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use lampguard_alerting::life::{
+    Actor, Channel, Move, MoveBody, Outcome, Place, Refused, Verb, What, is_crew_move,
+};
+use lampguard_alerting::{ActError, Acted, IncidentView, Job, JobRequest, JobScope, TellRequest};
+use lampguard_model::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{ApiError, Shared, page, time_of};
+use crate::tokens::{Identity, Role};
+
+type Reply = Result<Response, ApiError>;
+
+impl From<ActError> for ApiError {
+    fn from(e: ActError) -> Self {
+        let message = e.to_string();
+        let ActError::Refused(refused) = e else {
+            return Self::unavailable(message);
+        };
+        let (status, code) = match &refused {
+            Refused::State { .. } => (StatusCode::CONFLICT, "illegal_move"),
+            Refused::Person { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Refused::Unknown(_) => (StatusCode::NOT_FOUND, "not_found"),
+            Refused::Body { .. } | Refused::Wrong(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        };
+        let state = match refused {
+            Refused::State { state, .. } => Some(state.name()),
+            _ => None,
+        };
+        Self { state, ..Self::new(status, code, message) }
+    }
+}
+
+fn actor(who: &Identity) -> Actor {
+    Actor { name: who.name.clone(), desk: matches!(who.role, Role::Duty | Role::Admin) }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|e| ApiError::bad(format!("the body: {e}")))
+}
+
+/// Runs what waits for the alerting thread and the disk beside the sockets.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ActError> + Send + 'static,
+) -> Result<T, ApiError> {
+    Ok(tokio::task::spawn_blocking(work).await.map_err(ApiError::unavailable)??)
+}
+
+/// The incident after what was done. `durable` stands there only while the disk takes nothing.
+fn answer(acted: &Acted<IncidentView>, done: StatusCode) -> Response {
+    let mut body = json!(acted.now);
+    if !acted.durable {
+        body["durable"] = json!(false);
+    }
+    match &acted.outcome {
+        Outcome::Done => (done, Json(body)).into_response(),
+        Outcome::Again => (StatusCode::OK, Json(body)).into_response(),
+        Outcome::Second(id) => {
+            let body = json!({ "pending_id": id, "incident": body });
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+    }
+}
+
+pub(super) async fn act(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    Path((id, verb)): Path<(String, String)>,
+    body: Bytes,
+) -> Reply {
+    let verb =
+        Verb::from_name(&verb).ok_or_else(|| ApiError::not_found(format!("there is no move {verb:?}")))?;
+    let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
+    if who.role == Role::Crew && !is_crew_move(verb) {
+        return Err(forbidden(format!("{} is a move of the desk", verb.name())));
+    }
+    let zone = instance.alerting.zone_of(&id).map_err(ApiError::unavailable)?;
+    let zone = zone.ok_or_else(|| ApiError::not_found(format!("no incident {id:?} is known")))?;
+    if who.role == Role::Crew && who.zone.as_deref() != Some(&*zone) {
+        return Err(forbidden(format!("the incident is in zone {zone}, this token is for another one")));
+    }
+    let m = Move { verb, actor: actor(&who), body: parsed::<MoveBody>(&body)? };
+    let acted = aside(move || instance.alerting.act(&id, m)).await?;
+    Ok(answer(&acted, StatusCode::OK))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportBody {
+    key: String,
+    what: What,
+    post_id: Option<String>,
+    place: Option<Place>,
+    caller: Option<String>,
+    at: Option<Value>,
+    #[serde(default)]
+    channel: Channel,
+    severity: Option<String>,
+    #[serde(default)]
+    drill: bool,
+}
+
+pub(super) async fn report(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    body: Bytes,
+) -> Reply {
+    let body: ReportBody = parsed(&body)?;
+    let request = TellRequest {
+        actor: actor(&who),
+        key: body.key,
+        what: body.what,
+        post_id: body.post_id,
+        place: body.place,
+        caller: body.caller,
+        at: moment("at", body.at.as_ref())?,
+        channel: body.channel,
+        severity: body.severity,
+        drill: body.drill,
+        stored: None,
+    };
+    let acted = aside(move || instance.alerting.report(request)).await?;
+    Ok(answer(&acted, StatusCode::CREATED))
+}
+
+/// A time of a body: RFC 3339 with offset, or milliseconds UTC.
+fn moment(name: &str, value: Option<&Value>) -> Result<Option<Timestamp>, ApiError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => time_of(name, Some(text)),
+        Some(other) => time_of(name, Some(&other.to_string())),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobBody {
+    key: String,
+    scope: JobScope,
+    crew: String,
+    reason: String,
+    until: Option<Value>,
+}
+
+pub(super) async fn maintain(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    body: Bytes,
+) -> Reply {
+    let body: JobBody = parsed(&body)?;
+    let until = moment("until", body.until.as_ref())?;
+    let (key, scope, crew, reason) = (body.key, body.scope, body.crew, body.reason);
+    let request = JobRequest { actor: actor(&who), key, scope, crew, reason, until };
+    let acted = aside(move || instance.alerting.maintain(request)).await?;
+    let status = if acted.outcome == Outcome::Done { StatusCode::CREATED } else { StatusCode::OK };
+    let mut body = job_json(&acted.now);
+    if !acted.durable {
+        body["durable"] = json!(false);
+    }
+    Ok((status, Json(body)).into_response())
+}
+
+pub(super) async fn jobs(State(instance): Shared) -> Json<Value> {
+    page(instance.alerting.jobs().iter().map(job_json).collect(), None)
+}
+
+fn job_json(job: &Job) -> Value {
+    json!({
+        "id": job.id, "scope": job.scope, "crew": job.crew, "reason": job.reason, "by": job.by,
+        "from": job.from.to_rfc3339(), "until": job.until.to_rfc3339(),
+    })
+}
