@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lampguard_model::{Cause, Field, Millis, Quantity, StoredReading, Timestamp};
 use serde_json::json;
 
+use super::moves::REPEATED;
 use super::place::Subject;
 use super::{Effect, Engine, Moment};
 use crate::incident::{Incident, Kind};
@@ -26,6 +27,11 @@ pub(crate) enum Extent {
     Post(Arc<str>),
     /// Everything on a feeder.
     Feeder(Arc<str>),
+}
+
+/// Whether an isolation made for an incident covers its feeder: it said so, or the incident is about no post.
+pub(super) fn is_whole_feeder(incident: &Incident, said: Option<life::Extent>) -> bool {
+    (said == Some(life::Extent::Feeder) || incident.post_id.is_empty()) && !incident.feeder.is_empty()
 }
 
 /// An isolation in force.
@@ -52,8 +58,7 @@ impl Engine {
     pub(super) fn renew_isolations(&mut self) {
         let extent_of = |incident: &Incident| {
             let safe = incident.life.isolation_in_force().filter(|_| !incident.life.drill)?;
-            let whole = safe.extent == Some(life::Extent::Feeder) && !incident.feeder.is_empty();
-            let extent = match whole {
+            let extent = match is_whole_feeder(incident, safe.extent) {
                 true => Extent::Feeder(incident.feeder.clone()),
                 false => Extent::Post(incident.post_id.clone()),
             };
@@ -78,7 +83,8 @@ impl Engine {
             if let Some(safe) = safe.filter(|safe| safe.reenergised_at.is_none()) {
                 safe.reenergised_at = Some(now);
                 let body = json!({ "post_id": post });
-                self.say(place, now, &format!("reenergised:{}", now.0), "reenergised", &body, None, effects);
+                let key = format!("reenergised:{}", now.0);
+                self.say(place, now, &key, "reenergised", &body, Some(REPEATED), effects);
             }
         }
     }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp, UNREGISTERED};
 use serde_json::json;
 
+use super::isolation::is_whole_feeder;
 use super::people::LAST_KEPT;
 use super::place::Subject;
 use super::{Effect, Engine, signal};
 use crate::incident::{Event, Family, Incident, Kind, Severity, Signal, short_hash};
 use crate::kind::{SAMPLED, Sampled};
 use crate::life::{
-    Extent, Facts, HandLimits, Life, Move, Outcome, Refused, Stage, Verb, apply, is_over, is_repaired,
+    Facts, HandLimits, Life, Move, Outcome, Refused, Stage, Verb, apply, is_over, is_repaired,
     least_advanced, takes_evidence,
 };
 use crate::sample::Bits;
@@ -178,8 +179,8 @@ impl Engine {
         }
     }
 
-    /// The deadline has passed and nobody stands there: recorded once for every incident that has one, and told
-    /// of a P1. Downtime across a deadline records it at the first tick, by the true times.
+    /// The deadline has passed and nobody stands there: recorded once for every incident that has one, once more
+    /// when it becomes P1, and told of a P1. Downtime across a deadline records it at the first tick, by the true times.
     pub(super) fn breach(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.replaying {
             return;
@@ -193,7 +194,8 @@ impl Engine {
             let told = (open.incident.severity == Severity::P1).then_some(BREACHED);
             let body =
                 json!({ "due_at": open.incident.due_at.to_rfc3339(), "crew": open.incident.life.crew });
-            self.say(place, now, "breached", "breached", &body, told, effects);
+            let key = format!("breached:{}", open.incident.severity.name());
+            self.say(place, now, &key, "breached", &body, told, effects);
         }
     }
 
@@ -214,17 +216,20 @@ impl Engine {
         if open.incident.life.state != Stage::Repaired || at <= repair.mark.at || counted {
             return;
         }
-        let (mut hot, mut calm, mut seen) = (false, true, false);
+        let (mut hot, mut warm, mut calm, mut seen) = (false, false, true, false);
         for sampled in SAMPLED {
             let newest = self.slots[slot].ring(sampled).newest().filter(|sample| sample.at() == at);
             let Some(sample) = newest.filter(|_| concerns(&open.incident, sampled)) else {
                 continue;
             };
-            let limit = self.limit(slot, sampled, false, now).0;
+            let [limit, warning] = [false, true].map(|warning| self.limit(slot, sampled, warning, now).0);
+            let kinds = &open.incident.kinds;
+            let only_warned = kinds.contains(&sampled.warning()) && !kinds.contains(&sampled.critical());
             let share = self.policy.verify.share.0;
             seen |= sample.has(Bits::POWERED);
             hot |= sample.is_above(limit);
-            calm &= signal::is_calm(&sample, share, limit);
+            warm |= sample.is_above(warning);
+            calm &= signal::is_calm(&sample, share, if only_warned { warning } else { limit });
         }
         let open = &mut self.open[place];
         if hot {
@@ -235,6 +240,9 @@ impl Engine {
                 let key = format!("above_after_repair:{}", at.0);
                 self.say(place, now, &key, "above_after_repair", &body, None, effects);
             }
+        } else if warm {
+            // Warning evidence begins the half hour anew (policy.md 4).
+            open.shown = crate::life::Calm::default();
         } else if calm && seen {
             open.shown.add(at);
         }
@@ -415,9 +423,10 @@ impl Engine {
     /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear.
     fn extent_open(&self, incident: &Incident) -> Vec<String> {
         let Some(safe) = incident.life.isolation_in_force() else { return Vec::new() };
-        let inside = |other: &Incident| match safe.extent {
-            Some(Extent::Feeder) if !incident.feeder.is_empty() => other.feeder == incident.feeder,
-            _ => other.post_id == incident.post_id,
+        let whole = is_whole_feeder(incident, safe.extent);
+        let inside = |other: &Incident| match whole {
+            true => other.feeder == incident.feeder,
+            false => !incident.post_id.is_empty() && other.post_id == incident.post_id,
         };
         // Of lamps, silence and voltage that came back nobody is hurt by a switch, unless a crew stands there.
         let danger = |other: &Incident| {

@@ -334,6 +334,7 @@ impl Engine {
             incident.due_at = incident.due_at.min(due_at);
             incident.severity = finding.severity;
             incident.p1_at = (finding.severity == Severity::P1).then_some(now);
+            incident.life.breached_at = None;
             let body = json!({"severity": incident.severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
                 "evidence": body_of(&finding.evidence)});
             incident.evidence = finding.evidence;
@@ -398,12 +399,14 @@ impl Engine {
             let incident = &mut self.open[place].incident;
             incident.links.push(other.id.clone());
             if place == member {
-                incident.life.parent = Some(other.id.clone());
+                // Entries of lists are nobody's work: a parent does not wait for them.
+                incident.life.parent = incident.due().map(|_| other.id.clone());
             } else {
                 incident.due_at = incident.due_at.min(of_member.due_at).max(incident.opened_at + Millis(1));
                 if of_member.severity > incident.severity {
                     (incident.severity, incident.p1_at) =
                         (of_member.severity, of_member.p1_at.and(Some(now)));
+                    incident.life.breached_at = None;
                 }
             }
             let event = Event {

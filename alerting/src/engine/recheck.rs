@@ -130,7 +130,7 @@ impl Engine {
     pub(super) fn finish_recheck(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let Owner::Registered(post) = &self.owners[slot] else { return };
         let name = &post.post_id;
-        let asked = |task: &Recheck| task.post == *name && task.asked_at.is_some();
+        let asked = |task: &Recheck| task.post == *name && task.asked_at.is_some_and(|asked| asked <= now);
         let Some(place) = self.people.rechecks.iter().position(asked) else { return };
         let mut task = self.people.rechecks.remove(place);
         task.done_at = Some(now);

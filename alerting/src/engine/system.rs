@@ -89,18 +89,17 @@ impl Engine {
         }
     }
 
-    /// Since when the source of that number is connected; `None` while it is down.
+    /// Since when the source of that number is connected; `None` while it is down. A source of several parts is
+    /// down only when all of them are: with one broker of two away, the posts of the other may not go unwatched.
     pub(super) fn connected_since(&self, source: u8) -> Option<Timestamp> {
-        let mut since = Timestamp(i64::MIN);
+        let always = Some(Timestamp(i64::MIN));
         let Some(source) = SOURCES.get(usize::from(source)).filter(|_| !self.parts.is_empty()) else {
-            return Some(since);
+            return always;
         };
-        for part in self.parts.iter().filter(|part| part.is_of(source.name())) {
-            if part.is_bad() {
-                return None;
-            }
-            since = since.max(part.since);
+        let mut parts = self.parts.iter().filter(|part| part.is_of(source.name())).peekable();
+        if parts.peek().is_none() {
+            return always;
         }
-        Some(since)
+        parts.filter(|part| !part.is_bad()).map(|part| part.since).min()
     }
 }

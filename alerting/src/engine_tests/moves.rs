@@ -6,6 +6,7 @@ use crate::engine::place::Subject;
 use crate::incident::Signal;
 use crate::life::tests::{crew, desk};
 use crate::life::{Extent, Method, Outcome, Stage, Verb};
+use crate::{Kind, Severity};
 
 fn lit(at: Timestamp, ma: f64) -> StoredReading<'static> {
     with(leak(at, ma), Field::SupplyV, 230.0)
@@ -205,7 +206,7 @@ fn evidence_where_a_crew_stands_is_told_again_and_ends_shelving() {
     assert!(city.told().is_empty(), "nobody stands there yet");
     city.moved(minutes(15), &id, crew(Verb::Arrive, "1"));
     let place = city.engine.slots[0].incident().unwrap();
-    city.engine.on_evidence(place, minutes(16), crate::Kind::ShellCritical, &mut city.effects);
+    city.engine.on_evidence(place, minutes(16), Kind::ShellCritical, &mut city.effects);
     assert_eq!(city.told(), ["incident.arrived", "incident.repeated"]);
 }
 
@@ -241,7 +242,7 @@ fn a_warning_that_attaches_begins_the_half_hour_anew_and_unpowered_readings_coun
     assert!(refused.contains("0 powered"), "{refused}");
     city.read(&lit(minutes(58), 1.0));
     let place = city.engine.slots[0].incident().unwrap();
-    city.engine.on_evidence(place, minutes(60), crate::Kind::LeakCritical, &mut city.effects);
+    city.engine.on_evidence(place, minutes(60), Kind::LeakCritical, &mut city.effects);
     city.read(&lit(minutes(90), 1.0));
     let refused = city.act(minutes(91), &id, other(Verb::Verify, "1")).unwrap_err().to_string();
     assert!(refused.contains("1 powered"), "{refused}");
@@ -270,6 +271,30 @@ fn a_deadline_that_passes_with_nobody_there_is_recorded_once_and_told_of_a_p1_al
     after.engine.seed(Incident { life, ..breached });
     after.tick(minutes(91));
     assert!(after.told().is_empty(), "a restart records it no second time");
+}
+
+#[test]
+fn a_breach_of_a_warning_is_told_when_it_becomes_a_danger() {
+    let (city, _) = raised();
+    let mut warned = city.the_incident().clone();
+    (warned.severity, warned.p1_at, warned.kinds) = (Severity::P2, None, vec![Kind::LeakWarning]);
+    let mut after = City::new();
+    after.engine.seed(warned);
+    after.tick(minutes(40));
+    assert!(after.told().is_empty(), "a warning's breach is counted");
+    let breaches = |city: &City| {
+        let moved = city.effects.iter().filter_map(|effect| match effect {
+            Effect::Moved { event, .. } => Some(event.key.clone()),
+            _ => None,
+        });
+        moved.filter(|key| key.contains(":breached:")).collect::<Vec<_>>()
+    };
+    assert_eq!(breaches(&after).len(), 1);
+    (0..2).for_each(|n| after.read(&lit(minutes(41 + n), 60.0)));
+    after.tick(minutes(50));
+    assert_eq!(after.told(), ["incident.breached"]);
+    let keys = breaches(&after);
+    assert!(keys.len() == 2 && keys[0] != keys[1], "the store keeps both: {keys:?}");
 }
 
 #[test]

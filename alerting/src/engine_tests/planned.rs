@@ -118,6 +118,27 @@ fn a_hazard_at_a_place_goes_to_the_zone_of_the_nearest_post_and_is_verified_by_h
 }
 
 #[test]
+fn a_replay_of_what_came_before_planned_work_does_not_end_it() {
+    let mut city = City::new();
+    let job = Job {
+        id: "M-1".to_owned(),
+        scope: JobScope::PostId("P1".to_owned()),
+        crew: "Crew 1".to_owned(),
+        reason: "new lamp".to_owned(),
+        by: "Desk".to_owned(),
+        from: minutes(40),
+        until: minutes(160),
+        keys: Vec::new(),
+    };
+    city.engine.seed_job(job.clone());
+    city.engine.replaying(true);
+    city.read(&leak(minutes(0), 1.0));
+    city.engine.replaying(false);
+    city.tick(minutes(41));
+    assert_eq!(city.engine.jobs(), [job]);
+}
+
+#[test]
 fn the_desk_chooses_how_urgent_another_hazard_is_and_a_shock_is_p1_always() {
     let mut city = City::new();
     let other = tell(&mut city, T, &request(What::Other, "1")).unwrap().incident;

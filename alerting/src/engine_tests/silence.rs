@@ -197,6 +197,23 @@ fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_
 }
 
 #[test]
+fn with_one_broker_of_two_away_the_posts_of_the_other_are_still_watched() {
+    let mut city = City::street(10);
+    for (part, good) in [("broker:main", true), ("broker:spare", false)] {
+        city.engine.step(minutes(-20), Input::System { part, good }, &mut city.effects);
+    }
+    for round in 0..4 {
+        for n in 0..10 {
+            let mut r = at_post(lit(minutes(-15 + 5 * round)), n);
+            r.source = Source::Broker;
+            city.read(&r);
+        }
+    }
+    city.pass(minutes(0), 60);
+    assert_eq!(of_kind(&city, Kind::FeederDark).len(), 1);
+}
+
+#[test]
 fn a_part_that_fails_for_less_than_a_minute_tells_nobody() {
     let mut city = City::new();
     for n in 0..10 {
