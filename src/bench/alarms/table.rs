@@ -64,6 +64,7 @@ impl Figures {
             group.found += more.found;
             group.late += more.late;
             group.missed += more.missed;
+            group.missed_told_early += more.missed_told_early;
         }
         self.delays_min.extend(&other.delays_min);
         self.incidents += other.incidents;
@@ -94,6 +95,7 @@ impl Figures {
                 ("found", group.found),
                 ("late", group.late),
                 ("missed", group.missed),
+                ("missed_told_early", group.missed_told_early),
             ] {
                 row = row.number(&format!("{name}{word}"), count as f64);
             }
@@ -160,6 +162,7 @@ pub(super) fn side_by_side(sums: &[Sum; 2]) -> String {
         let group = &figures.groups[0];
         format!("{} / {} / {}", group.found, group.late, group.missed)
     });
+    line("  of the missed, told too early", &|figures| figures.groups[0].missed_told_early.to_string());
     for (place, label) in ["recall, all", "recall, observable", "recall, unobservable"].iter().enumerate() {
         line(label, &|figures| {
             figures.groups[place].recall().map_or("–".to_owned(), |share| format!("{:.1} %", share * 100.0))
