@@ -164,21 +164,11 @@ fn fill_history(
         for reading in readings.drain(..).flatten() {
             let stored = StoredReading {
                 identity: rows,
-                received_at: message.at,
                 stored_ts: message.at,
-                ts: reading.ts,
-                seq: reading.seq,
-                boot: reading.boot,
-                cause: reading.cause,
-                flags: reading.flags,
-                marks: reading.marks,
-                source: record::Source::Listener,
-                post: &post.post_id,
                 device,
                 zone: &post.zone,
                 feeder: &post.feeder,
-                by: None,
-                fields: reading.fields,
+                ..StoredReading::said(&reading, &post.post_id, message.at)
             };
             bytes.clear();
             record::encode_reading(&stored, &mut bytes);

@@ -157,6 +157,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// A post by its name; what is about more by all that says where it is.
+pub(crate) fn about(scope: Scope, post_id: &str, feeder: &str, zone: &str, place: &str) -> String {
+    match scope {
+        Scope::Post => post_id.to_owned(),
+        scope => format!("{}:{feeder}:{zone}:{place}", scope.name()),
+    }
+}
+
 /// The id of the incident that a sample opens. `at` is `None` when the sample's time is only that of receipt,
 /// which differs between copies.
 pub(crate) fn incident_id(family: Family, about: &str, key: u32, at: Option<Timestamp>) -> Arc<str> {
@@ -282,10 +290,7 @@ impl Incident {
 
     /// What it is about, in one word for each subject of a family (`Reads::last_ended` says it the same way).
     pub(crate) fn about(&self) -> String {
-        match self.scope {
-            Scope::Post => self.post_id.to_string(),
-            scope => format!("{}:{}:{}:{}", scope.name(), self.feeder, self.zone, self.place),
-        }
+        about(self.scope, &self.post_id, &self.feeder, &self.zone, &self.place)
     }
 
     /// Where it is, when that is a spot that a person told.

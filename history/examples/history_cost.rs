@@ -7,8 +7,8 @@ use std::error::Error;
 use std::time::Instant;
 
 use lampguard_history::{History, Metrics, Options};
-use lampguard_model::record::{self, Source, encode_reading};
-use lampguard_model::{Cause, Field, Fields, Flags, Marks, StoredReading, Timestamp};
+use lampguard_model::record::{self, encode_reading};
+use lampguard_model::{Field, Fields, StoredReading, Timestamp};
 
 /// Noon of a day in November 2026, ms UTC.
 const START: i64 = 1_795_435_200_000;
@@ -120,19 +120,11 @@ fn stored(post: &str, at: i64, received: i64, seq: u64, fields: Fields) -> Store
     StoredReading {
         identity: seq.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         received_at: Timestamp(received),
-        stored_ts: Timestamp(at),
-        ts: Some(Timestamp(at)),
         seq: Some(seq),
         boot: Some(7),
-        cause: Cause::Periodic,
-        flags: Flags::default(),
-        marks: Marks::default(),
-        source: Source::Listener,
-        post,
-        device: post,
         zone: "z1",
         feeder: "F1-07",
-        by: None,
         fields,
+        ..StoredReading::at(post, Timestamp(at))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lampguard_model::record::{self, Source, encode_reading};
-use lampguard_model::{Cause, Field, Fields, Flags, Marks, StoredReading, Timestamp};
+use lampguard_model::record::{self, encode_reading};
+use lampguard_model::{Field, Fields, StoredReading, Timestamp};
 
 use crate::{History, Metrics, Options, Row};
 
@@ -19,20 +19,12 @@ pub(crate) fn reading(post: &str, at: i64, leakage: i64) -> StoredReading<'_> {
     StoredReading {
         identity: at.cast_unsigned() ^ leakage.cast_unsigned(),
         received_at: Timestamp(at + 80),
-        stored_ts: Timestamp(at),
-        ts: Some(Timestamp(at)),
         seq: Some(at.cast_unsigned() / 1000),
         boot: Some(1),
-        cause: Cause::Periodic,
-        flags: Flags::default(),
-        marks: Marks::default(),
-        source: Source::Listener,
-        post,
-        device: post,
         zone: if post.ends_with('7') { "z2" } else { "z1" },
         feeder: "F1",
-        by: None,
         fields,
+        ..StoredReading::at(post, Timestamp(at))
     }
 }
 

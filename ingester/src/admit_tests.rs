@@ -146,24 +146,8 @@ fn what_is_in_the_journal_is_known_after_a_restart() {
     else {
         panic!("not fresh")
     };
-    let stored = StoredReading {
-        identity,
-        received_at: NOW,
-        stored_ts,
-        ts: kept.ts,
-        seq: kept.seq,
-        boot: kept.boot,
-        cause: kept.cause,
-        flags: kept.flags,
-        marks: kept.marks,
-        source: lampguard_model::record::Source::Broker,
-        post: "P1",
-        device: "P1",
-        zone: "unregistered",
-        feeder: "",
-        by: None,
-        fields: kept.fields.clone(),
-    };
+    let stored =
+        StoredReading { identity, stored_ts, zone: "unregistered", ..StoredReading::said(&kept, "P1", NOW) };
     let mut after = Admission::default();
     let place_after = place(&mut after);
     after.learn(&place_after, &stored);

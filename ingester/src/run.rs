@@ -335,21 +335,12 @@ impl Intake {
         let post = place.post.as_deref();
         let stored = StoredReading {
             identity,
-            received_at: context.received_at,
             stored_ts,
-            ts: reading.ts,
-            seq: reading.seq,
-            boot: reading.boot,
-            cause: reading.cause,
-            flags: reading.flags,
-            marks: reading.marks,
             source: context.source,
-            post: post.map_or(device, |post| &post.post_id),
             device,
             zone: post.map_or(UNREGISTERED, |post| &post.zone),
             feeder: post.map_or("", |post| &post.feeder),
-            by: reading.by.as_deref(),
-            fields: reading.fields.clone(),
+            ..StoredReading::said(reading, post.map_or(device, |post| &post.post_id), context.received_at)
         };
         self.frame.push(record::READING, |out| record::encode_reading(&stored, out));
         if reading.unknown_keys > 0 {

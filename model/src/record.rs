@@ -13,7 +13,7 @@
 //! Fixed numbers are little-endian. The kind byte travels beside the record, in the journal's own frame.
 
 use crate::field::{FIELD_COUNT, Field, Fields};
-use crate::reading::{Cause, Flags, Marks};
+use crate::reading::{Cause, Flags, Marks, Reading};
 use crate::time::Timestamp;
 
 /// Kind byte of a reading.
@@ -93,7 +93,45 @@ pub struct StoredReading<'a> {
     pub fields: Fields,
 }
 
-impl StoredReading<'_> {
+impl<'a> StoredReading<'a> {
+    /// A reading of `post`, measured and received at `at` through the listener: no identity, number, value, zone or
+    /// feeder.
+    pub fn at(post: &'a str, at: Timestamp) -> Self {
+        Self {
+            identity: 0,
+            received_at: at,
+            stored_ts: at,
+            ts: Some(at),
+            seq: None,
+            boot: None,
+            cause: Cause::default(),
+            flags: Flags::default(),
+            marks: Marks::default(),
+            source: Source::Listener,
+            post,
+            device: post,
+            zone: "",
+            feeder: "",
+            by: None,
+            fields: Fields::default(),
+        }
+    }
+
+    /// What the sensor of `post` said, received at `received_at`; the rest as in [`StoredReading::at`].
+    pub fn said(reading: &'a Reading, post: &'a str, received_at: Timestamp) -> Self {
+        Self {
+            ts: reading.ts,
+            seq: reading.seq,
+            boot: reading.boot,
+            cause: reading.cause,
+            flags: reading.flags,
+            marks: reading.marks,
+            by: reading.by.as_deref(),
+            fields: reading.fields.clone(),
+            ..Self::at(post, received_at)
+        }
+    }
+
     /// When it was measured, as far as we believe it: the sensor's word, or receipt when its clock is broken.
     pub fn measured_at(&self) -> Timestamp {
         match self.ts {

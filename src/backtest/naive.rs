@@ -144,8 +144,8 @@ impl Naive {
 
 #[cfg(test)]
 mod tests {
-    use lampguard_model::record::Source;
-    use lampguard_model::{Cause, Fields, Flags};
+
+    use lampguard_model::Fields;
 
     use super::*;
 
@@ -157,24 +157,7 @@ mod tests {
         if let Some(value) = leakage_ma {
             fields.set(Field::LeakageMa, (value * 1000.0).round() as i64);
         }
-        StoredReading {
-            identity: 0,
-            received_at: at,
-            stored_ts: at,
-            ts: Some(at),
-            seq: None,
-            boot: None,
-            cause: Cause::Periodic,
-            flags: Flags::default(),
-            marks: Marks::default(),
-            source: Source::Broker,
-            post,
-            device: post,
-            zone: "z1",
-            feeder: "F1",
-            by: None,
-            fields,
-        }
+        StoredReading { zone: "z1", feeder: "F1", fields, ..StoredReading::at(post, at) }
     }
 
     /// Openings and ends, minutes after the start.

@@ -15,8 +15,8 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use lampguard_alerting::wet::Sky;
 use lampguard_alerting::{Effect, Engine, Input, Policy};
-use lampguard_model::record::{Source, StoredReading};
-use lampguard_model::{Cause, Field, Fields, Flags, Marks, Millis, Register, Timestamp, WeatherReport};
+use lampguard_model::record::StoredReading;
+use lampguard_model::{Field, Fields, Millis, Register, Timestamp, WeatherReport};
 
 use super::machine;
 use super::process::{Cpu, memory_mib};
@@ -96,21 +96,10 @@ impl City {
             let identity = (now.0 as u64 ^ (n as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let reading = StoredReading {
                 identity,
-                received_at: now,
-                stored_ts: now,
-                ts: Some(now),
-                seq: None,
-                boot: None,
-                cause: Cause::Periodic,
-                flags: Flags::default(),
-                marks: Marks::default(),
-                source: Source::Listener,
-                post,
-                device: post,
                 zone,
                 feeder,
-                by: None,
                 fields: fields.clone(),
+                ..StoredReading::at(post, now)
             };
             self.engine.step(now, Input::Reading(&reading), &mut self.effects);
         }

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use clap::Args;
 use lampguard_ingester::admit::{Admission, Decision, Place};
 use lampguard_journal::{FrameBuf, Options, RealDisk, Writer};
-use lampguard_model::record::{self, Record, Source, StoredReading};
+use lampguard_model::record::{self, Record, StoredReading};
 use lampguard_model::{Reading, Register, Timestamp, wire};
 use rumqttc::mqttbytes::v4;
 
@@ -119,21 +119,10 @@ impl Sample {
         let (reading, post) = (&self.readings[number], self.place(number).post.as_deref());
         StoredReading {
             identity: number as u64,
-            received_at: self.now,
             stored_ts: reading.ts.unwrap_or(self.now),
-            ts: reading.ts,
-            seq: reading.seq,
-            boot: reading.boot,
-            cause: reading.cause,
-            flags: reading.flags,
-            marks: reading.marks,
-            source: Source::Listener,
-            post: post.map_or("", |post| &post.post_id),
-            device: post.map_or("", |post| &post.post_id),
             zone: post.map_or("", |post| &post.zone),
             feeder: post.map_or("", |post| &post.feeder),
-            by: None,
-            fields: reading.fields.clone(),
+            ..StoredReading::said(reading, post.map_or("", |post| &post.post_id), self.now)
         }
     }
 

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::moves::{Answer, Belongs, REPEATED, after};
 use super::place::Subject;
+use super::raise::incident_of;
 use super::recheck::Recheck;
 use super::{Effect, Engine};
-use crate::incident::{Event, Family, Incident, Kind, NO_DUE, Severity, Signal, short_hash};
+use crate::incident::{Event, Family, Incident, Kind, Severity, short_hash};
 use crate::life::{Actor, Channel, Life, Mark, Outcome, Place, Refused, Told, What};
 use crate::policy::Number as _;
 
@@ -368,32 +369,12 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> usize {
         let mut finding = self.finding(subject.clone(), Kind::Reported, now);
-        finding = finding.with(severity_of(&told), &self.policy).at(told.mark.at);
+        finding = finding.with(severity_of(&told), &self.policy).at(told.mark.at).note(note_of(&told));
         RULE.clone_into(&mut finding.evidence.rule);
-        let [post_id, feeder, zone, road, place] = self.whereabouts(subject);
-        let life = self.new_life(&post_id, follows, now);
-        let keys = vec![request.once()];
-        let incident = Incident {
-            id,
-            family,
-            severity: finding.severity,
-            scope: subject.scope(),
-            post_id,
-            feeder,
-            zone,
-            road,
-            place,
-            opened_at: now,
-            due_at: finding.due.map_or(NO_DUE, |due| now + due),
-            p1_at: (finding.severity == Severity::P1).then_some(now),
-            members: Vec::new(),
-            links: Vec::new(),
-            signal: Signal::Active,
-            notes: vec![note_of(&told)],
-            evidence: finding.evidence,
-            kinds: vec![Kind::Reported],
-            life: Life { told: Some(told), drill: request.drill, keys, ..life },
-        };
+        finding.family = family;
+        let life = self.new_life(&self.whereabouts(subject)[0], follows, now);
+        let life = Life { told: Some(told), drill: request.drill, keys: vec![request.once()], ..life };
+        let incident = incident_of(id, finding, self.whereabouts(subject), life, now);
         self.begin(incident, subject, true, effects)
     }
 }

@@ -9,8 +9,9 @@ use super::moves::{Belongs, after};
 use super::place::Subject;
 use super::{Effect, Engine, Open, UNREGISTERED_MAX};
 use crate::incident::{
-    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Scope, Severity, Signal, incident_id,
+    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Severity, Signal, about, incident_id,
 };
+use crate::life::Life;
 use crate::slot::Fact;
 use crate::wet::Because;
 
@@ -214,28 +215,9 @@ impl Engine {
         finding.members.truncate(MEMBERS_MAX);
         let id = incident_id(finding.family, &about, finding.key, finding.key_at);
         let life = self.new_life(&post_id, follows, now);
-        let incident = Incident {
-            id: after(id, &life.follows),
-            life,
-            family: finding.family,
-            severity: finding.severity,
-            scope: finding.subject.scope(),
-            post_id,
-            feeder,
-            zone,
-            road,
-            place,
-            opened_at: now,
-            due_at: finding.due.map_or(NO_DUE, |due| now + due),
-            p1_at: (finding.severity == Severity::P1).then_some(now),
-            members: finding.members,
-            links: Vec::new(),
-            signal: Signal::Active,
-            notes: finding.notes,
-            kinds: vec![finding.evidence.kind],
-            evidence: finding.evidence,
-        };
-        self.begin(incident, &finding.subject, finding.told, effects)
+        let (id, subject, told) = (after(id, &life.follows), finding.subject.clone(), finding.told);
+        let incident = incident_of(id, finding, [post_id, feeder, zone, road, place], life, now);
+        self.begin(incident, &subject, told, effects)
     }
 
     /// Puts a new incident among the open ones, and tells of it.
@@ -466,11 +448,34 @@ impl Engine {
     }
 }
 
-/// A post by its name; what is about more by all that says where it is.
-pub(super) fn about(scope: Scope, post_id: &str, feeder: &str, zone: &str, place: &str) -> String {
-    match scope {
-        Scope::Post => post_id.to_owned(),
-        scope => format!("{}:{feeder}:{zone}:{place}", scope.name()),
+/// The incident that a finding opens now.
+pub(super) fn incident_of(
+    id: Arc<str>,
+    finding: Finding,
+    [post_id, feeder, zone, road, place]: [Arc<str>; 5],
+    life: Life,
+    now: Timestamp,
+) -> Incident {
+    Incident {
+        id,
+        life,
+        family: finding.family,
+        severity: finding.severity,
+        scope: finding.subject.scope(),
+        post_id,
+        feeder,
+        zone,
+        road,
+        place,
+        opened_at: now,
+        due_at: finding.due.map_or(NO_DUE, |due| now + due),
+        p1_at: (finding.severity == Severity::P1).then_some(now),
+        members: finding.members,
+        links: Vec::new(),
+        signal: Signal::Active,
+        notes: finding.notes,
+        kinds: vec![finding.evidence.kind],
+        evidence: finding.evidence,
     }
 }
 

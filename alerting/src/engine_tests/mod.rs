@@ -22,9 +22,7 @@ mod weather;
 use std::sync::Arc;
 
 use lampguard_model::record::{Source, StoredReading};
-use lampguard_model::{
-    Cause, Field, Fields, Flags, Marks, Millis, Register, Timestamp, UNREGISTERED, WeatherReport,
-};
+use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, UNREGISTERED, WeatherReport};
 
 use super::{Answer, Effect, Engine, Input, MoveRequest};
 use crate::incident::{Family, Incident};
@@ -50,24 +48,7 @@ pub(crate) fn register() -> Arc<Register> {
 
 /// A reading of `P1`: powered, no value, its own clock right.
 pub(crate) fn reading(at: Timestamp) -> StoredReading<'static> {
-    StoredReading {
-        identity: mix(at.0 as u64),
-        received_at: at,
-        stored_ts: at,
-        ts: Some(at),
-        seq: None,
-        boot: None,
-        cause: Cause::Periodic,
-        flags: Flags::default(),
-        marks: Marks::default(),
-        source: Source::Listener,
-        post: "P1",
-        device: "P1",
-        zone: "z1",
-        feeder: "F1",
-        by: None,
-        fields: Fields::default(),
-    }
+    StoredReading { identity: mix(at.0 as u64), zone: "z1", feeder: "F1", ..StoredReading::at("P1", at) }
 }
 
 /// Spreads small numbers as the fingerprint of a real reading is spread.

@@ -87,7 +87,7 @@ impl LampClock {
         })
     }
 
-    /// [`Lighting::lamp_power`]; to the minute.
+    /// [`Lighting::lamp_power`]; posts within a hundredth of a degree are switched by the same sun.
     pub fn lamp_power(&self, post: &Post, now: Timestamp) -> Option<u32> {
         let hundredth = |degrees: f64| (degrees * 100.0).round() as i32;
         let known = self.lighting.plans.iter().position(|plan| plan.name == plan_of(post));
@@ -101,12 +101,13 @@ impl LampClock {
         let plan = known.or_else(by_timetable).map_or(u32::MAX, |place| place as u32);
         let (lon, lat) = (hundredth(post.lon), hundredth(post.lat));
         let spot = Spot { feeder: post.feeder.clone(), plan, lon, lat };
-        // Plans and switchings are given in minutes: until the next one nothing changes.
-        let next = Timestamp((now.0.div_euclid(60_000) + 1) * 60_000);
-        self.lamps.get(spot, now, || (self.lighting.lamp_power(post, now), Some(next)))
+        self.lamps.get(spot, now, || {
+            let answer = self.lighting.lamps_expected(post, now);
+            (answer.map(|expected| expected.power), answer.and_then(|expected| expected.until))
+        })
     }
 
-    /// [`Lighting::lamp_due`]; to the minute.
+    /// [`Lighting::lamp_due`], as exact as [`LampClock::lamp_power`].
     pub fn lamp_due(&self, post: &Post, now: Timestamp) -> Option<bool> {
         self.lamp_power(post, now).map(|power| power > 0)
     }
@@ -126,11 +127,22 @@ mod tests {
             "post_id,device_id,zone,road,number,landmark,feeder,cabinet,lon,lat,lamps,lamp_w,low_lying,installed,external_code"
         );
         let register = Register::parse(text.as_bytes()).unwrap();
+        // The second night has an hour twice, in the third zone one is left out.
+        for (zone, evening) in [
+            ("Asia/Shanghai", "2026-11-23T12:00:00+08:00"),
+            ("Europe/Berlin", "2026-10-24T12:00:00+02:00"),
+            ("America/New_York", "2026-03-07T12:00:00-05:00"),
+        ] {
+            let start = Timestamp::from_rfc3339(evening).unwrap();
+            remembers(zone, start, &register);
+        }
+    }
+
+    fn remembers(zone: &str, start: Timestamp, register: &Register) {
         let config = super::super::LightingConfig::default();
-        let zone = TimeZone::get("Asia/Shanghai").unwrap();
-        let lighting = Arc::new(Lighting::build(Some(&config), zone, &register).unwrap());
+        let zone = TimeZone::get(zone).unwrap();
+        let lighting = Arc::new(Lighting::build(Some(&config), zone, register).unwrap());
         let clock = LampClock::new(lighting.clone());
-        let start = Timestamp::from_rfc3339("2026-11-23T12:00:00+08:00").unwrap();
         for second in (0..172_800).step_by(60) {
             let now = start + Millis::seconds(second);
             assert_eq!(clock.supply_expected(&Arc::from("F1"), now), lighting.supply_expected("F1", now));

@@ -133,6 +133,15 @@ pub struct Expected {
     pub until: Option<Timestamp>,
 }
 
+/// What the timetable says of the lamps of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LampsExpected {
+    /// Thousandths of rated power; 0 is dark.
+    pub power: u32,
+    /// The next moment at which it may be another; `None` when none is near.
+    pub until: Option<Timestamp>,
+}
+
 /// Where a switching by the sun happens.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -183,20 +192,45 @@ impl Lighting {
         })
     }
 
-    /// Thousandths of rated power that each lamp of a post should burn with at `now`; 0 is dark. `None` when
-    /// nobody knows: it goes by the sun, and the register names no place at all.
-    pub fn lamp_power(&self, post: &Post, now: Timestamp) -> Option<u32> {
+    /// What the lamps of a post should do at `now`. `None` when nobody knows: they go by the sun, and the register
+    /// names no place at all.
+    pub fn lamps_expected(&self, post: &Post, now: Timestamp) -> Option<LampsExpected> {
         let by_feeder = || self.feeders.get(&post.feeder).and_then(|feeder| feeder.place);
         let place = Place::of(post).or_else(by_feeder).or(self.middle);
         let plan = plan_of(post);
-        if !self.lit(&post.feeder, plan, place, now)? {
-            return Some(0);
-        }
-        let time = self.local(now)?.time();
+        let stretches = self.lamp_stretches(&post.feeder, plan, place, now)?;
+        let Some(lit) = stretches.iter().find(|s| (s.from..s.until).contains(&now)) else {
+            let until = stretches.iter().map(|s| s.from).filter(|from| *from > now).min();
+            return Some(LampsExpected { power: 0, until });
+        };
         let known = self.plans.iter().find(|known| known.name == plan);
         let spans = known.map_or(&[][..], |known| &known.spans);
-        let span = spans.iter().find(|(from, to, _)| is_within(time, *from, *to));
-        Some(span.map_or(FULL, |(.., power)| *power))
+        let local = self.local(now)?;
+        let power = spans.iter().find(|(from, to, _)| is_within(local.time(), *from, *to));
+        let until = [Some(lit.until), self.next_span(spans, local.date(), now)].into_iter().flatten().min();
+        Some(LampsExpected { power: power.map_or(FULL, |(.., power)| *power), until })
+    }
+
+    /// The next moment after `now`, today or tomorrow, at which a span of a plan begins or ends, or at which the
+    /// clocks change.
+    fn next_span(&self, spans: &[(Time, Time, u32)], today: Date, now: Timestamp) -> Option<Timestamp> {
+        if spans.is_empty() {
+            return None;
+        }
+        let days = [Some(today), today.tomorrow().ok()];
+        let edges = spans.iter().flat_map(|(from, to, _)| [*from, *to]);
+        let edges =
+            edges.flat_map(|edge| days.into_iter().flatten().filter_map(move |day| self.at(edge, day)));
+        let now_there = jiff::Timestamp::from_millisecond(now.0).ok()?;
+        let change = self.zone.following(now_there).next();
+        let change = change.map(|change| Timestamp(change.timestamp().as_millisecond()));
+        edges.chain(change).filter(|edge| *edge > now).min()
+    }
+
+    /// Thousandths of rated power that each lamp of a post should burn with at `now`; 0 is dark. `None` when
+    /// nobody knows.
+    pub fn lamp_power(&self, post: &Post, now: Timestamp) -> Option<u32> {
+        self.lamps_expected(post, now).map(|expected| expected.power)
     }
 
     /// True when the lamps of a post should burn at `now`; `None` when nobody knows.
@@ -229,18 +263,13 @@ impl Lighting {
     }
 
     fn moment(&self, switch: Switch, date: Date, place: Option<Place>) -> Option<Timestamp> {
-        let at = |time: Time| {
-            // An hour that is left out lies behind the gap, one that is there twice is the first.
-            let zoned = date.to_datetime(time).to_zoned_datetime(self.zone.clone()).ok()?;
-            Some(Timestamp(zoned.timestamp().as_millisecond()))
-        };
         let (offset, is_set) = match switch {
-            Switch::Clock(time) => return at(time),
+            Switch::Clock(time) => return self.at(time, date),
             Switch::Sunset(offset) => (offset, true),
             Switch::Sunrise(offset) => (offset, false),
         };
         let place = place?;
-        let near = at(Time::midnight()).map(|midnight| midnight + Millis::hours(12))?;
+        let near = self.at(Time::midnight(), date).map(|midnight| midnight + Millis::hours(12))?;
         let noon = noon_near(near, place.lon);
         let half_day = if is_set { Millis::hours(12) } else { Millis::hours(-12) };
         Some(match day_near(near, place.lon, place.lat) {
@@ -252,13 +281,25 @@ impl Lighting {
         })
     }
 
-    fn lit(&self, feeder: &str, plan: &str, place: Option<Place>, now: Timestamp) -> Option<bool> {
+    /// A local time of a day. An hour that is left out lies behind the gap, one that is there twice is the first.
+    fn at(&self, time: Time, date: Date) -> Option<Timestamp> {
+        let zoned = date.to_datetime(time).to_zoned_datetime(self.zone.clone()).ok()?;
+        Some(Timestamp(zoned.timestamp().as_millisecond()))
+    }
+
+    /// [`Lighting::stretches`] of lamps: on a feeder that is always energised they have switches of their own, the
+    /// sun's.
+    fn lamp_stretches(
+        &self,
+        feeder: &str,
+        plan: &str,
+        place: Option<Place>,
+        now: Timestamp,
+    ) -> Option<Vec<Stretch>> {
         let always = self.always_on.iter().any(|known| **known == *feeder);
         let own = self.timetables.iter().any(|timetable| timetable.is_for(feeder, plan));
-        // Lamps on an energised feeder have switches of their own: the sun's.
         let (feeder, plan) = if always && !own { ("", "") } else { (feeder, plan) };
-        let stretches = self.stretches(feeder, plan, place, now)?;
-        Some(stretches.iter().any(|s| (s.from..s.until).contains(&now)))
+        self.stretches(feeder, plan, place, now)
     }
 
     /// On or off, since when and until when.

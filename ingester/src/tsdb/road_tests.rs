@@ -1,13 +1,10 @@
-//! The two roads to a database, logins, stopping, and what a million rows cost.
+//! The two roads to a database, logins, stopping.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use lampguard_model::{Field, Timestamp, record};
-
 use super::Sink;
-use super::stub::{Bench, Database, Reply, Stub, all, config, reading, spoiled, status, until};
+use super::stub::{Bench, Database, Reply, Stub, all, config, spoiled, status, until};
 use crate::config::{Api, Auth};
 
 #[test]
@@ -168,70 +165,5 @@ fn a_missing_token_file_may_come_later() {
     bench.token_file("t0ken");
     until("all rows", || database.seqs() == all(10));
     assert_eq!(stub.writes()[0].headers["authorization"], "Token t0ken");
-    running.stop();
-}
-
-/// Processor time of this process's threads of that name, nanoseconds.
-fn thread_ns(name: &str) -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    let ours = tasks.filter(|task| {
-        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
-    });
-    let ns = ours.filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    ns.sum()
-}
-
-#[test]
-#[ignore = "a measurement: cargo test --release -p lampguard-ingester tsdb -- --ignored --nocapture"]
-fn measure_the_processor_time_of_a_million_rows() {
-    const ROWS: u64 = 1_000_000;
-    let taken = Arc::new(AtomicU64::new(0));
-    let count = taken.clone();
-    let stub = Stub::start(move |request| {
-        if request.is_write() {
-            count.fetch_add(request.body.len() as u64, Ordering::SeqCst);
-            return status(204);
-        }
-        Reply::Status(200, "", "process_start_time_seconds 1\n".to_owned())
-    });
-    let mut bench = Bench::new();
-    let mut noise = 88_172_645_463_325_252u64;
-    bench.commit(ROWS, |seq, frame| {
-        let post = format!("Z{}-{:06}", seq % 4, seq % 3200);
-        let mut sent = reading(seq);
-        (sent.post, sent.feeder) = (&post, &post[..5]);
-        sent.stored_ts = Timestamp(sent.stored_ts.0 / 60_000 * 60_000 + (seq / 3200 * 97 % 60_000) as i64);
-        let fields = [
-            (Field::LeakageMa, 3000),
-            (Field::ShellV, 2000),
-            (Field::SupplyV, 240_000),
-            (Field::LampA, 900),
-            (Field::LampW, 150_000),
-            (Field::TemperatureC, 30_000),
-        ];
-        for (field, most) in fields {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            sent.fields.set(field, (noise % most / 10 * 10) as i64);
-        }
-        frame.push(record::READING, |out| record::encode_reading(&sent, out));
-    });
-    let mut config = config(&stub.url());
-    config.id = "cpu".to_owned();
-    let began = Instant::now();
-    let running = bench.follow(&config);
-    until("all rows", || bench.metrics.written.get() == ROWS);
-    let (cpu_ns, took) = (thread_ns("tsdb:cpu"), began.elapsed());
-    let bytes = taken.load(Ordering::SeqCst) as f64 / ROWS as f64;
-    println!(
-        "{ROWS} rows: {:.2} CPU s, {:.2} s, {bytes:.1} bytes a row on the wire, {} requests",
-        cpu_ns as f64 / 1e9,
-        took.as_secs_f64(),
-        stub.writes().len(),
-    );
     running.stop();
 }

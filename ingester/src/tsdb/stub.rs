@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lampguard_journal::{FrameBuf, Options, RealDisk, Tail, Writer};
 use lampguard_model::record::{self, Source, StoredReading};
-use lampguard_model::{Cause, Field, Fields, Flags, Marks, Timestamp};
+use lampguard_model::{Field, Fields, Timestamp};
 use prometheus::Registry;
 
 use super::{Running, start, stored_cursor};
@@ -330,23 +330,19 @@ pub(super) fn reading(seq: u64) -> StoredReading<'static> {
     fields.set(Field::LeakageMa, 820);
     fields.set(Field::ShellV, i64::try_from(seq % 1000).unwrap());
     fields.set(Field::Supply, 1000);
+    let stored_ts = Timestamp(now().0 / 1000 * 1000 - 60_000 + i64::try_from(seq % 60_000).unwrap());
     StoredReading {
         identity: seq,
         received_at: now(),
-        stored_ts: Timestamp(now().0 / 1000 * 1000 - 60_000 + i64::try_from(seq % 60_000).unwrap()),
         ts: None,
         seq: Some(seq),
         boot: Some(7),
-        cause: Cause::Periodic,
-        flags: Flags::default(),
-        marks: Marks::default(),
         source: Source::Broker,
-        post: POSTS[seq as usize % POSTS.len()],
         device: "D",
         zone: "z1",
         feeder: "F1",
-        by: None,
         fields,
+        ..StoredReading::at(POSTS[seq as usize % POSTS.len()], stored_ts)
     }
 }
 
