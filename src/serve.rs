@@ -126,8 +126,9 @@ pub(crate) fn load_register(config: &Config) -> Result<Register> {
     let register = Register::parse(&bytes).map_err(|faults| register_faults(path, &faults))?;
     let unknown: Vec<_> = register
         .zones()
-        .into_iter()
-        .filter(|zone| !config.zones.iter().any(|known| *known.id == **zone))
+        .iter()
+        .filter(|zone| !config.zones.iter().any(|known| *known.id == ***zone))
+        .map(|zone| &**zone)
         .collect();
     if !unknown.is_empty() {
         bail!(crate::UsageError(format!(

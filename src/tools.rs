@@ -47,7 +47,7 @@ pub(crate) fn check_posts(file: &Path) -> Result<()> {
     let register = Register::parse(&bytes).map_err(|faults| serve::register_faults(file, &faults))?;
     let mut text = format!("{}: good; {} posts\n", file.display(), register.posts().len());
     for zone in register.zones() {
-        let count = register.posts().iter().filter(|post| post.zone == zone).count();
+        let count = register.posts().iter().filter(|post| post.zone == *zone).count();
         text.push_str(&format!("  {zone}: {count}\n"));
     }
     print(&text)

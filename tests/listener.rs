@@ -186,6 +186,23 @@ fn a_sensor_that_publishes_for_another_post_is_cut_and_counted() {
 }
 
 #[test]
+fn a_sensor_that_names_another_post_in_its_payload_reports_for_nobody() {
+    let site = site_with_logins();
+    let lampguard = site.start();
+    let mut sensor = Mqtt::silent(site.listener);
+    assert_eq!(sensor.greet(&Hello::new("P002").login("P002", "token-2")), Ok(0));
+    let forged = reading(1, 1, 99.0).replacen('{', "{\"device\":\"P001\",", 1);
+    sensor.publish_and_wait("lamp/z1/P002/reading", forged.as_bytes());
+    let mut gateway = Mqtt::silent(site.listener);
+    assert_eq!(gateway.greet(&Hello::new("g").login("gateway", "token-3")), Ok(0));
+    gateway.publish_and_wait("lamp/z1/P002/reading", forged.as_bytes());
+    gateway.publish_and_wait("lamp/z1/gateway/reading", forged.replace("99", "2").as_bytes());
+    let books = lampguard.balanced();
+    assert_eq!((&books["stored"], &books["quarantined"]["other_device"]), (&1.into(), &2.into()), "{books}");
+    assert_eq!(leakages(&lampguard, 1), [2.0], "a gateway on a topic of its own speaks for many");
+}
+
+#[test]
 fn a_sensor_speaks_tls_and_a_plain_one_is_turned_away() {
     let site = Site::new().with_listener("tls_cert = \"server.pem\"\ntls_key = \"server.key\"");
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();

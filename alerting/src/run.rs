@@ -558,7 +558,7 @@ impl Story {
     fn count_open(&self) {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts = board.count_by_zone();
-        let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().into_iter().collect();
+        let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().iter().cloned().collect();
         zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
         for zone in zones {
             for severity in [Severity::P1, Severity::P2, Severity::P3, Severity::P4] {

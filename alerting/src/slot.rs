@@ -49,7 +49,7 @@ pub(crate) struct Slot {
     pub(crate) zone: u16,
     /// Place + 1 of its feeder in the engine's list; 0 = none.
     feeder: u16,
-    /// Period by register, else the default, seconds.
+    /// Period by register, else by the profile that read it, else the default, seconds.
     base_period_s: u16,
     /// Period by the gaps, while unlit and while lit, seconds; 0 = not known.
     pub(crate) learned_s: [u16; 2],
@@ -278,6 +278,11 @@ impl Slot {
         }
         let drying = |at| is_drying(at, now, self.is(Fact::LowLying), rules);
         self.immersed_at().is_some_and(drying).then_some(Because::Drying)
+    }
+
+    /// How often it is taken to report until its gaps tell, seconds.
+    pub(crate) fn set_base_period(&mut self, period_s: u32) {
+        self.base_period_s = u16::try_from(period_s).unwrap_or(u16::MAX).max(PERIOD_S_MIN);
     }
 
     /// How often it reports in the state its lamp is in.

@@ -38,6 +38,14 @@ pub struct Place {
     pub device: Option<Arc<str>>,
 }
 
+impl Place {
+    /// How often such a device reports: by the register, else by the profile that read it, else 300 s.
+    pub fn period(&self, reading: &Reading) -> Millis {
+        let of_post = self.post.as_ref().and_then(|post| post.period_s);
+        Millis::seconds(i64::from(of_post.or(reading.period_s).unwrap_or(PERIOD_DEFAULT_S)))
+    }
+}
+
 /// What was decided about one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -132,8 +140,7 @@ impl Admission {
         retained: bool,
         received_at: Timestamp,
     ) -> Decision {
-        let period = place.post.as_ref().and_then(|post| post.period_s).unwrap_or(PERIOD_DEFAULT_S);
-        let period = Millis::seconds(i64::from(period));
+        let period = place.period(reading);
         let measured_at = mark_time(reading, period, received_at);
         if retained {
             let fresh = reading.ts.is_some()

@@ -29,9 +29,10 @@ pub struct BrokerConfig {
     pub username: Option<String>,
     /// File that holds the password.
     pub password_file: Option<PathBuf>,
-    /// Group of a shared subscription (`$share/GROUP/…`); only with `judge = false`.
+    /// Group of a shared subscription (`$share/GROUP/…`). Refused by the check of the configuration while every
+    /// instance judges all that it reads.
     pub shared_group: Option<String>,
-    /// Whether this instance judges what comes from this broker.
+    /// Whether this instance judges what comes from this broker; `false` is refused as not built.
     #[serde(default = "yes")]
     pub judge: bool,
     /// Which topics; without any the three canonical ones.

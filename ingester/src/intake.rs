@@ -99,6 +99,8 @@ pub struct Message {
     pub token: Option<u32>,
     /// The retain bit.
     pub retain: bool,
+    /// Its sender speaks for the device of its topic alone.
+    pub alone: bool,
     /// What to do with it.
     pub fate: Fate,
 }

@@ -70,7 +70,7 @@ impl Offline {
             intake: Intake::new(setup, Admission::default(), &Recovery::default()),
             mappings,
             now,
-            message: Message { topic, payload, token: None, retain: false, fate: Fate::Read },
+            message: Message { topic, payload, token: None, retain: false, alone: false, fate: Fate::Read },
             context: Context {
                 source: Source::Broker,
                 received_at: Timestamp(0),

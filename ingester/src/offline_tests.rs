@@ -70,6 +70,44 @@ fn old_messages_are_placed_and_admitted_as_live_ones_are() {
 }
 
 #[test]
+fn a_payload_on_the_topic_of_a_post_speaks_for_no_other_and_a_gateways_batch_does() {
+    let (own, other) = ("lamp/z1/D1/reading", "lamp/z1/gateway/reading");
+    let (readings, totals, others) = out_of(&[
+        (0, own, r#"[{"device":"D1","leakage_ma":1},{"post_id":"P1","leakage_ma":2}]"#, false),
+        (1, own, r#"[{"device":"D2","leakage_ma":3},{"device":"D3","leakage_ma":4}]"#, false),
+        (2, other, r#"[{"device":"D1","leakage_ma":5},{"device":"D2","leakage_ma":6}]"#, false),
+    ]);
+    let leakage: Vec<Option<i64>> = readings.iter().map(|(_, leakage, _)| *leakage).collect();
+    assert_eq!(leakage, [1000, 2000, 5000, 6000].map(Some));
+    assert_eq!(totals.quarantined_by_reason().collect::<Vec<_>>(), [("other_device", 2)]);
+    assert_eq!(others, 1, "the payload is kept once");
+}
+
+#[test]
+fn a_batch_in_which_nobody_is_named_is_kept_once() {
+    let payload = format!("[{}]", vec![r#"{"leakage_ma":1}"#; 1000].join(","));
+    let (readings, totals, others) = out_of(&[(0, "street/x/report", "{}", false), (1, "", &payload, false)]);
+    assert_eq!((readings.len(), others), (0, 2), "{totals:?}");
+}
+
+#[test]
+fn what_a_broker_kept_says_nothing_of_the_weather_now_and_unknown_zones_have_none() {
+    let (ts, rain) = (T.0, "weather/z1/rain");
+    let dated = format!(r#"{{"ts":{ts},"rain_mm_h":0}}"#);
+    let (_, totals, others) = out_of(&[
+        (0, rain, r#"{"rain_mm_h":0}"#, true),
+        (1, rain, r#"{"ts":12,"rain_mm_h":0}"#, true),
+        (2, rain, &dated, true),
+        (3, rain, r#"{"rain_mm_h":0}"#, false),
+        (4, "weather/all/rain", r#"{"wet":true}"#, false),
+        (5, "weather/zone1/rain", r#"{"rain_mm_h":0}"#, false),
+    ]);
+    assert_eq!(totals.refused_by_reason().collect::<Vec<_>>(), [("retained_stale", 2)]);
+    assert_eq!(totals.quarantined_by_reason().collect::<Vec<_>>(), [("weather", 1)]);
+    assert_eq!(others, 4, "three of weather, and the refused payload");
+}
+
+#[test]
 fn payloads_of_known_makers_are_read_by_their_topics() {
     let (readings, totals, _) = out_of(&[
         (0, "street/x/report", r#"{"device_id":"D1","leak_current":301}"#, false),

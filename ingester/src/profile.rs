@@ -26,7 +26,8 @@ pub struct ProfileConfig {
     pub name: String,
     /// How the bytes are read; `json` so far.
     pub decoder: String,
-    /// Finest step of a field, in its unit, where the sensor is coarse: `{ supply_v = 1 }`.
+    /// Finest step of a field, in its unit, where the sensor is coarse: `{ supply_v = 1 }`. For those who read the
+    /// profile: the engine goes by the digits that a sensor has sent.
     #[serde(default)]
     pub resolution: BTreeMap<String, f64>,
     /// Where the device's name stands.
@@ -121,6 +122,7 @@ pub struct Profile {
     flags: Vec<(String, Option<u8>, Flags)>,
     time: Option<(String, TimeFormat)>,
     partial: bool,
+    period_s: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -229,8 +231,9 @@ fn compile(config: &ProfileConfig, reasons: &mut Vec<String>) -> Option<Profile>
     if reasons.len() > before {
         return None;
     }
-    let (name, each, partial) = (config.name.clone(), config.each.clone(), config.partial);
-    Some(Profile { name, device: device?, each, fields, flags, time, partial })
+    let (name, each) = (config.name.clone(), config.each.clone());
+    let (partial, period_s) = (config.partial, config.period_s);
+    Some(Profile { name, device: device?, each, fields, flags, time, partial, period_s })
 }
 
 fn check_pointer(path: &str, reasons: &mut Vec<String>) {
@@ -348,7 +351,7 @@ impl Profile {
         if !item.is_object() {
             return Err(Refusal::NotObject);
         }
-        let mut reading = Reading::default();
+        let mut reading = Reading { period_s: self.period_s, ..Reading::default() };
         let look = |path: &str| item.pointer(path).or_else(|| whole.pointer(path));
         let device = match &self.device {
             Device::Topic(level) => topic.split('/').nth(*level).map(str::to_owned),

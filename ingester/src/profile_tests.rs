@@ -89,6 +89,7 @@ fn a_new_shape_needs_no_code() {
         each = "/batch"
         device = { path = "/device_id" }
         time = { path = "/timestamp", format = "%Y%m%d%H%M%S%3f", zone = "Asia/Shanghai" }
+        period_s = 3600
         fields = [{ path = "/metrics/voltage/value/phase_a", to = "supply_v" },
                   { path = "/metrics/temp_f", to = "temperature_c", scale = 0.5, offset = -16 }]
     "#;
@@ -100,6 +101,7 @@ fn a_new_shape_needs_no_code() {
     decode(profiles.get("edge-logger"), "up/1", payload, &mut out).unwrap();
     let first = out[0].as_ref().unwrap();
     assert_eq!(first.ts, Some(Timestamp(1_795_435_200_881)));
+    assert_eq!(first.period_s, Some(3600), "which rules and admission go by until the gaps tell");
     assert_eq!(first.fields.get(Field::SupplyV), Some(229_700));
     assert_eq!(first.fields.get(Field::TemperatureC), Some(14_000));
     assert_eq!(out[1], Err(Refusal::NoMeasurement));

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use lampguard_journal::{FrameBuf, Recovery};
 use lampguard_model::record::{self, Quarantined, Source, StoredReading, StoredStatus};
 use lampguard_model::wire::{self, Refusal, Topic};
-use lampguard_model::{Marks, Millis, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
+use lampguard_model::{Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::accounts::{Accounts, Refused, Totals};
-use crate::admit::{Admission, Decision, PERIOD_DEFAULT_S, Place, mark_time};
+use crate::admit::{Admission, Decision, Place, mark_time};
 use crate::commit::{Settlement, Unit};
 use crate::intake::{Chunk, Fate, Gate, Input, Message, Settled, Tally, profile_of};
 use crate::loss::LossBook;
@@ -36,6 +36,8 @@ use crate::profile;
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Room for readings of one message that is kept between messages.
 const DECODED_KEPT: usize = 256;
+/// The zone of a weather message that stands for all of them.
+const ALL_ZONES: &str = "all";
 /// Longest weather message; the contract's three keys need some 80 bytes.
 const WEATHER_BYTES_MAX: usize = 4096;
 /// Frames in one unit of work for the committer.
@@ -188,7 +190,10 @@ impl Intake {
             context.readings = 0;
             return;
         }
-        let alone = matches!(reason, Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong);
+        let alone = matches!(
+            reason,
+            Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong | Refusal::OtherDevice
+        );
         if alone {
             // What is refused again was counted when it was refused first.
             self.totals.quarantined = before.quarantined;
@@ -242,9 +247,10 @@ impl Intake {
                 };
                 let mut refused = None;
                 for (index, reading) in decoded.drain(..).enumerate() {
-                    match reading {
-                        Ok(reading) => self.take_reading(message, index, reading, hint, context),
-                        Err(refusal) => refused = self.refuse_one(refusal, index, refused, context),
+                    let taken =
+                        reading.and_then(|reading| self.take_reading(message, reading, hint, context));
+                    if let Err(refusal) = taken {
+                        refused = self.refuse_one(refusal, index, refused, context);
                     }
                 }
                 if let Some(refusal) = refused {
@@ -258,14 +264,16 @@ impl Intake {
     }
 
     /// Steps 3 to 5 for one reading.
+    ///
+    /// # Errors
+    /// What it is quarantined for.
     fn take_reading(
         &mut self,
         message: &Message,
-        index: usize,
         mut reading: Reading,
         hint: Option<(&str, &str)>,
         context: &mut Context,
-    ) {
+    ) -> Result<(), Refusal> {
         let named = reading.device.take();
         let device = match (named.as_deref(), hint) {
             (Some(device), _) => device,
@@ -273,13 +281,16 @@ impl Intake {
             (None, None) => "",
         };
         if !register::is_identifier(device) {
-            return self.quarantine(message, index, Refusal::BadDevice, context);
+            return Err(Refusal::BadDevice);
+        }
+        if named.is_some() && !self.may_speak_for(message, hint, device) {
+            return Err(Refusal::OtherDevice);
         }
         context.readings += 1;
         let retained = message.retain && context.retain_counts;
         if self.judge_only && retained {
             // State from before; the judge has heard it, or must not.
-            return;
+            return Ok(());
         }
         let place = self.place(device, &mut reading, hint);
         let received_at = context.received_at;
@@ -300,6 +311,27 @@ impl Intake {
                 self.keep(&kept, context);
                 context.tally.stored += 1;
             }
+        }
+        Ok(())
+    }
+
+    /// A sender that speaks for one device names no other in its payload: a login without a filter of its own,
+    /// and whoever may publish on the topic of a registered post. A gateway's batch for many posts comes on a
+    /// topic of the gateway.
+    fn may_speak_for(&self, message: &Message, hint: Option<(&str, &str)>, device: &str) -> bool {
+        let register = &self.setup.register;
+        let post_of = |name: &str| register.by_device(name).or_else(|| register.by_post(name));
+        let own = message.alone || message.fate == Fate::Again(Refusal::OtherDevice);
+        let speaker = match hint {
+            Some((_, name)) => Some(name).filter(|name| own || post_of(name).is_some()),
+            None => message.topic.split('/').nth(2).filter(|_| own),
+        };
+        let Some(speaker) = speaker.filter(|speaker| *speaker != device) else {
+            return true;
+        };
+        match (post_of(speaker), post_of(device)) {
+            (Some(its), Some(named)) => its.post_id == named.post_id,
+            _ => false,
         }
     }
 
@@ -324,8 +356,7 @@ impl Intake {
     /// Admission without remembering: a reading that is judged and not kept must not turn its own later copy
     /// into a duplicate.
     fn look_only(&mut self, reading: &mut Reading, place: &Place, device: &str, now: Timestamp) -> Decision {
-        let period = place.post.as_ref().and_then(|post| post.period_s).unwrap_or(PERIOD_DEFAULT_S);
-        let stored_ts = mark_time(reading, Millis::seconds(i64::from(period)), now);
+        let stored_ts = mark_time(reading, place.period(reading), now);
         Decision::Fresh { stored_ts, identity: self.admission.identity(reading, device, now) }
     }
 
@@ -366,10 +397,20 @@ impl Intake {
         if message.payload.len() > WEATHER_BYTES_MAX {
             return self.quarantine(message, 0, Refusal::TooLarge, context);
         }
-        if WeatherReport::decode(&message.payload).is_err() || !register::is_identifier(zone) {
-            return self.quarantine(message, 0, Refusal::Weather, context);
-        }
+        let known = zone == ALL_ZONES || self.setup.register.has_zone(zone);
+        let report = match WeatherReport::decode(&message.payload) {
+            Ok(report) if known => report,
+            _ => return self.quarantine(message, 0, Refusal::Weather, context),
+        };
         let received_at = context.received_at;
+        // What a broker kept says nothing of now: without a time of its own it would be new at each reconnect.
+        if message.retain && context.retain_counts && !report.is_dated(received_at) {
+            if !self.judge_only {
+                context.readings += 1;
+                self.refuse(Refused::RetainedStale, 1);
+            }
+            return;
+        }
         self.frame
             .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
         self.close_full_frame();

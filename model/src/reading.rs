@@ -158,6 +158,8 @@ pub struct Reading {
     pub by: Option<Box<str>>,
     /// The values.
     pub fields: Fields,
+    /// Reporting period of such devices, seconds, where the profile that read it names one.
+    pub period_s: Option<u32>,
     /// Keys that nobody knows; counted, never fatal.
     pub unknown_keys: u32,
 }

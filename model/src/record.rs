@@ -89,6 +89,8 @@ pub struct StoredReading<'a> {
     pub feeder: &'a str,
     /// Who typed it in.
     pub by: Option<&'a str>,
+    /// Reporting period of such devices by the profile that read it, seconds.
+    pub period_s: Option<u32>,
     /// The values.
     pub fields: Fields,
 }
@@ -113,6 +115,7 @@ impl<'a> StoredReading<'a> {
             zone: "",
             feeder: "",
             by: None,
+            period_s: None,
             fields: Fields::default(),
         }
     }
@@ -127,6 +130,7 @@ impl<'a> StoredReading<'a> {
             flags: reading.flags,
             marks: reading.marks,
             by: reading.by.as_deref(),
+            period_s: reading.period_s,
             fields: reading.fields.clone(),
             ..Self::at(post, received_at)
         }
@@ -209,7 +213,8 @@ pub fn encode_reading(reading: &StoredReading<'_>, out: &mut Vec<u8>) {
     let presence = u8::from(reading.ts.is_some())
         | u8::from(reading.seq.is_some()) << 1
         | u8::from(reading.boot.is_some()) << 2
-        | u8::from(reading.by.is_some()) << 3;
+        | u8::from(reading.by.is_some()) << 3
+        | u8::from(reading.period_s.is_some()) << 4;
     out.push(presence);
     if let Some(ts) = reading.ts {
         out.extend_from_slice(&ts.0.to_le_bytes());
@@ -230,6 +235,9 @@ pub fn encode_reading(reading: &StoredReading<'_>, out: &mut Vec<u8>) {
     put_varint(out, u64::from(reading.fields.mask()));
     for (_, value) in reading.fields.iter() {
         put_varint(out, zigzag(value));
+    }
+    if let Some(period_s) = reading.period_s {
+        put_varint(out, u64::from(period_s));
     }
 }
 
@@ -349,6 +357,7 @@ impl<'a> Cursor<'a> {
                 fields.set(Field::from_number(number)?, unzigzag(self.varint()?));
             }
         }
+        let period_s = if presence & 16 != 0 { Some(u32::try_from(self.varint()?).ok()?) } else { None };
         Some(StoredReading {
             identity,
             received_at,
@@ -365,6 +374,7 @@ impl<'a> Cursor<'a> {
             zone,
             feeder,
             by,
+            period_s,
             fields,
         })
     }
@@ -446,6 +456,7 @@ mod tests {
             zone: "z1",
             feeder: "F1",
             by: None,
+            period_s: None,
             fields,
         }
     }
@@ -457,8 +468,9 @@ mod tests {
             seq in proptest::option::of(any::<u64>()),
             boot in proptest::option::of(any::<u32>()),
             ts in proptest::option::of(any::<i64>()),
+            period_s in proptest::option::of(any::<u32>()),
         ) {
-            let reading = StoredReading { seq, boot, ts: ts.map(Timestamp), ..sample(&values) };
+            let reading = StoredReading { seq, boot, ts: ts.map(Timestamp), period_s, ..sample(&values) };
             let mut bytes = Vec::new();
             encode_reading(&reading, &mut bytes);
             prop_assert_eq!(identity_of(&bytes), Some(reading.identity));

@@ -87,6 +87,7 @@ pub struct Register {
     posts: Vec<Arc<Post>>,
     by_device: HashMap<Arc<str>, usize, RandomState>,
     by_post: HashMap<Arc<str>, usize, RandomState>,
+    zones: Vec<Arc<str>>,
 }
 
 const REQUIRED: [&str; 15] = [
@@ -163,6 +164,9 @@ impl Register {
         } else {
             self.by_post.insert(post.post_id.clone(), place);
             self.by_device.insert(post.device_id.clone(), place);
+            if !self.has_zone(&post.zone) {
+                self.zones.push(post.zone.clone());
+            }
             self.posts.push(Arc::new(post));
         }
     }
@@ -183,14 +187,13 @@ impl Register {
     }
 
     /// Every zone that posts name, each once, in order of first mention.
-    pub fn zones(&self) -> Vec<Arc<str>> {
-        let mut zones: Vec<Arc<str>> = Vec::new();
-        for post in &self.posts {
-            if !zones.contains(&post.zone) {
-                zones.push(post.zone.clone());
-            }
-        }
-        zones
+    pub fn zones(&self) -> &[Arc<str>] {
+        &self.zones
+    }
+
+    /// True when a post names this zone.
+    pub fn has_zone(&self, zone: &str) -> bool {
+        self.zones.iter().any(|known| **known == *zone)
     }
 
     /// An `Arc` shared by every post that names the same zone, road or feeder.

@@ -74,8 +74,16 @@ impl WeatherReport {
 
     /// When it holds from: its own time if that is plausible, else receipt.
     pub fn at(&self, received_at: Timestamp) -> Timestamp {
-        let claimed = self.ts.map(Timestamp::from_number);
-        claimed.filter(|ts| ts.plausible(received_at)).unwrap_or(received_at)
+        self.claimed(received_at).unwrap_or(received_at)
+    }
+
+    /// True when it says itself, and plausibly, from when it is.
+    pub fn is_dated(&self, received_at: Timestamp) -> bool {
+        self.claimed(received_at).is_some()
+    }
+
+    fn claimed(&self, received_at: Timestamp) -> Option<Timestamp> {
+        self.ts.map(Timestamp::from_number).filter(|ts| ts.plausible(received_at))
     }
 }
 

@@ -57,13 +57,16 @@ pub enum Refusal {
     /// The topic fits no mapping.
     #[error("the topic fits no mapping")]
     Topic,
-    /// A weather message that cannot be believed.
-    #[error("not a weather message")]
+    /// A weather message that cannot be believed, or one for a zone that the register does not know.
+    #[error("not a weather message of a known zone")]
     Weather,
+    /// The payload names a device that its sender may not speak for.
+    #[error("its sender speaks for one device, and the payload names another")]
+    OtherDevice,
 }
 
 /// Every refusal, in the order of the places they have in the journal's totals: only append.
-pub const REFUSALS: [Refusal; 11] = [
+pub const REFUSALS: [Refusal; 12] = [
     Refusal::Empty,
     Refusal::Utf8,
     Refusal::Json,
@@ -75,6 +78,7 @@ pub const REFUSALS: [Refusal; 11] = [
     Refusal::TooLarge,
     Refusal::Topic,
     Refusal::Weather,
+    Refusal::OtherDevice,
 ];
 
 impl Refusal {
@@ -92,6 +96,7 @@ impl Refusal {
             Self::TooLarge => "too_large",
             Self::Topic => "topic",
             Self::Weather => "weather",
+            Self::OtherDevice => "other_device",
         }
     }
 }

@@ -67,7 +67,6 @@ fn line(record: &Record<'_>) -> Option<Value> {
 
 fn reading(stored: &StoredReading<'_>) -> Reading {
     Reading {
-        device: None,
         ts: stored.ts,
         seq: stored.seq,
         boot: stored.boot,
@@ -76,6 +75,6 @@ fn reading(stored: &StoredReading<'_>) -> Reading {
         marks: if stored.marks.has(Marks::SATURATED) { Marks::SATURATED } else { Marks::default() },
         by: stored.by.map(Into::into),
         fields: stored.fields.clone(),
-        unknown_keys: 0,
+        ..Reading::default()
     }
 }

@@ -9,7 +9,7 @@ use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::quarantine::{PAGE_MAX, Payload, Quarantine};
 use lampguard_ingester::source::http::{SubmitError, submit};
 use lampguard_model::record::Source;
-use lampguard_model::{WeatherReport, register};
+use lampguard_model::{WeatherReport, wire};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -41,10 +41,13 @@ fn check_zone(instance: &Instance, who: &Identity, body: &[u8]) -> Result<(), Ap
     if who.role != Role::Crew {
         return Ok(());
     }
-    // What is no JSON is quarantined like anybody's.
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let readings = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
-    for name in readings.iter().filter_map(|one| one.get("post_id").or(one.get("device"))?.as_str()) {
+    let mut readings = Vec::new();
+    if wire::decode(body, &mut readings).is_err() {
+        // What cannot be read as a whole is quarantined like anybody's.
+        return Ok(());
+    }
+    // As the decoder names the devices, and no second way of reading them.
+    for name in readings.iter().flatten().filter_map(|reading| reading.device.as_deref()) {
         let post = instance.register.by_device(name).or_else(|| instance.register.by_post(name));
         if let Some(post) = post.filter(|post| who.zone.as_deref() != Some(&*post.zone)) {
             let text = format!("{name} is in zone {}, this token is for another one", post.zone);
@@ -79,13 +82,15 @@ pub(super) async fn readings(
 pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
     let report = WeatherReport::decode(&body).map_err(|e| ApiError::bad(e.to_string()))?;
     let zone = report.zone.as_deref().unwrap_or("all");
-    let known = zone == "all" || instance.config.zones.iter().any(|known| known.id == zone);
-    if !known || !register::is_identifier(zone) {
+    if zone != "all" && !instance.register.has_zone(zone) {
+        return Err(ApiError::bad(format!("zone {zone:?} has no posts; name one of the register, or all")));
+    }
+    let tally = hand_over(&instance, &format!("weather/{zone}/rain"), body).await?;
+    if let Some((_, reason)) = tally.quarantined.first() {
         return Err(ApiError::bad(format!(
-            "zone {zone:?} is not known; name one of the configuration, or all"
+            "the message is in quarantine: {reason}; at most 4096 bytes are read"
         )));
     }
-    hand_over(&instance, &format!("weather/{zone}/rain"), body).await?;
     Ok(Json(json!({ "zone": zone, "accepted": true })))
 }
 

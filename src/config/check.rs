@@ -117,10 +117,18 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
         if let Err(reason) = super::super::serve::broker_address(&broker.url) {
             faults.add(format!("{key}.url"), reason);
         }
-        if broker.shared_group.is_some() && broker.judge {
+        if broker.shared_group.is_some() {
             faults.add(
                 format!("{key}.shared_group"),
-                "with judge = true every instance would judge a part of the readings; set judge = false",
+                "is planned and not built in this version: every instance would judge a part of the readings; \
+                 take it out, and let one instance read this broker",
+            );
+        }
+        if !broker.judge {
+            faults.add(
+                format!("{key}.judge"),
+                "false is planned and not built in this version: this instance would judge all the same; \
+                 take it out",
             );
         }
         if broker.password_file.is_some() != broker.username.is_some() {

@@ -250,8 +250,8 @@ impl Engine {
             advanced_at: Timestamp(i64::MIN),
             register,
         };
-        for zone in engine.register.zones() {
-            engine.zone(&zone);
+        for zone in engine.register.clone().zones() {
+            engine.zone(zone);
         }
         engine
     }
@@ -316,6 +316,11 @@ impl Engine {
             self.judge_untracked(now, reading, effects);
             return;
         };
+        if let Some(period_s) = reading.period_s
+            && self.owners[slot].post().is_none_or(|post| post.period_s.is_none())
+        {
+            self.slots[slot].set_base_period(period_s);
+        }
         let Some(moment) = self.place_in_time(slot, now, reading, effects) else {
             return;
         };

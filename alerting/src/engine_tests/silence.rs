@@ -53,6 +53,25 @@ fn a_post_that_is_silent_for_three_periods_is_offline_on_a_list_and_two_when_wet
 }
 
 #[test]
+fn a_post_without_a_period_reports_as_often_as_the_profile_that_read_it_says() {
+    let is_silent = |period_s| {
+        let text = format!(
+            "{}\nP1,,z1,r,1,,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M,",
+            lampguard_model::register::header()
+        );
+        let register = Arc::new(Register::parse(text.as_bytes()).unwrap());
+        let mut city =
+            City { engine: Engine::new(Policy::default(), register, Sky::default()), effects: Vec::new() };
+        city.keep_dry(T);
+        city.read(&StoredReading { period_s, ..lit(T) });
+        city.pass(T, 59);
+        !of_kind(&city, Kind::Offline).is_empty()
+    };
+    assert!(is_silent(None), "taken as 300 s");
+    assert!(!is_silent(Some(3600)));
+}
+
+#[test]
 fn data_makes_an_offline_post_normal_and_it_is_not_raised_twice() {
     let mut city = street(4);
     go_on(&mut city, 1, 4, 20);

@@ -408,7 +408,7 @@ impl Session {
             self.received += 1;
         }
         let (payload, fate) = cut_oversize(publish.payload);
-        Message { topic: publish.topic, payload, token, retain: publish.retain, fate }
+        Message { topic: publish.topic, payload, token, retain: publish.retain, alone: false, fate }
     }
 
     fn subscribed(&self, codes: &[SubscribeReasonCode]) {

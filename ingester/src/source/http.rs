@@ -78,7 +78,8 @@ pub async fn submit(
 ) -> Result<Tally, SubmitError> {
     let (sender, answer) = oneshot::channel();
     let origin = Arc::new(Request { source, mappings, answer: Mutex::new(Some(sender)) });
-    let message = Message { topic: topic.to_owned(), payload, token: Some(0), retain: false, fate };
+    let message =
+        Message { topic: topic.to_owned(), payload, token: Some(0), retain: false, alone: false, fate };
     inlet.gate.room().await;
     // While the journal takes nothing the readings are judged, and their sender is told to come again.
     let judge_only = inlet.gate.is_stopped();

@@ -35,7 +35,8 @@ async fn hear(link: Arc<Link>) {
             // A retained message is state from before; the judge has heard it or must not.
             Ok(Event::Incoming(Packet::Publish(publish))) if !publish.retain => {
                 let (payload, fate) = cut_oversize(publish.payload);
-                let message = Message { topic: publish.topic, payload, token: None, retain: false, fate };
+                let message =
+                    Message { topic: publish.topic, payload, token: None, retain: false, alone: false, fate };
                 let chunk = Chunk {
                     origin: link.clone(),
                     epoch: 0,

@@ -1,8 +1,8 @@
 //! Who may log in to the listener, and where they may publish.
 //!
 //! One line each: `user:secret:topic filter`. The secret is the SHA-256 (64 hex digits) of a random token of
-//! 128 bits or more, or an argon2 hash (`$argon2id$…`) of a chosen password. Without a filter the user may
-//! publish for its own post only: `lamp/+/USER/#`. Lines that begin with `#` are comments.
+//! 128 bits or more, or an argon2 hash (`$argon2id$…`) of a chosen password. Without a filter the user speaks for
+//! its own post only: it publishes below `lamp/+/USER/#`, and its payloads name no other device. Lines that begin with `#` are comments.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,16 @@ enum Secret {
 #[derive(Debug)]
 struct User {
     secret: Secret,
-    filter: String,
+    scope: Scope,
+}
+
+/// What a user may say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Where it may publish.
+    pub filter: String,
+    /// It has no filter of its own: its payloads name no device but the one of their topic.
+    pub alone: bool,
 }
 
 /// A credentials file that cannot be used.
@@ -71,18 +80,18 @@ impl Credentials {
         })
     }
 
-    /// The topic filter of a user whose secret is right. May take some 20 ms for a chosen password.
-    pub fn check(&self, user: &str, secret: &[u8]) -> Option<String> {
+    /// What a user whose secret is right may say. May take some 20 ms for a chosen password.
+    pub fn check(&self, user: &str, secret: &[u8]) -> Option<Scope> {
         self.refresh();
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
         let known = users.1.get(user)?;
-        let (right, filter) = (known.secret.clone(), known.filter.clone());
+        let (right, scope) = (known.secret.clone(), known.scope.clone());
         drop(users);
         let matches = match right {
             Secret::Token(hash) => same(&hash, &Sha256::digest(secret).into()),
             Secret::Password(hash) => self.check_password(&hash, secret),
         };
-        matches.then_some(filter)
+        matches.then_some(scope)
     }
 
     fn check_password(&self, hash: &str, password: &[u8]) -> bool {
@@ -156,6 +165,7 @@ fn parse(line: &str) -> Result<(String, User), String> {
         return Err("the user name is empty or has + # / in it".to_owned());
     }
     let filter = parts.next().map(str::trim).filter(|filter| !filter.is_empty());
+    let alone = filter.is_none();
     let filter = filter.map_or_else(|| format!("lamp/+/{name}/#"), str::to_owned);
     if !wire::is_filter(&filter) {
         return Err(format!("{filter:?} is no topic filter"));
@@ -168,7 +178,7 @@ fn parse(line: &str) -> Result<(String, User), String> {
             format!("the secret of {name} is neither 64 hex digits (SHA-256 of its token) nor an argon2 hash")
         })?)
     };
-    Ok((name.to_owned(), User { secret, filter }))
+    Ok((name.to_owned(), User { secret, scope: Scope { filter, alone } }))
 }
 
 fn hex32(text: &str) -> Option<[u8; 32]> {
@@ -206,8 +216,9 @@ mod tests {
         let lines = format!("# sensors\nP1:{}\ngateway-1:{}:lamp/z1/+/#\n", sha("secret-1"), sha("secret-2"));
         std::fs::write(file.path(), lines).unwrap();
         let credentials = Credentials::load(file.path()).unwrap();
-        assert_eq!(credentials.check("P1", b"secret-1").as_deref(), Some("lamp/+/P1/#"));
-        assert_eq!(credentials.check("gateway-1", b"secret-2").as_deref(), Some("lamp/z1/+/#"));
+        let scope = |filter: &str, alone| Some(Scope { filter: filter.to_owned(), alone });
+        assert_eq!(credentials.check("P1", b"secret-1"), scope("lamp/+/P1/#", true));
+        assert_eq!(credentials.check("gateway-1", b"secret-2"), scope("lamp/z1/+/#", false));
         assert_eq!(credentials.check("P1", b"secret-2"), None);
         assert_eq!(credentials.check("P2", b"secret-1"), None);
     }

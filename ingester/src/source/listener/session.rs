@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use super::credentials::Scope;
 use super::packet::{self, Answer, Connect, Packet, Publish};
 use super::{GREETING, Place};
 use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled};
@@ -76,7 +77,7 @@ struct Session<S> {
     stream: S,
     place: Place,
     peer: Arc<Peer>,
-    filter: Option<String>,
+    scope: Option<Scope>,
     buffer: BytesMut,
     out: Vec<u8>,
     chunk: Vec<Message>,
@@ -89,7 +90,7 @@ struct Session<S> {
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place: Place) {
     let mut buffer = BytesMut::with_capacity(IDLE_BUFFER);
     let greeting = timeout(GREETING, greet(&mut stream, &mut buffer, &place)).await;
-    let Ok(Some((connect, filter))) = greeting else {
+    let Ok(Some((connect, scope))) = greeting else {
         return;
     };
     let taken_over = Arc::new(Notify::new());
@@ -110,7 +111,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         seconds => Duration::from_millis(u64::from(seconds) * 1500),
     };
     let (out, chunk, unreleased) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut session = Session { stream, place, peer, filter, buffer, out, chunk, unreleased, silence };
+    let mut session = Session { stream, place, peer, scope, buffer, out, chunk, unreleased, silence };
     let end = session.serve(waiting, &taken_over).await;
     debug!(client = %connect.client_id, ?end, "sensor connection ended");
     session.place.forget(&connect.client_id);
@@ -142,7 +143,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
     place: &Place,
-) -> Option<(Connect, Option<String>)> {
+) -> Option<(Connect, Option<Scope>)> {
     let connect = loop {
         match packet::read(buffer, place.shared.max_packet_bytes) {
             Ok(Some(Packet::Connect(connect))) => break Ok(connect),
@@ -159,7 +160,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
                 connect.client_id = format!("anonymous-{}", place.id);
             }
             match log_in(&connect, place).await {
-                Ok(filter) => Ok((connect, filter)),
+                Ok(scope) => Ok((connect, scope)),
                 Err(()) => Err((Answer::BadLogin, "login")),
             }
         }
@@ -179,8 +180,8 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The topic filter of whoever logs in; `None` where no login is asked for.
-async fn log_in(connect: &Connect, place: &Place) -> Result<Option<String>, ()> {
+/// What whoever logs in may say; `None` where no login is asked for.
+async fn log_in(connect: &Connect, place: &Place) -> Result<Option<Scope>, ()> {
     let Some(credentials) = place.shared.credentials.clone() else {
         return Ok(None);
     };
@@ -190,7 +191,7 @@ async fn log_in(connect: &Connect, place: &Place) -> Result<Option<String>, ()> 
     // Whoever is wrong waits alone; the right ones behind it do not.
     drop(turn);
     match checked {
-        Ok(Some(filter)) => Ok(Some(filter)),
+        Ok(Some(scope)) => Ok(Some(scope)),
         _ => {
             tokio::time::sleep(Duration::from_millis(500)).await;
             Err(())
@@ -315,7 +316,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Takes a message into the chunk; false when its sender may not publish there.
     fn push(&mut self, publish: Publish) -> bool {
-        let allowed = self.filter.as_ref().is_none_or(|filter| wire::filter_matches(filter, &publish.topic));
+        let scope = self.scope.as_ref();
+        let allowed = scope.is_none_or(|scope| wire::filter_matches(&scope.filter, &publish.topic));
+        let alone = scope.is_some_and(|scope| scope.alone);
         let token = match publish.qos {
             0 => None,
             1 => Some(u32::from(publish.pkid)),
@@ -326,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let (fate, token) = if allowed { (Fate::Read, token) } else { (Fate::Denied, None) };
         let Publish { topic, payload, retain, .. } = publish;
-        self.chunk.push(Message { topic, payload, token, retain, fate });
+        self.chunk.push(Message { topic, payload, token, retain, alone, fate });
         allowed
     }
 
