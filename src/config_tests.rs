@@ -75,6 +75,7 @@ fn fault_c1_every_fault_is_told_at_once_with_its_line() {
 time_zone = "Mars/Base"
 colour = "red"
 size = 3
+safety_text_file = "safety.txt"
 
 [posts]
 file = "missing.csv"
@@ -116,6 +117,8 @@ y = 2
 "#,
     );
     let bad = load(&file).unwrap_err();
+    let planned = bad.faults.iter().find(|fault| fault.key == "site.safety_text_file").unwrap();
+    assert!(planned.reason.contains("planned and not built"), "{planned}");
     let text = bad.to_string();
     for part in [
         "site.colour",
@@ -139,7 +142,7 @@ y = 2
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
     assert!(text.contains("line 3: site.colour"), "{text}");
-    assert!(text.contains("line 17: broker[0].url"), "{text}");
+    assert!(text.contains("line 18: broker[0].url"), "{text}");
 }
 
 #[test]

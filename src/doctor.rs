@@ -7,7 +7,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
 use lampguard_journal::{Disk, RealDisk};
@@ -55,6 +56,8 @@ impl Findings {
 /// A longer fdatasync than this (99th percentile) holds up acknowledgements noticeably.
 const SYNC_P99_MAX: Duration = Duration::from_millis(250);
 const SYNCS: usize = 100;
+/// A file may be written this far ahead of a clock that was corrected since.
+const CLOCK_BACK_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     let config = config::load(&config::find(file)?)?;
@@ -62,6 +65,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_register(&config, &mut findings);
     check_policy(&config, &mut findings);
     check_disk(&config, &mut findings);
+    check_clock(&config, &mut findings);
     check_secrets(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
@@ -193,6 +197,40 @@ fn syncs(dir: &Path) -> std::io::Result<(Duration, Duration)> {
     outcome?;
     times.sort_unstable();
     Ok((times[SYNCS / 2], times[SYNCS * 99 / 100]))
+}
+
+/// Whether this machine's clock is kept right, and has not been set back behind what is already stored.
+fn check_clock(config: &Config, findings: &mut Findings) {
+    let newest = newest_file(&config.site.data_dir.join("journal"));
+    let ahead = newest.and_then(|at| at.duration_since(SystemTime::now()).ok());
+    if let Some(ahead) = ahead.filter(|ahead| *ahead > CLOCK_BACK_MAX) {
+        let text = format!(
+            "the journal was written {} s in the future: the clock was set back; cure: set it by NTP",
+            ahead.as_secs()
+        );
+        findings.add(Grade::Bad, "clock", text);
+    }
+    let asked = Command::new("timedatectl").args(["show", "-p", "NTPSynchronized", "--value"]).output();
+    let said = asked.ok().filter(|output| output.status.success());
+    match said.map(|output| String::from_utf8_lossy(&output.stdout).trim() == "yes") {
+        Some(true) => findings.add(Grade::Good, "clock", "kept right by NTP"),
+        Some(false) => findings.add(
+            Grade::Warn,
+            "clock",
+            "is not kept right by NTP: deadlines and ages go by it; cure: timedatectl set-ntp true",
+        ),
+        None => findings.add(
+            Grade::Unknown,
+            "clock",
+            "whether NTP keeps it right cannot be seen here; check: chronyc tracking, or timedatectl",
+        ),
+    }
+}
+
+/// When the newest file of a folder was written.
+fn newest_file(dir: &Path) -> Option<SystemTime> {
+    let files = std::fs::read_dir(dir).ok()?.flatten();
+    files.filter_map(|file| file.metadata().ok()?.modified().ok()).max()
 }
 
 fn check_secrets(config: &Config, findings: &mut Findings) {

@@ -339,6 +339,22 @@ fn doctor_finds_the_default_queue_of_a_bare_mosquitto_and_passes_the_shipped_set
 }
 
 #[test]
+fn doctor_finds_a_clock_that_was_set_back_behind_what_is_stored() {
+    let site = Site::new();
+    let journal = site.data().join("journal");
+    std::fs::create_dir_all(&journal).unwrap();
+    let segment = std::fs::File::create(journal.join("later")).unwrap();
+    segment.set_modified(std::time::SystemTime::now() + seconds(3600)).unwrap();
+    let (code, out, _) = on(&site, &["doctor"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(
+        out.lines()
+            .any(|line| line.starts_with("BAD") && line.contains("clock") && line.contains("set back")),
+        "{out}"
+    );
+}
+
+#[test]
 fn doctor_finds_a_database_that_would_count_rows_twice() {
     let Some(without) = Victoria::start_without_dedup() else {
         return;

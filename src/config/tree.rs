@@ -10,6 +10,23 @@ use super::{Config, Fault};
 /// Sections and keys of the whole design that this version does not build yet.
 const LATER: [&str; 8] = ["shift", "duty", "desk", "supervisor", "head", "escalation", "nodes", "truth"];
 
+/// Keys of sections that are built, which the whole design names and this version does not build yet.
+const LATER_KEYS: [&str; 13] = [
+    "site.safety_text_file",
+    "listener.client_ca",
+    "broker.ca_file",
+    "broker.cert_file",
+    "broker.key_file",
+    "web.tls_cert",
+    "web.tls_key",
+    "zone.backup_crew",
+    "zone.leader",
+    "zone.neighbour",
+    "crew.vehicle",
+    "crew.members",
+    "channel.rate_per_min",
+];
+
 /// Unknown keys of one section that are told; more are hardly a slip of the pen.
 const UNKNOWN_MAX: usize = 50;
 
@@ -97,10 +114,14 @@ fn typed<T: DeserializeOwned>(mut value: Value, key: &str, faults: &mut Vec<Faul
                 match removed {
                     Some((name, rest)) => {
                         let expected = rest.lines().next().unwrap_or("").trim_start_matches([',', ' ']);
-                        faults.push(fault(
-                            &format!("{key}.{name}"),
-                            format!("nobody knows this key; {expected}"),
-                        ));
+                        let section = key.split(['[', '.']).next().unwrap_or(key);
+                        let planned = LATER_KEYS.contains(&&*format!("{section}.{name}"));
+                        let reason = if planned {
+                            "is planned and not built in this version; take it out".to_owned()
+                        } else {
+                            format!("nobody knows this key; {expected}")
+                        };
+                        faults.push(fault(&format!("{key}.{name}"), reason));
                     }
                     None => {
                         let mut lines = text.lines();
