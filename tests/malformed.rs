@@ -39,7 +39,7 @@ fn specimens() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[test]
-fn two_thousand_malformed_payloads_in_a_row_are_counted_by_reason_and_ingest_goes_on() {
+fn situation_s32_peer_p3_two_thousand_malformed_payloads_in_a_row_are_counted_and_ingest_goes_on() {
     let Some(mosquitto) = Mosquitto::start() else {
         return;
     };

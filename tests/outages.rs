@@ -150,7 +150,7 @@ fn send_to_listener(site: &Site, from: u64, to: u64) {
 }
 
 #[test]
-fn a_database_that_was_down_gets_every_row_once() {
+fn situation_s42_a_database_that_was_down_gets_every_row_once() {
     let Some(mut victoria) = Victoria::start() else {
         return;
     };

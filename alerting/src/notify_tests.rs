@@ -130,7 +130,7 @@ fn fault_d16_a_redirect_is_a_failure_and_is_never_followed() {
 }
 
 #[test]
-fn fault_n5_a_hanging_channel_delays_no_other() {
+fn fault_n5_peer_p14_a_hanging_channel_delays_no_other() {
     let office = office();
     let hanging = Server::start(vec![Answer::Hang(Duration::from_secs(30)); 4]);
     let good = Server::start(Vec::new());

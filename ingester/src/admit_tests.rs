@@ -112,7 +112,7 @@ fn without_time_and_numbers_every_delivery_counts_and_is_marked() {
 }
 
 #[test]
-fn fault_b9_missing_numbers_are_found_and_late_ones_fill_the_gap() {
+fn fault_b9_peer_p7_missing_numbers_are_found_and_late_ones_fill_the_gap() {
     let mut admission = Admission::default();
     let place = place(&mut admission);
     let mut see = |boot, seq| admission.gap(&place, &reading(boot, seq, 5), NOW);

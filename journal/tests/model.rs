@@ -218,7 +218,7 @@ proptest! {
 }
 
 #[test]
-fn every_byte_of_a_segment_flipped_or_cut_costs_its_own_frame_alone() {
+fn peer_p2_every_byte_of_a_segment_flipped_or_cut_costs_its_own_frame_alone() {
     let disk = FaultDisk::new([]);
     let big = Options { segment_bytes: 1 << 20, ..options() };
     let (mut writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), big, 0).unwrap();

@@ -177,7 +177,7 @@ fn picky(bad: &'static [u64]) -> (Stub, Database) {
 }
 
 #[test]
-fn a_bad_line_in_a_batch_of_5000_does_not_hold_up_the_other_4999() {
+fn peer_p4_a_bad_line_in_a_batch_of_5000_does_not_hold_up_the_other_4999() {
     let (stub, database) = picky(&[3217]);
     let mut bench = Bench::new();
     bench.readings(5000);
@@ -304,7 +304,7 @@ fn the_safe_cursor_is_written_and_lets_the_journal_go() {
 }
 
 #[test]
-fn what_cannot_become_a_row_is_counted_once_and_holds_nothing_up() {
+fn peer_p8_what_cannot_become_a_row_is_counted_once_and_holds_nothing_up() {
     let (stub, database) = spoiled(0, |_, _| status(204));
     let mut bench = Bench::new();
     bench.commit(6, |seq, frame| {
