@@ -129,8 +129,11 @@ fn a_webhook_that_was_down_is_told_later_under_the_same_notice_id() {
         notices.iter().any(|n| n["event"] == "incident.opened" && n["attempt"].as_u64() >= Some(1))
     });
     let id = lampguard.items("/api/v1/notices")[0]["id"].clone();
+    let up = || lampguard.metric("lampguard_alerting_channel_up{channel=\"late\"}");
+    assert_eq!(up(), 0.0, "what the rule `system` hears of it");
     let stub = WebhookStub::start_on(port);
     wait_until("the retry", seconds(60), || !stub.opened().is_empty());
+    wait_until("the channel to be good again", seconds(5), || up() == 1.0);
     assert_eq!(stub.opened()[0].json()["notice"]["id"], id);
     assert_eq!(lampguard.items("/api/v1/incidents").len(), 1);
 }

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub store_failing: IntGauge,
     /// Notices that did not fit a channel's queue and wait in the outbox.
     pub queue_full: IntCounterVec,
+    /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
+    pub channel_up: IntGaugeVec,
 }
 
 impl Metrics {
@@ -77,6 +79,10 @@ impl Metrics {
                 Opts::new("lampguard_alerting_queue_full_total", "Notices left in the outbox, queue full"),
                 &["channel"],
             )?,
+            channel_up: IntGaugeVec::new(
+                Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
+                &["channel"],
+            )?,
         };
         put(Box::new(metrics.open_incidents.clone()))?;
         put(Box::new(metrics.notices.clone()))?;
@@ -88,6 +94,7 @@ impl Metrics {
         put(Box::new(metrics.store_dropped.clone()))?;
         put(Box::new(metrics.store_failing.clone()))?;
         put(Box::new(metrics.queue_full.clone()))?;
+        put(Box::new(metrics.channel_up.clone()))?;
         Ok(metrics)
     }
 }

@@ -400,6 +400,7 @@ impl Work {
             _ => {}
         }
         self.failing = *outcome != Outcome::Sent;
+        self.around.metrics.channel_up.with_label_values(&[&**id]).set(i64::from(!self.failing));
         let delivery =
             Delivery { notice: job.notice.clone(), attempt: job.attempt, at, outcome: outcome.clone() };
         self.around.writes.push(Write::Delivery(delivery), Ticket::default());
