@@ -27,7 +27,8 @@
 //! 4. A damaged frame costs itself alone: readers look for the next frame that is whole, in any segment.
 //! 5. The directory is synced after a segment is made, before the first commit in it returns.
 //! 6. A segment goes only whole, only when every follower is past it, and only when it is older than the
-//!    time to keep or the journal is over its size.
+//!    time to keep, the journal is over its size, or the disk nearly full. The one with the newest frame never goes:
+//!    its meta is the only copy of the totals.
 
 mod disk;
 mod frame;
