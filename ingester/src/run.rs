@@ -106,7 +106,10 @@ impl Intake {
             next = if self.unit.frames.len() < UNIT_FRAMES { inlet.try_recv().ok() } else { None };
             if next.is_none() {
                 let full = self.unit.frames.len() >= UNIT_FRAMES;
-                self.hand_over(commit);
+                self.close_frame();
+                if !self.is_idle() {
+                    self.hand_over(commit);
+                }
                 if !full {
                     let_gather(handed_over.replace(Instant::now()));
                 }
@@ -115,6 +118,14 @@ impl Intake {
         }
         // What still waits in the queue was not acknowledged; its senders keep it.
         self.hand_over(commit);
+    }
+
+    /// True when the unit is no work for the committer: nothing was received, or the journal is stopped and
+    /// everything was let go. Its counts then wait here for the next one; the committer, which repeats its last
+    /// commit, would let such units pile up for as long as the disk is full.
+    fn is_idle(&self) -> bool {
+        let counts_alone = self.unit.frames.is_empty() && self.unit.settlements.is_empty();
+        counts_alone && (self.unit.readings == 0 || self.setup.gate.is_stopped())
     }
 
     /// Everything taken so far goes to the committer.
@@ -127,7 +138,8 @@ impl Intake {
 
     /// Steps 2 to 5 for every message of a chunk.
     fn take(&mut self, chunk: Chunk) {
-        let Chunk { origin, epoch, received_at, judge_only, messages, held } = chunk;
+        let Chunk { origin, epoch, received_at, judge_only, messages, mut held } = chunk;
+        held.arrive();
         let shed = judge_only || (self.setup.gate.is_stopped() && self.setup.gate.is_full());
         if shed != self.judge_only {
             self.close_frame();
@@ -494,3 +506,7 @@ struct Kept<'a> {
     stored_ts: Timestamp,
     identity: u64,
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

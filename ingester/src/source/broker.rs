@@ -12,6 +12,7 @@
 //!   broker sends them again.
 //! - An acknowledgement of an old connection would acknowledge somebody else's message: acks carry the number
 //!   of their connection (*epoch*), and old ones are dropped.
+//! - An answer to a ping that was not read counts as a broker that is dead; while memory is full nothing is read.
 //! - A packet over the size limit is an error, and a persistent session brings it back for ever: one
 //!   reconnect with a limit that lets it in, then it goes to quarantine.
 
@@ -35,7 +36,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use crate::intake::{Chunk, Fate, HELD_BYTES_MAX, Inlet, Mapping, Message, Origin, Settled};
+use crate::intake::{Chunk, Fate, Inlet, Mapping, Message, Origin, Settled, cost_of};
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::run::Clock;
@@ -48,13 +49,16 @@ pub const OVERSIZE_MAX: usize = 16 * 1024 * 1024;
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Messages unacknowledged, journal healthy, and no ack written for this long: cut and connect again.
 const WATCHDOG: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Tests that let it pass do not wait for long.
+const KEEP_ALIVE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 /// A write that the broker does not take within this time means the connection is dead.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Acknowledgements that are written with one flush.
 const ACKS_MAX: usize = 4096;
 /// Messages that one chunk gathers.
 const CHUNK: usize = 512;
+/// Bytes that one chunk gathers; the last read may bring some packets more.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Under load packets gather this long between reads: fewer, fuller reads cost half the CPU.
 const GATHER: Duration = Duration::from_millis(4);
 /// Messages within a gather window that count as load.
@@ -219,8 +223,11 @@ struct Session {
     progress: Instant,
     /// Chunks that did not fit into the intake's queue; they wait here, the task does not.
     backlog: VecDeque<Chunk>,
-    /// Messages read and not handed over yet.
+    /// Messages read and not handed over yet, and their bytes.
     gathered: Vec<Message>,
+    gathered_bytes: usize,
+    /// The socket was left unread since the last ping, for want of memory.
+    paused: bool,
     failures: u32,
     lost_since: Option<Timestamp>,
 }
@@ -240,6 +247,8 @@ impl Session {
             progress: Instant::now(),
             backlog: VecDeque::new(),
             gathered: Vec::new(),
+            gathered_bytes: 0,
+            paused: false,
             failures: 0,
             // A session that was there before this process and is gone now may have held readings.
             lost_since: known.then(now),
@@ -291,24 +300,27 @@ impl Session {
         self.send([Request::Subscribe(subscribe)]).await
     }
 
-    /// Reads, acknowledges and pings until the connection ends.
+    /// Reads, acknowledges and pings until the connection ends. While memory is full it is not read: TCP holds the
+    /// broker back, which for QoS 0 nothing else does.
     async fn serve(&mut self, ending: &mut watch::Receiver<bool>) -> Result<(), Cut> {
         let mut ping = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let gate = self.link.context.inlet.gate.clone();
         loop {
+            self.hand_over();
+            let room = gate.has_room();
+            self.paused |= !room;
             let Some(network) = self.eventloop.network.as_mut() else {
                 return Err(Cut::Ours("no connection"));
             };
             tokio::select! {
                 biased;
-                _ = ping.tick() => self.send([Request::PingReq(PingReq)]).await?,
-                _ = tick.tick() => {
-                    self.hand_over();
-                    self.watch()?;
-                }
+                _ = ping.tick() => self.ping().await?,
+                _ = tick.tick() => self.watch()?,
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return Err(Cut::Ending),
                 // Cancel-safe here: with manual acks `readb` waits for nothing after its first packet.
-                read = network.readb(&mut self.eventloop.state), if self.gathered.len() < CHUNK => {
+                read = network.readb(&mut self.eventloop.state),
+                    if room && self.gathered.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES => {
                     read?;
                     self.take_events()?;
                 }
@@ -318,8 +330,17 @@ impl Session {
                     Some(settled) => self.acknowledge(settled).await?,
                     None => return Err(Cut::Ending),
                 },
+                () = gate.room(), if !room => {}
             }
         }
+    }
+
+    async fn ping(&mut self) -> Result<(), Cut> {
+        if std::mem::take(&mut self.paused) {
+            // The last answer may lie in the socket, unread.
+            self.eventloop.state.await_pingresp = false;
+        }
+        self.send([Request::PingReq(PingReq)]).await
     }
 
     /// Writes these requests with one flush.
@@ -371,6 +392,7 @@ impl Session {
             match event {
                 Event::Incoming(Packet::Publish(publish)) => {
                     let message = self.message(publish);
+                    self.gathered_bytes += message.cost();
                     self.gathered.push(message);
                 }
                 Event::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack.return_codes),
@@ -385,8 +407,9 @@ impl Session {
     /// a little before the socket is read again: fewer, fuller reads.
     async fn end_of_reading(&mut self) -> Result<(), Cut> {
         let messages = std::mem::take(&mut self.gathered);
-        let load = messages.len() >= LOAD && messages.len() < CHUNK;
-        let held = self.link.context.inlet.gate.hold(messages.iter().map(Message::cost).sum());
+        let load = messages.len() >= LOAD && messages.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES;
+        self.gathered_bytes = 0;
+        let held = self.link.context.inlet.gate.hold(cost_of(&messages));
         let (origin, epoch, received_at) = (self.link.clone(), self.epoch, (self.link.context.clock)());
         self.backlog.push_back(Chunk { origin, epoch, received_at, judge_only: false, messages, held });
         self.hand_over();
@@ -437,10 +460,6 @@ impl Session {
         if !gate.is_stopped() && self.link.shed.swap(false, Ordering::AcqRel) {
             return Err(Cut::Ours("messages were let go while the journal was stopped"));
         }
-        let waiting: usize = self.backlog.iter().flat_map(|chunk| &chunk.messages).map(Message::cost).sum();
-        if waiting > HELD_BYTES_MAX {
-            return Err(Cut::Ours("more messages wait than memory may hold"));
-        }
         if self.progress.elapsed() >= WATCHDOG {
             self.link.context.metrics.broker_watchdog.inc();
             return Err(Cut::Ours("acknowledgements do not move"));
@@ -456,6 +475,7 @@ impl Session {
         self.eventloop.state.events.clear();
         self.backlog.clear();
         self.gathered.clear();
+        self.gathered_bytes = 0;
         self.link.set_up(false);
         self.lost_since.get_or_insert((self.link.context.clock)());
         self.link.context.metrics.broker_reconnect.with_label_values(&[&self.link.options.id]).inc();

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::packet::{self, Answer, Connect, Packet, Publish};
 use super::{GREETING, Place};
-use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled};
+use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 
 /// Unacknowledged messages of one connection; beyond that it is not read until some are durable.
 const IN_FLIGHT_MAX: usize = 16_384;
@@ -339,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let messages = std::mem::take(&mut self.chunk);
         let promised = messages.iter().filter(|message| message.token.is_some()).count();
         self.peer.in_flight.fetch_add(promised, Ordering::AcqRel);
-        let held = inlet.gate.hold(messages.iter().map(Message::cost).sum());
+        let held = inlet.gate.hold(cost_of(&messages));
         let received_at = (self.place.shared.clock)();
         let origin = self.peer.clone();
         inlet.send(Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held }).await;
