@@ -194,21 +194,29 @@ impl Intake {
     /// A payload was read again out of quarantine. What it gave moves from quarantined to its new outcome;
     /// when it gave nothing, nothing happened.
     fn release(&mut self, reason: Refusal, before: &Totals, context: &mut Context) {
-        let gave = context.tally.stored + context.tally.duplicate;
+        let (stored, gave) = (context.tally.stored, context.tally.stored + context.tally.duplicate);
         if gave == 0 {
             self.totals.clone_from(before);
             context.readings = 0;
             return;
         }
-        let alone = matches!(reason, Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong);
-        if alone {
-            // What is refused again was counted when it was refused first.
+        let whole = context.tally.quarantined.is_empty();
+        let counted_alone = match reason {
+            Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong => true,
+            // Said of a whole payload too; one that gives something new was refused as a whole.
+            Refusal::NotObject => stored == 0 && !whole,
+            _ => false,
+        };
+        if counted_alone {
+            // What is refused again, and what came beside it, was counted when it came first.
+            let repeated = u64::from(stored == 0 && whole);
             self.totals.quarantined = before.quarantined;
-            let repeated = context.tally.stored == 0 && context.tally.quarantined.is_empty();
-            self.totals.release(reason, context.tally.stored + u64::from(repeated));
+            self.totals.duplicate = before.duplicate + repeated;
+            self.totals.release(reason, stored + repeated);
         } else {
             self.totals.release(reason, 1);
         }
+        self.setup.metrics.duplicate.inc_by(self.totals.duplicate - before.duplicate);
         context.readings = self.totals.sum().saturating_sub(before.sum());
     }
 
@@ -304,7 +312,9 @@ impl Intake {
             Decision::Duplicate => {
                 self.totals.duplicate += 1;
                 context.tally.duplicate += 1;
-                self.setup.metrics.duplicate.inc();
+                if context.source != Source::Retry {
+                    self.setup.metrics.duplicate.inc();
+                }
             }
             Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
             Decision::Fresh { stored_ts, identity } => {
@@ -417,7 +427,9 @@ impl Intake {
         context.readings += 1;
         if !self.judge_only {
             self.totals.quarantine(refusal, 1);
-            self.setup.metrics.quarantined.with_label_values(&[refusal.word()]).inc();
+            if context.source != Source::Retry {
+                self.setup.metrics.quarantined.with_label_values(&[refusal.word()]).inc();
+            }
             context.tally.quarantined.push((index, refusal.word()));
         }
         before.or(Some(refusal))

@@ -16,7 +16,7 @@
 //!          body = meta (the caller's counters) · record record …
 //! record   kind u8 · length u32 · bytes
 //! ```
-//! Numbers are little-endian. A commit writes one or more frames of at most 1 MiB and syncs once.
+//! Numbers are little-endian. A commit writes one or more frames of at most 5 MiB and syncs once.
 //!
 //! Invariants:
 //! 1. Records are numbered without gap from the first one on; a frame knows the number of its first record.

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lampguard_model::Timestamp;
-use lampguard_model::record::Source;
+use lampguard_model::record::{OVERSIZE_KEPT, Source};
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::{
     ConnectionError, Event, EventLoop, MqttOptions, Packet, PingReq, PubAck, Publish, QoS, Request,
@@ -527,7 +527,7 @@ fn cut_oversize(payload: bytes::Bytes) -> (bytes::Bytes, Fate) {
     }
     let mut hash = [0; 8];
     hash.copy_from_slice(&Sha256::digest(&payload)[..8]);
-    let kept = bytes::Bytes::copy_from_slice(&payload[..lampguard_model::record::QUARANTINED_PAYLOAD_MAX]);
+    let kept = bytes::Bytes::copy_from_slice(&payload[..OVERSIZE_KEPT]);
     (kept, Fate::TooLarge { bytes: payload.len() as u32, hash })
 }
 
