@@ -74,8 +74,6 @@ pub struct Options {
     pub port: u16,
     /// Fixed client id: the broker keeps our session under it.
     pub client_id: String,
-    /// True when a process before this one used the client id.
-    pub known_session: bool,
     /// User name and password.
     pub credentials: Option<(String, String)>,
     /// Group of a shared subscription.
@@ -235,8 +233,8 @@ struct Session {
 impl Session {
     fn new(link: Arc<Link>, settled: mpsc::UnboundedReceiver<Settled>) -> Self {
         let options = link.mqtt_options(&link.options.client_id, false);
-        let (known, clock) = (link.options.known_session, link.context.clock.clone());
-        let now = move || clock();
+        // A session that was there before this process and is gone now may have held readings.
+        let lost_since = link.context.losses.last_connected(&link.options.id);
         Self {
             eventloop: EventLoop::new(options, 1),
             link,
@@ -250,8 +248,7 @@ impl Session {
             gathered_bytes: 0,
             paused: false,
             failures: 0,
-            // A session that was there before this process and is gone now may have held readings.
-            lost_since: known.then(now),
+            lost_since,
         }
     }
 
@@ -288,13 +285,15 @@ impl Session {
         // Holds for the next connection; this one keeps the limit it was made with.
         self.eventloop.mqtt_options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
         let (id, session_present) = (&self.link.options.id, ack.session_present);
+        let (losses, now) = (&self.link.context.losses, (self.link.context.clock)());
         info!(broker = %id, session_present, "connected");
         if let Some(since) = self.lost_since.take()
             && !session_present
         {
             warn!(broker = %id, "the broker forgot our session: what it held for us may be lost");
-            self.link.context.losses.session_lost(id, since, (self.link.context.clock)());
+            losses.session_lost(id, since.min(now), now);
         }
+        losses.connected(id, now);
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
         let subscribe = Subscribe::new_many(self.link.filters(QoS::AtLeastOnce));
         self.send([Request::Subscribe(subscribe)]).await
@@ -451,8 +450,10 @@ impl Session {
         }
     }
 
-    /// Reasons of our own to end the connection; looked at once a second.
+    /// Notes that we are connected, and looks for reasons of our own to end the connection; once a second.
     fn watch(&mut self) -> Result<(), Cut> {
+        let (id, now) = (&self.link.options.id, (self.link.context.clock)());
+        self.link.context.losses.connected(id, now);
         let gate = &self.link.context.inlet.gate;
         if gate.is_stopped() || self.received <= self.acked {
             self.progress = Instant::now();
@@ -477,7 +478,8 @@ impl Session {
         self.gathered.clear();
         self.gathered_bytes = 0;
         self.link.set_up(false);
-        self.lost_since.get_or_insert((self.link.context.clock)());
+        // None when we were never connected: then there is no session to lose.
+        self.lost_since = self.lost_since.or(self.link.context.losses.last_connected(&self.link.options.id));
         self.link.context.metrics.broker_reconnect.with_label_values(&[&self.link.options.id]).inc();
     }
 

@@ -31,7 +31,6 @@ impl Site {
             host: "127.0.0.1".to_owned(),
             port: listener.local_addr().unwrap().port(),
             client_id: "consumer".to_owned(),
-            known_session: false,
             credentials: None,
             shared_group: None,
             mappings: Mapping::canonical(),
