@@ -23,6 +23,8 @@ const IN_FLIGHT_MAX: usize = 16_384;
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection without keep-alive and without a word for a day is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest CONNECT, bytes: names, a password and a will. Whoever has not logged in gets no more memory.
+const CONNECT_MAX: usize = 16 * 1024;
 /// An idle connection keeps no larger buffer than this.
 const IDLE_BUFFER: usize = 4096;
 const READ_BUFFER: usize = 64 * 1024;
@@ -144,9 +146,13 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     place: &Place,
 ) -> Option<(Connect, Option<String>)> {
     let connect = loop {
-        match packet::read(buffer, place.shared.max_packet_bytes) {
+        match packet::read(buffer, place.shared.max_packet_bytes.min(CONNECT_MAX)) {
             Ok(Some(Packet::Connect(connect))) => break Ok(connect),
             Ok(None) if stream.read_buf(buffer).await.is_ok_and(|read| read > 0) => {}
+            Err(packet::PacketError::TooLong(_)) => {
+                place.refused("packet_too_long");
+                return None;
+            }
             Err(packet::PacketError::Version) => break Err((Answer::Version, "version")),
             _ => break Err((Answer::ClientId, "")),
         }
