@@ -20,11 +20,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the directory if need be, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            std::fs::create_dir_all(path)
-                .with_context(|| format!("making data directory {}", path.display()))?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-        }
+        make(path)?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -62,6 +58,16 @@ impl DataDir {
         let text = serde_json::json!({ "url": url, "token": token }).to_string();
         file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
     }
+}
+
+/// Makes a data directory that others may not look into; one that is there keeps its mode.
+pub(crate) fn make(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("making data directory {}", path.display()))
 }
 
 /// Refuses a directory that a newer version made; an older one becomes ours. Format 2 has longer frames in the

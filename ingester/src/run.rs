@@ -255,7 +255,9 @@ impl Intake {
         match profile::decode(profile, &message.topic, &message.payload, &mut decoded) {
             Err(refusal) => self.quarantine(message, 0, refusal, context),
             Ok(mended) => {
-                self.count_mended(mended);
+                if context.source != Source::Retry {
+                    self.count_mended(mended, decoded.iter().flatten().count() as u64);
+                }
                 let hint = match canonical {
                     Some(Topic::Reading { zone, device }) => Some((zone, device)),
                     _ => None,
@@ -466,10 +468,10 @@ impl Intake {
         self.setup.metrics.refused.with_label_values(&[refused.word()]).inc_by(readings);
     }
 
-    fn count_mended(&self, mended: wire::Mended) {
+    fn count_mended(&self, mended: wire::Mended, readings: u64) {
         for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
             if was {
-                self.setup.metrics.mended.with_label_values(&[reason]).inc();
+                self.setup.metrics.mended.with_label_values(&[reason]).inc_by(readings);
             }
         }
     }

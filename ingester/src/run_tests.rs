@@ -43,6 +43,7 @@ struct Site {
     gate: Arc<Gate>,
     accounts: Arc<Accounts>,
     judged: Arc<Mutex<u64>>,
+    metrics: Metrics,
     origin: Arc<Sender>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -57,7 +58,7 @@ impl Site {
             register: Arc::new(Register::default()),
             judge: Box::new(move |frame| *heard.lock().unwrap() += u64::from(frame.count())),
             clock: Arc::new(|| NOW),
-            metrics,
+            metrics: metrics.clone(),
             accounts: accounts.clone(),
             losses: Arc::new(LossBook::in_memory()),
             gate: gate.clone(),
@@ -67,12 +68,15 @@ impl Site {
         let (sender, units) = std::sync::mpsc::channel();
         let origin = Arc::new(Sender { mappings: Mapping::canonical(), shed: Mutex::default() });
         let thread = std::thread::spawn(move || intake.run(chunks, &sender));
-        Self { inlet, units, gate, accounts, judged, origin, thread }
+        Self { inlet, units, gate, accounts, judged, metrics, origin, thread }
     }
 
     /// One message in a chunk of its own, and the intake has judged it.
     fn send(&self, seq: u64, judge_only: bool) {
-        let payload = format!(r#"{{"boot":1,"seq":{seq},"leakage_ma":1}}"#);
+        self.send_payload(format!(r#"{{"boot":1,"seq":{seq},"leakage_ma":1}}"#), judge_only);
+    }
+
+    fn send_payload(&self, payload: String, judge_only: bool) {
         let message = Message {
             topic: "lamp/z1/P1/reading".to_owned(),
             payload: Bytes::from(payload),
@@ -87,7 +91,7 @@ impl Site {
         self.inlet.blocking_send(Input::Chunk(chunk)).ok().unwrap();
         let until = Instant::now() + Duration::from_secs(10);
         while *self.judged.lock().unwrap() == before {
-            assert!(Instant::now() < until, "reading {seq} was never judged");
+            assert!(Instant::now() < until, "it was never judged");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -120,4 +124,12 @@ fn while_the_journal_is_stopped_nothing_piles_up_and_no_count_is_lost() {
     assert_eq!((statement.settled.stored, statement.settled.refused[1]), (2, 50));
     site.inlet.blocking_send(Input::Close).ok().unwrap();
     site.thread.join().unwrap();
+}
+
+#[test]
+fn what_is_mended_is_counted_in_readings() {
+    let site = Site::new();
+    let batch = r#"[{"seq":1,"leakage_ma":NaN,"shell_v":1},{"seq":2,"leakage_ma":1},{"shell_v":NaN}]"#;
+    site.send_payload(batch.to_owned(), false);
+    assert_eq!(site.metrics.mended.with_label_values(&["not_a_number"]).get(), 2, "the third holds nothing");
 }
