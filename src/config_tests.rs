@@ -86,6 +86,10 @@ max_bytes = 0
 [history]
 keep_days = 0
 
+[listener]
+bind = "127.0.0.1:1883"
+max_packet_bytes = 4194305
+
 [[broker]]
 id = "a b"
 url = "tcp://x"
@@ -127,6 +131,7 @@ y = 2
         "missing.csv",
         "journal.max_bytes",
         "history.keep_days",
+        "listener.max_packet_bytes",
         "broker[0].id",
         "broker[0].url",
         "\"a/#/b\"",
@@ -142,7 +147,7 @@ y = 2
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
     assert!(text.contains("line 3: site.colour"), "{text}");
-    assert!(text.contains("line 18: broker[0].url"), "{text}");
+    assert!(text.contains("line 22: broker[0].url"), "{text}");
 }
 
 #[test]

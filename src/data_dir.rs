@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
 /// Raised whenever an older version could not read what this one writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// A data directory that this process alone writes. The lock goes with the process, also by kill -9.
 pub(crate) struct DataDir {
@@ -20,11 +20,7 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the directory if need be, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            std::fs::create_dir_all(path)
-                .with_context(|| format!("making data directory {}", path.display()))?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-        }
+        make(path)?;
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -64,7 +60,18 @@ impl DataDir {
     }
 }
 
-/// Refuses a directory that a newer version made.
+/// Makes a data directory that others may not look into; one that is there keeps its mode.
+pub(crate) fn make(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("making data directory {}", path.display()))
+}
+
+/// Refuses a directory that a newer version made; an older one becomes ours. Format 2 has longer frames in the
+/// journal, which format 1 takes for damage.
 fn check_format(dir: &Path) -> Result<()> {
     let path = dir.join("format");
     match std::fs::read_to_string(&path) {
@@ -77,11 +84,15 @@ fn check_format(dir: &Path) -> Result<()> {
                     dir.display()
                 );
             }
-            Ok(())
+            if found == FORMAT {
+                return Ok(());
+            }
         }
-        Err(_) => lampguard_ingester::loss::replace_file(&path, format!("{FORMAT}\n").as_bytes())
-            .with_context(|| format!("writing {}", path.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
     }
+    lampguard_ingester::loss::replace_file(&path, format!("{FORMAT}\n").as_bytes())
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 /// How to reach the running instance of a data directory.
@@ -118,6 +129,19 @@ mod tests {
         assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         drop(first);
         DataDir::lock(&dir).unwrap();
+    }
+
+    #[test]
+    fn an_older_format_is_raised_and_one_that_cannot_be_read_is_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let format = home.path().join("format");
+        std::fs::write(&format, "1\n").unwrap();
+        drop(DataDir::lock(home.path()).unwrap());
+        assert_eq!(std::fs::read_to_string(&format).unwrap(), format!("{FORMAT}\n"));
+        std::fs::write(&format, [0xff, 0xfe]).unwrap();
+        let refused = format!("{:#}", DataDir::lock(home.path()).err().unwrap());
+        assert!(refused.contains("reading") && refused.contains("format"), "{refused}");
+        assert_eq!(std::fs::read(&format).unwrap(), [0xff, 0xfe]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use lampguard_journal::{Disk, RealDisk};
 use lampguard_model::Register;
 
 use crate::config::{self, Config};
-use crate::data_dir::Local;
+use crate::data_dir::{self, Local};
 use crate::{serve, tools};
 
 /// How bad a finding is.
@@ -135,8 +135,8 @@ fn check_policy(config: &Config, findings: &mut Findings) {
 
 fn check_disk(config: &Config, findings: &mut Findings) {
     let dir = &config.site.data_dir;
-    if let Err(e) = std::fs::create_dir_all(dir) {
-        return findings.add(Grade::Bad, "data_dir", format!("{} cannot be made: {e}", dir.display()));
+    if let Err(e) = data_dir::make(dir) {
+        return findings.add(Grade::Bad, "data_dir", format!("{e:#}"));
     }
     match std::fs::metadata(dir) {
         Ok(meta) if meta.permissions().mode() & 0o077 != 0 => findings.add(

@@ -453,8 +453,8 @@ fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -
         (Some(user), Some(file)) => Some((user.clone(), read_secret(file)?)),
         _ => None,
     };
-    let (client_id, known_session) = match &config.client_id {
-        Some(id) => (id.clone(), false),
+    let client_id = match &config.client_id {
+        Some(id) => id.clone(),
         None => stored_client_id(data_dir, &config.id)?,
     };
     Ok(broker::Options {
@@ -462,7 +462,6 @@ fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -
         host,
         port,
         client_id,
-        known_session,
         credentials,
         shared_group: config.shared_group.clone(),
         mappings: mappings(&config.mapping, profiles),
@@ -470,15 +469,15 @@ fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -
 }
 
 /// The broker keeps our session under this name, so it is made once and kept.
-fn stored_client_id(data_dir: &Path, broker: &str) -> Result<(String, bool)> {
+fn stored_client_id(data_dir: &Path, broker: &str) -> Result<String> {
     let path = data_dir.join(format!("broker-{broker}.client_id"));
     if let Ok(id) = std::fs::read_to_string(&path) {
-        return Ok((id.trim().to_owned(), true));
+        return Ok(id.trim().to_owned());
     }
     let id = format!("lampguard-{:016x}", rand::random::<u64>());
     lampguard_ingester::loss::replace_file(&path, id.as_bytes())
         .with_context(|| format!("keeping the client id in {}", path.display()))?;
-    Ok((id, false))
+    Ok(id)
 }
 
 impl Running {

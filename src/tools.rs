@@ -17,7 +17,7 @@ use crate::UsageError;
 use crate::cli::{Record, Target};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::data_dir::Local;
+use crate::data_dir::{self, Local};
 use crate::serve;
 use crate::tokens::{Role, Tokens};
 
@@ -155,8 +155,7 @@ pub(crate) fn create_token(file: Option<&Path>, role: Role, name: &str, zone: Op
     {
         bail!(UsageError(format!("there is no [[zone]] with id {zone:?}")));
     }
-    std::fs::create_dir_all(&config.site.data_dir)
-        .with_context(|| format!("making data directory {}", config.site.data_dir.display()))?;
+    data_dir::make(&config.site.data_dir)?;
     let token = Tokens::open(&config.site.data_dir)?
         .create(role, name, zone, clock::now().0)
         .map_err(|e| UsageError(format!("{e:#}")))?;

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::process::{finish, program, run, texts};
@@ -197,6 +198,16 @@ fn fault_u2_a_data_directory_of_a_newer_version_is_refused_and_left_alone() {
         .collect();
     names.sort();
     assert_eq!(names, ["format", "lock"], "a refused directory was written to");
+}
+
+#[test]
+fn a_data_directory_is_closed_to_others_whichever_command_makes_it() {
+    for command in [&["token", "create", "--role", "viewer", "--name", "wall"][..], &["doctor"]] {
+        let site = Site::new();
+        on(&site, command);
+        let mode = std::fs::metadata(site.data()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{command:?}");
+    }
 }
 
 #[test]

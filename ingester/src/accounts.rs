@@ -21,7 +21,8 @@ pub enum Refused {
     NotAuthorised = 2,
 }
 
-const REFUSED_WORDS: [&str; 3] = ["retained_stale", "journal_stopped", "not_authorised"];
+/// Words of [`Refused`], in its order.
+pub(crate) const REFUSED_WORDS: [&str; 3] = ["retained_stale", "journal_stopped", "not_authorised"];
 
 impl Refused {
     /// The word used as metric label.

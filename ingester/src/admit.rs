@@ -26,6 +26,9 @@ const GENERATIONS_MAX: usize = 6;
 pub const UNREGISTERED_TRACKED_MAX: usize = 10_000;
 /// Reporting period of a post nobody knows better of, seconds (`policy.md` section 1).
 pub const PERIOD_DEFAULT_S: u32 = 300;
+/// Running numbers that are further apart are not a gap but a new count, or a broken number: a sensor that reports
+/// every second is away for 11 days before it comes to this.
+const RENUMBERED: u64 = 1_000_000;
 /// Milliseconds that are tried for a free `stored_ts`.
 const MOVE_MAX: i64 = 100_000;
 
@@ -212,7 +215,7 @@ impl Admission {
         let since = device.measured_max;
         device.measured_max = since.max(measured_at);
         let before = if device.boot == boot { device.seq_max } else { None };
-        let Some(before) = before else {
+        let Some(before) = before.filter(|before| seq.abs_diff(*before) <= RENUMBERED) else {
             (device.boot, device.seq_max, device.seen) = (boot, Some(seq), 1);
             return Gap::default();
         };

@@ -126,6 +126,15 @@ fn fault_b9_peer_p7_missing_numbers_are_found_and_late_ones_fill_the_gap() {
 }
 
 #[test]
+fn one_broken_number_is_no_gap_and_hides_none() {
+    let mut admission = Admission::default();
+    let place = place(&mut admission);
+    let mut see = |seq| admission.gap(&place, &reading(1, seq, 5), NOW).missing;
+    assert_eq!((see(10), see(9_000_000_000_000_000_000)), (0, 0));
+    assert_eq!((see(12), see(15)), (0, 2));
+}
+
+#[test]
 fn fault_f5_a_million_invented_names_do_not_exhaust_memory() {
     let mut admission = Admission::with_limit(200_000);
     for n in 0..1_000_000u64 {

@@ -83,7 +83,7 @@ impl Committer {
             }
             self.keep_house();
         }
-        if let Err(e) = self.shared.losses.save() {
+        if let Err(e) = self.shared.losses.save_all() {
             warn!(error = %e, "book of losses was not written");
         }
         self.writer.tail().close();

@@ -18,6 +18,11 @@ use crate::profile::Profile;
 pub const QUEUE_CHUNKS: usize = 1024;
 /// Bytes of messages that are held in memory and not acknowledged yet, over all sources.
 pub const HELD_BYTES_MAX: usize = 64 << 20;
+/// Of those, bytes that may be on their way to the intake while the journal is stopped: it judges them and lets go
+/// what goes beyond the limit, so sources read on although memory is full of what waits for the disk.
+pub const ON_THE_WAY_MAX: usize = 16 << 20;
+/// What a chunk takes beside its messages: its place in the queues, its frame with the totals, its settlement.
+const CHUNK_COST: usize = 1024;
 
 /// A commit that takes longer counts as a journal that takes nothing. A shared disk may well need a second.
 const DISK_PATIENCE: Duration = Duration::from_secs(3);
@@ -131,6 +136,11 @@ impl Message {
     }
 }
 
+/// Bytes that a chunk of these messages takes until it is settled.
+pub(crate) fn cost_of(messages: &[Message]) -> usize {
+    CHUNK_COST + messages.iter().map(Message::cost).sum::<usize>()
+}
+
 /// Messages of one origin that arrived together.
 pub struct Chunk {
     /// Where they came from.
@@ -151,6 +161,8 @@ pub struct Chunk {
 #[derive(Debug)]
 pub struct Gate {
     held: AtomicUsize,
+    /// The part of `held` that the intake has not taken yet.
+    on_the_way: AtomicUsize,
     stopped: watch::Sender<bool>,
     /// When the commit that is under way began: milliseconds since `made`, plus 1; 0 while there is none.
     commit_began: AtomicU64,
@@ -164,6 +176,7 @@ impl Gate {
     pub fn new(metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicUsize::new(0),
+            on_the_way: AtomicUsize::new(0),
             stopped: watch::Sender::new(false),
             commit_began: AtomicU64::new(0),
             made: Instant::now(),
@@ -187,16 +200,27 @@ impl Gate {
         self.held.load(Ordering::Acquire) >= HELD_BYTES_MAX
     }
 
+    /// True when a source may read on. While the journal is stopped what waits for the disk does not count:
+    /// reading goes on for the judge's sake, as fast as the intake takes.
+    pub fn has_room(&self) -> bool {
+        if self.is_stopped() {
+            self.on_the_way.load(Ordering::Acquire) < ON_THE_WAY_MAX
+        } else {
+            !self.is_full()
+        }
+    }
+
     /// Counts bytes as held until the returned value is dropped.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
         self.held.fetch_add(bytes, Ordering::AcqRel);
+        self.on_the_way.fetch_add(bytes, Ordering::AcqRel);
         self.metrics.held_bytes.add(bytes as i64);
-        Held { gate: Some(self.clone()), bytes }
+        Held { gate: Some(self.clone()), bytes, on_the_way: bytes }
     }
 
-    /// Waits until there is room, or until the journal stops: then reading goes on for the judge's sake.
+    /// Waits until a source may read on.
     pub async fn room(&self) {
-        while self.is_full() && !self.is_stopped() {
+        while !self.has_room() {
             // The time-out covers a notification that came between the check and the wait.
             let _ = tokio::time::timeout(Duration::from_millis(50), self.freed.notified()).await;
         }
@@ -234,10 +258,24 @@ impl Gate {
 pub struct Held {
     gate: Option<Arc<Gate>>,
     bytes: usize,
+    on_the_way: usize,
+}
+
+impl Held {
+    /// The intake has taken these bytes.
+    pub(crate) fn arrive(&mut self) {
+        if let Some(gate) = &self.gate {
+            gate.on_the_way.fetch_sub(std::mem::take(&mut self.on_the_way), Ordering::AcqRel);
+            if gate.is_stopped() {
+                gate.freed.notify_waiters();
+            }
+        }
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.arrive();
         if let Some(gate) = &self.gate {
             gate.held.fetch_sub(self.bytes, Ordering::AcqRel);
             gate.metrics.held_bytes.sub(self.bytes as i64);
@@ -277,5 +315,30 @@ impl Inlet {
             | mpsc::error::TrySendError::Closed(Input::Chunk(chunk)) => chunk,
             _ => unreachable!("only chunks are sent here"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_disk_keeps_no_source_from_reading_while_the_journal_is_stopped() {
+        let gate = Gate::new(Metrics::register(&Registry::new()));
+        let mut waiting = gate.hold(HELD_BYTES_MAX);
+        assert!(!gate.has_room());
+        waiting.arrive();
+        assert!(!gate.has_room(), "it is held until it is durable");
+        gate.set_stopped(true);
+        assert!(gate.has_room());
+        let on_its_way = gate.hold(ON_THE_WAY_MAX);
+        assert!(!gate.has_room(), "what the judge has not heard yet is bounded too");
+        drop(on_its_way);
+        assert!(gate.has_room());
+        gate.set_stopped(false);
+        drop(waiting);
+        assert!(gate.has_room());
     }
 }

@@ -3,6 +3,7 @@
 //! Kept in one small file that is replaced as a whole. Bounded: at the limit the two oldest entries of the
 //! list become one.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,10 @@ use crate::admit::Gap;
 pub const LOSSES_MAX: usize = 1000;
 /// Gaps found within this time are one entry.
 const JOIN: Millis = Millis::minutes(1);
+/// Beside the book: when each broker was last known to keep our session.
+const CONNECTED_FILE: &str = "last_connected.json";
+/// That file is written this often while connected; a kill makes an interval longer by at most as much.
+const CONNECTED_EVERY: Millis = Millis::minutes(1);
 
 /// One interval in which readings may have been lost before they reached us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +44,19 @@ struct Entries {
     saved: u64,
 }
 
+/// When we were connected to each broker last.
+#[derive(Debug, Default)]
+struct Connected {
+    now: BTreeMap<String, Timestamp>,
+    saved: BTreeMap<String, Timestamp>,
+}
+
 /// The book of possible losses.
 #[derive(Debug)]
 pub struct LossBook {
     path: PathBuf,
     entries: Mutex<Entries>,
+    connected: Mutex<Connected>,
 }
 
 impl LossBook {
@@ -58,12 +71,31 @@ impl LossBook {
             }),
             Err(_) => Vec::new(),
         };
-        Self { path: path.to_owned(), entries: Mutex::new(Entries { losses, version: 0, saved: 0 }) }
+        let known = read_connected(&path.with_file_name(CONNECTED_FILE));
+        Self {
+            path: path.to_owned(),
+            entries: Mutex::new(Entries { losses, version: 0, saved: 0 }),
+            connected: Mutex::new(Connected { now: known.clone(), saved: known }),
+        }
     }
 
     /// A book that nobody saves: for readings that came long ago.
     pub(crate) fn in_memory() -> Self {
-        Self { path: PathBuf::new(), entries: Mutex::default() }
+        Self { path: PathBuf::new(), entries: Mutex::default(), connected: Mutex::default() }
+    }
+
+    /// This broker keeps our session, and we are connected.
+    pub fn connected(&self, broker: &str, now: Timestamp) {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        match connected.now.get_mut(broker) {
+            Some(last) => *last = now,
+            None => drop(connected.now.insert(broker.to_owned(), now)),
+        }
+    }
+
+    /// When we were connected to this broker last, in this process or one before.
+    pub fn last_connected(&self, broker: &str) -> Option<Timestamp> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).now.get(broker).copied()
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -119,11 +151,41 @@ impl LossBook {
         entries.version += 1;
     }
 
-    /// Writes the book if it changed. Called every few seconds and at the end.
+    /// Writes the book if it changed, and from time to time when we were connected. Called every few seconds.
     ///
     /// # Errors
     /// What the disk said; the book stays in memory and is written the next time.
     pub fn save(&self) -> std::io::Result<()> {
+        self.save_losses()?;
+        self.save_connected(CONNECTED_EVERY)
+    }
+
+    /// Writes everything that changed: at the end.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn save_all(&self) -> std::io::Result<()> {
+        self.save_losses()?;
+        self.save_connected(Millis(1))
+    }
+
+    fn save_connected(&self, every: Millis) -> std::io::Result<()> {
+        let now = {
+            let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = |(broker, now): (&String, &Timestamp)| {
+                connected.saved.get(broker).is_none_or(|saved| now.since(*saved).0.abs() >= every.0)
+            };
+            if !connected.now.iter().any(old) {
+                return Ok(());
+            }
+            connected.now.clone()
+        };
+        replace_file(&self.path.with_file_name(CONNECTED_FILE), &serde_json::to_vec(&now)?)?;
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).saved = now;
+        Ok(())
+    }
+
+    fn save_losses(&self) -> std::io::Result<()> {
         let (version, losses) = {
             let entries = self.entries();
             if entries.version == entries.saved {
@@ -136,6 +198,17 @@ impl LossBook {
         self.entries().saved = version;
         Ok(())
     }
+}
+
+/// Without it a lost session is not noticed once; with a wrong one an interval would be wrong for good.
+fn read_connected(path: &Path) -> BTreeMap<String, Timestamp> {
+    let Ok(bytes) = std::fs::read(path) else {
+        return BTreeMap::new();
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|e| {
+        tracing::warn!(path = %path.display(), error = %e, "times of the last connections are not readable, begun anew");
+        BTreeMap::new()
+    })
 }
 
 /// Replaces a small file so that a crash leaves the old or the new one, never a part.

@@ -7,6 +7,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::accounts::REFUSED_WORDS;
+
 /// Every metric of the ingester, made once and shared by clones.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -88,7 +90,7 @@ impl Metrics {
             ),
             mended: counters(
                 "lampguard_ingester_mended_total",
-                "payloads mended before reading, by reason",
+                "readings of payloads that were mended first, by reason",
                 "reason",
             ),
             gap: counter(
@@ -173,8 +175,29 @@ impl Metrics {
         for refusal in REFUSALS {
             self.quarantined.with_label_values(&[refusal.word()]);
         }
+        for reason in REFUSED_WORDS {
+            self.refused.with_label_values(&[reason]);
+        }
         for reason in ["leading_zero", "not_a_number"] {
             self.mended.with_label_values(&[reason]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_of_a_closed_list_is_there_from_the_start() {
+        let registry = Registry::new();
+        let _metrics = Metrics::register(&registry);
+        let families = registry.gather();
+        let reasons = |name: &str| {
+            let family = families.iter().find(|family| family.name() == name);
+            family.map_or(0, |family| family.get_metric().len())
+        };
+        assert_eq!(reasons("lampguard_ingester_refused_total"), REFUSED_WORDS.len());
+        assert_eq!(reasons("lampguard_ingester_quarantined_total"), REFUSALS.len());
     }
 }

@@ -14,8 +14,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use tracing::{info, warn};
 
+use crate::intake::Tally;
+
 /// Payloads that one `list` or `retry` handles.
 pub const PAGE_MAX: usize = 1000;
+/// Bytes of payloads that one page holds; the last one may reach beyond.
+const PAGE_BYTES: usize = 8 << 20;
 const FORMAT: i64 = 1;
 
 const SCHEMA: &str = "
@@ -29,7 +33,7 @@ CREATE TABLE payload (
     topic TEXT NOT NULL,
     full_length INTEGER NOT NULL,      -- bytes of the whole payload
     hash BLOB NOT NULL,                -- first 8 bytes of its SHA-256
-    payload BLOB NOT NULL,             -- the first 64 KiB
+    payload BLOB NOT NULL,             -- whole, or the first 64 KiB of one over the packet limit
     released_at INTEGER                -- ms UTC; read after all
 ) STRICT;
 PRAGMA user_version = 1;
@@ -73,7 +77,7 @@ pub struct Payload {
     pub full_length: u32,
     /// Its beginning as text, for people: at most 200 characters, unreadable bytes as `�`.
     pub preview: String,
-    /// The payload, or its first 64 KiB.
+    /// The payload; of one over the packet limit its first 64 KiB.
     #[serde(skip)]
     pub payload: Vec<u8>,
 }
@@ -135,7 +139,8 @@ impl Quarantine {
         Ok(cursor.cast_unsigned())
     }
 
-    /// Payloads not read after all, oldest first, from this number on; `reason` picks one kind.
+    /// Payloads not read after all, oldest first, from this number on; `reason` picks one kind. Fewer than `limit`
+    /// when they are long: only an empty answer is the end.
     ///
     /// # Errors
     /// What the database said.
@@ -167,16 +172,40 @@ impl Quarantine {
                     payload,
                 })
             });
-        rows.and_then(Iterator::collect).map_err(self.failed())
+        let (mut payloads, mut bytes) = (Vec::new(), 0);
+        for payload in rows.map_err(self.failed())? {
+            let payload: Payload = payload.map_err(self.failed())?;
+            bytes += payload.payload.len();
+            payloads.push(payload);
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(payloads)
     }
 
-    /// Says that a payload was read after all.
+    /// Notes what reading a payload again gave. True when all of it was read: it is released. What was read in part
+    /// stays, under the reason by which its rest is counted from now on.
     ///
     /// # Errors
     /// What the database said.
-    pub fn release(&self, id: u64, now: Timestamp) -> Result<(), QuarantineError> {
-        let sql = "UPDATE payload SET released_at = ?2, payload = x'' WHERE id = ?1";
-        self.connection.execute(sql, params![id.cast_signed(), now.0]).map(drop).map_err(self.failed())
+    pub fn conclude(&self, id: u64, tally: &Tally, now: Timestamp) -> Result<bool, QuarantineError> {
+        let id = id.cast_signed();
+        if tally.stored + tally.duplicate == 0 {
+            return Ok(false);
+        }
+        let rest = tally.quarantined.first();
+        let noted = match rest {
+            None => {
+                let sql = "UPDATE payload SET released_at = ?2, payload = x'' WHERE id = ?1";
+                self.connection.execute(sql, params![id, now.0])
+            }
+            Some((_, reason)) => {
+                self.connection.execute("UPDATE payload SET reason = ?2 WHERE id = ?1", params![id, reason])
+            }
+        };
+        noted.map_err(self.failed())?;
+        Ok(rest.is_none())
     }
 
     /// Takes refused payloads and moves the cursor, in one transaction.

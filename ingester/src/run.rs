@@ -108,7 +108,10 @@ impl Intake {
             next = if self.unit.frames.len() < UNIT_FRAMES { inlet.try_recv().ok() } else { None };
             if next.is_none() {
                 let full = self.unit.frames.len() >= UNIT_FRAMES;
-                self.hand_over(commit);
+                self.close_frame();
+                if !self.is_idle() {
+                    self.hand_over(commit);
+                }
                 if !full {
                     let_gather(handed_over.replace(Instant::now()));
                 }
@@ -117,6 +120,14 @@ impl Intake {
         }
         // What still waits in the queue was not acknowledged; its senders keep it.
         self.hand_over(commit);
+    }
+
+    /// True when the unit is no work for the committer: nothing was received, or the journal is stopped and
+    /// everything was let go. Its counts then wait here for the next one; the committer, which repeats its last
+    /// commit, would let such units pile up for as long as the disk is full.
+    fn is_idle(&self) -> bool {
+        let counts_alone = self.unit.frames.is_empty() && self.unit.settlements.is_empty();
+        counts_alone && (self.unit.readings == 0 || self.setup.gate.is_stopped())
     }
 
     /// Everything taken so far goes to the committer.
@@ -129,7 +140,8 @@ impl Intake {
 
     /// Steps 2 to 5 for every message of a chunk.
     fn take(&mut self, chunk: Chunk) {
-        let Chunk { origin, epoch, received_at, judge_only, messages, held } = chunk;
+        let Chunk { origin, epoch, received_at, judge_only, messages, mut held } = chunk;
+        held.arrive();
         let shed = judge_only || (self.setup.gate.is_stopped() && self.setup.gate.is_full());
         if shed != self.judge_only {
             self.close_frame();
@@ -184,24 +196,31 @@ impl Intake {
     /// A payload was read again out of quarantine. What it gave moves from quarantined to its new outcome;
     /// when it gave nothing, nothing happened.
     fn release(&mut self, reason: Refusal, before: &Totals, context: &mut Context) {
-        let gave = context.tally.stored + context.tally.duplicate;
+        let (stored, gave) = (context.tally.stored, context.tally.stored + context.tally.duplicate);
         if gave == 0 {
             self.totals.clone_from(before);
             context.readings = 0;
             return;
         }
-        let alone = matches!(
-            reason,
-            Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong | Refusal::OtherDevice
-        );
-        if alone {
-            // What is refused again was counted when it was refused first.
+        let whole = context.tally.quarantined.is_empty();
+        let counted_alone = match reason {
+            Refusal::NoMeasurement | Refusal::BadDevice | Refusal::BatchTooLong | Refusal::OtherDevice => {
+                true
+            }
+            // Said of a whole payload too; one that gives something new was refused as a whole.
+            Refusal::NotObject => stored == 0 && !whole,
+            _ => false,
+        };
+        if counted_alone {
+            // What is refused again, and what came beside it, was counted when it came first.
+            let repeated = u64::from(stored == 0 && whole);
             self.totals.quarantined = before.quarantined;
-            let repeated = context.tally.stored == 0 && context.tally.quarantined.is_empty();
-            self.totals.release(reason, context.tally.stored + u64::from(repeated));
+            self.totals.duplicate = before.duplicate + repeated;
+            self.totals.release(reason, stored + repeated);
         } else {
             self.totals.release(reason, 1);
         }
+        self.setup.metrics.duplicate.inc_by(self.totals.duplicate - before.duplicate);
         context.readings = self.totals.sum().saturating_sub(before.sum());
     }
 
@@ -240,7 +259,9 @@ impl Intake {
         match profile::decode(profile, &message.topic, &message.payload, &mut decoded) {
             Err(refusal) => self.quarantine(message, 0, refusal, context),
             Ok(mended) => {
-                self.count_mended(mended);
+                if context.source != Source::Retry {
+                    self.count_mended(mended, decoded.iter().flatten().count() as u64);
+                }
                 let hint = match canonical {
                     Some(Topic::Reading { zone, device }) => Some((zone, device)),
                     _ => None,
@@ -303,7 +324,9 @@ impl Intake {
             Decision::Duplicate => {
                 self.totals.duplicate += 1;
                 context.tally.duplicate += 1;
-                self.setup.metrics.duplicate.inc();
+                if context.source != Source::Retry {
+                    self.setup.metrics.duplicate.inc();
+                }
             }
             Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
             Decision::Fresh { stored_ts, identity } => {
@@ -446,7 +469,9 @@ impl Intake {
         context.readings += 1;
         if !self.judge_only {
             self.totals.quarantine(refusal, 1);
-            self.setup.metrics.quarantined.with_label_values(&[refusal.word()]).inc();
+            if context.source != Source::Retry {
+                self.setup.metrics.quarantined.with_label_values(&[refusal.word()]).inc();
+            }
             context.tally.quarantined.push((index, refusal.word()));
         }
         before.or(Some(refusal))
@@ -483,10 +508,10 @@ impl Intake {
         self.setup.metrics.refused.with_label_values(&[refused.word()]).inc_by(readings);
     }
 
-    fn count_mended(&self, mended: wire::Mended) {
+    fn count_mended(&self, mended: wire::Mended, readings: u64) {
         for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
             if was {
-                self.setup.metrics.mended.with_label_values(&[reason]).inc();
+                self.setup.metrics.mended.with_label_values(&[reason]).inc_by(readings);
             }
         }
     }
@@ -535,3 +560,7 @@ struct Kept<'a> {
     stored_ts: Timestamp,
     identity: u64,
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use lampguard_ingester::config::{JournalConfig, QuarantineConfig};
 use lampguard_ingester::intake::Mapping;
 use lampguard_ingester::source::broker::{Broker, Context, Options};
 use lampguard_ingester::{Ingester, Opened};
-use lampguard_model::{Register, Timestamp};
+use lampguard_model::{Millis, Register, Timestamp};
 
 /// One connection of the consumer, seen from the broker.
 struct Peer(TcpStream);
@@ -97,19 +98,20 @@ impl Peer {
     }
 }
 
+/// The clock of every test stands still.
+const NOW: Timestamp = Timestamp(1_795_435_200_000);
+
 struct Site {
-    _home: tempfile::TempDir,
     listener: TcpListener,
     ingester: Ingester,
     broker: Broker,
 }
 
-fn start() -> Site {
-    let home = tempfile::tempdir().unwrap();
+fn start(home: &Path, now: Timestamp) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let journal = JournalConfig { min_free_bytes: 0, ..JournalConfig::default() };
-    let opened = Opened::open(home.path(), &journal, &QuarantineConfig::default(), &[]).unwrap();
-    let clock: lampguard_ingester::run::Clock = Arc::new(|| Timestamp(1_795_435_200_000));
+    let opened = Opened::open(home, &journal, &QuarantineConfig::default(), &[]).unwrap();
+    let clock: lampguard_ingester::run::Clock = Arc::new(move || now);
     let registry = prometheus::Registry::new();
     let register = Arc::new(Register::default());
     let ingester = opened.start(register, Box::new(|_| {}), clock.clone(), &registry).unwrap();
@@ -118,7 +120,6 @@ fn start() -> Site {
         host: "127.0.0.1".to_owned(),
         port: listener.local_addr().unwrap().port(),
         client_id: "consumer".to_owned(),
-        known_session: false,
         credentials: None,
         shared_group: None,
         mappings: Mapping::canonical(),
@@ -126,7 +127,7 @@ fn start() -> Site {
     let context =
         Context { inlet: ingester.inlet(), metrics: ingester.metrics(), clock, losses: ingester.losses() };
     let broker = Broker::start(options, context);
-    Site { _home: home, listener, ingester, broker }
+    Site { listener, ingester, broker }
 }
 
 fn stored(site: &Site) -> u64 {
@@ -143,8 +144,13 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 
 /// Runs the broker's side on this thread while the consumer lives on a runtime of its own.
 fn with_site(test: impl FnOnce(&Site)) {
+    let home = tempfile::tempdir().unwrap();
+    with_site_in(home.path(), NOW, test);
+}
+
+fn with_site_in(home: &Path, now: Timestamp, test: impl FnOnce(&Site)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let site = runtime.block_on(async { start() });
+    let site = runtime.block_on(async { start(home, now) });
     test(&site);
     let Site { ingester, broker, .. } = site;
     ingester.stop(Duration::from_secs(2));
@@ -193,6 +199,30 @@ fn peer_p5_no_acknowledgement_of_an_old_connection_leaves_on_the_new_one() {
             );
         });
     }
+}
+
+#[test]
+fn a_session_that_is_lost_while_we_are_away_is_booked_from_the_last_time_we_were_connected() {
+    let home = tempfile::tempdir().unwrap();
+    let back = NOW + Millis::hours(3);
+    let lost = |site: &Site| {
+        let losses = site.ingester.losses().list();
+        losses.iter().map(|loss| (loss.source.clone(), loss.from, loss.to, loss.count)).collect::<Vec<_>>()
+    };
+    with_site_in(home.path(), NOW, |site| {
+        // The first try fails: a broker that never knew us has lost nothing.
+        drop(site.listener.accept().unwrap());
+        let _peer = Peer::accept(&site.listener, false);
+        assert_eq!(lost(site), []);
+    });
+    with_site_in(home.path(), back, |site| {
+        let _peer = Peer::accept(&site.listener, false);
+        assert_eq!(lost(site), [("broker:test".to_owned(), NOW, back, None)]);
+    });
+    with_site_in(home.path(), back + Millis::hours(1), |site| {
+        let _peer = Peer::accept(&site.listener, true);
+        assert_eq!(lost(site).len(), 1, "the session was kept");
+    });
 }
 
 #[test]

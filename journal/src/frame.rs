@@ -5,8 +5,8 @@ pub(crate) const HEADER: usize = 40;
 /// First four bytes of every frame.
 pub(crate) const MAGIC: [u8; 4] = *b"LGf1";
 /// Longest body (meta and records) a frame may have. The biggest single record is a refused payload of
-/// 64 KiB with its topic of 64 KiB.
-pub const BODY_MAX: usize = 1024 * 1024;
+/// 4 MiB with its topic of 64 KiB.
+pub const BODY_MAX: usize = 5 << 20;
 /// Longest meta blob: a few dozen counters.
 pub(crate) const META_MAX: usize = 4096;
 

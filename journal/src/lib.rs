@@ -16,7 +16,7 @@
 //!          body = meta (the caller's counters) · record record …
 //! record   kind u8 · length u32 · bytes
 //! ```
-//! Numbers are little-endian. A commit writes one or more frames of at most 1 MiB and syncs once.
+//! Numbers are little-endian. A commit writes one or more frames of at most 5 MiB and syncs once.
 //!
 //! Invariants:
 //! 1. Records are numbered without gap from the first one on; a frame knows the number of its first record.
@@ -27,7 +27,8 @@
 //! 4. A damaged frame costs itself alone: readers look for the next frame that is whole, in any segment.
 //! 5. The directory is synced after a segment is made, before the first commit in it returns.
 //! 6. A segment goes only whole, only when every follower is past it, and only when it is older than the
-//!    time to keep or the journal is over its size.
+//!    time to keep, the journal is over its size, or the disk nearly full. The one with the newest frame never goes:
+//!    its meta is the only copy of the totals.
 
 mod disk;
 mod frame;

@@ -91,6 +91,8 @@ struct Closed {
     end_seq: u64,
     bytes: u64,
     closed_at: i64,
+    /// False when nothing whole is in it: a try that failed, or a torn tail alone.
+    has_frames: bool,
 }
 
 struct Active {
@@ -139,9 +141,11 @@ impl Writer {
             let closed_at = found.last.as_ref().map(|frame| frame.closed_at).or(newer_created_at);
             newer_created_at = Some(found.created_at);
             last = last.or(found.last);
+            // Older ones are not looked into: they were followed by others because they were full.
+            let has_frames = last.is_some();
             let end_seq = closed.front().map_or(u64::MAX, |newer| newer.name.first_seq);
             let closed_at = closed_at.unwrap_or(found.created_at);
-            closed.push_front(Closed { name: *name, end_seq, bytes: found.bytes, closed_at });
+            closed.push_front(Closed { name: *name, end_seq, bytes: found.bytes, closed_at, has_frames });
         }
         if let Some(frame) = last {
             recovery.next_seq = recovery.next_seq.max(frame.end_seq);
@@ -272,13 +276,14 @@ impl Writer {
     fn close_active(&mut self) {
         if let Some(active) = self.active.take() {
             let Active { name, end_seq, bytes, closed_at, .. } = active;
-            self.closed.push_back(Closed { name, end_seq, bytes, closed_at });
+            let has_frames = end_seq > name.first_seq;
+            self.closed.push_back(Closed { name, end_seq, bytes, closed_at, has_frames });
         }
     }
 
     /// Removes what nobody needs, and refuses when there is no room for `wanted` more bytes.
     fn make_room(&mut self, wanted: u64, now_ms: i64) -> Result<(), CommitError> {
-        self.trim(now_ms);
+        self.trim_for(wanted, now_ms);
         let used = self.bytes();
         if used + wanted > self.options.max_bytes {
             let followers = self.tail.followers();
@@ -294,26 +299,42 @@ impl Writer {
         }
     }
 
-    /// Removes segments that every follower is past and that are old, or too many. A follower that is
-    /// bounded and further behind than its bound is cut off.
+    /// Removes segments that every follower is past and that are old, or in the way: the journal is over its
+    /// size, or the disk nearly full. A follower that is bounded and further behind than its bound is cut off.
+    /// The segment with the newest frame stays: nothing else knows the totals.
     pub fn trim(&mut self, now_ms: i64) {
+        self.trim_for(0, now_ms);
+    }
+
+    fn trim_for(&mut self, wanted: u64, now_ms: i64) {
         self.cut_off_followers();
         let mut used = self.bytes();
+        // A file system that cannot tell its free space will say so when it is full.
+        let mut free = self.disk.free_bytes(&self.dir).unwrap_or(u64::MAX);
+        let free_min = self.options.min_free_bytes.saturating_add(wanted);
         while let Some(oldest) = self.closed.front() {
             let old = now_ms - oldest.closed_at > self.options.keep_ms;
-            let crowded = used + self.options.segment_bytes > self.options.max_bytes;
-            if oldest.end_seq > self.tail.floor() || !(old || crowded) {
+            let crowded = used + self.options.segment_bytes > self.options.max_bytes || free < free_min;
+            if oldest.end_seq > self.tail.floor() || !(old || crowded) || self.is_newest(oldest) {
                 return;
             }
             if self.disk.remove(&oldest.name.path(&self.dir)).is_err() {
                 return;
             }
             used -= oldest.bytes;
+            free = free.saturating_add(oldest.bytes);
             self.closed.pop_front();
             let active = self.active.as_ref().map(|active| active.name.first_seq);
             let first = self.closed.front().map(|next| next.name.first_seq).or(active);
             self.tail.set_first(first.unwrap_or_else(|| self.tail.end()));
         }
+    }
+
+    /// True when the newest frame is in this segment, the oldest of the closed ones.
+    fn is_newest(&self, oldest: &Closed) -> bool {
+        oldest.has_frames
+            && self.active.is_none()
+            && !self.closed.iter().skip(1).any(|newer| newer.has_frames)
     }
 
     /// Bytes of the segments that a follower with this cursor has still to read.

@@ -127,6 +127,44 @@ fn a_disk_that_stays_full_takes_nothing_and_gives_all_back_when_there_is_room() 
 }
 
 #[test]
+fn a_disk_that_is_nearly_full_costs_old_segments_before_it_stops_commits() {
+    let disk = FaultDisk::new([]);
+    let (mut writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), options(), 0).unwrap();
+    let follower = writer.tail().follow("history", 0);
+    for n in 0..30 {
+        writer.commit(&[frame(n * 10, 10)], 0).unwrap();
+    }
+    let segments = disk.paths().len();
+    assert!(segments > 4);
+    disk.set_size(disk.used() + 900);
+    writer.commit(&[frame(300, 10)], 0).unwrap_err();
+    assert_eq!(disk.paths().len(), segments, "a follower still needs them");
+    follower.keep_from(300);
+    writer.commit(&[frame(300, 10)], 0).unwrap();
+    let left = disk.paths().len();
+    assert!((2..segments).contains(&left), "{left} of {segments}: no more went than had to");
+}
+
+#[test]
+fn the_newest_totals_outlive_every_restart_and_days_without_a_record() {
+    let disk = FaultDisk::new([]);
+    let options = Options { keep_ms: 1000, ..options() };
+    let open = || Writer::open(Arc::new(disk.clone()), Path::new(DIR), options.clone(), 0).unwrap();
+    let (mut writer, _) = open();
+    for n in 0..30 {
+        writer.commit(&[frame(n * 10, 10)], 0).unwrap();
+    }
+    // Behind it a segment that was made and never written: it knows nothing.
+    disk.put(&Path::new(DIR).join("00000000000000000300-0.lgj"), Vec::new());
+    for _ in 0..3 {
+        let (mut writer, recovery) = open();
+        assert_eq!((recovery.next_seq, recovery.meta), (300, 300u64.to_le_bytes().to_vec()));
+        writer.trim(1_000_000);
+        assert!(disk.paths().len() <= 2, "the older ones went: {:?}", disk.paths());
+    }
+}
+
+#[test]
 fn a_follower_holds_its_segments_until_it_is_past_them() {
     let disk = FaultDisk::new([]);
     let options = Options { keep_ms: -1, ..options() };

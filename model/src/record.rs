@@ -8,7 +8,7 @@
 //! weather      received_at i64 · zone: length u8, bytes · JSON of the report
 //! status       received_at i64 · device: length u8, bytes · online u8
 //! quarantined  received_at i64 · source u8 · reason: length u8, bytes · topic: length u16, bytes
-//!              full length u32 · hash [u8; 8] · payload (its first 64 KiB)
+//!              full length u32 · hash [u8; 8] · payload (whole, or the first 64 KiB of one over the packet limit)
 //! ```
 //! Fixed numbers are little-endian. The kind byte travels beside the record, in the journal's own frame.
 
@@ -25,8 +25,10 @@ pub const STATUS: u8 = 3;
 /// Kind byte of a refused payload.
 pub const QUARANTINED: u8 = 4;
 
-/// How many bytes of a refused payload are kept.
-pub const QUARANTINED_PAYLOAD_MAX: usize = 64 * 1024;
+/// Longest payload that a source takes; so much of a refused one is kept.
+pub const QUARANTINED_PAYLOAD_MAX: usize = 4 << 20;
+/// How many bytes are kept of a payload over the packet limit.
+pub const OVERSIZE_KEPT: usize = 64 * 1024;
 
 /// Where a reading came in. The number is its place on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +173,7 @@ pub struct Quarantined<'a> {
     pub full_length: u32,
     /// First eight bytes of the SHA-256 of the whole payload.
     pub hash: [u8; 8],
-    /// The payload, or its first 64 KiB.
+    /// The payload; of one over the packet limit its first 64 KiB.
     pub payload: &'a [u8],
 }
 
@@ -255,7 +257,7 @@ pub fn encode_status(status: &StoredStatus<'_>, out: &mut Vec<u8>) {
     out.push(u8::from(status.online));
 }
 
-/// Appends a refused payload to `out`, cut to its first 64 KiB.
+/// Appends a refused payload to `out`.
 pub fn encode_quarantined(refused: &Quarantined<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&refused.received_at.0.to_le_bytes());
     out.push(refused.source as u8);

@@ -46,7 +46,7 @@ impl Decimal {
                     if kept < DIGITS_MAX {
                         mantissa = mantissa * 10 + i128::from(byte - b'0');
                         kept += usize::from(mantissa != 0);
-                        exponent -= i32::from(after_point);
+                        exponent = exponent.saturating_sub(i32::from(after_point));
                     } else {
                         exponent = exponent.saturating_add(i32::from(!after_point));
                     }
@@ -69,7 +69,7 @@ impl Decimal {
     pub fn scaled_thousandths(self, scale: Self, offset: Self) -> Option<i64> {
         let product = Self {
             mantissa: self.mantissa.checked_mul(scale.mantissa)?,
-            exponent: self.exponent + scale.exponent,
+            exponent: self.exponent.saturating_add(scale.exponent),
         };
         if offset.mantissa == 0 {
             return product.thousandths();
@@ -94,7 +94,7 @@ impl Decimal {
     }
 
     fn at_exponent(self, exponent: i32) -> Option<i128> {
-        let shift = u32::try_from(self.exponent - exponent).ok()?;
+        let shift = u32::try_from(self.exponent.checked_sub(exponent)?).ok()?;
         self.mantissa.checked_mul(10i128.checked_pow(shift)?)
     }
 }
@@ -214,6 +214,11 @@ mod tests {
         assert_eq!(Decimal::parse("1e300").unwrap().thousandths(), None);
         assert_eq!(Decimal::parse("1e-300").unwrap().thousandths(), Some(0));
         assert_eq!(Decimal::parse("9e2147483647").unwrap().thousandths(), None);
+        assert_eq!(Decimal::parse("1.5e-2147483648").unwrap().thousandths(), Some(0));
+        let (small, large) =
+            (Decimal::parse("1e-2147483648").unwrap(), Decimal::parse("1e2147483647").unwrap());
+        assert_eq!(small.scaled_thousandths(small, Decimal::ZERO), Some(0));
+        assert_eq!(large.scaled_thousandths(Decimal::ONE, small), None);
     }
 
     #[test]

@@ -125,9 +125,11 @@ pub fn decode(payload: &[u8], out: &mut Vec<Result<Reading, Refusal>>) -> Result
     let start = out.len();
     match decode_strict(payload, out) {
         Ok(()) => return Ok(Mended::default()),
-        Err(e) if !e.is_syntax() => return Err(refusal_of(payload, &e)),
         Err(e) => {
             out.truncate(start);
+            if !e.is_syntax() {
+                return Err(refusal_of(payload, &e));
+            }
             if is_nesting(&e) {
                 return Err(Refusal::Nesting);
             }

@@ -106,6 +106,15 @@ fn a_batch_keeps_its_good_readings_beside_the_refused_ones() {
 }
 
 #[test]
+fn a_payload_that_is_refused_leaves_nothing_behind() {
+    for payload in ["[{\"leakage_ma\":1},{\"leak", "[{\"leakage_ma\":1}}", "[{\"leakage_ma\":NaN},x"] {
+        let mut out = vec![Err(Refusal::Empty)];
+        assert_eq!(decode(payload.as_bytes(), &mut out), Err(Refusal::Json), "{payload}");
+        assert_eq!(out, [Err(Refusal::Empty)], "{payload}");
+    }
+}
+
+#[test]
 fn a_batch_beyond_its_limit_is_refused_from_there_on() {
     let payload = format!("[{}]", vec![r#"{"shell_v":1}"#; BATCH_MAX + 2].join(","));
     let mut out = Vec::new();

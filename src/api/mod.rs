@@ -29,6 +29,8 @@ use crate::tokens::Role::{self, Admin, Crew, Duty, Engineer, Viewer};
 
 /// Longest body: 10,000 readings.
 const BODY_MAX: usize = 4 << 20;
+const _: () =
+    assert!(BODY_MAX <= lampguard_model::record::QUARANTINED_PAYLOAD_MAX, "a refused body is kept whole");
 /// Items of a list without `limit`.
 const LIMIT_DEFAULT: usize = 200;
 /// Items of a list at most.

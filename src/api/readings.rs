@@ -127,9 +127,7 @@ pub(super) async fn retry(State(instance): Shared, body: Bytes) -> Answer {
             } else {
                 Tally::default()
             };
-            // Only when all of it was read: what is refused again must stay.
-            if tally.stored + tally.duplicate > 0 && tally.quarantined.is_empty() {
-                open(&instance)?.release(id, now).map_err(ApiError::unavailable)?;
+            if open(&instance)?.conclude(id, &tally, now).map_err(ApiError::unavailable)? {
                 released += 1;
             } else {
                 left += 1;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lampguard_ingester::config::MappingConfig;
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::tsdb;
+use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
 use lampguard_model::register::is_identifier;
 use lampguard_model::wire;
 
@@ -156,6 +157,13 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
         faults.readable(key, path.as_deref());
     }
     faults.positive("listener.max_packet_bytes", listener.max_packet_bytes as u64);
+    if listener.max_packet_bytes > QUARANTINED_PAYLOAD_MAX {
+        let (bytes, limit) = (listener.max_packet_bytes, QUARANTINED_PAYLOAD_MAX);
+        let text = format!(
+            "{bytes} is over {limit}: a refused payload could not be kept whole; send shorter batches"
+        );
+        faults.add("listener.max_packet_bytes", text);
+    }
     faults.positive("listener.max_connections", listener.max_connections as u64);
     faults.positive("listener.per_address", listener.per_address as u64);
 }

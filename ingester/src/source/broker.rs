@@ -12,6 +12,7 @@
 //!   broker sends them again.
 //! - An acknowledgement of an old connection would acknowledge somebody else's message: acks carry the number
 //!   of their connection (*epoch*), and old ones are dropped.
+//! - An answer to a ping that was not read counts as a broker that is dead; while memory is full nothing is read.
 //! - A packet over the size limit is an error, and a persistent session brings it back for ever: one
 //!   reconnect with a limit that lets it in, then it goes to quarantine.
 
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lampguard_model::Timestamp;
-use lampguard_model::record::Source;
+use lampguard_model::record::{OVERSIZE_KEPT, Source};
 use rumqttc::mqttbytes::Error as CodecError;
 use rumqttc::{
     ConnectionError, Event, EventLoop, MqttOptions, Packet, PingReq, PubAck, Publish, QoS, Request,
@@ -35,7 +36,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
-use crate::intake::{Chunk, Fate, HELD_BYTES_MAX, Inlet, Mapping, Message, Origin, Settled};
+use crate::intake::{Chunk, Fate, Inlet, Mapping, Message, Origin, Settled, cost_of};
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::run::Clock;
@@ -48,13 +49,16 @@ pub const OVERSIZE_MAX: usize = 16 * 1024 * 1024;
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Messages unacknowledged, journal healthy, and no ack written for this long: cut and connect again.
 const WATCHDOG: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Tests that let it pass do not wait for long.
+const KEEP_ALIVE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 /// A write that the broker does not take within this time means the connection is dead.
 const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Acknowledgements that are written with one flush.
 const ACKS_MAX: usize = 4096;
 /// Messages that one chunk gathers.
 const CHUNK: usize = 512;
+/// Bytes that one chunk gathers; the last read may bring some packets more.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Under load packets gather this long between reads: fewer, fuller reads cost half the CPU.
 const GATHER: Duration = Duration::from_millis(4);
 /// Messages within a gather window that count as load.
@@ -70,8 +74,6 @@ pub struct Options {
     pub port: u16,
     /// Fixed client id: the broker keeps our session under it.
     pub client_id: String,
-    /// True when a process before this one used the client id.
-    pub known_session: bool,
     /// User name and password.
     pub credentials: Option<(String, String)>,
     /// Group of a shared subscription.
@@ -219,8 +221,11 @@ struct Session {
     progress: Instant,
     /// Chunks that did not fit into the intake's queue; they wait here, the task does not.
     backlog: VecDeque<Chunk>,
-    /// Messages read and not handed over yet.
+    /// Messages read and not handed over yet, and their bytes.
     gathered: Vec<Message>,
+    gathered_bytes: usize,
+    /// The socket was left unread since the last ping, for want of memory.
+    paused: bool,
     failures: u32,
     lost_since: Option<Timestamp>,
 }
@@ -228,8 +233,8 @@ struct Session {
 impl Session {
     fn new(link: Arc<Link>, settled: mpsc::UnboundedReceiver<Settled>) -> Self {
         let options = link.mqtt_options(&link.options.client_id, false);
-        let (known, clock) = (link.options.known_session, link.context.clock.clone());
-        let now = move || clock();
+        // A session that was there before this process and is gone now may have held readings.
+        let lost_since = link.context.losses.last_connected(&link.options.id);
         Self {
             eventloop: EventLoop::new(options, 1),
             link,
@@ -240,9 +245,10 @@ impl Session {
             progress: Instant::now(),
             backlog: VecDeque::new(),
             gathered: Vec::new(),
+            gathered_bytes: 0,
+            paused: false,
             failures: 0,
-            // A session that was there before this process and is gone now may have held readings.
-            lost_since: known.then(now),
+            lost_since,
         }
     }
 
@@ -279,36 +285,41 @@ impl Session {
         // Holds for the next connection; this one keeps the limit it was made with.
         self.eventloop.mqtt_options.set_max_packet_size(PACKET_MAX, PACKET_MAX);
         let (id, session_present) = (&self.link.options.id, ack.session_present);
+        let (losses, now) = (&self.link.context.losses, (self.link.context.clock)());
         info!(broker = %id, session_present, "connected");
         if let Some(since) = self.lost_since.take()
             && !session_present
         {
             warn!(broker = %id, "the broker forgot our session: what it held for us may be lost");
-            self.link.context.losses.session_lost(id, since, (self.link.context.clock)());
+            losses.session_lost(id, since.min(now), now);
         }
+        losses.connected(id, now);
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
         let subscribe = Subscribe::new_many(self.link.filters(QoS::AtLeastOnce));
         self.send([Request::Subscribe(subscribe)]).await
     }
 
-    /// Reads, acknowledges and pings until the connection ends.
+    /// Reads, acknowledges and pings until the connection ends. While memory is full it is not read: TCP holds the
+    /// broker back, which for QoS 0 nothing else does.
     async fn serve(&mut self, ending: &mut watch::Receiver<bool>) -> Result<(), Cut> {
         let mut ping = tokio::time::interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let gate = self.link.context.inlet.gate.clone();
         loop {
+            self.hand_over();
+            let room = gate.has_room();
+            self.paused |= !room;
             let Some(network) = self.eventloop.network.as_mut() else {
                 return Err(Cut::Ours("no connection"));
             };
             tokio::select! {
                 biased;
-                _ = ping.tick() => self.send([Request::PingReq(PingReq)]).await?,
-                _ = tick.tick() => {
-                    self.hand_over();
-                    self.watch()?;
-                }
+                _ = ping.tick() => self.ping().await?,
+                _ = tick.tick() => self.watch()?,
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return Err(Cut::Ending),
                 // Cancel-safe here: with manual acks `readb` waits for nothing after its first packet.
-                read = network.readb(&mut self.eventloop.state), if self.gathered.len() < CHUNK => {
+                read = network.readb(&mut self.eventloop.state),
+                    if room && self.gathered.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES => {
                     read?;
                     self.take_events()?;
                 }
@@ -318,8 +329,17 @@ impl Session {
                     Some(settled) => self.acknowledge(settled).await?,
                     None => return Err(Cut::Ending),
                 },
+                () = gate.room(), if !room => {}
             }
         }
+    }
+
+    async fn ping(&mut self) -> Result<(), Cut> {
+        if std::mem::take(&mut self.paused) {
+            // The last answer may lie in the socket, unread.
+            self.eventloop.state.await_pingresp = false;
+        }
+        self.send([Request::PingReq(PingReq)]).await
     }
 
     /// Writes these requests with one flush.
@@ -371,6 +391,7 @@ impl Session {
             match event {
                 Event::Incoming(Packet::Publish(publish)) => {
                     let message = self.message(publish);
+                    self.gathered_bytes += message.cost();
                     self.gathered.push(message);
                 }
                 Event::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack.return_codes),
@@ -385,8 +406,9 @@ impl Session {
     /// a little before the socket is read again: fewer, fuller reads.
     async fn end_of_reading(&mut self) -> Result<(), Cut> {
         let messages = std::mem::take(&mut self.gathered);
-        let load = messages.len() >= LOAD && messages.len() < CHUNK;
-        let held = self.link.context.inlet.gate.hold(messages.iter().map(Message::cost).sum());
+        let load = messages.len() >= LOAD && messages.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES;
+        self.gathered_bytes = 0;
+        let held = self.link.context.inlet.gate.hold(cost_of(&messages));
         let (origin, epoch, received_at) = (self.link.clone(), self.epoch, (self.link.context.clock)());
         self.backlog.push_back(Chunk { origin, epoch, received_at, judge_only: false, messages, held });
         self.hand_over();
@@ -428,18 +450,16 @@ impl Session {
         }
     }
 
-    /// Reasons of our own to end the connection; looked at once a second.
+    /// Notes that we are connected, and looks for reasons of our own to end the connection; once a second.
     fn watch(&mut self) -> Result<(), Cut> {
+        let (id, now) = (&self.link.options.id, (self.link.context.clock)());
+        self.link.context.losses.connected(id, now);
         let gate = &self.link.context.inlet.gate;
         if gate.is_stopped() || self.received <= self.acked {
             self.progress = Instant::now();
         }
         if !gate.is_stopped() && self.link.shed.swap(false, Ordering::AcqRel) {
             return Err(Cut::Ours("messages were let go while the journal was stopped"));
-        }
-        let waiting: usize = self.backlog.iter().flat_map(|chunk| &chunk.messages).map(Message::cost).sum();
-        if waiting > HELD_BYTES_MAX {
-            return Err(Cut::Ours("more messages wait than memory may hold"));
         }
         if self.progress.elapsed() >= WATCHDOG {
             self.link.context.metrics.broker_watchdog.inc();
@@ -456,8 +476,10 @@ impl Session {
         self.eventloop.state.events.clear();
         self.backlog.clear();
         self.gathered.clear();
+        self.gathered_bytes = 0;
         self.link.set_up(false);
-        self.lost_since.get_or_insert((self.link.context.clock)());
+        // None when we were never connected: then there is no session to lose.
+        self.lost_since = self.lost_since.or(self.link.context.losses.last_connected(&self.link.options.id));
         self.link.context.metrics.broker_reconnect.with_label_values(&[&self.link.options.id]).inc();
     }
 
@@ -507,7 +529,7 @@ fn cut_oversize(payload: bytes::Bytes) -> (bytes::Bytes, Fate) {
     }
     let mut hash = [0; 8];
     hash.copy_from_slice(&Sha256::digest(&payload)[..8]);
-    let kept = bytes::Bytes::copy_from_slice(&payload[..lampguard_model::record::QUARANTINED_PAYLOAD_MAX]);
+    let kept = bytes::Bytes::copy_from_slice(&payload[..OVERSIZE_KEPT]);
     (kept, Fate::TooLarge { bytes: payload.len() as u32, hash })
 }
 

@@ -8,7 +8,7 @@ use lampguard_model::Timestamp;
 use lampguard_model::record::Source;
 use tokio::sync::oneshot;
 
-use crate::intake::{Chunk, Fate, Inlet, Mapping, Message, Origin, Settled, Tally};
+use crate::intake::{Chunk, Fate, Inlet, Mapping, Message, Origin, Settled, Tally, cost_of};
 
 /// One request that waits for its outcome.
 struct Request {
@@ -83,8 +83,9 @@ pub async fn submit(
     inlet.gate.room().await;
     // While the journal takes nothing the readings are judged, and their sender is told to come again.
     let judge_only = inlet.gate.is_stopped();
-    let held = inlet.gate.hold(message.cost());
-    let chunk = Chunk { origin, epoch: 0, received_at, judge_only, messages: vec![message], held };
+    let messages = vec![message];
+    let held = inlet.gate.hold(cost_of(&messages));
+    let chunk = Chunk { origin, epoch: 0, received_at, judge_only, messages, held };
     if !inlet.send(chunk).await {
         return Err(SubmitError::Ending);
     }

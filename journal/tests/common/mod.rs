@@ -40,6 +40,14 @@ struct State {
     hits: u64,
     crashed: bool,
     free: u64,
+    /// Bytes of the whole disk: what files do not use is free.
+    size: Option<u64>,
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        self.files.values().map(|content| content.written.len() as u64).sum()
+    }
 }
 
 /// See the module.
@@ -66,6 +74,15 @@ impl FaultDisk {
 
     pub fn set_free(&self, bytes: u64) {
         self.0.lock().unwrap().free = bytes;
+    }
+
+    /// From now on the disk has so many bytes, and every file takes from them.
+    pub fn set_size(&self, bytes: u64) {
+        self.0.lock().unwrap().size = Some(bytes);
+    }
+
+    pub fn used(&self) -> u64 {
+        self.0.lock().unwrap().used()
     }
 
     /// What is found after a power cut: synced bytes, and of the rest a prefix whose length `keep` picks.
@@ -166,7 +183,8 @@ impl Disk for FaultDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().free)
+        let state = self.0.lock().unwrap();
+        Ok(state.size.map_or(state.free, |size| size.saturating_sub(state.used())))
     }
 }
 

@@ -7,7 +7,7 @@ use rumqttc::{AsyncClient, Event, Packet, QoS};
 use tracing::{info, warn};
 
 use super::{Link, cut_oversize};
-use crate::intake::{Chunk, Held, Message};
+use crate::intake::{Chunk, Message, cost_of};
 
 /// While the journal is stopped, a second subscription without promises keeps the judge hearing.
 pub(super) async fn listen_while_stopped(link: Arc<Link>) {
@@ -37,16 +37,19 @@ async fn hear(link: Arc<Link>) {
                 let (payload, fate) = cut_oversize(publish.payload);
                 let message =
                     Message { topic: publish.topic, payload, token: None, retain: false, alone: false, fate };
+                let (inlet, messages) = (&link.context.inlet, vec![message]);
                 let chunk = Chunk {
                     origin: link.clone(),
                     epoch: 0,
                     received_at: (link.context.clock)(),
                     judge_only: true,
-                    messages: vec![message],
-                    held: Held::default(),
+                    held: inlet.gate.hold(cost_of(&messages)),
+                    messages,
                 };
                 // When even this queue is full the first subscription's copy is being judged already.
-                let _ = link.context.inlet.try_send(chunk);
+                if inlet.gate.has_room() {
+                    let _ = inlet.try_send(chunk);
+                }
             }
             Ok(_) => {}
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,

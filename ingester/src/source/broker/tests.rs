@@ -1,6 +1,130 @@
 //! Pauses between tries, and payloads over the limit.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::AtomicUsize;
+
+use prometheus::Registry;
+use tokio::runtime::Runtime;
+
 use super::*;
+use crate::intake::{Gate, HELD_BYTES_MAX, Input, QUEUE_CHUNKS};
+
+/// A consumer whose chunks nobody takes but the test, and the broker's end of its connection.
+struct Site {
+    chunks: mpsc::Receiver<Input>,
+    gate: Arc<Gate>,
+    metrics: Metrics,
+    peer: TcpStream,
+    _broker: Broker,
+    _runtime: Runtime,
+}
+
+impl Site {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = Metrics::register(&Registry::new());
+        let gate = Gate::new(metrics.clone());
+        let (sender, chunks) = mpsc::channel(QUEUE_CHUNKS);
+        let options = Options {
+            id: "test".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            client_id: "consumer".to_owned(),
+            credentials: None,
+            shared_group: None,
+            mappings: Mapping::canonical(),
+        };
+        let context = Context {
+            inlet: Inlet { sender, gate: gate.clone() },
+            metrics: metrics.clone(),
+            clock: Arc::new(|| Timestamp(1_795_435_200_000)),
+            losses: Arc::new(LossBook::in_memory()),
+        };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let broker = runtime.block_on(async { Broker::start(options, context) });
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut rest = [0; 512];
+        assert!(peer.read(&mut rest).unwrap() > 0, "CONNECT");
+        peer.write_all(&[0x20, 2, 0, 0]).unwrap();
+        assert!(peer.read(&mut rest).unwrap() > 0, "SUBSCRIBE");
+        peer.write_all(&[0x90, 5, rest[2], rest[3], 1, 1, 1]).unwrap();
+        Self { chunks, gate, metrics, peer, _broker: broker, _runtime: runtime }
+    }
+}
+
+/// A PUBLISH of QoS 0 whose payload has so many bytes.
+fn publish(bytes: usize) -> Vec<u8> {
+    let topic = b"lamp/z1/P1/reading";
+    let mut rest = 2 + topic.len() + bytes;
+    let mut packet = vec![0x30];
+    while rest > 127 {
+        packet.push((rest % 128) as u8 | 128);
+        rest /= 128;
+    }
+    packet.extend_from_slice(&[rest as u8, 0, topic.len() as u8]);
+    packet.extend_from_slice(topic);
+    packet.resize(packet.len() + bytes, b' ');
+    packet
+}
+
+#[test]
+fn a_disk_that_is_slow_bounds_memory_and_costs_no_connection() {
+    const PACKET: usize = 256 << 10;
+    const PACKETS: usize = 480;
+    let mut site = Site::new();
+    let (mut pings, mut writing) = (site.peer.try_clone().unwrap(), site.peer.try_clone().unwrap());
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = written.clone();
+    let writer = std::thread::spawn(move || {
+        let mut packet = publish(PACKET);
+        // Pings are answered, but the answers stand behind the messages.
+        packet.extend_from_slice(&[0xd0, 0]);
+        for _ in 0..PACKETS {
+            writing.write_all(&packet).unwrap();
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    });
+    let until = Instant::now() + Duration::from_secs(30);
+    while !site.gate.is_full() {
+        assert!(Instant::now() < until, "memory never filled");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Three keep-alives in which nothing is taken.
+    let asked = Instant::now();
+    let mut ping = [0; 2];
+    while asked.elapsed() < KEEP_ALIVE * 3 {
+        pings.read_exact(&mut ping).expect("the connection lives");
+        assert_eq!(ping, [0xc0, 0]);
+    }
+    let most = HELD_BYTES_MAX + CHUNK_BYTES + 12 * PACKET;
+    assert!(site.metrics.held_bytes.get() as usize <= most, "{} held", site.metrics.held_bytes.get());
+    assert!(written.load(Ordering::Acquire) < PACKETS, "the broker was never held back");
+    // Room again: everything comes, on the same connection.
+    let mut messages = 0;
+    while messages < PACKETS {
+        match site.chunks.blocking_recv() {
+            Some(Input::Chunk(chunk)) => messages += chunk.messages.len(),
+            _ => panic!("the consumer ended"),
+        }
+    }
+    writer.join().unwrap();
+    assert_eq!(site.metrics.broker_reconnect.with_label_values(&["test"]).get(), 0);
+}
+
+#[test]
+fn a_journal_that_is_stopped_with_memory_full_makes_no_alarm_deaf() {
+    let mut site = Site::new();
+    let mut waiting = site.gate.hold(HELD_BYTES_MAX);
+    waiting.arrive();
+    site.gate.set_stopped(true);
+    let started = Instant::now();
+    site.peer.write_all(&publish(40)).unwrap();
+    assert!(matches!(site.chunks.blocking_recv(), Some(Input::Chunk(_))));
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
 
 #[test]
 fn peer_p6_the_pause_between_tries_grows_to_thirty_seconds_and_no_further() {

@@ -16,7 +16,7 @@ use tracing::debug;
 use super::credentials::Scope;
 use super::packet::{self, Answer, Connect, Packet, Publish};
 use super::{GREETING, Place};
-use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled};
+use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 
 /// Unacknowledged messages of one connection; beyond that it is not read until some are durable.
 const IN_FLIGHT_MAX: usize = 16_384;
@@ -24,6 +24,8 @@ const IN_FLIGHT_MAX: usize = 16_384;
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection without keep-alive and without a word for a day is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest CONNECT, bytes: names, a password and a will. Whoever has not logged in gets no more memory.
+const CONNECT_MAX: usize = 16 * 1024;
 /// An idle connection keeps no larger buffer than this.
 const IDLE_BUFFER: usize = 4096;
 const READ_BUFFER: usize = 64 * 1024;
@@ -145,9 +147,13 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     place: &Place,
 ) -> Option<(Connect, Option<Scope>)> {
     let connect = loop {
-        match packet::read(buffer, place.shared.max_packet_bytes) {
+        match packet::read(buffer, place.shared.max_packet_bytes.min(CONNECT_MAX)) {
             Ok(Some(Packet::Connect(connect))) => break Ok(connect),
             Ok(None) if stream.read_buf(buffer).await.is_ok_and(|read| read > 0) => {}
+            Err(packet::PacketError::TooLong(_)) => {
+                place.refused("packet_too_long");
+                return None;
+            }
             Err(packet::PacketError::Version) => break Err((Answer::Version, "version")),
             _ => break Err((Answer::ClientId, "")),
         }
@@ -342,7 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let messages = std::mem::take(&mut self.chunk);
         let promised = messages.iter().filter(|message| message.token.is_some()).count();
         self.peer.in_flight.fetch_add(promised, Ordering::AcqRel);
-        let held = inlet.gate.hold(messages.iter().map(Message::cost).sum());
+        let held = inlet.gate.hold(cost_of(&messages));
         let received_at = (self.place.shared.clock)();
         let origin = self.peer.clone();
         inlet.send(Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held }).await;

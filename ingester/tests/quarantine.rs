@@ -1,0 +1,154 @@
+//! Refused payloads: kept whole, read again, counted once.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lampguard_ingester::accounts::Statement;
+use lampguard_ingester::config::{JournalConfig, QuarantineConfig};
+use lampguard_ingester::intake::{Fate, Mapping, Tally};
+use lampguard_ingester::quarantine::{Payload, Quarantine};
+use lampguard_ingester::source::http::submit;
+use lampguard_ingester::{Ingester, Opened};
+use lampguard_model::record::{QUARANTINED_PAYLOAD_MAX, Source};
+use lampguard_model::{Register, Timestamp};
+use tokio::runtime::Runtime;
+
+const NOW: Timestamp = Timestamp(1_795_435_200_000);
+const TOPIC: &str = "lamp/z1/P1/reading";
+
+struct Site {
+    home: tempfile::TempDir,
+    ingester: Ingester,
+    registry: prometheus::Registry,
+    runtime: Runtime,
+}
+
+impl Site {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let journal = JournalConfig { min_free_bytes: 0, ..JournalConfig::default() };
+        let opened = Opened::open(home.path(), &journal, &QuarantineConfig::default(), &[]).unwrap();
+        let registry = prometheus::Registry::new();
+        let register = Arc::new(Register::default());
+        let ingester = opened.start(register, Box::new(|_| {}), Arc::new(|| NOW), &registry).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { home, ingester, registry, runtime }
+    }
+
+    fn submit(&self, source: Source, mappings: Vec<Mapping>, payload: &[u8], fate: Fate) -> Tally {
+        let (inlet, payload) = (self.ingester.inlet(), Bytes::copy_from_slice(payload));
+        self.runtime.block_on(submit(&inlet, source, mappings, TOPIC, payload, fate, NOW)).unwrap()
+    }
+
+    fn quarantine(&self) -> Quarantine {
+        Quarantine::open(self.home.path(), QuarantineConfig::default().max_bytes).unwrap()
+    }
+
+    fn rows(&self, count: usize) -> Vec<Payload> {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let rows = self.quarantine().list(0, 100, None).unwrap();
+            if rows.len() == count {
+                return rows;
+            }
+            assert!(Instant::now() < until, "{} rows instead of {count}", rows.len());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What `quarantine retry` does with one row.
+    fn retry(&self, row: &Payload) -> bool {
+        let fate = Fate::Again(row.refusal());
+        let tally = self.submit(Source::Retry, Mapping::canonical(), &row.payload, fate);
+        self.quarantine().conclude(row.id, &tally, NOW).unwrap()
+    }
+
+    fn books(&self) -> Statement {
+        let statement = self.ingester.accounts().statement();
+        assert!(statement.balanced() && statement.pending == 0, "{statement:?}");
+        statement
+    }
+
+    /// Every counter of refused payloads and of duplicates.
+    fn counters(&self) -> Vec<f64> {
+        let families = self.registry.gather();
+        let wanted = ["lampguard_ingester_quarantined_total", "lampguard_ingester_duplicate_total"];
+        let families = families.iter().filter(|family| wanted.contains(&family.name()));
+        families
+            .flat_map(|family| family.get_metric())
+            .map(|metric| metric.get_counter().get_value())
+            .collect()
+    }
+}
+
+/// Nine readings and something that is none.
+fn batch(wrong: &str) -> Vec<u8> {
+    let good = (1..10).map(|seq| format!(r#"{{"boot":1,"seq":{seq},"leakage_ma":1}}"#));
+    let all: Vec<String> = good.chain([wrong.to_owned()]).collect();
+    format!("[{}]", all.join(",")).into_bytes()
+}
+
+#[test]
+fn a_long_payload_with_one_broken_byte_is_kept_whole() {
+    let site = Site::new();
+    let mut long = batch("{}");
+    long.resize(180 << 10, b' ');
+    long[100] = 0xff;
+    let longest = vec![0xff; QUARANTINED_PAYLOAD_MAX];
+    for payload in [&long, &longest] {
+        let tally = site.submit(Source::Http, Mapping::canonical(), payload, Fate::Read);
+        assert_eq!(tally.quarantined, [(0, "utf8")]);
+    }
+    let rows = site.rows(2);
+    assert!(rows.iter().all(Payload::is_whole));
+    assert!(rows[0].payload == long && rows[1].payload == longest);
+}
+
+#[test]
+fn a_refused_reading_far_inside_a_long_batch_can_be_read_again() {
+    let site = Site::new();
+    let mut long = batch(&format!(r#"{{"pad":"{}"}}"#, "x".repeat(100 << 10)));
+    long.resize(150 << 10, b' ');
+    let tally = site.submit(Source::Broker, Mapping::canonical(), &long, Fate::Read);
+    assert_eq!((tally.stored, tally.quarantined), (9, vec![(9, "no_measurement")]));
+    assert!(site.rows(1)[0].payload == long);
+}
+
+#[test]
+fn reading_again_counts_once_however_often_it_is_tried() {
+    for wrong in ["{}", "1", r#"{"device":"no such name!","leakage_ma":1}"#] {
+        let site = Site::new();
+        // Nobody had mapped the topic: the payload counts as one.
+        site.submit(Source::Broker, Vec::new(), &batch(wrong), Fate::Read);
+        let row = site.rows(1).remove(0);
+        assert_eq!(row.reason, "topic");
+        let counted = site.counters();
+        assert!(!site.retry(&row), "one reading is still refused");
+        let first = site.books();
+        assert_eq!((first.received, first.settled.stored, first.settled.duplicate), (10, 9, 0), "{wrong}");
+        let reason = site.rows(1).remove(0).reason;
+        assert_eq!(first.settled.quarantined_by_reason().collect::<Vec<_>>(), [(&*reason, 1)]);
+        for _ in 0..3 {
+            assert!(!site.retry(&site.rows(1)[0]));
+            let again = site.books();
+            assert_eq!((again.received, &again.settled), (first.received, &first.settled), "{wrong}");
+        }
+        assert_eq!(site.counters(), counted, "what was refused is counted when it comes: {wrong}");
+    }
+}
+
+#[test]
+fn a_payload_that_came_again_by_itself_ends_as_one_duplicate_each() {
+    let site = Site::new();
+    let payload = br#"{"boot":1,"seq":1,"leakage_ma":1}"#;
+    site.submit(Source::Broker, Vec::new(), payload, Fate::Read);
+    site.submit(Source::Broker, Mapping::canonical(), payload, Fate::Read);
+    assert!(site.retry(&site.rows(1)[0]));
+    let books = site.books();
+    assert_eq!((books.received, books.settled.stored, books.settled.duplicate), (2, 1, 1));
+    assert_eq!(books.settled.quarantined_by_reason().count(), 0);
+    site.rows(0);
+}
