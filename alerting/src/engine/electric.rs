@@ -50,13 +50,16 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let (limit, _) = self.limit(moment.slot, sampled, false, moment.now);
-        let Some(confirmed) = self.ask(moment.slot, sampled, limit, Some(place)) else {
-            return;
-        };
-        if moment.late && confirmed.rule != Rule::Manual {
-            self.hold(moment.slot, sampled, moment.now);
+        let confirmed = self.ask(moment.slot, sampled, limit, Some(place));
+        if moment.late && confirmed.is_none_or(|confirmed| confirmed.rule != Rule::Manual) {
+            let came = self.slots[moment.slot].ring(sampled).samples().get(place).copied();
+            let above = came.filter(|sample| sample.is_above(limit));
+            if let Some(sample) = above.or(confirmed.map(|confirmed| confirmed.shown)) {
+                self.hold(moment.slot, sampled, sample, moment.now);
+            }
             return;
         }
+        let Some(confirmed) = confirmed else { return };
         let mut notes = raise::notes_of_reading(reading);
         if moment.clock_back || reading.marks.has(Marks::CLOCK) {
             notes.push(raise::NOTE_CLOCK.to_owned());
@@ -363,12 +366,49 @@ impl Engine {
         if moment.late || ended || self.attached(slot).is_some_and(p1) {
             return;
         }
-        let p = &self.policy.critical_then_silent;
-        let until = moment.now + p.silent_periods.times(self.slots[slot].period()).max(p.silent_min);
+        let until = moment.now + self.watched_for(slot);
         let (measured_at, since) = (moment.measured_at, moment.now);
+        if self.is_contradicted(slot, measured_at) {
+            return;
+        }
         let watch = Watch { kind, value, limit, measured_at, since, until };
         self.watches.insert(slot, watch);
+        self.slots[slot].set(Fact::Aside, true);
         self.wake(slot, until);
+    }
+
+    /// So long something valid and powered may take to come after danger.
+    pub(super) fn watched_for(&self, slot: usize) -> Millis {
+        let p = &self.policy.critical_then_silent;
+        p.silent_periods.times(self.slots[slot].period()).max(p.silent_min)
+    }
+
+    /// Something valid and powered has come, measured after what is watched: no silence followed it.
+    pub(super) fn end_watch_by_sample(&mut self, moment: &Moment) {
+        let after = |watch: &Watch| moment.measured_at > watch.measured_at;
+        if self.watches.get(&moment.slot).is_some_and(after) {
+            self.watches.remove(&moment.slot);
+        }
+    }
+
+    /// A valid powered sample that was measured after `at` is known.
+    fn is_contradicted(&self, slot: usize, at: Timestamp) -> bool {
+        let newer = |sample: &Sample| sample.at() > at && sample.has(Bits::POWERED);
+        SAMPLED.into_iter().any(|sampled| self.slots[slot].ring(sampled).samples().iter().any(newer))
+    }
+
+    /// Our own clock went back: what is watched began now at the latest.
+    pub(super) fn watches_went_back(&mut self, now: Timestamp) {
+        let mut due = Vec::new();
+        for (slot, watch) in &mut self.watches {
+            let lasts = watch.until.since(watch.since);
+            (watch.measured_at, watch.since) = (watch.measured_at.min(now), watch.since.min(now));
+            watch.until = watch.until.min(now + lasts);
+            due.push((*slot, watch.until));
+        }
+        for (slot, until) in due {
+            self.wake(slot, until);
+        }
     }
 
     /// A watch has run out at `slot`: nothing powered came.
@@ -413,6 +453,35 @@ impl Engine {
         self.watches.remove(&slot);
         let mut finding = self.silent_finding(Subject::Post(slot), &watch, now);
         if !expected {
+            let policy = self.policy.clone();
+            finding = finding.with(Severity::P2, &policy).note(NOTE_SWITCH_OFF);
+        }
+        self.put(finding, now, effects);
+    }
+
+    /// A late critical that nothing confirmed, and nothing powered was measured behind it.
+    pub(super) fn raise_late_silence(
+        &mut self,
+        slot: usize,
+        sampled: Sampled,
+        critical: Sample,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let p1 = |place: usize| self.open[place].incident.severity == Severity::P1;
+        if self.attached(slot).is_some_and(p1) {
+            return;
+        }
+        let (value, measured_at) = (Some(critical.value()), critical.at());
+        let (limit, _) = self.limit(slot, sampled, false, now);
+        let kind = sampled.critical();
+        let watch = Watch { kind, value, limit, measured_at, since: now, until: now };
+        let s = &self.slots[slot];
+        let said_off = s.newest_at > measured_at && !s.is(Fact::Powered) && !s.is(Fact::Battery);
+        let due = self.timetable_of(slot, measured_at + self.watched_for(slot));
+        let finding = self.silent_finding(Subject::Post(slot), &watch, now);
+        let mut finding = finding.note(raise::NOTE_LATE);
+        if due.map_or(said_off, |due| !due.on) {
             let policy = self.policy.clone();
             finding = finding.with(Severity::P2, &policy).note(NOTE_SWITCH_OFF);
         }

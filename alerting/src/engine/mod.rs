@@ -56,7 +56,7 @@ pub use people::{Job, JobRequest, JobScope, TellRequest};
 pub use recheck::{Asking, Recheck};
 pub use state::{PostState, State};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -156,7 +156,8 @@ pub struct Engine {
     zones_blind: usize,
     strangers: usize,
     strangers_open: usize,
-    held: Vec<late::Held>,
+    /// Late criticals, by slot and place of the quantity.
+    held: BTreeMap<(usize, usize), late::Held>,
     /// Seconds since 2020 at which each slot is looked at again, and the first of them.
     wakes: Vec<u32>,
     next_wake: u32,
@@ -228,7 +229,7 @@ impl Engine {
             zones_blind: 0,
             strangers: 0,
             strangers_open: 0,
-            held: Vec::new(),
+            held: BTreeMap::new(),
             wakes: Vec::with_capacity(posts),
             next_wake: u32::MAX,
             watches: Aside::default(),
@@ -369,12 +370,14 @@ impl Engine {
     ) {
         let slot = moment.slot;
         if came.iter().any(Option::is_some) && powered && self.slots[slot].is(Fact::Aside) {
-            // Something valid and powered has come: what was dangerous before it is not followed by silence.
-            self.watches.remove(&slot);
+            self.end_watch_by_sample(moment);
         }
         for sampled in SAMPLED {
             let Some(place) = came[sampled.place()] else { continue };
             let Some(sample) = self.slots[slot].ring(sampled).samples().get(place).copied() else { continue };
+            if !self.held.is_empty() {
+                self.note_held(slot, sampled, sample, moment.now);
+            }
             let because = self.wet_because(slot, moment.now);
             let limits = [false, true].map(|warning| self.limit_when(sampled, warning, because.is_some()));
             if sample.is_above(limits[0]) {

@@ -114,6 +114,44 @@ fn one_critical_sample_and_then_nothing_powered_is_a_p1() {
 }
 
 #[test]
+fn a_shell_critical_alone_with_a_calm_leak_beside_it_is_followed_by_silence_too() {
+    let broken_pe = |at: Timestamp| with(shell(at, 230.0), Field::LeakageMa, 0.8);
+    let mut city = City::new();
+    city.read(&broken_pe(T));
+    city.tick(minutes(7));
+    assert!(city.opened().is_empty());
+    city.tick(minutes(8));
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.severity), (Kind::CriticalThenSilent, Severity::P1));
+    assert_eq!((&*incident.evidence.field, incident.evidence.thousandths), ("shell_v", Some(230_000)));
+    let mut city = City::new();
+    city.read(&broken_pe(T));
+    city.read(&shell(minutes(5), 0.2));
+    assert!(city.engine.watches.is_empty(), "what came ends it");
+    city.pass(minutes(5), 5);
+    assert!(city.opened().is_empty());
+}
+
+#[test]
+fn only_what_was_measured_after_a_lone_critical_says_that_no_silence_followed_it() {
+    let mut city = City::new();
+    city.read(&leak(T, 40.0));
+    let mut backlog = leak(minutes(-20), 0.8);
+    backlog.received_at = minutes(1);
+    city.read(&backlog);
+    city.pass(minutes(1), 8);
+    assert_eq!(city.the_incident().evidence.kind, Kind::CriticalThenSilent);
+    // In the other order nothing is silent.
+    let mut city = City::new();
+    city.read(&leak(minutes(1), 0.8));
+    let mut behind = leak(T, 40.0);
+    behind.received_at = minutes(2);
+    city.read(&behind);
+    city.pass(minutes(2), 12);
+    assert!(city.opened().is_empty());
+}
+
+#[test]
 fn a_single_critical_before_switch_off_is_a_p2_and_judged_again_after_switch_on() {
     let mut city = City::new();
     city.read(&with(leak(T, 40.0), Field::SupplyV, 229.0));
