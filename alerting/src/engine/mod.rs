@@ -5,7 +5,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `electric.rs` | what may kill at one post: limits, water, saturation, flags, silence after danger |
+//! | `electric.rs` | what may kill at one post: limits, water, saturation, flags |
+//! | `watch.rs` | danger that nothing confirmed, and then silence |
 //! | `feeder.rs` | a broken neutral; a step of the residual current in a cabinet |
 //! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
@@ -45,6 +46,7 @@ mod supply;
 mod sweep;
 mod system;
 mod trend;
+mod watch;
 mod weather;
 
 pub use effect::{Effect, Habits, Input, Memory};
@@ -161,7 +163,7 @@ pub struct Engine {
     /// Seconds since 2020 at which each slot is looked at again, and the first of them.
     wakes: Vec<u32>,
     next_wake: u32,
-    watches: Aside<usize, electric::Watch>,
+    watches: Aside<usize, watch::Watch>,
     /// Keys and numbers of saturated samples in a row.
     saturated: Aside<usize, (u64, u32)>,
     /// Since when a device's flag is up through normal values.
@@ -352,11 +354,19 @@ impl Engine {
         self.judge_column(&moment, reading, was_powered, effects);
         self.look_at_neutral(&moment, effects);
         self.note_habits(&moment, reading, effects);
-        if came.iter().any(Option::is_some) || saturated {
+        if self.says_something(slot, came, moment.now) || saturated {
             let flagged = reading.flags.has(Flags::LEAK_ALARM) || reading.flags.has(Flags::SHELL_ALARM);
             self.follow_signal(&moment, saturated, flagged, effects);
             self.follow_repair(slot, now, effects);
         }
+    }
+
+    /// One of the new samples is more than a hand test without supply that found nothing.
+    fn says_something(&self, slot: usize, came: [Option<usize>; SAMPLED.len()], now: Timestamp) -> bool {
+        SAMPLED.into_iter().any(|sampled| {
+            let came = came[sampled.place()].and_then(|at| self.slots[slot].ring(sampled).samples().get(at));
+            came.is_some_and(|sample| !signal::is_mute(sample, self.limit(slot, sampled, false, now).0))
+        })
     }
 
     /// The new samples against their limits; danger that is not confirmed is watched.
