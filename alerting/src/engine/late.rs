@@ -4,6 +4,7 @@ use lampguard_model::{Cause, Millis, StoredReading, Timestamp};
 
 use super::moves::Belongs;
 use super::place::Subject;
+use super::sweep::LOOK_AGAIN;
 use super::{Effect, Engine, Moment, admission_key, raise, sample_of};
 use crate::confirm::{Confirmed, Question, confirm};
 use crate::incident::Family;
@@ -27,10 +28,6 @@ pub(super) struct Held {
     pub(super) until: Timestamp,
 }
 
-fn moment(slot: usize, now: Timestamp, measured_at: Timestamp, late: bool, clock_back: bool) -> Moment {
-    Moment { slot, now, measured_at, late, clock_back }
-}
-
 impl Engine {
     /// When the reading was measured, as far as this post's clock is believed; `None` when it must not touch
     /// the live state.
@@ -48,6 +45,7 @@ impl Engine {
         if !late {
             s.set(Fact::ClockBack, false);
         }
+        let again = self.replaying && s.heard_at().is_some_and(|known| now < known + Millis::seconds(1));
         let mut clock_back = false;
         if s.newest_at.since(measured_at) > bound {
             // Either a backlog behind newer samples, or a clock that went back. A device that says nothing
@@ -55,7 +53,8 @@ impl Engine {
             // is judged at receipt, or it would be deaf until its clock has caught up.
             // A person's finding is never too old: it stands at receipt.
             if reading.cause == Cause::Manual {
-                return Some(moment(slot, now, now, false, false));
+                let (measured_at, late) = (now, false);
+                return Some(Moment { slot, now, measured_at, late, clock_back, again });
             }
             let quiet = s.heard_at().is_none_or(|at| now.since(at) > bound);
             if reading.cause == Cause::Backfill || !(quiet || s.is(Fact::ClockBack)) {
@@ -65,7 +64,8 @@ impl Engine {
             s.set(Fact::ClockBack, true);
             (measured_at, clock_back) = (now, true);
         }
-        Some(moment(slot, now, measured_at, late && !clock_back, clock_back))
+        let late = late && !clock_back;
+        Some(Moment { slot, now, measured_at, late, clock_back, again })
     }
 
     /// A late critical waits for the rest of its backlog; while nothing has confirmed it, for as long as a live one
@@ -180,9 +180,8 @@ impl Engine {
     /// it would make every reading look older than the newest one, and every post deaf until the clock has
     /// caught up.
     pub(super) fn clock_went_back(&mut self, now: Timestamp) {
-        for slot in &mut self.slots {
-            slot.forget_future(now);
-        }
+        self.slots.iter_mut().for_each(|slot| slot.forget_future(now));
+        self.forget_future_words(now);
         for open in &mut self.open {
             open.calm_from = open.calm_from.filter(|at| *at <= now);
             open.calm_since = open.calm_since.map(|since| since.filter(|at| *at <= now));
@@ -191,6 +190,26 @@ impl Engine {
             held.until = held.until.min(now + LATE_HOLD);
         }
         self.watches_went_back(now);
+        // What a post was to be looked at for may be nearer now.
+        (0..self.slots.len()).for_each(|slot| self.wake(slot, now));
+        self.worse_at = self.worse_at.min(now);
+    }
+
+    /// Nobody can have spoken in a time that has not come: of posts, zones and feeders.
+    pub(super) fn forget_future_words(&mut self, now: Timestamp) {
+        self.slots.iter_mut().for_each(|slot| slot.forget_future_words(now));
+        for zone in &mut self.zones {
+            zone.heard_at = zone.heard_at.map(|at| at.min(now));
+            // Later than that nothing is due, unless nothing is.
+            if zone.look_at < Timestamp(i64::MAX) {
+                zone.look_at = zone.look_at.min(now + LOOK_AGAIN);
+            }
+        }
+        for feeder in &mut self.feeders {
+            (feeder.word_at, feeder.heard_at) = (feeder.word_at.min(now), feeder.heard_at.min(now));
+            (feeder.off_from, feeder.on_since) =
+                (feeder.off_from.map(|at| at.min(now)), feeder.on_since.min(now));
+        }
     }
 
     /// Decides late criticals whose backlog has had time to arrive.

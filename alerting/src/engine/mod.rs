@@ -49,7 +49,7 @@ mod trend;
 mod watch;
 mod weather;
 
-pub use effect::{Effect, Habits, Input, Memory};
+pub use effect::{Effect, Habits, Heard, Input, Memory};
 pub use ending::Ended;
 pub use exempt::Exemptions;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
@@ -183,8 +183,12 @@ pub struct Engine {
     suspects: Vec<usize>,
     /// What is left of incidents that are over, and planned work.
     people: people::People,
+    /// What is dark or blind and was raised while dry is looked at again then: does it rain?
+    worse_at: Timestamp,
     /// What comes in comes a second time, out of the journal.
     replaying: bool,
+    /// Posts are remembered from before the restart; when they spoke was not held against the clock yet.
+    remembered: bool,
     /// Since when time has passed without a pause: silence before it is ours, not theirs.
     running_since: Timestamp,
     advanced_at: Timestamp,
@@ -199,6 +203,8 @@ struct Moment {
     measured_at: Timestamp,
     late: bool,
     clock_back: bool,
+    /// A replay brings what its post is remembered to have said before it fell silent.
+    again: bool,
 }
 
 impl Engine {
@@ -249,6 +255,8 @@ impl Engine {
             suspects: Vec::new(),
             people: people::People::default(),
             replaying: false,
+            remembered: false,
+            worse_at: Timestamp(i64::MIN),
             running_since: Timestamp(i64::MIN),
             advanced_at: Timestamp(i64::MIN),
             register,
@@ -292,6 +300,11 @@ impl Engine {
             self.running_since = now;
         }
         self.advanced_at = now;
+        if self.remembered && !self.replaying {
+            // A clock that was ahead before the restart must not keep a post from falling silent.
+            self.remembered = false;
+            self.forget_future_words(now);
+        }
         self.sky.advance(now);
         self.refresh_wet(now, effects);
         self.tell_unknown_weather(now, effects);
@@ -299,6 +312,7 @@ impl Engine {
         self.look_at_parts(now, effects);
         self.sweep(now, effects);
         self.look_at_zones(now, effects);
+        self.worsen_silence(now, effects);
         self.compare_units(now);
         self.tell_units(now, effects);
         self.notice_silence(now, effects);

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::moves::{Belongs, REPEATED};
 use super::place::Subject;
-use super::raise::{self, Finding};
+use super::raise::{self, Finding, NAMED_MAX};
 use super::{Effect, Engine, Moment};
 use crate::incident::{Family, Kind, Severity};
 use crate::kind::{SAMPLED, Sampled};
@@ -14,6 +14,7 @@ use crate::sample::{Bits, Sample};
 use crate::slot::Fact;
 
 const NOTE_SWITCH_OFF: &str = "关灯前单次超限 (single critical before switch-off)";
+const NOTE_MORE: &str = "又有灯杆超限后失联 (more posts, critical, then silent)";
 const NOTE_SILENT: &str = "超限后失联 (critical, then silent)";
 
 /// A dangerous sample that nothing confirmed yet: see *critical_then_silent*.
@@ -72,15 +73,10 @@ impl Engine {
 
     /// Our own clock went back: what is watched began now at the latest.
     pub(super) fn watches_went_back(&mut self, now: Timestamp) {
-        let mut due = Vec::new();
-        for (slot, watch) in &mut self.watches {
+        for watch in self.watches.values_mut() {
             let lasts = watch.until.since(watch.since);
             (watch.measured_at, watch.since) = (watch.measured_at.min(now), watch.since.min(now));
             watch.until = watch.until.min(now + lasts);
-            due.push((*slot, watch.until));
-        }
-        for (slot, until) in due {
-            self.wake(slot, until);
         }
     }
 
@@ -166,7 +162,10 @@ impl Engine {
         self.attach(place, finding, now, effects);
         if !new.is_empty() {
             let key = format!("again:members:{}", self.open[place].incident.members.len());
-            let body = json!({ "kind": Kind::CriticalThenSilent.name(), "members": new });
+            let names: Vec<&str> = new.iter().take(NAMED_MAX).map(|name| &**name).collect();
+            let note = format!("{NOTE_MORE}: {}", names.join(", "));
+            let kind = Kind::CriticalThenSilent.name();
+            let body = json!({ "kind": kind, "members": new, "body": { "note": note } });
             self.say(place, now, &key, "repeated", &body, Some(REPEATED), effects);
         }
     }

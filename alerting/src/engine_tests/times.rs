@@ -150,6 +150,15 @@ fn a_clock_of_our_own_that_goes_back_makes_no_post_deaf() {
     }
 }
 
+#[test]
+fn a_clock_of_our_own_that_goes_back_delays_no_word_of_a_lone_critical_that_fell_silent() {
+    let mut city = City::new();
+    city.read(&leak(T, 40.0));
+    city.tick(minutes(1) - Millis::hours(1));
+    city.pass(minutes(1) - Millis::hours(1), 8);
+    assert_eq!(city.the_incident().evidence.kind, crate::incident::Kind::CriticalThenSilent);
+}
+
 /// What a post that is dead in daylight says.
 fn dead(measured: Timestamp, received: Timestamp) -> StoredReading<'static> {
     with(late(measured, received, 0.0), Field::SupplyV, 0.0)
