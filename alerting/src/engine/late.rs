@@ -39,13 +39,22 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Option<Moment> {
         let s = &mut self.slots[slot];
+        let again = self.replaying && s.heard_at().is_some_and(|known| now < known + Millis::seconds(1));
         let bound = s.late_bound();
         let mut measured_at = reading.measured_at();
         let late = now.since(measured_at) > bound;
         if !late {
             s.set(Fact::ClockBack, false);
         }
-        let again = self.replaying && s.heard_at().is_some_and(|known| now < known + Millis::seconds(1));
+        // No backlog, which comes faster than it was measured: its clock is behind. It is judged at receipt, or its
+        // water, flags and warnings would be late for ever.
+        let in_step = || s.heard_at().is_some_and(|heard| is_in_step(heard, now, s.newest_at, measured_at));
+        let machine = !matches!(reading.cause, Cause::Backfill | Cause::Manual);
+        if late && machine && (s.is(Fact::ClockBack) || in_step()) {
+            s.set(Fact::ClockBack, true);
+            let (measured_at, late) = (now, false);
+            return Some(Moment { slot, now, measured_at, late, clock_back: true, again });
+        }
         let mut clock_back = false;
         if s.newest_at.since(measured_at) > bound {
             // Either a backlog behind newer samples, or a clock that went back. A device that says nothing
@@ -225,6 +234,16 @@ impl Engine {
             }
         }
     }
+}
+
+/// Two readings came as far apart as they were measured: as a clock that is behind sends them, live.
+fn is_in_step(heard: Timestamp, now: Timestamp, before: Timestamp, measured_at: Timestamp) -> bool {
+    /// Nearer ones may be of one backlog.
+    const LEAST: Millis = Millis::minutes(1);
+    /// Receipt is kept to the second, and ways differ by some.
+    const TOLERANCE: Millis = Millis::seconds(20);
+    let (ours, its) = (now.since(heard), measured_at.since(before));
+    ours >= LEAST && (ours.0 - its.0).abs() <= TOLERANCE.0
 }
 
 /// Says something for or against danger.

@@ -159,6 +159,40 @@ fn a_clock_of_our_own_that_goes_back_delays_no_word_of_a_lone_critical_that_fell
     assert_eq!(city.the_incident().evidence.kind, crate::incident::Kind::CriticalThenSilent);
 }
 
+#[test]
+fn situation_s13_a_clock_that_is_always_behind_hides_no_flag_and_no_warning() {
+    for behind in [Millis::minutes(15), Millis::hours(8)] {
+        let mut city = City::new();
+        for n in 0..8 {
+            let now = minutes(5 * n) + Millis::seconds(n % 3);
+            let mut r = late(now - behind, now, if n < 4 { 1.0 } else { 12.0 });
+            if n == 3 {
+                r = with(reading(now - behind), Field::SupplyV, 229.0);
+                (r.received_at, r.flags) = (now, Flags::LEAK_ALARM);
+            }
+            city.read(&r);
+            if n == 3 {
+                let incident = city.the_incident();
+                assert_eq!(
+                    (incident.evidence.kind, incident.opened_at),
+                    (crate::incident::Kind::FlagOnly, now)
+                );
+                assert_eq!(incident.evidence.measured_at, now, "by our clock");
+            }
+        }
+        let kinds = &city.the_incident().kinds;
+        assert!(kinds.contains(&crate::incident::Kind::LeakWarning), "{kinds:?}");
+    }
+    // A backlog comes faster than it was measured.
+    let mut city = City::new();
+    for n in 0..4 {
+        let mut r = with(reading(minutes(5 * n - 60)), Field::SupplyV, 229.0);
+        (r.received_at, r.flags) = (T + Millis::seconds(61 * n), Flags::LEAK_ALARM);
+        city.read(&r);
+    }
+    assert!(city.opened().is_empty());
+}
+
 /// What a post that is dead in daylight says.
 fn dead(measured: Timestamp, received: Timestamp) -> StoredReading<'static> {
     with(late(measured, received, 0.0), Field::SupplyV, 0.0)
