@@ -136,13 +136,15 @@ fn a_shell_critical_alone_with_a_calm_leak_beside_it_is_followed_by_silence_too(
 
 #[test]
 fn only_what_was_measured_after_a_lone_critical_says_that_no_silence_followed_it() {
-    let mut city = City::new();
-    city.read(&leak(T, 40.0));
-    let mut backlog = leak(minutes(-20), 0.8);
-    backlog.received_at = minutes(1);
-    city.read(&backlog);
-    city.pass(minutes(1), 8);
-    assert_eq!(city.the_incident().evidence.kind, Kind::CriticalThenSilent);
+    for before in [-20, -8] {
+        let mut city = City::new();
+        city.read(&leak(T, 40.0));
+        let mut backlog = leak(minutes(before), 0.8);
+        backlog.received_at = minutes(1);
+        city.read(&backlog);
+        city.pass(minutes(1), 8);
+        assert_eq!(city.the_incident().evidence.kind, Kind::CriticalThenSilent, "{before}");
+    }
     // In the other order nothing is silent.
     let mut city = City::new();
     city.read(&leak(minutes(1), 0.8));
