@@ -136,7 +136,8 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let (limit, _) = self.limit(slot, sampled, false, now);
-        let newer = |sample: &Sample| sample.at() > held.last && sample.has(Bits::POWERED);
+        let newer =
+            |sample: &Sample| sample.at() > held.last && sample.has(Bits::POWERED) && !sample.is_above(limit);
         let known = self.slots[slot].ring(sampled).samples();
         let contradicted = held.ring.samples().iter().chain(known).any(newer);
         let last = held.ring.samples().iter().rfind(|sample| sample.is_above(limit)).copied();
