@@ -3,7 +3,7 @@
 use lampguard_model::time::EARLIEST;
 use lampguard_model::{Cause, Field, Millis, StoredReading, Timestamp};
 
-use crate::engine::Habits;
+use crate::engine::{Habits, Heard};
 use crate::kind::{SAMPLED, Sampled};
 use crate::period::{Gaps, PERIOD_S_MIN};
 use crate::policy::Wet;
@@ -115,6 +115,8 @@ pub(crate) enum Fact {
     Aside = 262_144,
     /// Its lamp burnt at its newest sample; supply stands in where no lamp is measured.
     Lit = 524_288,
+    /// It has told its supply.
+    TellsSupply = 1_048_576,
 }
 
 pub(crate) fn to_seconds(at: Timestamp) -> u32 {
@@ -213,12 +215,35 @@ impl Slot {
     /// What must outlive a restart of what it is used to.
     pub(crate) fn habits(&self) -> Habits {
         let known = |median: u16| (median != UNKNOWN).then_some(median);
-        Habits { baselines: self.baselines.map(known), peaks: self.peaks }
+        let heard = self.heard_at().filter(|_| !self.is(Fact::Unregistered)).map(|at| Heard {
+            at,
+            source: self.source(),
+            powered: self.is(Fact::TellsSupply).then(|| self.is(Fact::Powered)),
+            battery: self.is(Fact::Battery),
+            silent: self.is(Fact::Silent),
+            simulated: self.is(Fact::Simulated),
+        });
+        let (baselines, tilt) = (self.baselines.map(known), known(self.tilt));
+        Habits { baselines, peaks: self.peaks, tilt, heard }
     }
 
     pub(crate) fn set_habits(&mut self, habits: &Habits) {
         self.baselines = habits.baselines.map(|median| median.unwrap_or(UNKNOWN));
-        self.peaks = habits.peaks;
+        (self.peaks, self.tilt) = (habits.peaks, habits.tilt.unwrap_or(UNKNOWN));
+        let Some(heard) = habits.heard else { return };
+        self.hear(heard.at);
+        self.set_source(heard.source);
+        let powered = heard.powered.unwrap_or(true);
+        for (fact, yes) in [
+            (Fact::TellsSupply, heard.powered.is_some()),
+            (Fact::Powered, powered),
+            (Fact::Lit, powered),
+            (Fact::Battery, heard.battery),
+            (Fact::Silent, heard.silent),
+            (Fact::Simulated, heard.simulated),
+        ] {
+            self.set(fact, yes);
+        }
     }
 
     /// The usual tilt, thousandths of a degree.
@@ -248,8 +273,14 @@ impl Slot {
         from_seconds(self.heard_s)
     }
 
-    pub(crate) fn hear(&mut self, now: Timestamp) {
-        self.heard_s = self.heard_s.max(to_seconds(now));
+    /// Data has come. True once a day, and at the first: then it is worth keeping. Each post has a moment of the
+    /// day by its feeder, so that not all are written at midnight.
+    pub(crate) fn hear(&mut self, now: Timestamp) -> bool {
+        const DAY_S: u32 = 86_400;
+        let day = |seconds: u32| (seconds + u32::from(self.feeder) * 977) / DAY_S;
+        let before = self.heard_s;
+        self.heard_s = before.max(to_seconds(now));
+        before == 0 || day(before) != day(self.heard_s)
     }
 
     pub(crate) fn immersed_at(&self) -> Option<Timestamp> {
@@ -266,9 +297,11 @@ impl Slot {
             self.rings = [Ring::default(); SAMPLED.len()];
             (self.newest_at, self.periodic_s) = (now, 0);
         }
-        if self.heard_s > to_seconds(now) {
-            self.heard_s = to_seconds(now);
-        }
+    }
+
+    /// It cannot have spoken in a time that has not come.
+    pub(crate) fn forget_future_words(&mut self, now: Timestamp) {
+        self.heard_s = self.heard_s.min(to_seconds(now));
     }
 
     /// Why the post itself counts as wet at `now`, its zone left aside.

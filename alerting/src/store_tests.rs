@@ -149,7 +149,20 @@ fn cursor_weather_and_memories_read_back() {
     assert_eq!(store.reads().cursor().unwrap(), None);
     let mut sky = Sky::default();
     sky.entry("z1").unknown_told = true;
-    let habits = crate::engine::Habits { baselines: [Some(30), None], peaks: [0, 240, 320] };
+    let heard = crate::engine::Heard {
+        at: T,
+        source: 1,
+        powered: Some(false),
+        battery: false,
+        silent: true,
+        simulated: false,
+    };
+    let habits = crate::engine::Habits {
+        baselines: [Some(30), None],
+        peaks: [0, 240, 320],
+        tilt: Some(210),
+        heard: Some(heard),
+    };
     let memory = Memory { post: Arc::from("P1"), period_s: [0, 900], immersed_at: Some(T), habits };
     store
         .commit(&[

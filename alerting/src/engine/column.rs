@@ -32,10 +32,15 @@ impl Engine {
         let changed = tilt.map(|tilt| (tilt - s.usual_tilt().unwrap_or(tilt)).abs());
         let hit = impact.is_some_and(|impact| impact > 0);
         let leans = changed.filter(|changed| *changed >= p.tilt_p2.0);
+        let first = tilt.is_some() && s.usual_tilt().is_none();
         if let Some(tilt) = tilt.filter(|_| leans.is_none()) {
             s.learn_tilt(tilt);
         }
         let dead = was_powered && !s.is(Fact::Powered);
+        if first {
+            // Or a column that leans when we start anew would seem to have stood so for ever.
+            self.keep_in_mind(slot, effects);
+        }
         let far = changed.unwrap_or(0);
         let found = if far >= p.tilt_p1.0 {
             Some((Severity::P1, p.tilt_p1.0, NOTE_TILT))

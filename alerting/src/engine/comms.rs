@@ -7,7 +7,7 @@ use lampguard_model::{Millis, Timestamp};
 use super::place::Subject;
 use super::sweep::LOOK_AGAIN;
 use super::{Effect, Engine, Moment};
-use crate::incident::{Family, Kind, Severity};
+use crate::incident::{Family, Kind, Severity, Signal};
 use crate::kind::Sampled;
 use crate::slot::Fact;
 
@@ -111,7 +111,11 @@ impl Engine {
             }
             return;
         }
+        if moment.again {
+            return;
+        }
         self.slots[slot].set(Fact::Silent, false);
+        self.keep_in_mind(slot, effects);
         if let Some(feeder) = self.slots[slot].feeder().filter(|_| counted) {
             self.feeders[feeder].silent = self.feeders[feeder].silent.saturating_sub(1);
             self.follow_dark(feeder, now, effects);
@@ -185,6 +189,7 @@ impl Engine {
             return self.wake(slot, since + bound + Millis(1));
         }
         self.slots[slot].set(Fact::Silent, true);
+        self.keep_in_mind(slot, effects);
         self.raise_silent(slot, since, bound, now, effects);
     }
 
@@ -196,6 +201,8 @@ impl Engine {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        // It may have been normal in between.
+        self.follow_comms(slot, now, effects);
         if let Some(feeder) = self.slots[slot].feeder().filter(|_| self.is_counted(slot)) {
             self.feeders[feeder].silent += 1;
             if self.is_dark(feeder) {
@@ -231,6 +238,7 @@ impl Engine {
             finding.notes.push(list);
         }
         let Some(parent) = self.put(finding, now, effects) else { return };
+        self.follow_dark(feeder, now, effects);
         for slot in slots {
             if let Some(member) = self.taking(&Subject::Post(slot), Family::Comms) {
                 self.link(parent, member, now, effects);
@@ -279,8 +287,7 @@ impl Engine {
                 continue;
             }
             let Some(heard) = z.heard_at else { continue };
-            let p = &self.policy.blind;
-            let (periods, min) = (p.silent_periods, p.silent_min);
+            let min = self.policy.blind.silent_min;
             let since = heard.max(self.running_since);
             if now.since(since) < min {
                 self.zones[zone].look_at = since + min;
@@ -290,7 +297,7 @@ impl Engine {
                 self.zones[zone].look_at = now + LOOK_AGAIN;
                 continue;
             };
-            let bound = Millis(period.0 * i64::from(periods)).max(min);
+            let bound = self.blind_bound(period);
             let since = since.max(resumed);
             if now.since(since) < bound {
                 self.zones[zone].look_at = since + bound;
@@ -320,6 +327,11 @@ impl Engine {
         Some((*median, resumed))
     }
 
+    fn blind_bound(&self, period: Millis) -> Millis {
+        let p = &self.policy.blind;
+        Millis(period.0 * i64::from(p.silent_periods)).max(p.silent_min)
+    }
+
     fn raise_blind(
         &mut self,
         zone: usize,
@@ -339,6 +351,51 @@ impl Engine {
             finding = finding.note(format!("{NOTE_SOURCE}: {}", part.name));
         }
         self.put(finding, now, effects);
+        // It may have been normal in between.
+        self.follow_state(&Subject::Zone(zone), Family::Comms, false, Millis(0), now, effects);
+    }
+
+    /// Feeders that are dark and zones that are blind since it was dry: in the rain they are a P1. While their
+    /// supply is not expected they wait until it is.
+    pub(super) fn worsen_silence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if now < self.worse_at {
+            return;
+        }
+        self.worse_at = Timestamp(i64::MAX);
+        for place in 0..self.open.len() {
+            let open = &self.open[place];
+            let grave = open.incident.severity >= Severity::P1 || open.incident.signal != Signal::Active;
+            if open.over || grave || open.incident.family != Family::Comms {
+                continue;
+            }
+            let subject = open.subject.clone();
+            let zone = match subject {
+                Subject::Feeder(feeder) => self.feeders[feeder].zone,
+                Subject::Zone(zone) => zone,
+                _ => continue,
+            };
+            if self.taking(&subject, Family::Comms) != Some(place) || self.zone_wet(zone).is_none() {
+                continue;
+            }
+            match subject {
+                Subject::Feeder(feeder) if self.is_dark(feeder) && self.counts_as_silent(feeder, now) => {
+                    self.raise_dark(feeder, now, effects);
+                }
+                Subject::Zone(zone) if let Some((period, _)) = self.period_of_zone(zone, now) => {
+                    let heard = self.zones[zone].heard_at.unwrap_or(now);
+                    self.raise_blind(zone, heard, self.blind_bound(period), now, effects);
+                }
+                _ => self.worse_at = now + LOOK_AGAIN,
+            }
+        }
+    }
+
+    /// Silence of one of its silent posts counts now.
+    fn counts_as_silent(&self, feeder: usize, now: Timestamp) -> bool {
+        let slots = self.feeders[feeder].members.iter().map(|slot| *slot as usize);
+        slots
+            .into_iter()
+            .any(|slot| self.slots[slot].is(Fact::Silent) && self.silent_since(slot, now).is_some())
     }
 
     /// A sensor that repeats itself, or whose transformer is open, tells nothing.

@@ -142,7 +142,8 @@ pub struct Memory {
     pub habits: Habits,
 }
 
-/// What a post is used to. Kept at the end of each storm.
+/// What a post is used to, and how it was when it last spoke. Kept at the end of each storm, when its supply comes
+/// or goes, when it falls silent or speaks again, and once a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Habits {
@@ -150,4 +151,25 @@ pub struct Habits {
     pub baselines: [Option<u16>; 2],
     /// Leakage at the height of the last storms, the newest last, hundredths of a milliampere; 0 = none.
     pub peaks: [u16; 3],
+    /// Usual tilt, hundredths of a degree.
+    pub tilt: Option<u16>,
+    /// What is kept of its last words; none while it was never heard.
+    pub heard: Option<Heard>,
+}
+
+/// A post that has spoken: its silence counts from then on, whenever we began to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Heard {
+    /// When; it may have spoken up to a day later.
+    pub at: Timestamp,
+    /// By which source, by its number.
+    pub source: u8,
+    /// With supply; none when it says nothing of it.
+    pub powered: Option<bool>,
+    /// It runs without mains.
+    pub battery: bool,
+    /// It had been silent for too long.
+    pub silent: bool,
+    /// Its sensor was simulated.
+    pub simulated: bool,
 }

@@ -1,14 +1,13 @@
-//! What may kill at one post: limits, water, saturation, flags, and silence after danger.
+//! What may kill at one post: limits, water, saturation, flags. Silence after danger stands in `watch.rs`.
 
 use lampguard_model::{Field, Flags, Marks, Millis, Quantity, StoredReading, Timestamp};
 
-use super::moves::Belongs;
 use super::place::Subject;
-use super::raise::{self, Finding};
+use super::raise;
 use super::signal::immersed_values;
 use super::{Effect, Engine, Moment, admission_key, sample_of};
 use crate::confirm::{Confirmed, Question, Rule, confirm};
-use crate::incident::{Family, Kind, Severity};
+use crate::incident::{Kind, Severity};
 use crate::kind::{SAMPLED, Sampled};
 use crate::sample::{Bits, Sample};
 use crate::slot::{Fact, is_powered};
@@ -19,25 +18,10 @@ const NOTE_FLAG_NEAR: &str = "设备报警, 接近限值 (flag, near limit)";
 const NOTE_FLAG_ALONE: &str = "设备报警, 无读数 (flag without value)";
 const NOTE_FLAG_AGAINST: &str = "设备报警与读数不符 (flag contradicts value)";
 const NOTE_FLAG_STUCK: &str = "设备报警位卡住 (stuck flag)";
-const NOTE_SWITCH_OFF: &str = "关灯前单次超限 (single critical before switch-off)";
-const NOTE_SILENT: &str = "超限后失联 (critical, then silent)";
 const NOTE_DROWNED: &str = "浸水后失联 (immersed, then silent)";
 const NOTE_SUSPECT: &str = "手测可疑 (hand test: suspect)";
 /// The value of the field `check` that means suspect, thousandths.
 const CHECK_SUSPECT: i64 = 1_000;
-
-/// A dangerous sample that nothing confirmed yet: see *critical_then_silent*.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Watch {
-    /// What it was: a sample above a limit, saturation, a flag.
-    kind: Kind,
-    value: Option<i64>,
-    limit: i64,
-    measured_at: Timestamp,
-    since: Timestamp,
-    /// Unless something valid and powered comes until then.
-    pub(super) until: Timestamp,
-}
 
 impl Engine {
     /// One new sample of one quantity: confirmed or not.
@@ -50,13 +34,16 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let (limit, _) = self.limit(moment.slot, sampled, false, moment.now);
-        let Some(confirmed) = self.ask(moment.slot, sampled, limit, Some(place)) else {
-            return;
-        };
-        if moment.late && confirmed.rule != Rule::Manual {
-            self.hold(moment.slot, sampled, moment.now);
+        let confirmed = self.ask(moment.slot, sampled, limit, Some(place));
+        if moment.late && confirmed.is_none_or(|confirmed| confirmed.rule != Rule::Manual) {
+            let came = self.slots[moment.slot].ring(sampled).samples().get(place).copied();
+            let above = came.filter(|sample| sample.is_above(limit));
+            if let Some(sample) = above.or(confirmed.map(|confirmed| confirmed.shown)) {
+                self.hold(moment.slot, sampled, sample, moment.now);
+            }
             return;
         }
+        let Some(confirmed) = confirmed else { return };
         let mut notes = raise::notes_of_reading(reading);
         if moment.clock_back || reading.marks.has(Marks::CLOCK) {
             notes.push(raise::NOTE_CLOCK.to_owned());
@@ -352,80 +339,6 @@ impl Engine {
         let mut finding = finding.with(severity, &policy).value(sampled.field().name(), value, limit);
         finding = finding.at(moment.measured_at).note(note);
         self.put(finding, now, effects);
-    }
-
-    /// Danger that nothing has confirmed: something powered has to come soon, or it is raised.
-    pub(super) fn watch(&mut self, moment: &Moment, kind: Kind, value: Option<i64>, limit: i64) {
-        let slot = moment.slot;
-        let p1 = |place: usize| self.open[place].incident.severity == Severity::P1;
-        // A replay brings what an incident that is over had seen: its silence since then is nothing new.
-        let ended = self.belongs(&Subject::Post(slot), Family::Electric, moment.now) == Belongs::Ended;
-        if moment.late || ended || self.attached(slot).is_some_and(p1) {
-            return;
-        }
-        let p = &self.policy.critical_then_silent;
-        let until = moment.now + p.silent_periods.times(self.slots[slot].period()).max(p.silent_min);
-        let (measured_at, since) = (moment.measured_at, moment.now);
-        let watch = Watch { kind, value, limit, measured_at, since, until };
-        self.watches.insert(slot, watch);
-        self.wake(slot, until);
-    }
-
-    /// A watch has run out at `slot`: nothing powered came.
-    pub(super) fn end_watch(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(watch) = self.watches.get(&slot).copied().filter(|watch| watch.until <= now) else {
-            return;
-        };
-        let p = &self.policy.critical_then_silent;
-        let later = watch.since + p.silent_periods.times(self.slots[slot].longer_period());
-        if self.may_have_gone_over(slot, now) && later > now {
-            self.watches.insert(slot, Watch { until: later, ..watch });
-            return;
-        }
-        let feeder = self.slots[slot].feeder();
-        let expected = self.supply_expected(slot, now).is_some();
-        let mates: Vec<usize> = match feeder {
-            Some(feeder) if expected => {
-                let mut mates: Vec<usize> = self
-                    .watches
-                    .keys()
-                    .copied()
-                    .filter(|other| self.slots[*other].feeder() == Some(feeder))
-                    .collect();
-                mates.sort_unstable();
-                mates
-            }
-            _ => Vec::new(),
-        };
-        let grouped = feeder.filter(|feeder| {
-            let open = self.taking(&Subject::Feeder(*feeder), Family::Electric).is_some();
-            expected && (open || mates.len() >= self.policy.critical_then_silent.group_from as usize)
-        });
-        if let Some(feeder) = grouped {
-            for mate in &mates {
-                self.watches.remove(mate);
-            }
-            let mut finding = self.silent_finding(Subject::Feeder(feeder), &watch, now);
-            finding.members = mates.iter().map(|mate| self.owners[*mate].name().clone()).collect();
-            self.put(finding, now, effects);
-            return;
-        }
-        self.watches.remove(&slot);
-        let mut finding = self.silent_finding(Subject::Post(slot), &watch, now);
-        if !expected {
-            let policy = self.policy.clone();
-            finding = finding.with(Severity::P2, &policy).note(NOTE_SWITCH_OFF);
-        }
-        self.put(finding, now, effects);
-    }
-
-    fn silent_finding(&self, subject: Subject, watch: &Watch, now: Timestamp) -> Finding {
-        let finding = self.finding(subject, Kind::CriticalThenSilent, now).note(NOTE_SILENT);
-        let field = match watch.kind {
-            Kind::ShellCritical => Field::ShellV,
-            _ => Field::LeakageMa,
-        };
-        finding.value(field.name(), watch.value, watch.limit).at(watch.measured_at)
     }
 
     /// A post that told of water and has been silent since.

@@ -15,6 +15,7 @@ impl Engine {
         key: u64,
         effects: &mut Vec<Effect>,
     ) {
+        let mains = tells_supply(reading);
         let (s, at) = (&mut self.slots[moment.slot], moment.measured_at);
         let newest = at >= s.newest_at;
         let mut changed = false;
@@ -27,7 +28,7 @@ impl Engine {
         let heard = data && reading.cause != Cause::Manual;
         let first = heard && s.heard_at().is_none();
         if heard {
-            s.hear(moment.now);
+            changed |= s.hear(moment.now) && !s.is(Fact::Unregistered);
             s.set_source(reading.source as u8);
         }
         let was_wet = s.own_wet(moment.now, &self.policy.wet).is_some();
@@ -44,6 +45,8 @@ impl Engine {
             s.newest_at = at;
             s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
             if reading.cause != Cause::Manual {
+                changed |= mains && s.is(Fact::Powered) != powered;
+                s.set(Fact::TellsSupply, mains || s.is(Fact::TellsSupply));
                 s.set(Fact::Powered, powered);
                 s.set(Fact::Lit, lit);
                 if let Some(volts) = reading.fields.get(Field::SupplyV) {
@@ -52,9 +55,6 @@ impl Engine {
             }
         }
         let wetter = !was_wet && s.own_wet(moment.now, &self.policy.wet).is_some();
-        if changed {
-            self.keep_in_mind(moment.slot, effects);
-        }
         if wetter {
             self.judge_again(moment.slot, moment.now, effects);
         }
@@ -63,6 +63,9 @@ impl Engine {
         }
         if heard {
             self.note_life(moment, reading, powered, first, effects);
+        }
+        if changed {
+            self.keep_in_mind(moment.slot, effects);
         }
     }
 
@@ -86,8 +89,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let slot = moment.slot;
-        let mains =
-            reading.fields.get(Field::SupplyV).is_some() || reading.fields.get(Field::Supply).is_some();
+        let mains = tells_supply(reading);
         if first {
             let s = &mut self.slots[slot];
             s.set(Fact::Battery, !mains && reading.fields.get(Field::BatteryV).is_some());
@@ -106,4 +108,9 @@ impl Engine {
         let s = &self.slots[slot];
         self.wake(slot, moment.now + s.silent_bound(2, Millis::minutes(10)));
     }
+}
+
+/// A word on the supply.
+fn tells_supply(reading: &StoredReading<'_>) -> bool {
+    reading.fields.get(Field::SupplyV).is_some() || reading.fields.get(Field::Supply).is_some()
 }

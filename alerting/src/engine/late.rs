@@ -2,9 +2,14 @@
 
 use lampguard_model::{Cause, Millis, StoredReading, Timestamp};
 
-use super::{Effect, Engine, Moment, raise, sample_of};
+use super::moves::Belongs;
+use super::place::Subject;
+use super::sweep::LOOK_AGAIN;
+use super::{Effect, Engine, Moment, admission_key, raise, sample_of};
+use crate::confirm::{Confirmed, Question, confirm};
+use crate::incident::Family;
 use crate::kind::{SAMPLED, Sampled};
-use crate::sample::Bits;
+use crate::sample::{Bits, Ring, Sample};
 use crate::slot::Fact;
 
 /// A late critical waits this long for the rest of its backlog before it is decided.
@@ -12,16 +17,15 @@ const LATE_HOLD: Millis = Millis::seconds(10);
 /// Posts that may wait so at once; beyond, a late critical is decided at the next look.
 const HELD_MAX: usize = 10_000;
 
-/// A late critical that waits for the rest of its backlog.
+/// Late criticals of one quantity of a post, which wait for the rest of their backlog.
 #[derive(Debug)]
 pub(super) struct Held {
-    slot: usize,
-    sampled: Sampled,
+    /// What speaks for and against danger: samples above the limit, and powered ones. An unpowered value below
+    /// the limit says neither, and a long dead day behind the danger may not push it out.
+    ring: Ring,
+    /// The newest critical among them.
+    last: Timestamp,
     pub(super) until: Timestamp,
-}
-
-fn moment(slot: usize, now: Timestamp, measured_at: Timestamp, late: bool, clock_back: bool) -> Moment {
-    Moment { slot, now, measured_at, late, clock_back }
 }
 
 impl Engine {
@@ -35,11 +39,21 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Option<Moment> {
         let s = &mut self.slots[slot];
+        let again = self.replaying && s.heard_at().is_some_and(|known| now < known + Millis::seconds(1));
         let bound = s.late_bound();
         let mut measured_at = reading.measured_at();
         let late = now.since(measured_at) > bound;
         if !late {
             s.set(Fact::ClockBack, false);
+        }
+        // No backlog, which comes faster than it was measured: its clock is behind. It is judged at receipt, or its
+        // water, flags and warnings would be late for ever.
+        let in_step = || s.heard_at().is_some_and(|heard| is_in_step(heard, now, s.newest_at, measured_at));
+        let machine = !matches!(reading.cause, Cause::Backfill | Cause::Manual);
+        if late && machine && (s.is(Fact::ClockBack) || in_step()) {
+            s.set(Fact::ClockBack, true);
+            let (measured_at, late) = (now, false);
+            return Some(Moment { slot, now, measured_at, late, clock_back: true, again });
         }
         let mut clock_back = false;
         if s.newest_at.since(measured_at) > bound {
@@ -48,66 +62,127 @@ impl Engine {
             // is judged at receipt, or it would be deaf until its clock has caught up.
             // A person's finding is never too old: it stands at receipt.
             if reading.cause == Cause::Manual {
-                return Some(moment(slot, now, now, false, false));
+                let (measured_at, late) = (now, false);
+                return Some(Moment { slot, now, measured_at, late, clock_back, again });
             }
             let quiet = s.heard_at().is_none_or(|at| now.since(at) > bound);
             if reading.cause == Cause::Backfill || !(quiet || s.is(Fact::ClockBack)) {
-                self.review(slot, reading, measured_at, effects);
+                self.take_behind(slot, now, reading, measured_at, effects);
                 return None;
             }
             s.set(Fact::ClockBack, true);
             (measured_at, clock_back) = (now, true);
         }
-        Some(moment(slot, now, measured_at, late && !clock_back, clock_back))
+        let late = late && !clock_back;
+        Some(Moment { slot, now, measured_at, late, clock_back, again })
     }
 
-    pub(super) fn hold(&mut self, slot: usize, sampled: Sampled, now: Timestamp) {
-        let until = now + LATE_HOLD;
-        let known = self.held.iter_mut().find(|held| held.slot == slot && held.sampled == sampled);
-        match known {
-            Some(held) => held.until = held.until.max(until),
-            None => self.held.push(Held { slot, sampled, until }),
+    /// A late critical waits for the rest of its backlog; while nothing has confirmed it, for as long as a live one
+    /// is watched.
+    pub(super) fn hold(&mut self, slot: usize, sampled: Sampled, sample: Sample, now: Timestamp) {
+        // A replay brings what an incident that is over had seen.
+        if self.belongs(&Subject::Post(slot), Family::Electric, now) == Belongs::Ended {
+            return;
+        }
+        let (limit, _) = self.limit(slot, sampled, false, now);
+        let known = self.slots[slot].ring(sampled);
+        let held = self.held.entry((slot, sampled.place())).or_insert_with(|| {
+            let mut ring = Ring::default();
+            for sample in known.samples().iter().filter(|sample| speaks(sample, limit)) {
+                ring.insert(*sample);
+            }
+            Held { ring, last: sample.at(), until: now }
+        });
+        held.ring.insert(sample);
+        held.last = held.last.max(sample.at());
+        let ring = held.ring;
+        let wait = match self.ask_held(slot, &ring, limit) {
+            Some(_) => LATE_HOLD,
+            None => self.watched_for(slot),
+        };
+        if let Some(held) = self.held.get_mut(&(slot, sampled.place())) {
+            held.until = now + wait;
         }
     }
 
-    /// A late critical with nothing newer and powered against it opens; contradicted it is only reviewed.
-    pub(super) fn decide_late(
+    fn ask_held(&self, slot: usize, ring: &Ring, limit: i64) -> Option<Confirmed> {
+        let samples = ring.samples();
+        confirm(&Question {
+            rules: &self.policy.confirm,
+            samples,
+            limit,
+            period: self.slots[slot].period(),
+            came: Some(samples.iter().rposition(|sample| sample.is_above(limit))?),
+        })
+    }
+
+    /// A sample of a post whose late criticals are held.
+    pub(super) fn note_held(&mut self, slot: usize, sampled: Sampled, sample: Sample, now: Timestamp) {
+        let (limit, _) = self.limit(slot, sampled, false, now);
+        if let Some(held) = self.held.get_mut(&(slot, sampled.place()))
+            && speaks(&sample, limit)
+        {
+            held.ring.insert(sample);
+        }
+    }
+
+    /// A late critical with nothing newer and powered against it opens; contradicted it is only reviewed. One that
+    /// nothing confirmed was followed by silence, or by a switch-off.
+    fn decide_late(
         &mut self,
-        slot: usize,
-        sampled: Sampled,
+        (slot, sampled): (usize, Sampled),
+        held: &Held,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
         let (limit, _) = self.limit(slot, sampled, false, now);
-        let samples = self.slots[slot].ring(sampled).samples();
-        let Some(last) = samples.iter().rposition(|s| s.is_above(limit)) else {
-            return;
+        let newer =
+            |sample: &Sample| sample.at() > held.last && sample.has(Bits::POWERED) && !sample.is_above(limit);
+        let known = self.slots[slot].ring(sampled).samples();
+        let contradicted = held.ring.samples().iter().chain(known).any(newer);
+        let last = held.ring.samples().iter().rfind(|sample| sample.is_above(limit)).copied();
+        let (Some(last), false) = (last, contradicted) else {
+            let post = self.owners[slot].name().clone();
+            return effects.push(Effect::Review { post, measured_at: held.last });
         };
-        let contradicted = samples[last + 1..].iter().any(|s| s.has(Bits::POWERED));
-        let measured_at = samples[last].at();
-        match self.ask(slot, sampled, limit, Some(last)) {
-            Some(confirmed) if !contradicted => {
+        match self.ask_held(slot, &held.ring, limit) {
+            Some(confirmed) => {
                 let notes = vec![raise::NOTE_LATE.to_owned()];
                 self.raise_critical(slot, sampled, &confirmed, now, notes, effects);
             }
-            _ => effects.push(Effect::Review { post: self.owners[slot].name().clone(), measured_at }),
+            None => self.raise_late_silence(slot, sampled, last, now, effects),
         }
     }
 
-    pub(super) fn review(
-        &self,
+    /// A reading from before the newest one changes nothing of what is known now. Its criticals open when nothing
+    /// newer and powered speaks against them: a dead post in daylight does not call the night harmless.
+    fn take_behind(
+        &mut self,
         slot: usize,
+        now: Timestamp,
         reading: &StoredReading<'_>,
         measured_at: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let above = |sampled| {
-            let limit = self.limit(slot, sampled, false, measured_at).0;
-            sample_of(reading, sampled, measured_at, true, 0).is_some_and(|s| s.is_above(limit))
-        };
-        if SAMPLED.into_iter().any(above) {
-            let post = self.owners[slot].name().clone();
-            effects.push(Effect::Review { post, measured_at });
+        let powered = self.is_powered(slot, reading, measured_at);
+        let mut review = false;
+        for sampled in SAMPLED {
+            let key = admission_key(reading);
+            let Some(sample) = sample_of(reading, sampled, measured_at, powered, key) else { continue };
+            let (limit, _) = self.limit(slot, sampled, false, now);
+            self.note_held(slot, sampled, sample, now);
+            if !sample.is_above(limit) {
+                continue;
+            }
+            let newer = |known: &Sample| known.at() > measured_at && known.has(Bits::POWERED);
+            if self.slots[slot].ring(sampled).samples().iter().any(newer) {
+                review = true;
+            } else {
+                self.hold(slot, sampled, sample, now);
+            }
+        }
+        if review {
+            effects.push(Effect::Review { post: self.owners[slot].name().clone(), measured_at });
         }
     }
 
@@ -115,28 +190,64 @@ impl Engine {
     /// it would make every reading look older than the newest one, and every post deaf until the clock has
     /// caught up.
     pub(super) fn clock_went_back(&mut self, now: Timestamp) {
-        for slot in &mut self.slots {
-            slot.forget_future(now);
-        }
+        self.slots.iter_mut().for_each(|slot| slot.forget_future(now));
+        self.forget_future_words(now);
         for open in &mut self.open {
             open.calm_from = open.calm_from.filter(|at| *at <= now);
             open.calm_since = open.calm_since.map(|since| since.filter(|at| *at <= now));
         }
-        for held in &mut self.held {
+        for held in self.held.values_mut() {
             held.until = held.until.min(now + LATE_HOLD);
+        }
+        self.watches_went_back(now);
+        // What a post was to be looked at for may be nearer now.
+        (0..self.slots.len()).for_each(|slot| self.wake(slot, now));
+        self.worse_at = self.worse_at.min(now);
+    }
+
+    /// Nobody can have spoken in a time that has not come: of posts, zones and feeders.
+    pub(super) fn forget_future_words(&mut self, now: Timestamp) {
+        self.slots.iter_mut().for_each(|slot| slot.forget_future_words(now));
+        for zone in &mut self.zones {
+            zone.heard_at = zone.heard_at.map(|at| at.min(now));
+            // Later than that nothing is due, unless nothing is.
+            if zone.look_at < Timestamp(i64::MAX) {
+                zone.look_at = zone.look_at.min(now + LOOK_AGAIN);
+            }
+        }
+        for feeder in &mut self.feeders {
+            (feeder.word_at, feeder.heard_at) = (feeder.word_at.min(now), feeder.heard_at.min(now));
+            (feeder.off_from, feeder.on_since) =
+                (feeder.off_from.map(|at| at.min(now)), feeder.on_since.min(now));
         }
     }
 
     /// Decides late criticals whose backlog has had time to arrive.
     pub(super) fn decide_held(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let mut place = 0;
-        while let Some(held) = self.held.get(place) {
-            if now < held.until && self.held.len() < HELD_MAX {
-                place += 1;
-                continue;
+        let is_due = |(_, held): &(_, &Held)| now >= held.until;
+        let mut due: Vec<(usize, usize)> = self.held.iter().filter(is_due).map(|(key, _)| *key).collect();
+        if due.is_empty() && self.held.len() >= HELD_MAX {
+            due.extend(self.held.keys());
+        }
+        for key in due {
+            if let Some(held) = self.held.remove(&key) {
+                self.decide_late((key.0, SAMPLED[key.1]), &held, now, effects);
             }
-            let held = self.held.swap_remove(place);
-            self.decide_late(held.slot, held.sampled, now, effects);
         }
     }
+}
+
+/// Two readings came as far apart as they were measured: as a clock that is behind sends them, live.
+fn is_in_step(heard: Timestamp, now: Timestamp, before: Timestamp, measured_at: Timestamp) -> bool {
+    /// Nearer ones may be of one backlog.
+    const LEAST: Millis = Millis::minutes(1);
+    /// Receipt is kept to the second, and ways differ by some.
+    const TOLERANCE: Millis = Millis::seconds(20);
+    let (ours, its) = (now.since(heard), measured_at.since(before));
+    ours >= LEAST && (ours.0 - its.0).abs() <= TOLERANCE.0
+}
+
+/// Says something for or against danger.
+fn speaks(sample: &Sample, limit: i64) -> bool {
+    sample.has(Bits::POWERED) || sample.is_above(limit)
 }

@@ -5,7 +5,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `electric.rs` | what may kill at one post: limits, water, saturation, flags, silence after danger |
+//! | `electric.rs` | what may kill at one post: limits, water, saturation, flags |
+//! | `watch.rs` | danger that nothing confirmed, and then silence |
 //! | `feeder.rs` | a broken neutral; a step of the residual current in a cabinet |
 //! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
@@ -45,9 +46,10 @@ mod supply;
 mod sweep;
 mod system;
 mod trend;
+mod watch;
 mod weather;
 
-pub use effect::{Effect, Habits, Input, Memory};
+pub use effect::{Effect, Habits, Heard, Input, Memory};
 pub use ending::Ended;
 pub use exempt::Exemptions;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
@@ -56,7 +58,7 @@ pub use people::{Job, JobRequest, JobScope, TellRequest};
 pub use recheck::{Asking, Recheck};
 pub use state::{PostState, State};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -156,11 +158,12 @@ pub struct Engine {
     zones_blind: usize,
     strangers: usize,
     strangers_open: usize,
-    held: Vec<late::Held>,
+    /// Late criticals, by slot and place of the quantity.
+    held: BTreeMap<(usize, usize), late::Held>,
     /// Seconds since 2020 at which each slot is looked at again, and the first of them.
     wakes: Vec<u32>,
     next_wake: u32,
-    watches: Aside<usize, electric::Watch>,
+    watches: Aside<usize, watch::Watch>,
     /// Keys and numbers of saturated samples in a row.
     saturated: Aside<usize, (u64, u32)>,
     /// Since when a device's flag is up through normal values.
@@ -180,8 +183,12 @@ pub struct Engine {
     suspects: Vec<usize>,
     /// What is left of incidents that are over, and planned work.
     people: people::People,
+    /// What is dark or blind and was raised while dry is looked at again then: does it rain?
+    worse_at: Timestamp,
     /// What comes in comes a second time, out of the journal.
     replaying: bool,
+    /// Posts are remembered from before the restart; when they spoke was not held against the clock yet.
+    remembered: bool,
     /// Since when time has passed without a pause: silence before it is ours, not theirs.
     running_since: Timestamp,
     advanced_at: Timestamp,
@@ -196,6 +203,8 @@ struct Moment {
     measured_at: Timestamp,
     late: bool,
     clock_back: bool,
+    /// A replay brings what its post is remembered to have said before it fell silent.
+    again: bool,
 }
 
 impl Engine {
@@ -228,7 +237,7 @@ impl Engine {
             zones_blind: 0,
             strangers: 0,
             strangers_open: 0,
-            held: Vec::new(),
+            held: BTreeMap::new(),
             wakes: Vec::with_capacity(posts),
             next_wake: u32::MAX,
             watches: Aside::default(),
@@ -246,6 +255,8 @@ impl Engine {
             suspects: Vec::new(),
             people: people::People::default(),
             replaying: false,
+            remembered: false,
+            worse_at: Timestamp(i64::MIN),
             running_since: Timestamp(i64::MIN),
             advanced_at: Timestamp(i64::MIN),
             register,
@@ -289,6 +300,11 @@ impl Engine {
             self.running_since = now;
         }
         self.advanced_at = now;
+        if self.remembered && !self.replaying {
+            // A clock that was ahead before the restart must not keep a post from falling silent.
+            self.remembered = false;
+            self.forget_future_words(now);
+        }
         self.sky.advance(now);
         self.refresh_wet(now, effects);
         self.tell_unknown_weather(now, effects);
@@ -296,6 +312,7 @@ impl Engine {
         self.look_at_parts(now, effects);
         self.sweep(now, effects);
         self.look_at_zones(now, effects);
+        self.worsen_silence(now, effects);
         self.compare_units(now);
         self.tell_units(now, effects);
         self.notice_silence(now, effects);
@@ -356,11 +373,19 @@ impl Engine {
         self.judge_column(&moment, reading, was_powered, effects);
         self.look_at_neutral(&moment, effects);
         self.note_habits(&moment, reading, effects);
-        if came.iter().any(Option::is_some) || saturated {
+        if self.says_something(slot, came, moment.now) || saturated {
             let flagged = reading.flags.has(Flags::LEAK_ALARM) || reading.flags.has(Flags::SHELL_ALARM);
             self.follow_signal(&moment, saturated, flagged, effects);
             self.follow_repair(slot, now, effects);
         }
+    }
+
+    /// One of the new samples is more than a hand test without supply that found nothing.
+    fn says_something(&self, slot: usize, came: [Option<usize>; SAMPLED.len()], now: Timestamp) -> bool {
+        SAMPLED.into_iter().any(|sampled| {
+            let came = came[sampled.place()].and_then(|at| self.slots[slot].ring(sampled).samples().get(at));
+            came.is_some_and(|sample| !signal::is_mute(sample, self.limit(slot, sampled, false, now).0))
+        })
     }
 
     /// The new samples against their limits; danger that is not confirmed is watched.
@@ -374,12 +399,14 @@ impl Engine {
     ) {
         let slot = moment.slot;
         if came.iter().any(Option::is_some) && powered && self.slots[slot].is(Fact::Aside) {
-            // Something valid and powered has come: what was dangerous before it is not followed by silence.
-            self.watches.remove(&slot);
+            self.end_watch_by_sample(moment);
         }
         for sampled in SAMPLED {
             let Some(place) = came[sampled.place()] else { continue };
             let Some(sample) = self.slots[slot].ring(sampled).samples().get(place).copied() else { continue };
+            if !self.held.is_empty() {
+                self.note_held(slot, sampled, sample, moment.now);
+            }
             let because = self.wet_because(slot, moment.now);
             let limits = [false, true].map(|warning| self.limit_when(sampled, warning, because.is_some()));
             if sample.is_above(limits[0]) {

@@ -13,7 +13,7 @@ use super::place::Subject;
 use super::raise::incident_of;
 use super::recheck::Recheck;
 use super::{Effect, Engine};
-use crate::incident::{Event, Family, Incident, Kind, Severity, short_hash};
+use crate::incident::{Event, Family, Incident, Kind, Scope, Severity, short_hash};
 use crate::life::{Actor, Channel, Life, Mark, Outcome, Place, Refused, Told, What};
 use crate::policy::Number as _;
 
@@ -159,6 +159,19 @@ impl Engine {
     /// Planned work at a post, if there is some.
     pub(super) fn job_at(&self, post: &Post, now: Timestamp) -> Option<&Job> {
         self.people.jobs.iter().find(|job| job.until > now && job.scope.holds(post))
+    }
+
+    /// Planned work where an incident of a feeder shows: on all of it, or at a post that the incident names.
+    pub(super) fn job_among(&self, incident: &Incident) -> Option<&Job> {
+        let posts: Vec<&Arc<Post>> =
+            incident.members.iter().filter_map(|name| self.register.by_post(name)).collect();
+        let there = |scope: &JobScope| match scope {
+            JobScope::Feeder(feeder) if *incident.feeder == **feeder => true,
+            scope => posts.iter().any(|post| scope.holds(post)),
+        };
+        let at = incident.opened_at;
+        let of_feeder = incident.scope == Scope::Feeder;
+        self.people.jobs.iter().find(|job| of_feeder && job.until > at && there(&job.scope))
     }
 
     /// Planned work that goes on.

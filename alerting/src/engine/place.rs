@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use lampguard_model::time::EARLIEST;
 use lampguard_model::{Post, PostKind, Timestamp};
 
-use super::{Engine, Memory, UNREGISTERED_MAX};
+use super::{Engine, Heard, Memory, UNREGISTERED_MAX};
 use crate::incident::{COLLAPSED, Family, Incident, Scope};
 use crate::life::takes_evidence;
 use crate::period::PERIOD_S_DEFAULT;
@@ -261,6 +262,33 @@ impl Engine {
             if let Some(at) = memory.immersed_at {
                 self.slots[slot].immerse(at);
             }
+            if let Some(heard) = &memory.habits.heard {
+                self.remember_heard(slot, heard);
+            }
+        }
+    }
+
+    /// A post that has spoken before the restart counts as one that has: for its feeder, its zone, and silence.
+    fn remember_heard(&mut self, slot: usize, heard: &Heard) {
+        self.remembered = true;
+        self.wake(slot, EARLIEST);
+        let s = &self.slots[slot];
+        let (zone, silent) = (usize::from(s.zone), s.is(Fact::Silent));
+        let (feeder, says) = (s.feeder(), heard.powered.filter(|_| !s.is(Fact::Cabinet)));
+        let counted = self.is_counted(slot);
+        if counted {
+            let zone = &mut self.zones[zone];
+            zone.heard_at = zone.heard_at.max(Some(heard.at));
+            zone.look_at = zone.look_at.min(heard.at);
+        }
+        let Some(feeder) = feeder.map(|feeder| &mut self.feeders[feeder]) else { return };
+        if counted {
+            feeder.members.push(slot as u32);
+            feeder.silent += usize::from(silent);
+        }
+        if let Some(powered) = says.filter(|_| heard.at >= feeder.word_at) {
+            (feeder.word_at, feeder.heard_at) = (heard.at, heard.at);
+            feeder.off_from = (!powered).then_some(heard.at);
         }
     }
 

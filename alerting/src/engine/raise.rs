@@ -12,7 +12,7 @@ use crate::incident::{
     COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Severity, Signal, about, incident_id,
 };
 use crate::life::Life;
-use crate::slot::Fact;
+use crate::slot::{Fact, Slot};
 use crate::wet::Because;
 
 pub(super) const NOTE_LATE: &str = "历史超限, 待核实";
@@ -22,7 +22,7 @@ pub(super) const NOTE_MANUAL: &str = "人工检测";
 pub(super) const NOTE_PE: &str = "按带电处理，可能断PE";
 pub(super) const NOTE_UNREGISTERED: &str = "未登记设备";
 const NOTE_WEATHER: &str = "天气未知, 按潮湿限值";
-const NOTE_SIMULATED: &str = "模拟数据";
+pub(super) const NOTE_SIMULATED: &str = "模拟数据";
 pub(super) const NOTE_CHATTERING: &str = "时有时无 (chattering)";
 const NOTE_STUCK: &str = "读数不变 (stuck)";
 const NOTE_UNIT: &str = "单位可疑 (unit suspect)";
@@ -151,10 +151,11 @@ impl Engine {
     /// of an incident that is over, and only a replay brings it again.
     pub(super) fn put(
         &mut self,
-        finding: Finding,
+        mut finding: Finding,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Option<usize> {
+        self.mark_simulated(&mut finding);
         match self.belongs(&finding.subject, finding.family, now) {
             Belongs::To(place) => {
                 self.attach(place, finding, now, effects);
@@ -162,6 +163,32 @@ impl Engine {
             }
             Belongs::New(follows) => Some(self.open(finding, follows, now, effects)),
             Belongs::Ended => None,
+        }
+    }
+
+    /// Says of a feeder or a zone that what shows there came from simulated sensors. For people: no rule asks.
+    pub(super) fn mark_simulated(&self, finding: &mut Finding) {
+        let is = |slot: &Slot| slot.is(Fact::Simulated);
+        let named = |name: &Arc<str>| self.places.get(name).is_some_and(|at| is(&self.slots[*at as usize]));
+        let simulated = match finding.subject {
+            // No post of a cabinet's finding is named: its own sensor says it.
+            Subject::Feeder(feeder) if finding.members.is_empty() => {
+                let cabinets = self.cabinets.keys().map(|slot| &self.slots[*slot]);
+                cabinets.filter(|slot| slot.feeder() == Some(feeder)).any(is)
+            }
+            Subject::Feeder(_) => finding.members.iter().any(named),
+            // One simulated post makes no zone of real ones a simulated one.
+            Subject::Zone(zone) => {
+                let of_zone = |(at, slot): &(usize, &Slot)| {
+                    usize::from(slot.zone) == zone && self.is_counted(*at) && slot.heard_at().is_some()
+                };
+                let mut heard = self.slots.iter().enumerate().filter(of_zone).peekable();
+                heard.peek().is_some() && heard.all(|(_, slot)| is(slot))
+            }
+            _ => false,
+        };
+        if simulated && !finding.notes.iter().any(|note| note == NOTE_SIMULATED) {
+            finding.notes.push(NOTE_SIMULATED.to_owned());
         }
     }
 
@@ -223,11 +250,14 @@ impl Engine {
     /// Puts a new incident among the open ones, and tells of it.
     pub(super) fn begin(
         &mut self,
-        incident: Incident,
+        mut incident: Incident,
         subject: &Subject,
         told: bool,
         effects: &mut Vec<Effect>,
     ) -> usize {
+        if incident.life.job.is_none() {
+            incident.life.job = self.job_among(&incident).map(|job| job.crew.clone());
+        }
         assert!(incident.due_at > incident.opened_at, "a deadline lies behind its start");
         let event = Event {
             key: format!("{}:opened", incident.id),

@@ -98,7 +98,8 @@ impl Engine {
                 let limit = self.limit(moment.slot, sampled, warning, moment.now).0;
                 let (share, count, time) = normal(&self.policy, sampled, warning);
                 let open = &mut self.open[at];
-                let samples = self.slots[moment.slot].ring(sampled).samples();
+                let samples = told(self.slots[moment.slot].ring(sampled).samples(), limit);
+                let samples = samples.as_slice();
                 let calm = &mut open.calm_since[place(sampled, warning)];
                 *calm = calm_since(samples, |s| is_calm(s, share, limit), *calm);
                 if saturated && calm.is_some() {
@@ -218,6 +219,17 @@ pub(super) fn immersed_values(policy: &Policy, s: &Slot) -> Option<(Sampled, Sam
         let (newest, limit) = (s.ring(sampled).newest()?, limits[sampled.place()]);
         newest.is_above(limit).then_some((sampled, newest, limit))
     })
+}
+
+/// What says something of supply and danger: not a hand test below the limit without `supply: on` (policy.md 3).
+/// It makes no post unpowered, or one person could withdraw what shows danger.
+fn told(samples: &[Sample], limit: i64) -> Vec<Sample> {
+    samples.iter().filter(|sample| !is_mute(sample, limit)).copied().collect()
+}
+
+/// A hand test without supply that found nothing.
+pub(super) fn is_mute(sample: &Sample, limit: i64) -> bool {
+    sample.has(Bits::MANUAL) && !sample.has(Bits::POWERED) && !sample.is_above(limit)
 }
 
 /// Since when samples have been calm without a break, as far as is known.

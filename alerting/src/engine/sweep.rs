@@ -65,8 +65,9 @@ impl Engine {
         if graced > now {
             due = due.min(graced);
         }
-        due = self.held.iter().fold(due, |due, held| due.min(held.until));
+        due = self.held.values().fold(due, |due, held| due.min(held.until));
         due = self.zones.iter().fold(due, |due, zone| due.min(zone.look_at));
+        due = due.min(self.worse_at);
         due = self.parts.iter().filter_map(|part| part.due(&self.policy)).fold(due, Timestamp::min);
         if let Some(wake) = from_seconds(self.next_wake).filter(|_| self.next_wake < u32::MAX) {
             due = due.min(wake);

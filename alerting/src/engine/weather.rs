@@ -38,6 +38,7 @@ impl Engine {
             let wetter = [0, 1].map(|low| old[low].is_none() && new[low].is_some());
             if wetter[0] || wetter[1] {
                 self.ask_rechecks(place, wetter, now, effects);
+                self.worse_at = self.worse_at.min(now);
                 for slot in 0..self.slots.len() {
                     let s = &self.slots[slot];
                     if usize::from(s.zone) == place && wetter[usize::from(s.is(Fact::LowLying))] {

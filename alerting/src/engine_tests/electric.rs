@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::incident::{Kind, Severity, Signal};
+use crate::life::Verb;
+use crate::life::tests::crew;
 
 fn flagged(at: Timestamp, flag: Flags, ma: Option<f64>) -> StoredReading<'static> {
     let mut r = ma.map_or_else(|| with(reading(at), Field::SupplyV, 229.0), |ma| leak(at, ma));
@@ -114,6 +116,46 @@ fn one_critical_sample_and_then_nothing_powered_is_a_p1() {
 }
 
 #[test]
+fn a_shell_critical_alone_with_a_calm_leak_beside_it_is_followed_by_silence_too() {
+    let broken_pe = |at: Timestamp| with(shell(at, 230.0), Field::LeakageMa, 0.8);
+    let mut city = City::new();
+    city.read(&broken_pe(T));
+    city.tick(minutes(7));
+    assert!(city.opened().is_empty());
+    city.tick(minutes(8));
+    let incident = city.the_incident();
+    assert_eq!((incident.evidence.kind, incident.severity), (Kind::CriticalThenSilent, Severity::P1));
+    assert_eq!((&*incident.evidence.field, incident.evidence.thousandths), ("shell_v", Some(230_000)));
+    let mut city = City::new();
+    city.read(&broken_pe(T));
+    city.read(&shell(minutes(5), 0.2));
+    assert!(city.engine.watches.is_empty(), "what came ends it");
+    city.pass(minutes(5), 5);
+    assert!(city.opened().is_empty());
+}
+
+#[test]
+fn only_what_was_measured_after_a_lone_critical_says_that_no_silence_followed_it() {
+    for before in [-20, -8] {
+        let mut city = City::new();
+        city.read(&leak(T, 40.0));
+        let mut backlog = leak(minutes(before), 0.8);
+        backlog.received_at = minutes(1);
+        city.read(&backlog);
+        city.pass(minutes(1), 8);
+        assert_eq!(city.the_incident().evidence.kind, Kind::CriticalThenSilent, "{before}");
+    }
+    // In the other order nothing is silent.
+    let mut city = City::new();
+    city.read(&leak(minutes(1), 0.8));
+    let mut behind = leak(T, 40.0);
+    behind.received_at = minutes(2);
+    city.read(&behind);
+    city.pass(minutes(2), 12);
+    assert!(city.opened().is_empty());
+}
+
+#[test]
 fn a_single_critical_before_switch_off_is_a_p2_and_judged_again_after_switch_on() {
     let mut city = City::new();
     city.read(&with(leak(T, 40.0), Field::SupplyV, 229.0));
@@ -149,6 +191,58 @@ fn five_critical_then_silent_on_one_feeder_are_one_incident_that_names_them() {
             assert_eq!((incident.scope.name(), incident.members.len()), ("feeder", 5));
         }
     }
+}
+
+/// Five of twelve posts were critical and fell silent: one incident.
+fn five_silent() -> City {
+    let mut city = City::street(12);
+    for n in 0..12 {
+        city.read(&at_post(leak(T - Millis::minutes(5), 0.8), n));
+    }
+    for n in 0..5 {
+        city.read(&at_post(leak(T + Millis::seconds(n as i64), 40.0), n));
+    }
+    city.pass(T, 9);
+    assert_eq!(city.the_incident().members.len(), 5);
+    city
+}
+
+#[test]
+fn a_post_that_falls_silent_behind_the_five_is_named_and_told() {
+    let mut city = five_silent();
+    assert!(city.told().is_empty());
+    city.read(&at_post(leak(minutes(10), 40.0), 6));
+    city.pass(minutes(10), 9);
+    assert_eq!(city.the_incident().members.len(), 6);
+    assert_eq!(city.told(), ["incident.repeated"], "who goes there hears of the sixth");
+}
+
+#[test]
+fn a_group_that_was_made_safe_swallows_no_post_that_falls_silent_after_it() {
+    let made_safe = |city: &mut City| {
+        let id = city.the_incident().id.to_string();
+        city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+        city.moved(minutes(11), &id, crew(Verb::MakeSafe, "1"));
+        id
+    };
+    let mut city = five_silent();
+    made_safe(&mut city);
+    city.read(&at_post(leak(minutes(12), 40.0), 6));
+    city.pass(minutes(12), 9);
+    let opened = city.opened();
+    assert_eq!(opened.len(), 2);
+    assert_eq!((&*opened[1].post_id, opened[1].severity), ("S6", Severity::P1));
+    // Five more are one incident that follows the first.
+    let mut city = five_silent();
+    let first = made_safe(&mut city);
+    for n in 5..10 {
+        city.read(&at_post(leak(minutes(12) + Millis::seconds(n as i64), 40.0), n));
+    }
+    city.pass(minutes(12), 9);
+    let opened = city.opened();
+    assert_eq!((opened.len(), opened[1].scope.name()), (2, "feeder"));
+    assert_eq!(opened[1].life.follows, [Arc::from(first)]);
+    assert_ne!(opened[1].id, opened[0].id);
 }
 
 #[test]

@@ -143,6 +143,38 @@ fn a_parent_waits_for_its_least_advanced_member() {
     city.moved(minutes(11), &parent, crew(Verb::Depart, "k"));
 }
 
+#[test]
+fn what_simulated_sensors_say_of_a_feeder_is_marked_and_what_real_ones_say_is_not() {
+    for simulated in [false, true] {
+        let mark = |mut r: StoredReading<'static>| {
+            if simulated {
+                r.flags.add(Flags::SIMULATED);
+            }
+            r
+        };
+        let mut city = City::street(8);
+        for round in 0..5 {
+            for n in 0..8 {
+                let volts = if round < 3 { 0.4 } else { 45.0 };
+                city.read(&at_post(mark(volts_at(minutes(-20 + 5 * round), volts, 229.0)), n));
+            }
+        }
+        for n in 0..5 {
+            city.read(&at_post(mark(leak(minutes(1), 40.0)), n));
+        }
+        city.pass(minutes(1), 60);
+        let marked = |kind| {
+            let of = |i: &&Incident| i.evidence.kind == kind && i.scope.name() != "post";
+            let found: Vec<&Incident> = city.engine.open_incidents().filter(of).collect();
+            assert_eq!(found.len(), 1, "{kind:?}");
+            found[0].notes.iter().any(|note| note == "模拟数据")
+        };
+        for kind in [Kind::NeutralBreak, Kind::FeederDark, Kind::Blind] {
+            assert_eq!(marked(kind), simulated, "{kind:?}");
+        }
+    }
+}
+
 /// Half a day of a cabinet at 20 mA, then these values, one a minute.
 fn stepped(wet: bool, values: &[f64]) -> City {
     let mut city = street(6, 0.4);

@@ -190,7 +190,7 @@ fn a_learned_period_counts_more_than_the_register_and_lit_and_unlit_are_apart() 
         city.read(&r);
     }
     city.keep_dry(minutes(100));
-    let learned = city.effects.iter().find_map(|e| match e {
+    let learned = city.effects.iter().rev().find_map(|e| match e {
         Effect::Remember(memory) => Some(memory.clone()),
         _ => None,
     });

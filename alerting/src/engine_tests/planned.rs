@@ -200,6 +200,31 @@ fn situation_s49_during_planned_work_what_is_raised_names_its_crew_and_the_work_
 }
 
 #[test]
+fn what_a_whole_feeder_says_names_the_crew_that_works_on_it_or_at_one_of_its_posts() {
+    let scopes = [
+        (JobScope::Feeder("FS".to_owned()), Some("Meter crew")),
+        (JobScope::PostId("S1".to_owned()), Some("Meter crew")),
+        (JobScope::Road("人民路".to_owned()), Some("Meter crew")),
+        (JobScope::PostId("S7".to_owned()), None),
+    ];
+    for (scope, crew) in scopes {
+        let mut city = City::street(8);
+        for round in 0..3 {
+            for n in 0..8 {
+                city.read(&at_post(shell(minutes(-20 + 5 * round), 0.4), n));
+            }
+        }
+        maintain(&mut city, minutes(-6), &job(scope.clone(), "1")).unwrap();
+        for round in 0..2 {
+            for n in 0..3 {
+                city.read(&at_post(shell(minutes(-5 + 5 * round) + Millis(n as i64), 45.0), n));
+            }
+        }
+        assert_eq!(city.the(Family::Neutral).life.job.as_deref(), crew, "{scope:?}");
+    }
+}
+
+#[test]
 fn planned_work_is_renewed_ended_and_refused_where_it_cannot_be() {
     let mut city = City::new();
     let scope = || JobScope::Road("人民路".to_owned());

@@ -125,3 +125,40 @@ fn a_post_that_sends_no_leakage_value_for_a_day_is_unmonitored() {
     city.read(&shell(T, 0.1));
     assert_eq!(city.engine.post_state("P1", T).state, State::Unmonitored);
 }
+
+#[test]
+fn a_hand_test_without_supply_makes_no_danger_unpowered_and_one_person_voids_nothing_by_it() {
+    use crate::life::Verb;
+    use crate::life::tests::desk;
+    let hand = |at: Timestamp, supply: Option<f64>| {
+        let mut r = leak(at, 0.0);
+        r = supply.map_or(r.clone(), |supply| with(r, Field::Supply, supply));
+        r.cause = Cause::Manual;
+        r
+    };
+    for supply in [None, Some(0.0)] {
+        let mut city = City::new();
+        for minute in [0, 5] {
+            city.read(&with(leak(minutes(minute), 60.0), Field::SupplyV, 229.0));
+        }
+        city.read(&hand(minutes(6), supply));
+        assert_eq!(city.the_incident().signal, Signal::Active, "{supply:?}");
+        let id = city.the_incident().id.to_string();
+        let answer = city.act(minutes(7), &id, desk(Verb::Void, "1")).unwrap();
+        assert!(matches!(answer.outcome, crate::life::Outcome::Second(_)), "{:?}", answer.outcome);
+        // Nor later, when its shell alone is told.
+        city.read(&with(shell(minutes(10), 0.2), Field::SupplyV, 229.0));
+        assert_eq!(city.the_incident().signal, Signal::Active, "{supply:?}");
+    }
+    // A hand test that finds voltage shows danger whatever it says of the supply.
+    let mut city = City::new();
+    for minute in [0, 5] {
+        city.read(&with(leak(minutes(minute), 60.0), Field::SupplyV, 229.0));
+    }
+    city.read(&with(leak(minutes(10), 0.0), Field::SupplyV, 0.0));
+    assert_eq!(city.the_incident().signal, Signal::Unpowered);
+    let mut live = shell(minutes(11), 55.0);
+    live.cause = Cause::Manual;
+    city.read(&live);
+    assert_eq!(city.the_incident().signal, Signal::Active);
+}

@@ -80,7 +80,7 @@ fn data_makes_an_offline_post_normal_and_it_is_not_raised_twice() {
     go_on(&mut city, 1, 4, 60);
     let offline = of_kind(&city, Kind::Offline);
     assert_eq!(offline.len(), 1);
-    assert_eq!(offline[0].signal, Signal::Normal, "the same incident; only people close it");
+    assert_eq!(offline[0].signal, Signal::Active, "the same incident: it is silent again");
 }
 
 #[test]
@@ -109,6 +109,51 @@ fn a_feeder_that_goes_dark_while_wet_is_a_p1_with_a_walking_list_of_low_lying_po
     assert!(dark[0].notes.iter().any(|note| note.contains("walk first")), "{:?}", dark[0].notes);
     let first: Vec<&str> = dark[0].members.iter().take(2).map(|m| &**m).collect();
     assert_eq!(first, ["S0", "S3"], "every third lies low");
+}
+
+#[test]
+fn a_feeder_that_is_dark_and_a_zone_that_is_blind_since_it_was_dry_are_a_p1_when_the_rain_comes() {
+    let rain = WeatherReport { warning: Some(lampguard_model::Warning::Blue), ..dry() };
+    for (talking, kind) in [(8, Kind::FeederDark), (10, Kind::Blind)] {
+        let mut city = street(10);
+        go_on(&mut city, talking, 10, 40);
+        assert_eq!(of_kind(&city, kind)[0].severity, Severity::P2, "{kind:?}");
+        city.weather(minutes(41), "z1", &rain);
+        city.tick(minutes(41));
+        let incident = of_kind(&city, kind)[0];
+        assert_eq!((incident.severity, incident.due_at), (Severity::P1, minutes(71)), "{kind:?}");
+        assert!(city.escalated().iter().any(|(i, told)| i.evidence.kind == kind && *told), "{kind:?}");
+        if kind == Kind::FeederDark {
+            assert!(incident.notes.iter().any(|note| note.contains("blind: patrol")));
+            assert!(incident.notes.iter().any(|note| note.contains("walk first")));
+        }
+    }
+}
+
+#[test]
+fn a_dark_feeder_whose_supply_is_off_becomes_a_p1_when_it_is_on_again_in_the_rain() {
+    let mut city = street(10);
+    go_on(&mut city, 8, 10, 40);
+    city.read(&at_post(with(leak(minutes(41), 0.0), Field::SupplyV, 0.0), 9));
+    let rain = WeatherReport { rain_mm_h: Some(5.0), ..dry() };
+    city.weather(minutes(42), "z1", &rain);
+    city.pass(minutes(42), 60);
+    assert_eq!(of_kind(&city, Kind::FeederDark)[0].severity, Severity::P2, "nobody walks a dead feeder");
+    city.read(&at_post(lit(minutes(103)), 9));
+    city.pass(minutes(103), 5);
+    assert_eq!(of_kind(&city, Kind::FeederDark)[0].severity, Severity::P1);
+}
+
+#[test]
+fn a_post_that_is_silent_again_shows_so_again() {
+    let mut city = street(4);
+    go_on(&mut city, 1, 4, 20);
+    city.read(&at_post(lit(minutes(21)), 0));
+    assert_eq!(of_kind(&city, Kind::Offline)[0].signal, Signal::Normal);
+    for minute in 22..=60 {
+        city.tick(minutes(minute));
+    }
+    assert!(of_kind(&city, Kind::Offline).iter().all(|i| i.signal == Signal::Active));
 }
 
 #[test]

@@ -149,3 +149,107 @@ fn a_clock_of_our_own_that_goes_back_makes_no_post_deaf() {
         assert_eq!(city.opened().len(), 1);
     }
 }
+
+#[test]
+fn a_clock_of_our_own_that_goes_back_delays_no_word_of_a_lone_critical_that_fell_silent() {
+    let mut city = City::new();
+    city.read(&leak(T, 40.0));
+    city.tick(minutes(1) - Millis::hours(1));
+    city.pass(minutes(1) - Millis::hours(1), 8);
+    assert_eq!(city.the_incident().evidence.kind, crate::incident::Kind::CriticalThenSilent);
+}
+
+#[test]
+fn situation_s13_a_clock_that_is_always_behind_hides_no_flag_and_no_warning() {
+    for behind in [Millis::minutes(15), Millis::hours(8)] {
+        let mut city = City::new();
+        for n in 0..8 {
+            let now = minutes(5 * n) + Millis::seconds(n % 3);
+            let mut r = late(now - behind, now, if n < 4 { 1.0 } else { 12.0 });
+            if n == 3 {
+                r = with(reading(now - behind), Field::SupplyV, 229.0);
+                (r.received_at, r.flags) = (now, Flags::LEAK_ALARM);
+            }
+            city.read(&r);
+            if n == 3 {
+                let incident = city.the_incident();
+                assert_eq!(
+                    (incident.evidence.kind, incident.opened_at),
+                    (crate::incident::Kind::FlagOnly, now)
+                );
+                assert_eq!(incident.evidence.measured_at, now, "by our clock");
+            }
+        }
+        let kinds = &city.the_incident().kinds;
+        assert!(kinds.contains(&crate::incident::Kind::LeakWarning), "{kinds:?}");
+    }
+    // A backlog comes faster than it was measured.
+    let mut city = City::new();
+    for n in 0..4 {
+        let mut r = with(reading(minutes(5 * n - 60)), Field::SupplyV, 229.0);
+        (r.received_at, r.flags) = (T + Millis::seconds(61 * n), Flags::LEAK_ALARM);
+        city.read(&r);
+    }
+    assert!(city.opened().is_empty());
+}
+
+/// What a post that is dead in daylight says.
+fn dead(measured: Timestamp, received: Timestamp) -> StoredReading<'static> {
+    with(late(measured, received, 0.0), Field::SupplyV, 0.0)
+}
+
+#[test]
+fn a_dead_post_in_daylight_does_not_call_the_night_behind_it_harmless() {
+    // The live state comes first, then a night with danger until the switch-off and a dead day behind it.
+    for newest_first in [false, true] {
+        let mut city = City::new();
+        city.read(&leak(minutes(-800), 1.0));
+        city.keep_dry(T - Millis::minutes(1));
+        city.read(&dead(T, T));
+        let mut backlog: Vec<(i64, f64)> = vec![(-160, 1.0), (-155, 40.0), (-150, 41.0)];
+        backlog.extend((1..20).map(|n| (-150 + 5 * n, -1.0)));
+        if newest_first {
+            backlog.reverse();
+        }
+        for (n, (minute, ma)) in backlog.into_iter().enumerate() {
+            let (at, now) = (minutes(minute), T + Millis(100 * (n as i64 + 1)));
+            city.read(&if ma < 0.0 { dead(at, now) } else { late(at, now, ma) });
+        }
+        assert!(city.opened().is_empty(), "the rest of the backlog has ten seconds to speak");
+        city.pass(T, 2);
+        let incident = city.the_incident();
+        assert_eq!(incident.severity, crate::incident::Severity::P1);
+        assert_eq!(incident.evidence.measured_at, minutes(-150), "newest first: {newest_first}");
+        assert!(incident.notes.iter().any(|note| note.contains("历史超限")), "{:?}", incident.notes);
+        assert_eq!(incident.due_at, incident.opened_at + Millis::minutes(30));
+        assert_eq!(reviews(&city), 0);
+    }
+}
+
+#[test]
+fn a_lone_late_critical_as_a_devices_last_word_is_a_p1_and_one_that_is_contradicted_a_review() {
+    let mut city = City::new();
+    city.read(&leak(minutes(-120), 1.0));
+    city.read(&late(minutes(-60), T, 50.0));
+    city.pass(T, 7);
+    assert!(city.opened().is_empty(), "as long as a live one is watched");
+    city.pass(minutes(7), 1);
+    let incident = city.the_incident();
+    assert_eq!(incident.evidence.kind, crate::incident::Kind::CriticalThenSilent);
+    assert_eq!((incident.severity.name(), incident.due_at), ("P1", incident.opened_at + Millis::minutes(30)));
+    assert!(incident.notes.iter().any(|note| note.contains("历史超限")));
+    let mut city = City::new();
+    city.read(&leak(minutes(-120), 1.0));
+    city.read(&late(minutes(-60), T, 50.0));
+    city.read(&leak(minutes(4), 1.0));
+    city.pass(minutes(4), 12);
+    assert!(city.opened().is_empty());
+    assert_eq!(reviews(&city), 1);
+    // Its post said afterwards that it was switched off.
+    let mut city = City::new();
+    city.read(&leak(minutes(-120), 1.0));
+    city.read(&late(minutes(-60), T, 50.0));
+    city.read(&dead(minutes(-55), T + Millis::seconds(1)));
+    city.pass(T, 8);
+    assert_eq!(city.the_incident().severity.name(), "P2");
+}

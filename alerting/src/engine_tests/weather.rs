@@ -152,5 +152,5 @@ fn the_water_of_a_post_survives_a_restart() {
     restarted.engine.remember(&memory.unwrap());
     let post = restarted.engine.post_state("P1", minutes(60));
     assert_eq!((post.wet, &*post.wet_because), (true, "drying"));
-    assert_eq!(post.state, State::Unmonitored);
+    assert_eq!(post.state, State::Silent, "it has spoken, and does not any more");
 }
