@@ -201,7 +201,7 @@ fn hazards(
     let exposure = score::watched(register, nights);
     let scored = |place: usize| {
         let told = score::told_of(lines[place].iter().cloned(), "backtest")?;
-        Ok::<_, anyhow::Error>(score::score(&hazards, &told, None, Some(exposure)))
+        Ok::<_, anyhow::Error>(score::score(&hazards, &told, None, Some(exposure), None))
     };
     Ok(Hazards { scores: [scored(0)?, scored(1)?] })
 }

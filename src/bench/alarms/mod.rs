@@ -30,7 +30,7 @@ use lampguard_simulator::Scenario;
 use super::row::{Report, Row};
 use crate::UsageError;
 use crate::backtest::{self, Judge, Naive, Pace};
-use crate::score::{Exposure, Family, Going, Scores, Told, score};
+use crate::score::{self, Family, Going, Reporting, Scores, Told, score};
 use city::Story;
 use table::{Seed, Sum};
 
@@ -103,7 +103,8 @@ fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Re
     let register = Arc::new(register);
     let mut offline = Offline::new(register.clone(), Offline::mappings());
     let mut judge = Judge::new(Policies::default(), register.clone(), Pace::AsNeeded);
-    let mut naive = Naive::new(register);
+    let mut naive = Naive::new(register.clone());
+    let mut reporting = Reporting::of(&register);
     let mut told: [Vec<backtest::Told>; 2] = Default::default();
     let mut judging_s = 0.0;
     loop {
@@ -112,46 +113,68 @@ fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Re
             break;
         }
         let began = Instant::now();
-        let mut look = |frame: &FrameBuf| judge.judge(frame.records(), |reading| naive.reading(reading));
         for message in &messages {
-            offline.take(message.at, &message.topic, &message.payload, message.retain, &mut look);
+            offline.take(message.at, &message.topic, &message.payload, message.retain, &mut |frame| {
+                look(&mut judge, &mut naive, &mut reporting, frame);
+            });
         }
         judging_s += began.elapsed().as_secs_f64();
         told[0].extend(judge.ended());
         told[1].extend(naive.cleared());
     }
-    offline.flush(&mut |frame: &FrameBuf| judge.judge(frame.records(), |reading| naive.reading(reading)));
+    offline.flush(&mut |frame| look(&mut judge, &mut naive, &mut reporting, frame));
     told[0].extend(judge.finish());
     told[1].extend(naive.finish(story.until));
     let hazards = story.hazards();
-    let exposure = Exposure { posts: u64::from(options.posts), nights: days };
+    let exposure = score::watched(&register, days);
     let speed = judge.judged.readings as f64 / judging_s;
     Ok(told.map(|told| {
-        let told: Vec<Told> = told.iter().map(as_scored).collect();
-        let scores: Scores = score(&hazards, &told, None, Some(exposure));
+        let told: Vec<Told> = told.iter().flat_map(as_scored).collect();
+        let scores: Scores = score(&hazards, &told, None, Some(exposure), Some(&reporting));
         Seed { seed, readings: judge.judged.readings, speed, scores }
     }))
 }
 
-/// An incident as the score takes it. Both rules tell at the opening; nobody moves or voids here.
-fn as_scored(told: &backtest::Told) -> Told {
-    let incident = &told.incident;
+fn look(judge: &mut Judge, naive: &mut Naive, reporting: &mut Reporting, frame: &FrameBuf) {
+    judge.judge(frame.records(), |reading| {
+        naive.reading(reading);
+        reporting.saw(reading.post, reading.received_at);
+    });
+}
+
+/// An incident as the score takes it: once for its own post and what the first notice named, and once for each
+/// member that a later one named. Nobody moves or voids here.
+fn as_scored(told: &backtest::Told) -> Vec<Told> {
+    let (incident, first_at) = (&told.incident, told.notices.first_at);
     let kind = incident.evidence.kind.name();
-    Told {
+    let own = Told {
         id: incident.id.to_string(),
         kind: kind.to_owned(),
         family: Family::of(kind),
-        posts: [&incident.post_id]
-            .into_iter()
-            .filter(|post| !post.is_empty())
-            .chain(&incident.members)
-            .map(ToString::to_string)
-            .collect(),
-        feeder: Some(incident.feeder.to_string()).filter(|feeder| !feeder.is_empty()),
+        posts: given(&incident.post_id).into_iter().collect(),
+        feeder: given(&incident.feeder),
+        zone: given(&incident.zone),
         place: None,
         p1_at: incident.p1_at(),
-        first_notice_at: told.first_notice_at(),
+        first_notice_at: first_at,
+        p1_notice_at: told.notices.p1_at,
         voided: false,
         going: Going::default(),
+    };
+    let mut all = vec![own];
+    for (member, named_at) in incident.members.iter().zip(told.members_told_at()) {
+        let Some(named_at) = named_at else { continue };
+        if Some(named_at) == first_at {
+            all[0].posts.push(member.to_string());
+            continue;
+        }
+        let p1_notice_at = told.notices.p1_at.map(|at| at.max(named_at));
+        let posts = vec![member.to_string()];
+        all.push(Told { posts, first_notice_at: Some(named_at), p1_notice_at, ..all[0].clone() });
     }
+    all
+}
+
+fn given(name: &str) -> Option<String> {
+    Some(name.to_owned()).filter(|name| !name.is_empty())
 }
