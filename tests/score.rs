@@ -102,6 +102,43 @@ fn the_figures_of_a_storm_are_printed_as_a_table_and_as_json() {
 }
 
 #[test]
+fn simulated_readings_are_marked_wherever_people_look_and_others_are_not() {
+    let home = storm();
+    let looks = |more: &str| {
+        let files = format!("--truth truth.jsonl --notices told.jsonl {more}");
+        let (code, text, err) = score(home.path(), &format!("{files} --svg storm.svg"));
+        assert_eq!(code, Some(0), "{err}");
+        let (_, json, _) = score(home.path(), &format!("{files} --json"));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let svg = std::fs::read_to_string(home.path().join("storm.svg")).unwrap();
+        let title = svg.split("</title>").next().unwrap().to_owned();
+        (text.starts_with("模拟数据 SIM\n"), title.ends_with("模拟数据 SIM"), json["simulated"].clone())
+    };
+    let reading = |flags: Value| json!({"received_at": T, "topic": "lamp/z1/P1/reading", "payload": {"leakage_ma": 1, "flags": flags}});
+    write(home.path(), "real.jsonl", &[reading(json!(["leak_alarm"]))]);
+    write(home.path(), "sim.jsonl", &[reading(json!(["simulated"]))]);
+    let (plain, marked) = ((false, false, json!(false)), (true, true, json!(true)));
+    assert_eq!(looks(""), plain);
+    assert_eq!(looks("--readings real.jsonl"), plain);
+    assert_eq!(looks("--readings sim.jsonl"), marked);
+    let mut incident = told("LG-1", "P1", T);
+    incident["notes"] = json!(["模拟数据"]);
+    write(home.path(), "told.jsonl", &[incident]);
+    assert_eq!(looks(""), marked);
+}
+
+#[test]
+fn a_recording_that_lacks_frames_is_read_and_said_not_to_be_whole() {
+    let home = storm();
+    let reading = json!({"received_at": T, "topic": "lamp/z1/P1/reading", "payload": {"leakage_ma": 1}});
+    write(home.path(), "readings.jsonl", &[reading, json!({"missed_frames": 12})]);
+    let files = "--truth truth.jsonl --notices told.jsonl --readings readings.jsonl";
+    let (code, _, err) = score(home.path(), files);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("12 frame(s)") && err.contains("not whole"), "{err}");
+}
+
+#[test]
 fn the_rate_of_false_alarms_comes_from_a_recording_or_from_a_register_and_nights() {
     let home = storm();
     let register: String =

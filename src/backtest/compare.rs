@@ -177,6 +177,7 @@ pub(super) fn run(
     let calls = [&first, &second].map(|cases| cases.iter().filter(|case| case.p1_at.is_some()).count());
     let report = compared::Report {
         asked,
+        simulated: judges[0].judged.simulated,
         policies,
         counts,
         calls,

@@ -14,7 +14,7 @@ use lampguard_alerting::wet::Sky;
 use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, Policies};
 use lampguard_journal::Records;
 use lampguard_model::record::{self, Record, StoredReading};
-use lampguard_model::{Millis, Register, Timestamp, WeatherReport};
+use lampguard_model::{Flags, Millis, Register, Timestamp, WeatherReport};
 
 use super::told::{Notices, Told};
 
@@ -56,6 +56,8 @@ pub(crate) struct Judged {
     pub(crate) weather_unknown: u64,
     /// Old critical samples, contradicted by newer ones: for review.
     pub(crate) reviews: u64,
+    /// Some reading was simulated; no rule looks at it.
+    pub(crate) simulated: bool,
     /// Ticks of the clock.
     pub(crate) ticks: u64,
 }
@@ -141,6 +143,7 @@ impl Judge {
                 self.arrive(reading.received_at);
                 look(&reading);
                 self.judged.readings += 1;
+                self.judged.simulated |= reading.flags.has(Flags::SIMULATED);
                 self.step(reading.received_at, Input::Reading(&reading));
             }
             Ok(Record::Weather(received_at, zone, json)) => {

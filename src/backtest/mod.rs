@@ -33,6 +33,7 @@ use lampguard_journal::{Reader, RealDisk};
 use lampguard_model::{Register, Timestamp};
 
 use crate::cli::Backtest;
+use crate::score::SIMULATED;
 use crate::{config, serve, tools};
 
 pub(crate) use judge::{Judge, Pace};
@@ -243,6 +244,9 @@ impl Out {
         match self {
             Self::Summary(summary) => tools::print(&summary.text(asked, register, judge, source)),
             Self::Lines(mut out) => {
+                if judge.judged.simulated {
+                    eprintln!("{SIMULATED}");
+                }
                 for line in summary::left_out(asked.lang, judge, source) {
                     eprintln!("{line}");
                 }

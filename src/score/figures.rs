@@ -10,6 +10,8 @@ use super::rule::{Alarm, Graded, Ground, Verdict};
 /// Everything that a comparison gives.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scores {
+    /// The readings come from a simulated city, at least in part: said wherever people look.
+    pub(crate) simulated: bool,
     /// Over all hazards.
     pub(crate) all: Group,
     /// Over those whose sensor could tell.

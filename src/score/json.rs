@@ -10,6 +10,7 @@ use super::rule::{Alarm, Graded};
 pub(crate) fn object(scores: &Scores) -> Value {
     let p1 = &scores.p1;
     json!({
+        "simulated": scores.simulated,
         "truth": {
             "lines": scores.truths,
             "marginal": scores.marginal,

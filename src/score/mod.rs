@@ -47,6 +47,7 @@ pub(crate) use figures::{Group, Scores};
 pub(crate) use json::object;
 pub(crate) use reporting::Reporting;
 pub(crate) use rule::{Graded, Verdict, score};
+pub(crate) use table::SIMULATED;
 
 /// Milliseconds of a night, for rates: a span counts one for each 24 h.
 const NIGHT_MS: f64 = 86_400_000.0;
@@ -72,7 +73,8 @@ pub(crate) fn run(file: Option<&Path>, asked: &cli::Score) -> Result<()> {
     name_feeders(&mut hazards, register.as_ref(), &tellings.feeders);
     let exposure = exposure(asked, recording.as_ref(), register.as_ref(), (from, until));
     let reporting = recording.as_ref().and_then(|recording| recording.reporting.as_ref());
-    let scores = score(&hazards, &tellings.told, tellings.messages.as_deref(), exposure, reporting);
+    let mut scores = score(&hazards, &tellings.told, tellings.messages.as_deref(), exposure, reporting);
+    scores.simulated = tellings.simulated || recording.as_ref().is_some_and(|recording| recording.simulated);
     say_what_is_odd(&tellings, &scores, recording.as_ref());
     if let Some(path) = &asked.svg {
         let scene = picture::Scene {

@@ -114,6 +114,7 @@ pub(crate) fn score(
     let arrivals: Option<Arrivals> = arrivals(told, &graded);
     let messages: Option<Messages> = sent.map(messages);
     Scores {
+        simulated: false,
         all: Group::of(graded.iter()),
         observable: Group::of(graded.iter().filter(|graded| graded.hazard.observable)),
         unobservable: Group::of(graded.iter().filter(|graded| !graded.hazard.observable)),

@@ -6,6 +6,9 @@ use super::facts::Exposure;
 use super::figures::{Arrivals, Delay, Group, Messages, P1s, Scores};
 use super::rule::{Graded, Verdict};
 
+/// The mark that stands wherever people look at simulated readings.
+pub(crate) const SIMULATED: &str = "模拟数据 SIM";
+
 /// Everything but the single hazards.
 pub(crate) fn summary(scores: &Scores) -> String {
     let mut text = String::new();
@@ -15,6 +18,9 @@ pub(crate) fn summary(scores: &Scores) -> String {
         }
         text.push_str(&part);
     };
+    if scores.simulated {
+        add(format!("{SIMULATED}\n"));
+    }
     add(hazards(scores));
     add(delays(scores));
     add(alarms(&scores.p1, scores.exposure));

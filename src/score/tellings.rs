@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use lampguard_alerting::incident::NOTE_SIMULATED;
 use lampguard_model::{Millis, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,9 +25,6 @@ const DUE: Millis = Millis::minutes(30);
 
 /// Event word of an incident that became graver.
 pub(super) const ESCALATED: &str = "incident.escalated";
-/// What stands in the notes of an incident of simulated readings.
-const SIMULATED_NOTE: &str = "模拟数据";
-
 /// Outcome words of notices that somebody's side took.
 const ACCEPTED: [&str; 3] = ["sent", "accepted", "delivered"];
 
@@ -349,7 +347,7 @@ impl Reader {
             None => own.map(|post| (post.clone(), Since::First)).chain(members(&line)).collect(),
         };
         self.out.simulated |=
-            line.simulated || line.notes.iter().flatten().any(|note| note == SIMULATED_NOTE);
+            line.simulated || line.notes.iter().flatten().any(|note| note == NOTE_SIMULATED);
         let voided = line.state == "void";
         let draft = match self.drafts.entry(line.id.clone()) {
             std::collections::hash_map::Entry::Occupied(entry) => {

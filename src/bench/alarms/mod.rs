@@ -76,7 +76,7 @@ pub(super) fn run(options: &Alarms) -> Result<()> {
     let mut report = Report::open(options.json.as_deref())?;
     let commit = table::commit();
     let head = |rule| {
-        let row = Row::of("alarms").text("rule", rule).text("city", &options.scenario);
+        let row = Row::of("alarms").text("rule", rule).text("city", &options.scenario).text("mark", "SIM");
         row.number("posts", f64::from(options.posts)).number("days", days).text("commit", &commit)
     };
     let mut sums = RULES.map(|rule| Sum::of(rule, head(rule)));
@@ -130,7 +130,8 @@ fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Re
     let speed = judge.judged.readings as f64 / judging_s;
     Ok(told.map(|told| {
         let told: Vec<Told> = told.iter().flat_map(as_scored).collect();
-        let scores: Scores = score(&hazards, &told, None, Some(exposure), Some(&reporting));
+        let mut scores: Scores = score(&hazards, &told, None, Some(exposure), Some(&reporting));
+        scores.simulated = true;
         Seed { seed, readings: judge.judged.readings, speed, scores }
     }))
 }
@@ -177,4 +178,33 @@ fn as_scored(told: &backtest::Told) -> Vec<Told> {
 
 fn given(name: &str) -> Option<String> {
     Some(name.to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_over_the_posts_that_are_watched_and_the_table_says_that_they_are_simulated() {
+        let options = Alarms {
+            scenario: "quiet_month".to_owned(),
+            seeds: 1,
+            first_seed: 3,
+            posts: 200,
+            days: Some(0.02),
+            params: None,
+            redraw: None,
+            json: None,
+        };
+        let scenario = crate::simulate::scenario(&options.scenario).unwrap();
+        let [ours, naive] = judge_city(&options, &scenario, 0.02, 3).unwrap();
+        let watched = ours.scores.exposure.unwrap().posts;
+        assert!((150..200).contains(&watched), "{watched}: one post in 25 has no sensor");
+        assert_eq!(naive.scores.exposure.unwrap().posts, watched);
+        let mut sums = RULES.map(|rule| Sum::of(rule, Row::of("alarms")));
+        sums[0].add(&ours);
+        sums[1].add(&naive);
+        let table = table::side_by_side(&sums);
+        assert!(table.starts_with("\n模拟数据  SIM ") && table.contains("not judged"), "{table}");
+    }
 }
