@@ -194,7 +194,7 @@ fn nan_lasts_until_the_sensor_starts_anew() {
 }
 
 #[test]
-fn lightning_kills_sensors_after_their_one_false_sample() {
+fn lightning_kills_some_sensors_for_good_and_spoils_one_sample_of_the_others() {
     let [dead, also_dead, spared, also_spared] = series("lightning_kills") else { panic!() };
     for post in [dead, also_dead] {
         assert!(!values(post, 0.0, 0.99).is_empty());

@@ -289,7 +289,7 @@ fn lightning_kills() -> Panel {
         two.map(|place| probe.field(*place, "leakage_ma", name)).collect::<Vec<Series>>()
     };
     let series = [of(&killed, "killed"), of(&spared, "spared")].concat();
-    panel("lightning_kills", "lightning kills sensors after one false sample", "mA", series)
+    panel("lightning_kills", "lightning kills some for good", "mA", series)
 }
 
 /// A post that leaks 45 mA from the first hour on, whose sensor has a fault from the second.
