@@ -302,6 +302,17 @@ fn every_page_of_an_instance_is_read_and_an_answer_that_is_none_ends_it() {
         line.as_object_mut().unwrap().remove("first_notice_at");
         line
     };
+    // LG-2 got P3 after its only notice: nobody was told of that post.
+    let grown = move |line: Value| {
+        let mut line = line;
+        line["members"] = json!(["P3"]);
+        line
+    };
+    let single = move |line: Value| {
+        let mut line = grown(line);
+        line["timeline"] = json!([{"at": T + 7_000, "event": "members", "body": {"members": ["P3"]}}]);
+        line
+    };
     let url = pages(move |path| match path {
         "/api/v1/notices?limit=1000" => (200, json!({"items": [notice("LG-1", T + 5_000)], "next": "7 &x"})),
         "/api/v1/notices?limit=1000&cursor=7%20%26x" => {
@@ -311,8 +322,9 @@ fn every_page_of_an_instance_is_read_and_an_answer_that_is_none_ends_it() {
             (200, json!({"items": [incident("LG-1", "P1")], "next": "o.1.LG-1"}))
         }
         "/api/v1/incidents?state=all&limit=1000&cursor=o.1.LG-1" => {
-            (200, json!({"items": [incident("LG-2", "P2")], "next": null}))
+            (200, json!({"items": [grown(incident("LG-2", "P2"))], "next": null}))
         }
+        "/api/v1/incidents/LG-2" => (200, single(incident("LG-2", "P2"))),
         other => (404, json!({"error": {"code": "not_found", "message": other}})),
     });
     let (code, out, err) =

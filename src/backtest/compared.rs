@@ -175,13 +175,13 @@ impl Report<'_> {
         let Some(hazards) = self.hazards else { return };
         let lang = self.asked.lang;
         let _ = writeln!(text);
-        let heads = ["", "hazards", "found", "late", "missed", "false P1"];
-        let zh = ["", "隐患", "已发现", "迟报", "漏报", "误报 P1"];
+        let heads = ["", "hazards", "found", "late", "missed", "false P1", "not judged"];
+        let zh = ["", "隐患", "已发现", "迟报", "漏报", "误报 P1", "无法判定"];
         let heads = if lang == Lang::En { heads } else { zh };
         let mut cells = vec![heads.map(str::to_owned).to_vec()];
         for (scores, name) in hazards.scores.iter().zip(names) {
             let (all, p1) = (&scores.all, &scores.p1);
-            let figures = [all.hazards, all.found, all.late, all.missed, p1.false_p1];
+            let figures = [all.hazards, all.found, all.late, all.missed, p1.false_p1, p1.unjudged()];
             cells.push(std::iter::once(name.clone()).chain(figures.map(|n| n.to_string())).collect());
         }
         add_rows(&cells, text);
