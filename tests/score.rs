@@ -139,6 +139,32 @@ fn a_recording_that_lacks_frames_is_read_and_said_not_to_be_whole() {
 }
 
 #[test]
+fn patrols_that_nobody_can_judge_are_counted_beside_the_false_ones_and_judged_with_a_recording() {
+    let home = storm();
+    let mut patrol = told("LG-1", "", T);
+    (patrol["kind"], patrol["post_id"], patrol["members"]) =
+        (json!("feeder_dark"), json!(null), json!(["P4"]));
+    write(home.path(), "told.jsonl", &[patrol]);
+    let register: String = (1..=4).map(|n| format!("P{n},,z1,r,{n},,F1,C1,113,35,1,100,false,,\n")).collect();
+    std::fs::write(home.path().join("posts.csv"), format!("{HEADER}\n{register}")).unwrap();
+    let reading = |n: i64, at: i64| json!({"received_at": at, "topic": format!("lamp/z1/P{n}/reading"), "payload": {"leakage_ma": 1}});
+    // P4 is silent, the others report.
+    let lines: Vec<Value> =
+        (-20..20).flat_map(|minute| (1..4).map(move |n| reading(n, T + minute * MINUTE))).collect();
+    write(home.path(), "readings.jsonl", &lines);
+    let files = "--truth truth.jsonl --notices told.jsonl --json";
+    for (more, figures, said) in
+        [("", [1, 0, 1], true), ("--readings readings.jsonl --posts posts.csv", [0, 1, 0], false)]
+    {
+        let (code, out, err) = score(home.path(), &format!("{files} {more}"));
+        assert_eq!((code, err.contains("1 patrol(s) were not judged")), (Some(0), said), "{err}");
+        let all: Value = serde_json::from_str(&out).unwrap();
+        let told = [&all["unobservable"]["found"], &all["p1"]["false"], &all["p1"]["unjudged"]];
+        assert_eq!(told, figures.map(|figure| json!(figure)).each_ref(), "{more}");
+    }
+}
+
+#[test]
 fn the_rate_of_false_alarms_comes_from_a_recording_or_from_a_register_and_nights() {
     let home = storm();
     let register: String =

@@ -210,8 +210,14 @@ fn say_what_is_odd(tellings: &Tellings, scores: &Scores, recording: Option<&Reco
              not whole, and posts may have reported that seem silent"
         );
     }
-    if recording.is_some_and(|recording| recording.reporting.is_none()) && scores.p1.unjudged() > 0 {
-        eprintln!("patrols are judged with --posts: the register says which posts hang on a feeder");
+    let reporting = recording.and_then(|recording| recording.reporting.as_ref());
+    let patrols: usize =
+        ["feeder_dark", "blind"].iter().filter_map(|kind| scores.p1.not_judged.get(*kind)).sum();
+    if patrols > 0 && reporting.is_none() {
+        eprintln!(
+            "{patrols} patrol(s) were not judged, and what they found is believed: --readings RECORDING and \
+             --posts posts.csv say who was reporting"
+        );
     }
     if let Some((first, last)) = recording.and_then(|recording| recording.span) {
         let slack = facts::EARLY;
