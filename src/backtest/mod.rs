@@ -119,7 +119,7 @@ fn judge_readings(
     Ok(source)
 }
 
-fn judge_records(judges: &mut [Judge], reporting: &mut Option<&mut Reporting>, records: Records<'_>) {
+fn judge_records(judges: &mut [Judge], reporting: &mut Option<&mut Reporting>, records: &Records<'_>) {
     let mut hears = reporting.as_deref_mut();
     for judge in judges {
         let mut hears = hears.take();
@@ -159,7 +159,7 @@ fn judge_recording(
         match line {
             Ok(Line::Message { received_at, topic, payload, retain }) => {
                 offline.take(received_at, &topic, &payload, retain, &mut |frame| {
-                    judge_records(judges, &mut reporting, frame.records());
+                    judge_records(judges, &mut reporting, &frame.records());
                 });
                 written = fetch(judges, take);
                 progress.tell(bytes, received_at, offline.totals().stored);
@@ -172,7 +172,7 @@ fn judge_recording(
         written.is_ok()
     })?;
     written?;
-    offline.flush(&mut |frame| judge_records(judges, &mut reporting, frame.records()));
+    offline.flush(&mut |frame| judge_records(judges, &mut reporting, &frame.records()));
     progress.end();
     (source.lines, source.bad_lines) = (lines.count, lines.bad);
     source.totals = offline.totals().clone();
@@ -194,7 +194,7 @@ fn judge_journal(
     let mut reader = Reader::open(dir, first)?;
     let mut progress = Progress::new(end - first);
     while let Some(frame) = reader.next(end)? {
-        judge_records(judges, &mut reporting, frame.records());
+        judge_records(judges, &mut reporting, &frame.records());
         let (done, at) = (frame.end_seq() - first, Timestamp(frame.closed_at));
         fetch(judges, take)?;
         progress.tell(done, at, judges.first().map_or(0, |judge| judge.judged.readings));
