@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const T: i64 = 1_795_435_200_000;
 
 /// What every incident line carries: *Incident* of the contract, and what a score needs.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 27] = [
     "id",
     "kind",
     "severity",
@@ -41,6 +41,8 @@ const KEYS: [&str; 25] = [
     "links",
     "p1_at",
     "first_notice_at",
+    "p1_notice_at",
+    "members_told_at",
     "ended_at",
 ];
 
@@ -102,7 +104,9 @@ fn a_simulated_recording_gives_incident_lines_with_every_field_and_a_summary() {
     assert_eq!(code, Some(0), "{err}");
     let (code, out, err) = backtest(home.path(), &["--json"]);
     assert_eq!(code, Some(0), "{err}");
+    assert!(err.starts_with("模拟数据 SIM\n"), "{err}");
     let incidents = lines_of(&out);
+    assert!(incidents.iter().all(|incident| incident["simulated"] == true));
     let truth = lines_of(&std::fs::read_to_string(home.path().join("truth.jsonl")).unwrap());
     assert!(!incidents.is_empty());
     for incident in &incidents {
@@ -116,6 +120,7 @@ fn a_simulated_recording_gives_incident_lines_with_every_field_and_a_summary() {
 
     let (code, out, _) = backtest(home.path(), &[]);
     assert_eq!(code, Some(0));
+    assert!(out.starts_with("模拟数据 SIM\n"), "{out}");
     // Posts without a sensor say nothing; cabinets are lines of the register too.
     let csv = std::fs::read_to_string(home.path().join("posts.csv")).unwrap();
     let (posts, sensors) =

@@ -102,6 +102,69 @@ fn the_figures_of_a_storm_are_printed_as_a_table_and_as_json() {
 }
 
 #[test]
+fn simulated_readings_are_marked_wherever_people_look_and_others_are_not() {
+    let home = storm();
+    let looks = |more: &str| {
+        let files = format!("--truth truth.jsonl --notices told.jsonl {more}");
+        let (code, text, err) = score(home.path(), &format!("{files} --svg storm.svg"));
+        assert_eq!(code, Some(0), "{err}");
+        let (_, json, _) = score(home.path(), &format!("{files} --json"));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let svg = std::fs::read_to_string(home.path().join("storm.svg")).unwrap();
+        let title = svg.split("</title>").next().unwrap().to_owned();
+        (text.starts_with("模拟数据 SIM\n"), title.ends_with("模拟数据 SIM"), json["simulated"].clone())
+    };
+    let reading = |flags: Value| json!({"received_at": T, "topic": "lamp/z1/P1/reading", "payload": {"leakage_ma": 1, "flags": flags}});
+    write(home.path(), "real.jsonl", &[reading(json!(["leak_alarm"]))]);
+    write(home.path(), "sim.jsonl", &[reading(json!(["simulated"]))]);
+    let (plain, marked) = ((false, false, json!(false)), (true, true, json!(true)));
+    assert_eq!(looks(""), plain);
+    assert_eq!(looks("--readings real.jsonl"), plain);
+    assert_eq!(looks("--readings sim.jsonl"), marked);
+    let mut incident = told("LG-1", "P1", T);
+    incident["notes"] = json!(["模拟数据"]);
+    write(home.path(), "told.jsonl", &[incident]);
+    assert_eq!(looks(""), marked);
+}
+
+#[test]
+fn a_recording_that_lacks_frames_is_read_and_said_not_to_be_whole() {
+    let home = storm();
+    let reading = json!({"received_at": T, "topic": "lamp/z1/P1/reading", "payload": {"leakage_ma": 1}});
+    write(home.path(), "readings.jsonl", &[reading, json!({"missed_frames": 12})]);
+    let files = "--truth truth.jsonl --notices told.jsonl --readings readings.jsonl";
+    let (code, _, err) = score(home.path(), files);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("12 frame(s)") && err.contains("not whole"), "{err}");
+}
+
+#[test]
+fn patrols_that_nobody_can_judge_are_counted_beside_the_false_ones_and_judged_with_a_recording() {
+    let home = storm();
+    let mut patrol = told("LG-1", "", T);
+    (patrol["kind"], patrol["post_id"], patrol["members"]) =
+        (json!("feeder_dark"), json!(null), json!(["P4"]));
+    write(home.path(), "told.jsonl", &[patrol]);
+    let register: String = (1..=4).map(|n| format!("P{n},,z1,r,{n},,F1,C1,113,35,1,100,false,,\n")).collect();
+    std::fs::write(home.path().join("posts.csv"), format!("{HEADER}\n{register}")).unwrap();
+    let reading = |n: i64, at: i64| json!({"received_at": at, "topic": format!("lamp/z1/P{n}/reading"), "payload": {"leakage_ma": 1}});
+    // P4 is silent, the others report.
+    let lines: Vec<Value> =
+        (-20..20).flat_map(|minute| (1..4).map(move |n| reading(n, T + minute * MINUTE))).collect();
+    write(home.path(), "readings.jsonl", &lines);
+    let files = "--truth truth.jsonl --notices told.jsonl --json";
+    for (more, figures, said) in
+        [("", [1, 0, 1], true), ("--readings readings.jsonl --posts posts.csv", [0, 1, 0], false)]
+    {
+        let (code, out, err) = score(home.path(), &format!("{files} {more}"));
+        assert_eq!((code, err.contains("1 patrol(s) were not judged")), (Some(0), said), "{err}");
+        let all: Value = serde_json::from_str(&out).unwrap();
+        let told = [&all["unobservable"]["found"], &all["p1"]["false"], &all["p1"]["unjudged"]];
+        assert_eq!(told, figures.map(|figure| json!(figure)).each_ref(), "{more}");
+    }
+}
+
+#[test]
 fn the_rate_of_false_alarms_comes_from_a_recording_or_from_a_register_and_nights() {
     let home = storm();
     let register: String =
@@ -265,6 +328,17 @@ fn every_page_of_an_instance_is_read_and_an_answer_that_is_none_ends_it() {
         line.as_object_mut().unwrap().remove("first_notice_at");
         line
     };
+    // LG-2 got P3 after its only notice: nobody was told of that post.
+    let grown = move |line: Value| {
+        let mut line = line;
+        line["members"] = json!(["P3"]);
+        line
+    };
+    let single = move |line: Value| {
+        let mut line = grown(line);
+        line["timeline"] = json!([{"at": T + 7_000, "event": "members", "body": {"members": ["P3"]}}]);
+        line
+    };
     let url = pages(move |path| match path {
         "/api/v1/notices?limit=1000" => (200, json!({"items": [notice("LG-1", T + 5_000)], "next": "7 &x"})),
         "/api/v1/notices?limit=1000&cursor=7%20%26x" => {
@@ -274,8 +348,9 @@ fn every_page_of_an_instance_is_read_and_an_answer_that_is_none_ends_it() {
             (200, json!({"items": [incident("LG-1", "P1")], "next": "o.1.LG-1"}))
         }
         "/api/v1/incidents?state=all&limit=1000&cursor=o.1.LG-1" => {
-            (200, json!({"items": [incident("LG-2", "P2")], "next": null}))
+            (200, json!({"items": [grown(incident("LG-2", "P2"))], "next": null}))
         }
+        "/api/v1/incidents/LG-2" => (200, single(incident("LG-2", "P2"))),
         other => (404, json!({"error": {"code": "not_found", "message": other}})),
     });
     let (code, out, err) =

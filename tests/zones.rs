@@ -47,6 +47,12 @@ fn a_zone_tells_its_lamps_its_worst_values_and_who_reports() {
     assert_eq!(lamps["due"], json!(lamps["lit"].as_u64().unwrap() + 2 + lamps["unknown"].as_u64().unwrap()));
     assert_eq!(told["worst"]["leakage_ma"], json!({"value": 7.5, "post_id": "P002"}));
     assert_eq!(told["crew"]["id"], "c1");
+    assert_eq!((&silent["simulated"], &told["simulated"]), (&json!(false), &json!(false)));
+    let marked = json!([{"post_id": "P001", "leakage_ma": 0.8, "flags": ["simulated"]}]);
+    assert_eq!(lampguard.post("/api/v1/readings", &marked.to_string()).status, 200);
+    common::wait_until("the mark", common::seconds(10), || {
+        zone(&lampguard.json("/api/v1/zones"), "z1")["simulated"] == true
+    });
     assert!(told["roads"].as_array().is_some_and(|roads| !roads.is_empty()), "{told:#}");
     assert!(after["city"]["lamps"]["due"].as_u64().unwrap() >= lamps["due"].as_u64().unwrap());
     let work = json!({"key": "k", "scope": {"post_id": "P001"}, "crew": "c1", "reason": "new lamp"});

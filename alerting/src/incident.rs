@@ -12,6 +12,9 @@ use crate::life::Life;
 /// Post id of the incident into which unregistered devices beyond the bound fall together.
 pub const COLLAPSED: &str = lampguard_model::UNREGISTERED;
 
+/// What stands in the notes of an incident that simulated readings opened or fed.
+pub const NOTE_SIMULATED: &str = "模拟数据";
+
 /// Whether the danger still shows. A fact beside the state: it never closes anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -260,6 +263,8 @@ pub struct IncidentView {
     pub maintenance: Option<String>,
     /// Not real.
     pub drill: bool,
+    /// Its readings come from a simulated city.
+    pub simulated: bool,
     /// Posts that it names, when it is about several.
     pub members: Vec<String>,
     /// Incidents that belong with it: older ones that it follows, and those it was put together with.
@@ -345,6 +350,7 @@ impl Incident {
                 .map(|s| s.until.to_rfc3339()),
             maintenance: life.job.clone(),
             drill: life.drill,
+            simulated: self.notes.iter().any(|note| note == NOTE_SIMULATED),
             members: self.members.iter().map(ToString::to_string).collect(),
             links: life.follows.iter().chain(&self.links).map(ToString::to_string).collect(),
             life: None,

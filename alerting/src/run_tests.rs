@@ -109,7 +109,7 @@ fn a_dangerous_reading_becomes_an_incident_that_is_stored_and_told() {
     assert_eq!(
         keys.join(" "),
         "arrival arrived_at breached crew drill due_at evidence feeder id kind links maintenance members notes \
-         opened_at place post_id remaining_s road safety scope severity shelved_until signal state zone"
+         opened_at place post_id remaining_s road safety scope severity shelved_until signal simulated state zone"
     );
     wait_for("the notice is noted as sent", || {
         let page = alerting.notices(None, None, 10).unwrap();

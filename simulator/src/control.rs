@@ -229,7 +229,8 @@ impl Simulation {
     }
 
     fn happen(&mut self, kind: EventKind, target: Target, from_min: f64, value: f64) {
-        self.world_mut().add(Event { kind, target, from_min, until_min: f64::INFINITY, value });
+        let event = Event { kind, target, from_min, until_min: f64::INFINITY, value, source: None };
+        self.world_mut().add(event);
     }
 }
 

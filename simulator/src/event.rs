@@ -55,6 +55,8 @@ pub enum EventKind {
     Frozen,
     /// A sensor's leakage reads all ones.
     Saturated,
+    /// A sensor's leakage is NaN until the sensor starts anew.
+    NotANumber,
     /// A current transformer came loose: leakage reads exactly 0.
     OpenCt,
     /// Water reaches a sensor: it tells immersion, then falls silent (WF10).
@@ -186,6 +188,8 @@ pub struct Event {
     pub until_min: f64,
     /// As `do` means it.
     pub value: f64,
+    /// Post with the broken cable, when it reaches the target through wet ground.
+    pub source: Option<u32>,
 }
 
 impl EventKind {
@@ -307,6 +311,7 @@ impl EventSpec {
                 from_min,
                 until_min: self.minutes.map_or(f64::INFINITY, |minutes| from_min + minutes),
                 value: self.value.unwrap_or(self.kind.default_value()),
+                source: None,
             };
             event.spread(city, chance.of(nth as u64), out);
         }
@@ -381,7 +386,7 @@ impl Event {
             EventKind::Neighbours => {
                 for (beside, away) in neighbours(city, place, NEIGHBOURS) {
                     let value = self.value * FADES.powi(away as i32);
-                    out.push(Self { target: Target::Post(beside), value, ..self });
+                    out.push(Self { target: Target::Post(beside), value, source: Some(place), ..self });
                 }
             }
             EventKind::Lightning if chance.unit(0) < self.value => {

@@ -14,6 +14,7 @@ pub(crate) struct Affected {
     pub(crate) intermittent: Option<bool>,
     pub(crate) lamp_side: Option<bool>,
     pub(crate) repaired: bool,
+    /// The most that a broken cable, its own or a neighbour's, can put on it, V.
     pub(crate) stray_v: f64,
     pub(crate) flood: Option<(f64, f64)>,
     pub(crate) lamp_out: bool,
@@ -27,6 +28,7 @@ pub(crate) struct Affected {
 pub(crate) struct SensorFault {
     pub(crate) frozen: bool,
     pub(crate) saturated: bool,
+    pub(crate) not_a_number: bool,
     pub(crate) open_ct: bool,
     /// Since when it is under water, minutes.
     pub(crate) drowned_min: Option<f64>,
@@ -76,6 +78,7 @@ impl SensorFault {
         match event.kind {
             EventKind::Frozen => self.frozen = true,
             EventKind::Saturated => self.saturated = true,
+            EventKind::NotANumber => self.not_a_number = true,
             EventKind::OpenCt => self.open_ct = true,
             EventKind::Drown => self.drowned_min = Some(event.from_min),
             EventKind::Silent => self.silent = true,
@@ -96,7 +99,7 @@ impl SensorFault {
     /// payload alone.
     pub(crate) fn takes_for(&self, truth: Electrical) -> Electrical {
         let leakage_ma = match self {
-            Self { open_ct: true, .. } => 0.0,
+            Self { open_ct: true, .. } | Self { not_a_number: true, .. } => 0.0,
             Self { saturated: true, .. } => SATURATED_MA,
             Self { tenfold: true, .. } => truth.leakage_ma * 10.0,
             _ => truth.leakage_ma,
@@ -113,6 +116,7 @@ impl SensorFault {
             (self.frozen, "failed:frozen"),
             (self.open_ct, "failed:open_ct"),
             (self.amperes, "failed:amperes"),
+            (self.not_a_number, "failed:not_a_number"),
         ];
         ways.iter().find(|(is_so, _)| *is_so).map(|(_, way)| *way)
     }
@@ -138,6 +142,7 @@ pub(crate) fn place_sensor_faults(city: &City, scenario: &Scenario, chance: Chan
             EventKind::ClockDrift => chance.between(3, -300.0, 300.0),
             _ => 0.0,
         };
-        out.push(Event { kind, target: Target::Post(place), from_min, until_min: f64::INFINITY, value });
+        let target = Target::Post(place);
+        out.push(Event { kind, target, from_min, until_min: f64::INFINITY, value, source: None });
     }
 }

@@ -149,6 +149,19 @@ impl Fleet {
         }
     }
 
+    /// Hands over the last messages of a run, waiting for room as long as a stop may take.
+    pub(crate) async fn hand_last(&self, messages: Vec<Message>, report: &mut Report) {
+        let mut waiting = VecDeque::from(messages);
+        let all = async {
+            while !waiting.is_empty() {
+                self.room(waiting.front()).await;
+                self.hand(&mut waiting, report);
+            }
+        };
+        // A broker that is away keeps what it has: nobody can reach it.
+        let _ = timeout(STOP_WAIT, all).await;
+    }
+
     pub(crate) fn read(&self, report: &mut Report) {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let tally = &self.habits.tally;

@@ -102,8 +102,28 @@ impl Probe {
         posts.filter(measures).collect()
     }
 
+    /// Posts that lightning struck and that measure leakage by the supply: those it killed, and the others.
+    pub(crate) fn struck(&self) -> (Vec<u32>, Vec<u32>) {
+        let of = |kind| {
+            let events = self.simulation.world().events().iter();
+            let posts =
+                events.filter(move |event| event.kind == kind).filter_map(|event| match event.target {
+                    Target::Post(place) => Some(place),
+                    _ => None,
+                });
+            posts.collect::<Vec<u32>>()
+        };
+        let killed = of(EventKind::Silent);
+        let measures = |place: &u32| {
+            let model = self.city().posts()[*place as usize].model;
+            model.is_some_and(|model| model.spec().leakage && !model.spec().battery)
+        };
+        let struck = of(EventKind::Lightning).into_iter().filter(measures);
+        struck.partition(|place| killed.contains(place))
+    }
+
     pub(crate) fn happens(&mut self, kind: EventKind, target: Target, from: f64, until: f64, value: f64) {
-        let event = Event { kind, target, from_min: from, until_min: until, value };
+        let event = Event { kind, target, from_min: from, until_min: until, value, source: None };
         self.simulation.world_mut().add(event);
     }
 

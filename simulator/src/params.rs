@@ -250,7 +250,9 @@ impl Params {
             + fleet.shelly;
         within("sum of the models' shares in [fleet]", models, 0.0..=1.0)?;
         for (name, [low, high]) in self.spans() {
-            within(name, high - low, 0.0..=f64::MAX)?;
+            if low > high {
+                return Err(ScenarioError::Swapped { name, low, high });
+            }
         }
         Ok(())
     }
@@ -276,16 +278,16 @@ impl Params {
     fn spans(&self) -> [(&'static str, Span); 10] {
         let (i, e) = (&self.insulation, &self.earth);
         [
-            ("insulation.healthy_ohm, highest less lowest", i.healthy_ohm),
-            ("insulation.healthy_k, highest less lowest", i.healthy_k),
-            ("insulation.aged_ohm, highest less lowest", i.aged_ohm),
-            ("insulation.aged_k, highest less lowest", i.aged_k),
-            ("insulation.hazard_ohm, highest less lowest", i.hazard_ohm),
-            ("insulation.hazard_k, highest less lowest", i.hazard_k),
-            ("insulation.capacitive_ma, highest less lowest", i.capacitive_ma),
-            ("earth.good_ohm, highest less lowest", e.good_ohm),
-            ("earth.poor_ohm, highest less lowest", e.poor_ohm),
-            ("feed.delay_min, highest less lowest", self.feed.delay_min),
+            ("insulation.healthy_ohm", i.healthy_ohm),
+            ("insulation.healthy_k", i.healthy_k),
+            ("insulation.aged_ohm", i.aged_ohm),
+            ("insulation.aged_k", i.aged_k),
+            ("insulation.hazard_ohm", i.hazard_ohm),
+            ("insulation.hazard_k", i.hazard_k),
+            ("insulation.capacitive_ma", i.capacitive_ma),
+            ("earth.good_ohm", e.good_ohm),
+            ("earth.poor_ohm", e.poor_ohm),
+            ("feed.delay_min", self.feed.delay_min),
         ]
     }
 
@@ -396,7 +398,8 @@ mod tests {
         assert_eq!(refused("[earth]\npoor = 2.0"), "earth.poor is 2, the range is 0 to 1");
         assert!(refused("[earth]\npor = 0.1").contains("por"));
         assert!(refused("[mars]\npoor = 0.1").contains("mars"));
-        assert!(refused("[earth]\ngood_ohm = [10.0, 2.0]").contains("good_ohm, highest less lowest is -8"));
+        let swapped = "earth.good_ohm: lowest 10 is above highest 2; swap them";
+        assert_eq!(refused("[earth]\ngood_ohm = [10.0, 2.0]"), swapped);
         assert!(refused("[fleet]\nCN-T = 0.9").contains("sum of the models' shares"));
         assert!(refused("[sensor]\ngain_error = nan").contains("gain_error is NaN"));
     }

@@ -10,6 +10,9 @@ use crate::sensor::Shape;
 /// What an all-ones register reads in tenths of a milliampere, and an energy counter that rolled over.
 const GLITCH: &str = "6553.5";
 const ROLLOVER: &str = "4294967295";
+/// Spikes that were seen in other makers' meters (domain reference section 14.4).
+const HUGE: &str = "2000000000";
+const NEGATIVE: &str = "-65509";
 
 /// What a payload is made of besides the reading.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +118,8 @@ fn canonical(reading: &Reading, frame: &Frame<'_>, out: &mut Vec<u8>) {
             (Field::LeakageMa, Some(Quirk::NotANumber)) => text(out, "NaN"),
             (Field::EnergyKwh, Some(Quirk::Rollover)) => text(out, ROLLOVER),
             (Field::LeakageMa, Some(Quirk::Spike)) => decimal(out, value * 10),
+            (Field::LeakageMa, Some(Quirk::Huge)) => text(out, HUGE),
+            (Field::LeakageMa, Some(Quirk::Negative)) => text(out, NEGATIVE),
             _ if field.info().boolean => text(out, if value == 0 { "false" } else { "true" }),
             _ => decimal(out, value),
         }
@@ -151,6 +156,8 @@ fn cn_tenths(reading: &Reading, frame: &Frame<'_>, out: &mut Vec<u8>) {
     let leak = tenths(Field::LeakageMa).map(|leak| match frame.quirk {
         Some(Quirk::Glitch) => 65_535,
         Some(Quirk::Spike) => leak * 10,
+        Some(Quirk::Huge) => 2_000_000_000,
+        Some(Quirk::Negative) => -65_509,
         _ if frame.saturated => 65_535,
         _ => leak,
     });
@@ -191,6 +198,8 @@ fn leakage_box(reading: &Reading, frame: &Frame<'_>, out: &mut Vec<u8>) {
             (Field::LeakageMa, Some(Quirk::Glitch)) => text(out, GLITCH),
             (Field::LeakageMa, _) if frame.saturated => text(out, GLITCH),
             (Field::LeakageMa, Some(Quirk::Spike)) => decimal(out, value * 10),
+            (Field::LeakageMa, Some(Quirk::Huge)) => text(out, HUGE),
+            (Field::LeakageMa, Some(Quirk::Negative)) => text(out, NEGATIVE),
             _ => decimal(out, value),
         }
     }
@@ -280,6 +289,8 @@ mod tests {
         assert!(written(Shape::Canonical, Some(Quirk::Glitch)).contains("\"leakage_ma\":6553.5"));
         assert!(written(Shape::Canonical, Some(Quirk::Spike)).contains("\"leakage_ma\":8.2"));
         assert!(written(Shape::Canonical, Some(Quirk::NotANumber)).contains("\"leakage_ma\":NaN"));
+        assert!(written(Shape::Canonical, Some(Quirk::Huge)).contains("\"leakage_ma\":2000000000"));
+        assert!(written(Shape::CnTenths, Some(Quirk::Negative)).contains("\"leak_current\":-65509"));
         assert!(written(Shape::Canonical, Some(Quirk::Rollover)).contains("\"energy_kwh\":4294967295"));
         assert!(written(Shape::CnTenths, Some(Quirk::Glitch)).contains("\"leak_current\":65535"));
         assert!(

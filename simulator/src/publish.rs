@@ -244,7 +244,8 @@ pub enum Order {
     Truth(oneshot::Sender<Vec<Truth>>),
 }
 
-/// Publishes a simulation until `shutdown`, then waits up to 3 s for outstanding acknowledgements.
+/// Publishes a simulation until `shutdown`, then takes its retained leftovers off the broker and waits up to 3 s for
+/// outstanding acknowledgements.
 ///
 /// The simulation has one owner, this task: `orders` come to it over a channel and are obeyed at the instant of
 /// their receipt. `clock` gives the time, `progress` is called about once a second.
@@ -298,6 +299,8 @@ pub async fn run(
             () = fleet.room(waiting.front()) => fleet.hand(&mut waiting, &mut report),
         }
     }
+    let last = simulation.clear_leftovers(clock());
+    fleet.hand_last(last, &mut report).await;
     Ok(fleet.stop(report).await)
 }
 

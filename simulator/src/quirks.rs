@@ -24,6 +24,10 @@ pub struct Quirks {
     pub duplicate: f64,
     /// A reading delivered after the next one of its post. Default 2e-4 (a guess).
     pub out_of_order: f64,
+    /// A single leakage of two billion (domain reference section 14.4). Default 5e-6 (a guess).
+    pub huge: f64,
+    /// A single leakage of -65509, a 16-bit word taken apart wrongly (same place). Default 5e-6 (a guess).
+    pub negative: f64,
 }
 
 impl Default for Quirks {
@@ -36,6 +40,8 @@ impl Default for Quirks {
             truncated: 1e-5,
             duplicate: 1e-3,
             out_of_order: 2e-4,
+            huge: 5e-6,
+            negative: 5e-6,
         }
     }
 }
@@ -50,9 +56,11 @@ impl Quirks {
         truncated: 0.0,
         duplicate: 0.0,
         out_of_order: 0.0,
+        huge: 0.0,
+        negative: 0.0,
     };
 
-    fn kinds(&self) -> [(&'static str, f64, Quirk); 7] {
+    fn kinds(&self) -> [(&'static str, f64, Quirk); 9] {
         [
             ("quirks.glitch", self.glitch, Quirk::Glitch),
             ("quirks.spike", self.spike, Quirk::Spike),
@@ -61,11 +69,13 @@ impl Quirks {
             ("quirks.truncated", self.truncated, Quirk::Truncated),
             ("quirks.duplicate", self.duplicate, Quirk::Duplicate),
             ("quirks.out_of_order", self.out_of_order, Quirk::OutOfOrder),
+            ("quirks.huge", self.huge, Quirk::Huge),
+            ("quirks.negative", self.negative, Quirk::Negative),
         ]
     }
 
     /// Every rate with its name, for checking.
-    pub(crate) fn rates(&self) -> [(&'static str, f64); 7] {
+    pub(crate) fn rates(&self) -> [(&'static str, f64); 9] {
         self.kinds().map(|(name, rate, _)| (name, rate))
     }
 
@@ -102,6 +112,10 @@ pub enum Quirk {
     Duplicate,
     /// Delivered after the next reading of its post.
     OutOfOrder,
+    /// Leakage reads two billion.
+    Huge,
+    /// Leakage reads -65509.
+    Negative,
 }
 
 #[cfg(test)]

@@ -72,9 +72,9 @@ impl Simulation {
         if fault.clock_1970 {
             reading.ts = Some(Timestamp(at.since(self.run.start).0));
         } else {
-            let run_away = fault
-                .clock_drift
-                .map_or(0.0, |(seconds, since)| seconds * 1000.0 * (self.world.minutes(at) - since) / 1440.0);
+            // A clock runs in real time: `speed` compresses weather alone.
+            let days = |since: f64| (self.world.minutes(at) - since) / self.scenario.speed / 1440.0;
+            let run_away = fault.clock_drift.map_or(0.0, |(seconds, since)| seconds * 1000.0 * days(since));
             reading.ts = Some(Timestamp(at.0 + fault.clock_ms + run_away as i64));
         }
         reading.cause = if cause == Cause::Alarm { Cause::Periodic } else { cause };
@@ -100,6 +100,7 @@ impl Simulation {
         let post = self.city.posts().get(place as usize);
         let shape = post.map_or(Shape::Canonical, |post| self.city.shape(post));
         let fault = self.affected_sensor(place);
+        let quirk = quirk.or(fault.not_a_number.then_some(Quirk::NotANumber));
         let frame = Frame { shape, device: &device, quirk, saturated: fault.saturated };
         let payload = write(reading, &frame, self.last.get(&place));
         if quirk.is_some() {
@@ -153,6 +154,15 @@ impl Simulation {
         let mut message = self.message(place, at, &old, None);
         message.retain = true;
         self.counts.leftovers += 1;
+        self.leftovers.insert(message.topic.clone(), message.source);
         self.send(message, out);
+    }
+
+    /// What takes the leftovers off a real broker again: an empty retained message on each of their topics. They are
+    /// false critical readings, and the broker belongs to somebody.
+    pub(crate) fn clear_leftovers(&mut self, at: Timestamp) -> Vec<Message> {
+        let topics = std::mem::take(&mut self.leftovers).into_iter();
+        let empty = |(topic, source)| Message { at, topic, payload: Vec::new(), retain: true, source };
+        topics.map(empty).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use lampguard_model::time::EARLIEST;
 use lampguard_model::{Timestamp, Warning};
 use serde::Deserialize;
 
@@ -43,8 +44,20 @@ pub enum ScenarioError {
         /// Highest accepted.
         max: f64,
     },
-    /// An instant that cannot be read.
-    #[error("starts is {0:?}, it has to be RFC 3339 with an offset: 2025-10-11T12:00:00+08:00")]
+    /// Two numbers in the wrong order.
+    #[error("{name}: lowest {low} is above highest {high}; swap them")]
+    Swapped {
+        /// The key.
+        name: &'static str,
+        /// Its first number.
+        low: f64,
+        /// Its second one.
+        high: f64,
+    },
+    /// An instant that cannot be read, or lies where no recording is read.
+    #[error(
+        "starts is {0:?}, it has to be RFC 3339 with an offset, from 2020 to 2088: 2025-10-11T12:00:00+08:00"
+    )]
     Starts(String),
     /// No scenario of that name comes with the program.
     #[error("no scenario {0:?} comes with lampguard, there are: {names}; or name a TOML file", names = shipped_names())]
@@ -307,7 +320,7 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError::Starts`].
     pub fn starts(&self) -> Result<Timestamp, ScenarioError> {
-        Timestamp::from_rfc3339(&self.starts).ok_or_else(|| ScenarioError::Starts(self.starts.clone()))
+        start_of(&self.starts).ok_or_else(|| ScenarioError::Starts(self.starts.clone()))
     }
 
     /// Checks every number; also for scenarios that were changed in the program.
@@ -372,6 +385,14 @@ impl Storm {
     }
 }
 
+/// The latest start: 2089-01-01 UTC, where a back-test stops reading.
+const LATEST: Timestamp = Timestamp(3_755_289_600_000);
+
+/// An instant at which a recording may start: RFC 3339 with an offset, from 2020 to 2088.
+pub fn start_of(text: &str) -> Option<Timestamp> {
+    Timestamp::from_rfc3339(text).filter(|at| (EARLIEST..LATEST).contains(at))
+}
+
 pub(crate) fn within(name: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), ScenarioError> {
     if range.contains(&value) {
         return Ok(());
@@ -404,7 +425,10 @@ mod tests {
         assert_eq!(refused("period_s = 15", "period_s = 0"), "period_s is 0, the range is 1 to 86400");
         assert!(refused("speed = 60.0", "speed = nan").starts_with("speed is NaN"));
         assert!(refused("speed = 60.0", "speeed = 60.0").contains("speeed"));
-        assert!(refused("speed = 60.0", "starts = \"yesterday\"").contains("RFC 3339"));
+        for starts in ["yesterday", "0001-01-01T00:00:00Z", "2089-01-01T00:00:00Z", "9999-12-31T23:00:00Z"] {
+            let told = refused("speed = 60.0", &format!("starts = \"{starts}\""));
+            assert!(told.contains("RFC 3339") && told.contains("2020 to 2088"), "{told}");
+        }
         assert!(Scenario::shipped("none").unwrap_err().to_string().contains("autumn_rain"));
     }
 }

@@ -132,6 +132,8 @@ pub struct Simulation {
     pub(crate) surges: HashMap<u32, Timestamp>,
     pub(crate) frozen: HashMap<u32, Reading>,
     pub(crate) last: HashMap<u32, Reading>,
+    /// Topics on which a broker holds a leftover of ours.
+    pub(crate) leftovers: BTreeMap<String, Source>,
     pub(crate) delivery: Delivery,
     pub(crate) next_world_ms: i64,
     pub(crate) next_scan_ms: i64,
@@ -185,6 +187,7 @@ impl Simulation {
             surges: HashMap::new(),
             frozen: HashMap::new(),
             last: HashMap::new(),
+            leftovers: BTreeMap::new(),
             delivery: Delivery::default(),
             next_world_ms: 0,
             next_scan_ms: 0,

@@ -337,6 +337,7 @@ fn a_device_looks_at_its_own_limits_with_the_sensor_it_has() {
                 from_min: 5.0,
                 until_min: f64::INFINITY,
                 value,
+                source: None,
             });
         }
         let messages = simulation.advance(START + Millis::minutes(30));
@@ -371,4 +372,36 @@ fn lightning_spoils_one_sample_soon_after_it_and_none_of_a_sensor_without_supply
         }
     }
     assert!(spoilt > 40, "{spoilt}");
+}
+
+#[test]
+fn a_clock_runs_away_in_real_time_however_fast_the_weather_is() {
+    use crate::event::{Event, EventKind, Target};
+    let drift_after_an_hour = |speed: f64| {
+        let mut fast = Scenario::empty("clock");
+        (fast.speed, fast.always_energised, fast.period_s) = (speed, true, Some(60));
+        let mut simulation = simulation(400, 1, fast);
+        let fits = |post: &crate::city::Post| post.model == Some(Model::H2);
+        let place = simulation.city().posts().iter().position(fits).unwrap() as u32;
+        simulation.world_mut().add(Event {
+            kind: EventKind::ClockDrift,
+            target: Target::Post(place),
+            from_min: 0.0,
+            until_min: f64::INFINITY,
+            value: 2400.0,
+            source: None,
+        });
+        let until = START + Millis::minutes(61);
+        let mut messages = Vec::new();
+        while simulation.next_due() <= until {
+            messages.extend(simulation.advance(until));
+        }
+        let own = messages.iter().filter(|message| message.source == Source::Post(place));
+        let late = own.filter(|message| message.at.since(START) >= Millis::minutes(60));
+        late.map(|message| decoded(message).ts.unwrap().since(message.at).0).next().unwrap()
+    };
+    for speed in [1.0, 60.0] {
+        let ms = drift_after_an_hour(speed);
+        assert!((100_000..103_000).contains(&ms), "{speed}: {ms}");
+    }
 }

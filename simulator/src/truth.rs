@@ -199,7 +199,7 @@ impl Simulation {
         let cause = match (post.class, poor_earth) {
             _ if affected.leak_ma > 0.0 => "leak",
             _ if affected.lost_earth => "lost_earth",
-            _ if affected.stray_v > 0.0 => "energised_by_neighbour",
+            _ if world.stray_v(place) > 0.0 => "energised_by_neighbour",
             (Class::Hazard, true) => "wet_joint_poor_earth",
             (Class::Hazard, false) => "wet_joint",
             _ if affected.flood.is_some() => "flooded",
@@ -227,8 +227,8 @@ impl Simulation {
         }
         let sensor = world.affected(place).map(|affected| affected.sensor).unwrap_or_default();
         match sensor.fails() {
-            // These two spoil the leakage alone.
-            Some("failed:open_ct" | "failed:amperes") if by_shell => None,
+            // These spoil the leakage alone.
+            Some("failed:open_ct" | "failed:amperes" | "failed:not_a_number") if by_shell => None,
             Some("failed:silent_after_critical" | "failed:drowned") => {
                 let mute = world.is_mute(place, world.period_s(place));
                 sensor.fails().filter(|_| mute)

@@ -119,6 +119,7 @@ fn a_hazard_that_no_working_sensor_saw_is_not_observable() {
             from_min: 10.0,
             until_min: f64::INFINITY,
             value: 0.0,
+            source: None,
         });
         let truth = simulation.truth(START + Millis::hours(4));
         let hazard = truth.iter().find(|hazard| hazard.cause == "leak").unwrap();
@@ -160,4 +161,68 @@ fn a_marginal_post_without_a_sensor_says_so() {
     let truth = simulation(scenario, 3200, 1).truth(START + Millis::minutes(9));
     assert!(!truth.is_empty());
     assert!(truth.iter().all(|hazard| hazard.sensor == "failed:none" && !hazard.observable));
+}
+
+/// A cable that breaks in the rain at a post, after an hour, whose neighbours hang in part on another feeder; the place of
+/// the post, and of those neighbours.
+fn broken_cable() -> (Simulation, u32, Vec<u32>) {
+    let mut scenario = Scenario::empty("truth");
+    scenario.always_energised = true;
+    scenario.storm =
+        vec![crate::scenario::Storm { rain_mm_h: 12.0, hours: 6.0, ..crate::weather::front(0.0) }];
+    let mut simulation = simulation(scenario, 400, 3);
+    let city = simulation.city().clone();
+    let feeder = |place: u32| city.posts()[place as usize].feeder;
+    let beside = |place: u32| {
+        let others = crate::city::neighbours(&city, place, 1).into_iter().map(|(other, _)| other);
+        others.filter(|other| feeder(*other) != feeder(place)).collect::<Vec<u32>>()
+    };
+    let source = (0..400).find(|place| !beside(*place).is_empty()).unwrap();
+    let mut events = Vec::new();
+    let cable = happening(EventKind::Neighbours, Target::Post(source), 60.0, 80.0);
+    cable.spread(&city, crate::chance::Chance::new(1), &mut events);
+    events.into_iter().for_each(|event| simulation.world_mut().add(event));
+    (simulation, source, beside(source))
+}
+
+fn happening(kind: EventKind, target: Target, from_min: f64, value: f64) -> crate::event::Event {
+    crate::event::Event { kind, target, from_min, until_min: f64::INFINITY, value, source: None }
+}
+
+fn by_the_cable(simulation: &Simulation) -> Vec<Truth> {
+    let mut truth = simulation.truth(START + Millis::hours(4));
+    truth.retain(|hazard| hazard.cause == "energised_by_neighbour" && hazard.class == Danger::Dangerous);
+    truth
+}
+
+#[test]
+fn a_dead_post_is_live_through_the_cable_of_another_feeder_and_not_through_a_dead_one() {
+    let (mut simulation, source, beside) = broken_cable();
+    let feeder_of = |simulation: &Simulation, place: u32| simulation.city().posts()[place as usize].feeder;
+    let (own, other) = (feeder_of(&simulation, source), feeder_of(&simulation, beside[0]));
+    let post = City::post_id(beside[0] as usize);
+    let mut dead = simulation.clone();
+    simulation.world_mut().add(happening(EventKind::Cut, Target::Feeder(other), 30.0, 0.0));
+    let truth = by_the_cable(&simulation);
+    let back_fed = truth.iter().find(|hazard| hazard.post_id.as_deref() == Some(&post)).expect("back-feed");
+    assert_eq!(back_fed.dangerous_at, Some(START + Millis::minutes(60)));
+    assert!(
+        !back_fed.observable || simulation.city().posts()[beside[0] as usize].model.unwrap().spec().battery
+    );
+    // The cable's own feeder is cut: nothing drives any of them.
+    dead.world_mut().add(happening(EventKind::Cut, Target::Feeder(own), 30.0, 0.0));
+    assert_eq!(by_the_cable(&dead), []);
+}
+
+#[test]
+fn the_repair_of_a_broken_cable_ends_the_danger_at_all_its_neighbours() {
+    let (mut simulation, source, _) = broken_cable();
+    let lasting = by_the_cable(&simulation);
+    assert!(lasting.len() > 2 && lasting.iter().all(|hazard| hazard.ends_at.is_none()), "{lasting:#?}");
+    simulation.world_mut().add(happening(EventKind::Repair, Target::Post(source), 120.0, 0.0));
+    let repaired = by_the_cable(&simulation);
+    assert_eq!(repaired.len(), lasting.len());
+    for hazard in repaired {
+        assert_eq!(hazard.ends_at, Some(START + Millis::minutes(120)), "{hazard:?}");
+    }
 }

@@ -275,7 +275,10 @@ impl World {
         match (event.kind, event.target) {
             (EventKind::Lightning, Target::Post(post)) => self.news.push(News::Surge(post)),
             (EventKind::Retained, Target::Post(post)) => self.news.push(News::Retained(post)),
-            (EventKind::Reboot, Target::Feeder(feeder)) => self.news.push(News::Reboot(feeder)),
+            (EventKind::Reboot, Target::Feeder(feeder)) => {
+                self.news.push(News::Reboot(feeder));
+                self.start_anew(feeder, false);
+            }
             (EventKind::BrokenNeutral, Target::Feeder(feeder)) => {
                 let posts = self.city.feeders()[feeder as usize].posts();
                 self.news.extend(posts.map(News::Watch));
@@ -314,6 +317,7 @@ impl World {
 
     fn switch_feeders(&mut self) {
         let dark = is_dark(self.at, MIDDLE.0, MIDDLE.1);
+        let mut started = Vec::new();
         for (place, (line, feeder)) in self.lines.iter_mut().zip(self.city.feeders()).enumerate() {
             line.on = line.welded || feeder.control.is_on(self.at, dark);
             let energised = !line.cut && !line.flooded && (line.on || !feeder.contactor);
@@ -321,7 +325,25 @@ impl World {
                 line.energised = energised;
                 let place = place as u32;
                 self.news.push(if energised { News::Energised(place) } else { News::Dead(place) });
+                if energised {
+                    started.push(place);
+                }
             }
+        }
+        started.into_iter().for_each(|feeder| self.start_anew(feeder, true));
+    }
+
+    /// The sensors of a feeder start anew, by the supply only those that live on it: what lasts until then ends.
+    fn start_anew(&mut self, feeder: u32, by_supply: bool) {
+        for place in self.city.feeders()[feeder as usize].posts() {
+            let battery = self.city.posts()[place as usize].model.is_some_and(|model| model.spec().battery);
+            let target = Target::Post(place);
+            if by_supply && battery || !self.affected(place).is_some_and(|it| it.sensor.not_a_number) {
+                continue;
+            }
+            let Some(places) = self.active.get_mut(&target) else { continue };
+            places.retain(|nth| self.events[*nth].kind != EventKind::NotANumber);
+            self.fold(target);
         }
     }
 
@@ -419,8 +441,10 @@ impl World {
         let post = &self.city.posts()[place as usize];
         let affected = self.affected(place).copied().unwrap_or_default();
         let (supply_v, water_mm) = (self.supply_v(place), self.water_mm(place));
+        let stray_v = self.stray_v(place);
         if supply_v == 0.0 {
-            return Electrical { water_mm, ..Electrical::default() };
+            // Back-feed: a dead post is live all the same through the cable of another feeder.
+            return Electrical { shell_v: stray_v, water_mm, ..Electrical::default() };
         }
         let nominal_v = self.city.params().supply.nominal_v;
         let insulation = if affected.repaired { REPAIRED } else { post.insulation };
@@ -436,10 +460,33 @@ impl World {
             values.neutral_v = line.neutral_v * 1.1;
             values.shell_v += line.neutral_v * share;
         }
-        if affected.stray_v > 0.0 && self.moisture(place) >= CONDUCTS {
-            values.shell_v = values.shell_v.max(affected.stray_v * supply_v / nominal_v);
-        }
+        values.shell_v = values.shell_v.max(stray_v);
         Electrical { water_mm, ..values }
+    }
+
+    /// Shell voltage from broken cables through wet ground: each as strong as the supply of the post where the cable is
+    /// broken, whatever feeds this one, and for as long as that post is not repaired.
+    pub(crate) fn stray_v(&self, place: u32) -> f64 {
+        let reached = self.affected(place).is_some_and(|affected| affected.stray_v > 0.0);
+        if !reached || self.moisture(place) < CONDUCTS {
+            return 0.0;
+        }
+        let mut stray_v = 0.0_f64;
+        let nominal_v = self.city.params().supply.nominal_v;
+        let going_on = self.active.get(&Target::Post(place)).into_iter().flatten();
+        for event in going_on.map(|nth| &self.events[*nth]) {
+            match event.kind {
+                EventKind::Repair => stray_v = 0.0,
+                EventKind::Neighbours => {
+                    let source = event.source.unwrap_or(place);
+                    if self.affected(source).is_some_and(|affected| affected.stray_v > 0.0) {
+                        stray_v = stray_v.max(event.value * self.supply_v(source) / nominal_v);
+                    }
+                }
+                _ => {}
+            }
+        }
+        stray_v
     }
 
     fn fault_ohm(&self, place: u32, insulation: &Insulation, affected: &Affected, closed: bool) -> f64 {

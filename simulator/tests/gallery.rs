@@ -156,6 +156,10 @@ fn odd_readings_strike_single_samples() {
     let spikes = &series("spike")[0];
     assert!((3..40).contains(&count(spikes, |ma| ma > 5.0)));
     assert!(count(&series("rollover")[0], |kwh| kwh > 4e9) >= 3);
+    for (id, value) in [("huge", 2e9), ("negative", -65_509.0)] {
+        let odd = count(&series(id)[0], |ma| ma == value);
+        assert!(odd >= 3 && count(&series(id)[0], |ma| !(0.0..5.0).contains(&ma)) == odd, "{id}");
+    }
     for id in ["nan", "truncated"] {
         assert!((3..60).contains(&count(&series(id)[0], |broken| broken == 1.0)), "{id}");
     }
@@ -182,6 +186,27 @@ fn faults_of_sensors_last_from_their_minute_on() {
 }
 
 #[test]
+fn nan_lasts_until_the_sensor_starts_anew() {
+    let broken = &series("nan_until_reboot")[0];
+    assert!(all(&values(broken, 0.0, 0.99), |broken| broken == 0.0));
+    assert!(all(&values(broken, 1.01, 1.99), |broken| broken == 1.0));
+    assert!(all(&values(broken, 2.01, 4.0), |broken| broken == 0.0));
+}
+
+#[test]
+fn lightning_kills_some_sensors_for_good_and_spoils_one_sample_of_the_others() {
+    let [dead, also_dead, spared, also_spared] = series("lightning_kills") else { panic!() };
+    for post in [dead, also_dead] {
+        assert!(!values(post, 0.0, 0.99).is_empty());
+        assert!(values(post, 1.05, 2.0).is_empty(), "{:?}", post.points.last());
+    }
+    for post in [spared, also_spared] {
+        assert_eq!(count(post, |ma| ma > 100.0), 1);
+        assert!(values(post, 1.05, 2.0).len() > 40);
+    }
+}
+
+#[test]
 fn models_measure_in_their_own_steps_and_leave_out_what_they_leave_out() {
     let [whole, tenths, hundredths] = series("resolution") else { panic!() };
     let fits = |series: &Series, step: f64| {
@@ -200,6 +225,10 @@ fn clocks_are_wrong_by_what_they_are_wrong() {
     assert!(all(&off("clock_zone"), |hours| (-8.01..-7.99).contains(&hours)));
     assert!(all(&off("clock_ahead"), |hours| (23.99..24.01).contains(&hours)));
     assert!(all(&off("clock_1970"), |hours| hours < -480_000.0));
+    // Two hours a day from the second hour on: ten minutes more in the fourth.
+    let at = |hours: f64| values(&series("clock_drift")[0], hours, hours + 0.1)[0];
+    assert!(at(1.5).abs() < 1e-3 && (0.0..0.01).contains(&at(2.0)), "{}", at(2.0));
+    assert!((at(3.0) - at(2.5) - 1.0 / 24.0).abs() < 0.002, "{} {}", at(2.5), at(3.0));
 }
 
 #[test]

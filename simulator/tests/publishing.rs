@@ -35,6 +35,18 @@ async fn publish(port: u16, status: bool, seconds: u64) -> Result<Report, Publis
     run(options, simulation(), None, clock, |_| {}, end).await
 }
 
+/// The same city, in which the broker has an old critical reading of a post.
+fn with_a_leftover() -> Simulation {
+    let mut scenario = Scenario::shipped("demo").unwrap();
+    scenario.event = Scenario::parse(
+        "name = \"x\"\nhazards_per_1000 = 0.0\n[[event]]\ndo = \"retained\"\nafter_min = 0.1",
+    )
+    .unwrap()
+    .event;
+    let city = Arc::new(City::new(200, 1, &scenario).unwrap());
+    Simulation::new(city, scenario, Run { seed: 1, speed: None, boot: 1, start: START }).unwrap()
+}
+
 /// The first `count` messages of the same city, whoever carries them.
 fn expected(count: u64) -> Vec<(String, Vec<u8>)> {
     let messages = simulation().advance(Timestamp(START.0 + 3_600_000));
@@ -71,6 +83,22 @@ async fn statuses_are_retained_and_asked_for() {
         got.iter().filter(|it| it.topic.ends_with("/status") && it.payload == b"online" && it.retain);
     assert_eq!(online.count(), simulation().statuses().count() + 4, "every sensor and 4 gateways");
     assert!(got.iter().all(|it| it.retain == it.topic.ends_with("/status")));
+}
+
+#[tokio::test]
+async fn a_false_critical_reading_that_was_retained_is_taken_off_the_broker_at_the_end() {
+    let broker = Broker::start(FRIENDLY);
+    let options = Options::new(&format!("mqtt://127.0.0.1:{}", broker.port)).unwrap();
+    let ticks = AtomicI64::new(0);
+    let clock = || Timestamp(START.0 + ticks.fetch_add(100, Ordering::SeqCst));
+    let end = tokio::time::sleep(Duration::from_secs(2));
+    let report = run(options, with_a_leftover(), None, clock, |_| {}, end).await.unwrap();
+    assert_eq!((report.counts.leftovers, report.unacknowledged()), (1, 0));
+    let got = broker.publishes();
+    let retained: Vec<_> = got.iter().filter(|it| it.retain).collect();
+    assert_eq!(retained.len(), 2, "the leftover, and what clears it");
+    assert!(retained[0].topic == retained[1].topic && !retained[0].payload.is_empty());
+    assert!(retained[1].payload.is_empty(), "an empty retained message deletes what is kept");
 }
 
 #[tokio::test]

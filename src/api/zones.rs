@@ -9,7 +9,7 @@ use lampguard_alerting::Filter;
 use lampguard_alerting::lighting::{Rates, Seen, Tally, rates};
 use lampguard_history::LatestReading;
 use lampguard_model::units::to_f64;
-use lampguard_model::{Field, Millis, Post, PostKind, Timestamp};
+use lampguard_model::{Field, Flags, Millis, Post, PostKind, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,6 +37,8 @@ pub(super) struct ZonesQuery {
 struct Zone {
     posts: u64,
     reporting: u64,
+    /// Some post's newest reading is simulated.
+    simulated: bool,
     newest: Option<Timestamp>,
     /// The zone is blind after so long.
     patience: Millis,
@@ -52,6 +54,7 @@ impl Zone {
         }
         self.posts += 1;
         let Some(last) = last else { return };
+        self.simulated |= last.row.flags.has(Flags::SIMULATED);
         self.newest = self.newest.max(Some(last.row.received_at));
         self.patience = self.patience.max(Millis(2 * period(post).0));
         if !is_fresh(post, last.row.received_at, now) {
@@ -138,7 +141,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
                 "leakage_ma": worst_json(zone.leakage.as_ref()), "shell_v": worst_json(zone.shell.as_ref()),
             },
             "crew": crew.map(|crew| json!({ "id": crew.id, "name": crew.name })),
-            "blind_since": zone.blind_since(now).map(Timestamp::to_rfc3339),
+            "blind_since": zone.blind_since(now).map(Timestamp::to_rfc3339), "simulated": zone.simulated,
         });
         if with_roads {
             item["roads"] = roads(&rates, &id);

@@ -162,14 +162,15 @@ pub(super) fn run(
         lines[place].push(serde_json::from_str(&told.to_json())?);
         Ok(())
     };
-    let source = judge_readings(asked, register, &mut judges, &mut take)?;
+    let mut reporting = score::Reporting::of(register);
+    let source = judge_readings(asked, register, &mut judges, Some(&mut reporting), &mut take)?;
     for (place, judge) in judges.iter_mut().enumerate() {
         judge.finish().into_iter().try_for_each(|told| take(place, told))?;
     }
     let span = judges[0].judged.span;
     let nights = span.map_or(0.0, |(first, last)| last.since(first).0 as f64 / NIGHT_MS);
     let hazards = match &asked.truth {
-        Some(truth) => Some(hazards(truth, register, &lines, nights)?),
+        Some(truth) => Some(hazards(truth, register, &lines, nights, &reporting)?),
         None => None,
     };
     let counts = [0, 1].map(|place| lines[place].len());
@@ -177,6 +178,7 @@ pub(super) fn run(
     let calls = [&first, &second].map(|cases| cases.iter().filter(|case| case.p1_at.is_some()).count());
     let report = compared::Report {
         asked,
+        simulated: judges[0].judged.simulated,
         policies,
         counts,
         calls,
@@ -196,12 +198,13 @@ fn hazards(
     register: &Register,
     lines: &[Vec<Value>; 2],
     nights: f64,
+    reporting: &score::Reporting,
 ) -> Result<Hazards> {
     let hazards = score::hazards_of(truth, register)?;
     let exposure = score::watched(register, nights);
     let scored = |place: usize| {
         let told = score::told_of(lines[place].iter().cloned(), "backtest")?;
-        Ok::<_, anyhow::Error>(score::score(&hazards, &told, None, Some(exposure)))
+        Ok::<_, anyhow::Error>(score::score(&hazards, &told, None, Some(exposure), Some(reporting)))
     };
     Ok(Hazards { scores: [scored(0)?, scored(1)?] })
 }

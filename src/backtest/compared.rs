@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::compare::{Case, Changes};
 use super::summary::{add_rows, local, say, zone};
 use crate::cli::{Backtest, Lang};
-use crate::score::{self, Graded, Scores, Verdict};
+use crate::score::{self, Graded, SIMULATED, Scores, Verdict};
 
 /// Rows of one list that people are shown; `--json` tells all.
 const ROWS_MAX: usize = 50;
@@ -31,6 +31,7 @@ impl Hazards {
 /// Everything that is told.
 pub(super) struct Report<'a> {
     pub(super) asked: &'a Backtest,
+    pub(super) simulated: bool,
     pub(super) policies: &'a [Policies; 2],
     /// Incidents of each.
     pub(super) counts: [usize; 2],
@@ -91,7 +92,7 @@ impl Report<'_> {
             })
         };
         json!({
-            "policy": side(0), "against": side(1), "same": changes.same,
+            "simulated": self.simulated, "policy": side(0), "against": side(1), "same": changes.same,
             "gained": lines(&changes.gained), "lost": lines(&changes.lost),
             "earlier": moved(&changes.earlier), "later": moved(&changes.later),
             "call_outs_gained": lines(&changes.calls_gained), "call_outs_lost": lines(&changes.calls_lost),
@@ -106,7 +107,7 @@ impl Report<'_> {
     /// For people.
     pub(super) fn to_text(&self) -> String {
         let (lang, changes, names) = (self.asked.lang, self.changes, self.names());
-        let mut text = String::new();
+        let mut text = if self.simulated { format!("{SIMULATED}\n") } else { String::new() };
         let heads = [
             say(lang, "policy", "方案"),
             say(lang, "fingerprints", "指纹"),
@@ -174,13 +175,13 @@ impl Report<'_> {
         let Some(hazards) = self.hazards else { return };
         let lang = self.asked.lang;
         let _ = writeln!(text);
-        let heads = ["", "hazards", "found", "late", "missed", "false P1"];
-        let zh = ["", "隐患", "已发现", "迟报", "漏报", "误报 P1"];
+        let heads = ["", "hazards", "found", "late", "missed", "false P1", "not judged"];
+        let zh = ["", "隐患", "已发现", "迟报", "漏报", "误报 P1", "无法判定"];
         let heads = if lang == Lang::En { heads } else { zh };
         let mut cells = vec![heads.map(str::to_owned).to_vec()];
         for (scores, name) in hazards.scores.iter().zip(names) {
             let (all, p1) = (&scores.all, &scores.p1);
-            let figures = [all.hazards, all.found, all.late, all.missed, p1.false_p1];
+            let figures = [all.hazards, all.found, all.late, all.missed, p1.false_p1, p1.unjudged()];
             cells.push(std::iter::once(name.clone()).chain(figures.map(|n| n.to_string())).collect());
         }
         add_rows(&cells, text);

@@ -5,6 +5,7 @@
 //! the engine says that time alone may change something. A tick each second gives the same, byte by byte;
 //! a test shows it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -13,9 +14,9 @@ use lampguard_alerting::wet::Sky;
 use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, Policies};
 use lampguard_journal::Records;
 use lampguard_model::record::{self, Record, StoredReading};
-use lampguard_model::{Millis, Register, Timestamp, WeatherReport};
+use lampguard_model::{Flags, Millis, Register, Timestamp, WeatherReport};
 
-use super::told::Told;
+use super::told::{Notices, Told};
 
 /// Without moves an incident ends when its signal has been normal for this long (`design.md` 6).
 const CALM: Millis = Millis::hours(24);
@@ -55,6 +56,8 @@ pub(crate) struct Judged {
     pub(crate) weather_unknown: u64,
     /// Old critical samples, contradicted by newer ones: for review.
     pub(crate) reviews: u64,
+    /// Some reading was simulated; no rule looks at it.
+    pub(crate) simulated: bool,
     /// Ticks of the clock.
     pub(crate) ticks: u64,
 }
@@ -68,6 +71,8 @@ pub(crate) struct Judge {
     ticked: Option<Timestamp>,
     effects: Vec<Effect>,
     over: Vec<Ended>,
+    /// What people were told of incidents that are open, by id.
+    notices: HashMap<Arc<str>, Notices>,
     /// What was judged so far.
     pub(crate) judged: Judged,
 }
@@ -92,6 +97,7 @@ impl Judge {
             ticked: None,
             effects: Vec::new(),
             over: Vec::new(),
+            notices: HashMap::new(),
             judged: Judged::default(),
         }
     }
@@ -137,6 +143,7 @@ impl Judge {
                 self.arrive(reading.received_at);
                 look(&reading);
                 self.judged.readings += 1;
+                self.judged.simulated |= reading.flags.has(Flags::SIMULATED);
                 self.step(reading.received_at, Input::Reading(&reading));
             }
             Ok(Record::Weather(received_at, zone, json)) => {
@@ -213,6 +220,11 @@ impl Judge {
             match effect {
                 Effect::WeatherUnknown { .. } => self.judged.weather_unknown += 1,
                 Effect::Review { .. } => self.judged.reviews += 1,
+                Effect::Open { incident, told: true, .. }
+                | Effect::Escalated { incident, told: true, .. }
+                | Effect::Moved { incident, told: Some(_), .. } => {
+                    self.notices.entry(incident.id.clone()).or_default().tell(&incident, now);
+                }
                 // The engine holds its incidents; they are fetched when they end.
                 _ => {}
             }
@@ -221,7 +233,11 @@ impl Judge {
 
     /// Incidents that have ended since the last call, in the order of their ends.
     pub(crate) fn ended(&mut self) -> impl Iterator<Item = Told> + '_ {
-        self.over.drain(..).map(|Ended { incident, at }| Told { incident, ended_at: Some(at), seen_at: at })
+        let notices = &mut self.notices;
+        self.over.drain(..).map(|Ended { incident, at }| {
+            let notices = notices.remove(&incident.id).unwrap_or_default();
+            Told { incident, ended_at: Some(at), seen_at: at, notices }
+        })
     }
 
     /// The last reading was judged: those that are still open, in the order of their openings.
@@ -232,8 +248,12 @@ impl Judge {
         }
         let mut told: Vec<Told> = self.ended().collect();
         let open = self.engine.open_incidents().cloned();
-        let mut open: Vec<Told> =
-            open.map(|incident| Told { incident, ended_at: None, seen_at: last }).collect();
+        let mut open: Vec<Told> = open
+            .map(|incident| {
+                let notices = self.notices.remove(&incident.id).unwrap_or_default();
+                Told { incident, ended_at: None, seen_at: last, notices }
+            })
+            .collect();
         // Stable: those of one moment stay in the order in which the engine opened them, and no name decides.
         open.sort_by_key(|told| told.incident.opened_at);
         told.append(&mut open);

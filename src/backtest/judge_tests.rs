@@ -45,6 +45,46 @@ fn weather(at: Timestamp, zone: &str, rain_mm_h: f64, warning: &str) -> (Timesta
     (at, format!("weather/{zone}/rain"), payload)
 }
 
+#[test]
+fn a_post_that_joins_an_incident_later_was_not_told_with_its_first_notice() {
+    let mut csv = lampguard_model::register::header();
+    for n in 0..10 {
+        csv += &format!("\nP{n},D{n},z0,r,{n},,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M,60");
+    }
+    let register = Arc::new(Register::parse(csv.as_bytes()).unwrap());
+    let mut judge = Judge::new(Policies::default(), register.clone(), Pace::AsNeeded);
+    let mut offline = Offline::new(register, Offline::mappings());
+    // Six posts are dangerous once and silent then, a seventh ten minutes later; the others report on.
+    for minute in 0..40 {
+        for n in 0..10 {
+            let last = if n < 6 { 10 } else { 20 };
+            if n < 7 && minute > last {
+                continue;
+            }
+            let value = if n < 7 && minute == last { 80.0 } else { 0.9 };
+            let (at, topic, payload) = reading(T + Millis::minutes(minute), &format!("D{n}"), value);
+            let look = &mut |frame: &FrameBuf| judge.judge(frame.records(), |_| {});
+            offline.take(at, &topic, payload.as_bytes(), false, look);
+        }
+    }
+    offline.flush(&mut |frame| judge.judge(frame.records(), |_| {}));
+    let told = judge.finish();
+    let grouped =
+        told.iter().find(|told| told.incident.members.len() >= 7).expect("one incident of the feeder");
+    let first = grouped.notices.first_at.unwrap();
+    assert_eq!((grouped.notices.p1_at, grouped.incident.opened_at), (Some(first), first));
+    for (member, told_at) in grouped.incident.members.iter().zip(grouped.members_told_at()) {
+        if &**member == "P6" {
+            assert!(told_at.is_none_or(|at| at >= T + Millis::minutes(21)), "{told_at:?}");
+        } else {
+            assert_eq!(told_at, Some(first), "{member}");
+        }
+    }
+    let line: serde_json::Value = serde_json::from_str(&grouped.to_json()).unwrap();
+    assert_eq!(line["members_told_at"].as_array().unwrap().len(), 7);
+    assert_ne!(line["members_told_at"][6], line["first_notice_at"]);
+}
+
 /// A stream of numbers from a seed.
 struct Dice(u64);
 

@@ -29,10 +29,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lampguard_ingester::Offline;
 use lampguard_ingester::accounts::Totals;
-use lampguard_journal::{Reader, RealDisk};
+use lampguard_journal::{Reader, RealDisk, Records};
 use lampguard_model::{Register, Timestamp};
 
 use crate::cli::Backtest;
+use crate::score::{Reporting, SIMULATED};
 use crate::{config, serve, tools};
 
 pub(crate) use judge::{Judge, Pace};
@@ -87,7 +88,7 @@ fn judge_all(asked: &Backtest) -> Result<()> {
 fn judge_once(asked: &Backtest, register: &Arc<Register>, judge: Judge) -> Result<Source> {
     let mut out = Out::new(asked);
     let mut judges = [judge];
-    let source = judge_readings(asked, register, &mut judges, &mut |_, told| out.take(told))?;
+    let source = judge_readings(asked, register, &mut judges, None, &mut |_, told| out.take(told))?;
     let [mut judge] = judges;
     judge.finish().into_iter().try_for_each(|told| out.take(told))?;
     out.finish(asked, register, &judge, &source)?;
@@ -97,23 +98,37 @@ fn judge_once(asked: &Backtest, register: &Arc<Register>, judge: Judge) -> Resul
 /// Whoever takes an incident that has ended, with the place of its judge.
 type Take<'a> = dyn FnMut(usize, Told) -> Result<()> + 'a;
 
-/// Every judge judges the same readings. What is still open at the end is fetched by the caller.
+/// Every judge judges the same readings, and `reporting` hears who reports. What is still open at the end is fetched by
+/// the caller.
 fn judge_readings(
     asked: &Backtest,
     register: &Arc<Register>,
     judges: &mut [Judge],
+    reporting: Option<&mut Reporting>,
     take: &mut Take<'_>,
 ) -> Result<Source> {
     let mut source = if asked.readings.is_dir() {
-        judge_journal(&asked.readings, judges, take)?
+        judge_journal(&asked.readings, judges, reporting, take)?
     } else {
-        judge_recording(&asked.readings, register.clone(), judges, take)?
+        judge_recording(&asked.readings, register.clone(), judges, reporting, take)?
     };
     source.readings = judges.first().map_or(0, |judge| judge.judged.readings);
     if source.readings == 0 {
         bail!("{}: no reading in it", asked.readings.display());
     }
     Ok(source)
+}
+
+fn judge_records(judges: &mut [Judge], reporting: &mut Option<&mut Reporting>, records: &Records<'_>) {
+    let mut hears = reporting.as_deref_mut();
+    for judge in judges {
+        let mut hears = hears.take();
+        judge.judge(records.clone(), |reading| {
+            if let Some(reporting) = &mut hears {
+                reporting.saw(reading.post, reading.received_at);
+            }
+        });
+    }
 }
 
 fn fetch(judges: &mut [Judge], take: &mut Take<'_>) -> Result<()> {
@@ -132,6 +147,7 @@ fn judge_recording(
     path: &Path,
     register: Arc<Register>,
     judges: &mut [Judge],
+    mut reporting: Option<&mut Reporting>,
     take: &mut Take<'_>,
 ) -> Result<Source> {
     let file = File::open(path).with_context(|| format!("reading recording {}", path.display()))?;
@@ -142,10 +158,9 @@ fn judge_recording(
     lines.each(|line, bytes| {
         match line {
             Ok(Line::Message { received_at, topic, payload, retain }) => {
-                let judge_frame = &mut |frame: &lampguard_journal::FrameBuf| {
-                    judges.iter_mut().for_each(|judge| judge.judge(frame.records(), |_| {}));
-                };
-                offline.take(received_at, &topic, &payload, retain, judge_frame);
+                offline.take(received_at, &topic, &payload, retain, &mut |frame| {
+                    judge_records(judges, &mut reporting, &frame.records());
+                });
                 written = fetch(judges, take);
                 progress.tell(bytes, received_at, offline.totals().stored);
             }
@@ -157,14 +172,19 @@ fn judge_recording(
         written.is_ok()
     })?;
     written?;
-    offline.flush(&mut |frame| judges.iter_mut().for_each(|judge| judge.judge(frame.records(), |_| {})));
+    offline.flush(&mut |frame| judge_records(judges, &mut reporting, &frame.records()));
     progress.end();
     (source.lines, source.bad_lines) = (lines.count, lines.bad);
     source.totals = offline.totals().clone();
     Ok(source)
 }
 
-fn judge_journal(dir: &Path, judges: &mut [Judge], take: &mut Take<'_>) -> Result<Source> {
+fn judge_journal(
+    dir: &Path,
+    judges: &mut [Judge],
+    mut reporting: Option<&mut Reporting>,
+    take: &mut Take<'_>,
+) -> Result<Source> {
     let segments = lampguard_journal::inspect(&RealDisk, dir)?;
     let records = || segments.iter().filter_map(|segment| segment.records);
     let (first, end) = (records().map(|(first, _)| first).min(), records().map(|(_, end)| end).max());
@@ -174,7 +194,7 @@ fn judge_journal(dir: &Path, judges: &mut [Judge], take: &mut Take<'_>) -> Resul
     let mut reader = Reader::open(dir, first)?;
     let mut progress = Progress::new(end - first);
     while let Some(frame) = reader.next(end)? {
-        judges.iter_mut().for_each(|judge| judge.judge(frame.records(), |_| {}));
+        judge_records(judges, &mut reporting, &frame.records());
         let (done, at) = (frame.end_seq() - first, Timestamp(frame.closed_at));
         fetch(judges, take)?;
         progress.tell(done, at, judges.first().map_or(0, |judge| judge.judged.readings));
@@ -243,6 +263,9 @@ impl Out {
         match self {
             Self::Summary(summary) => tools::print(&summary.text(asked, register, judge, source)),
             Self::Lines(mut out) => {
+                if judge.judged.simulated {
+                    eprintln!("{SIMULATED}");
+                }
                 for line in summary::left_out(asked.lang, judge, source) {
                     eprintln!("{line}");
                 }

@@ -11,7 +11,7 @@ use lampguard_alerting::incident::Evidence;
 use lampguard_alerting::{Family, Incident, Kind, Scope, Severity, Signal};
 use lampguard_model::{Field, Marks, Millis, PostKind, Register, StoredReading, Timestamp};
 
-use super::told::Told;
+use super::told::{Notices, Told};
 
 /// Above this it raises, thousandths of a milliampere.
 const LIMIT: i64 = 30_000;
@@ -117,7 +117,7 @@ impl Naive {
 
     fn clear(&mut self, mut raised: Raised, at: Timestamp) {
         raised.incident.signal = Signal::Normal;
-        self.cleared.push(Told { incident: raised.incident, ended_at: Some(at), seen_at: at });
+        self.cleared.push(at_once(raised.incident, Some(at), at));
     }
 
     /// What was told and cleared since the last call, in the order of clearing.
@@ -131,7 +131,7 @@ impl Naive {
         let left = self.raised.drain().map(|(_, raised)| {
             let silent_from = raised.heard_at + raised.silent_after;
             let ended_at = (silent_from < now).then_some(silent_from);
-            Told { incident: raised.incident, ended_at, seen_at: ended_at.unwrap_or(now) }
+            at_once(raised.incident, ended_at, ended_at.unwrap_or(now))
         });
         let mut left: Vec<Told> = left.collect();
         left.sort_by(|a, b| {
@@ -140,6 +140,13 @@ impl Naive {
         told.append(&mut left);
         told
     }
+}
+
+/// Each raise is told as it comes.
+fn at_once(incident: Incident, ended_at: Option<Timestamp>, seen_at: Timestamp) -> Told {
+    let mut notices = Notices::default();
+    notices.tell(&incident, incident.opened_at);
+    Told { incident, ended_at, seen_at, notices }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::judge::Judge;
 use super::told::Told;
 use super::{Source, lines};
 use crate::cli::{Backtest, Lang};
+use crate::score::SIMULATED;
 
 /// Incidents that the table shows; the rest is counted. `--json` tells all.
 const ROWS_MAX: usize = 1000;
@@ -75,7 +76,7 @@ impl Summary {
         source: &Source,
     ) -> String {
         let (lang, judged) = (self.lang, &judge.judged);
-        let mut text = String::new();
+        let mut text = if judged.simulated { format!("{SIMULATED}\n") } else { String::new() };
         let mut line = |label: &str, rest: String| {
             // Writing into a String cannot fail.
             let _ = writeln!(text, "{label}  {rest}");
@@ -238,8 +239,8 @@ pub(super) fn left_out(lang: Lang, judge: &Judge, source: &Source) -> Vec<String
     let said: [(u64, String, String); 7] = [
         (
             source.moves,
-            format!("left out: {} move(s) of people; moves are not built yet", source.moves),
-            format!("未计入：{} 条人员操作；本版尚未支持", source.moves),
+            format!("left out: {} move(s) of people; moves are not replayed", source.moves),
+            format!("未计入：{} 条人员操作；回放不执行操作", source.moves),
         ),
         (
             source.bad_lines,

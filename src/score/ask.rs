@@ -18,6 +18,8 @@ pub(super) const LOCAL: &str = "local";
 const ANSWER_MAX: u64 = 64 << 20;
 /// Longest wait for one page.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Incidents of several posts that are asked for singly; of more nobody knows when each post was named.
+const SINGLE_MAX: usize = 10_000;
 /// Pages at most: with 1,000 items each more than the limits of what is kept.
 const PAGES_MAX: usize = 4_000;
 
@@ -43,26 +45,46 @@ pub(super) fn read(file: Option<&Path>, notices: &str, token: Option<&str>) -> R
     let asker = Asker::new(file, &target, Some(PATIENCE))?;
     let mut reader = Reader::default();
     // Notices first: whatever they name was there before and is among the incidents asked for afterwards.
-    for list in ["/api/v1/notices?limit=1000", "/api/v1/incidents?state=all&limit=1000"] {
-        pages(&asker, list, &mut reader)?;
+    pages(&asker, "/api/v1/notices?limit=1000", &mut reader, |_| {})?;
+    let mut several = Vec::new();
+    pages(&asker, "/api/v1/incidents?state=all&limit=1000", &mut reader, |page| {
+        several.extend(with_members(page).map(str::to_owned));
+    })?;
+    // Only the single view says when an incident got its posts.
+    for id in several.iter().take(SINGLE_MAX) {
+        let path = format!("/api/v1/incidents/{}", escaped(id));
+        let answer = answer_of(&asker, &path)?;
+        reader.take(&At::new(Path::new(&path), 1), answer)?;
     }
     reader.finish(Path::new(notices))
 }
 
-fn pages(asker: &Asker, list: &str, reader: &mut Reader) -> Result<()> {
+/// Ids of a page's incidents that name several posts.
+fn with_members(page: &Value) -> impl Iterator<Item = &str> {
+    let items = page.get("items").and_then(Value::as_array).into_iter().flatten();
+    let several = |item: &&Value| item["members"].as_array().is_some_and(|members| !members.is_empty());
+    items.filter(several).filter_map(|item| item["id"].as_str())
+}
+
+fn answer_of(asker: &Asker, path: &str) -> Result<Value> {
+    let doing = || format!("reading the answer of {path}");
+    let (status, mut body) = asker.get(path)?;
+    let text = body.with_config().limit(ANSWER_MAX).read_to_string().with_context(doing)?;
+    if status != 200 {
+        bail!("the instance answered {status} to {path}: {}", text.trim());
+    }
+    serde_json::from_str(&text).with_context(doing)
+}
+
+fn pages(asker: &Asker, list: &str, reader: &mut Reader, mut look: impl FnMut(&Value)) -> Result<()> {
     let mut cursor = None::<String>;
     for page in 1..=PAGES_MAX {
         let path = match &cursor {
             Some(cursor) => format!("{list}&cursor={}", escaped(cursor)),
             None => list.to_owned(),
         };
-        let doing = || format!("reading the answer of {path}");
-        let (status, mut body) = asker.get(&path)?;
-        let text = body.with_config().limit(ANSWER_MAX).read_to_string().with_context(doing)?;
-        if status != 200 {
-            bail!("the instance answered {status} to {path}: {}", text.trim());
-        }
-        let answer: Value = serde_json::from_str(&text).with_context(doing)?;
+        let answer = answer_of(asker, &path)?;
+        look(&answer);
         let next = answer.get("next").and_then(Value::as_str).map(str::to_owned);
         reader.take(&At::new(Path::new(&path), 1), answer)?;
         if next.is_none() {

@@ -63,6 +63,11 @@ pub(crate) enum Class {
 
 /// How long before `dangerous_at` a telling already counts (`design.md` 6).
 pub(crate) const EARLY: Millis = Millis::minutes(60);
+/// Kind of a cable joint that only the cabinet sees.
+pub(crate) const FEEDER_LEAK: &str = "feeder_leak";
+/// Ways in which a sensor fails to send anything, in the words of a truth's `sensor`.
+const NO_DATA: [&str; 8] =
+    ["none", "silent", "silent_after_critical", "drowned", "unpowered", "concentrator", "uplink", "cabinet"];
 /// How many periods after `dangerous_at` a telling still counts (`design.md` 6).
 pub(crate) const PERIODS: i64 = 2;
 
@@ -88,13 +93,20 @@ impl Hazard {
         [&self.kind, &self.cause].iter().any(|word| word.starts_with("neutral"))
     }
 
-    /// Nobody can see it for want of data, so that a patrol is the right answer.
+    /// Nobody can see it for want of data, so that a patrol is the right answer. A sensor that reports wrong
+    /// values is no reason: its feeder is not dark.
     pub(crate) fn is_blind(&self) -> bool {
         let told = [&self.kind, &self.cause].iter().any(|word| {
             let word = word.as_str();
             word.starts_with("blind") || word == "feeder_dark"
         });
-        told || !self.observable || self.sensor != "ok"
+        let how = self.sensor.strip_prefix("failed:");
+        told || !self.observable && how.is_some_and(|how| NO_DATA.contains(&how))
+    }
+
+    /// A cable joint that only the cabinet sees: nothing is at any post.
+    pub(crate) fn is_joint(&self) -> bool {
+        self.kind == FEEDER_LEAK
     }
 }
 
@@ -129,7 +141,7 @@ impl Family {
             | "reported"
             | "electric" => Self::Electric,
             "neutral_break" | "neutral" => Self::Neutral,
-            "feeder_step" | "feeder_leak" => Self::FeederLeak,
+            "feeder_step" | FEEDER_LEAK => Self::FeederLeak,
             "feeder_dark" | "blind" => Self::Blind,
             _ => Self::Other,
         }
@@ -150,16 +162,20 @@ pub(crate) struct Told {
     pub(crate) kind: String,
     /// Family of that kind: [`Family::of`].
     pub(crate) family: Family,
-    /// Every post named in a sent notice: its own and its members.
+    /// Posts that the notices from `first_notice_at` on name: its own, and members.
     pub(crate) posts: Vec<String>,
     /// Feeder.
     pub(crate) feeder: Option<String>,
+    /// Zone.
+    pub(crate) zone: Option<String>,
     /// A place without a post.
     pub(crate) place: Option<String>,
     /// Since when it is P1; `None` when it never was.
     pub(crate) p1_at: Option<Timestamp>,
-    /// First accepted notice; `None` when nobody was told.
+    /// First accepted notice that names `posts`; `None` when nobody was told.
     pub(crate) first_notice_at: Option<Timestamp>,
+    /// The first of those that told it as a P1; `None` when none did.
+    pub(crate) p1_notice_at: Option<Timestamp>,
     /// Ended in state void.
     pub(crate) voided: bool,
     /// Who went, and when.
@@ -184,9 +200,9 @@ pub(crate) struct Going {
 }
 
 impl Told {
-    /// When people were told of a P1: the first accepted notice, or the rise to P1 if that came later.
+    /// When people were told of a P1: the first accepted notice of it. That it rose to P1 tells nobody.
     pub(crate) fn p1_told_at(&self) -> Option<Timestamp> {
-        Some(self.first_notice_at?.max(self.p1_at?))
+        self.p1_at.and(self.p1_notice_at)
     }
 }
 

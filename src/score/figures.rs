@@ -10,6 +10,8 @@ use super::rule::{Alarm, Graded, Ground, Verdict};
 /// Everything that a comparison gives.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scores {
+    /// The readings come from a simulated city, at least in part: said wherever people look.
+    pub(crate) simulated: bool,
     /// Over all hazards.
     pub(crate) all: Group,
     /// Over those whose sensor could tell.
@@ -32,7 +34,7 @@ pub(crate) struct Scores {
     pub(crate) arrivals: Option<Arrivals>,
     /// Each hazard that had to be found, in the order of the truth.
     pub(crate) graded: Vec<Graded>,
-    /// Each P1 that claims a current, once for each post it names, by time.
+    /// Each P1 that claims a current, once for each post it names, and each patrol that can be judged; by time.
     pub(crate) alarms: Vec<Alarm>,
 }
 
@@ -117,31 +119,34 @@ pub(crate) struct P1s {
     pub(crate) incidents: usize,
     /// Of these voided.
     pub(crate) voided: usize,
-    /// P1s that claim a current, once for each post they name.
+    /// P1s that claim a current, once for each post they name, and patrols, once each.
     pub(crate) judged: usize,
     /// Of these where a hazard was.
     pub(crate) on_hazard: usize,
     /// Of these where something marginal was.
     pub(crate) on_marginal: usize,
-    /// Of these where nothing was: false.
+    /// Patrols for want of data where there was none.
+    pub(crate) on_no_data: usize,
+    /// Of these where nothing was, or a patrol's sensors were reporting: false.
     pub(crate) false_p1: usize,
     /// False ones per 1,000 post-nights, if it is known how much was watched.
     pub(crate) false_per_1000: Option<f64>,
     /// Marginal ones per 1,000 post-nights.
     pub(crate) marginal_per_1000: Option<f64>,
-    /// Incidents by kind that claim no current: truth says nothing of them.
+    /// Incidents by kind of which nobody can say whether they were false.
     pub(crate) not_judged: BTreeMap<String, usize>,
 }
 
 impl P1s {
     pub(super) fn of(told: &[Told], alarms: &[Alarm], exposure: Option<Exposure>) -> Self {
         let mut p1 = Self::default();
+        let judged: HashSet<&str> = alarms.iter().map(|alarm| alarm.incident.as_str()).collect();
         let mut seen = HashSet::new();
         for told in told.iter().filter(|told| told.p1_told_at().is_some()) {
             if seen.insert(told.id.as_str()) {
                 p1.incidents += 1;
                 p1.voided += usize::from(told.voided);
-                if !told.family.claims_current() {
+                if !judged.contains(told.id.as_str()) {
                     *p1.not_judged.entry(told.kind.clone()).or_default() += 1;
                 }
             }
@@ -150,11 +155,17 @@ impl P1s {
         p1.judged = alarms.len();
         p1.on_hazard = count(Ground::Hazard);
         p1.on_marginal = count(Ground::Marginal);
+        p1.on_no_data = count(Ground::NoData);
         p1.false_p1 = count(Ground::Nothing);
         let post_nights = exposure.map(Exposure::post_nights).filter(|watched| *watched > 0.0);
         let rate = |count: usize| post_nights.map(|watched| count as f64 * 1000.0 / watched);
         (p1.false_per_1000, p1.marginal_per_1000) = (rate(p1.false_p1), rate(p1.on_marginal));
         p1
+    }
+
+    /// How many incidents cannot be judged.
+    pub(crate) fn unjudged(&self) -> usize {
+        self.not_judged.values().sum()
     }
 }
 

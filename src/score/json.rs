@@ -10,6 +10,7 @@ use super::rule::{Alarm, Graded};
 pub(crate) fn object(scores: &Scores) -> Value {
     let p1 = &scores.p1;
     json!({
+        "simulated": scores.simulated,
         "truth": {
             "lines": scores.truths,
             "marginal": scores.marginal,
@@ -24,9 +25,11 @@ pub(crate) fn object(scores: &Scores) -> Value {
             "judged": p1.judged,
             "on_hazard": p1.on_hazard,
             "marginal": p1.on_marginal,
+            "no_data": p1.on_no_data,
             "false": p1.false_p1,
             "false_per_1000_post_nights": p1.false_per_1000,
             "marginal_per_1000_post_nights": p1.marginal_per_1000,
+            "unjudged": p1.unjudged(),
             "not_judged": p1.not_judged,
         },
         "exposure": scores.exposure.map(|watched| json!({

@@ -21,6 +21,7 @@ mod picture;
 #[cfg(test)]
 mod picture_tests;
 mod recording;
+mod reporting;
 mod rule;
 #[cfg(test)]
 mod rule_tests;
@@ -44,7 +45,9 @@ use tellings::Tellings;
 pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Spot, Told};
 pub(crate) use figures::{Group, Scores};
 pub(crate) use json::object;
+pub(crate) use reporting::Reporting;
 pub(crate) use rule::{Graded, Verdict, score};
+pub(crate) use table::SIMULATED;
 
 /// Milliseconds of a night, for rates: a span counts one for each 24 h.
 const NIGHT_MS: f64 = 86_400_000.0;
@@ -69,7 +72,9 @@ pub(crate) fn run(file: Option<&Path>, asked: &cli::Score) -> Result<()> {
     keep_span(&mut tellings, from, until);
     name_feeders(&mut hazards, register.as_ref(), &tellings.feeders);
     let exposure = exposure(asked, recording.as_ref(), register.as_ref(), (from, until));
-    let scores = score(&hazards, &tellings.told, tellings.messages.as_deref(), exposure);
+    let reporting = recording.as_ref().and_then(|recording| recording.reporting.as_ref());
+    let mut scores = score(&hazards, &tellings.told, tellings.messages.as_deref(), exposure, reporting);
+    scores.simulated = tellings.simulated || recording.as_ref().is_some_and(|recording| recording.simulated);
     say_what_is_odd(&tellings, &scores, recording.as_ref());
     if let Some(path) = &asked.svg {
         let scene = picture::Scene {
@@ -191,6 +196,28 @@ fn say_what_is_odd(tellings: &Tellings, scores: &Scores, recording: Option<&Reco
     }
     if tellings.not_accepted > 0 {
         eprintln!("{} notice(s) were not accepted and do not count", tellings.not_accepted);
+    }
+    if tellings.undated > 0 {
+        eprintln!(
+            "{} incident(s) name several posts and no line says since when: each counts from the first notice; \
+             the single views of the incidents (timeline), webhook bodies and `backtest --json` lines know",
+            tellings.undated
+        );
+    }
+    if let Some(frames) = recording.map(|recording| recording.missed_frames).filter(|frames| *frames > 0) {
+        eprintln!(
+            "the recording lacks {frames} frame(s) that `record` could not keep up with: the watched time is \
+             not whole, and posts may have reported that seem silent"
+        );
+    }
+    let reporting = recording.and_then(|recording| recording.reporting.as_ref());
+    let patrols: usize =
+        ["feeder_dark", "blind"].iter().filter_map(|kind| scores.p1.not_judged.get(*kind)).sum();
+    if patrols > 0 && reporting.is_none() {
+        eprintln!(
+            "{patrols} patrol(s) were not judged, and what they found is believed: --readings RECORDING and \
+             --posts posts.csv say who was reporting"
+        );
     }
     if let Some((first, last)) = recording.and_then(|recording| recording.span) {
         let slack = facts::EARLY;

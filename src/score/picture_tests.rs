@@ -36,9 +36,11 @@ fn told(post: &str, at: i64) -> Told {
         family: Family::Electric,
         posts: vec![post.to_owned()],
         feeder: None,
+        zone: None,
         place: None,
         p1_at: Some(minutes(at)),
         first_notice_at: Some(minutes(at)),
+        p1_notice_at: Some(minutes(at)),
         voided: false,
         going: Going::default(),
     }
@@ -49,7 +51,7 @@ fn picture(hazards: &[Hazard], told: &[Told], recording: Option<&Recording>, lan
         .iter()
         .map(|told| Message { to: "desk".to_owned(), telling: told.id.clone(), at: told.p1_at.unwrap() })
         .collect();
-    let scores = score(hazards, told, Some(&messages), None);
+    let scores = score(hazards, told, Some(&messages), None, None);
     let svg = draw(Scene { scores: &scores, told, messages: Some(&messages), recording, lang });
     well_formed(&svg);
     svg

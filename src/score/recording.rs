@@ -12,12 +12,17 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::lines::{self, Time};
+use super::reporting::Reporting;
 use crate::UsageError;
 
 /// Devices at most.
 pub(super) const DEVICES_MAX: usize = 1_000_000;
+const WAY_OUT: &str = "a line of `lampguard record` or `simulate --out` is expected";
 /// Changes of rain that are kept; more are left out of the picture.
 const RAIN_MAX: usize = 200_000;
+
+/// The mark of simulated readings, as flag and as key.
+const SIMULATED: &str = "simulated";
 
 /// What a recording says.
 #[derive(Debug, Default)]
@@ -26,13 +31,21 @@ pub(super) struct Recording {
     pub(super) posts: u64,
     /// First and last moment of receipt.
     pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// Who was heard when, if the register is known.
+    pub(super) reporting: Option<Reporting>,
+    /// It comes out of a simulated city, at least in part.
+    pub(super) simulated: bool,
+    /// Frames that `record` could not keep up with.
+    pub(super) missed_frames: u64,
     /// mm per hour by zone, as messages came; of a run of equal ones the first and the last.
     pub(super) rain: BTreeMap<String, Vec<(Timestamp, f64)>>,
 }
 
 #[derive(Deserialize)]
 struct Line {
-    received_at: Time,
+    received_at: Option<Time>,
+    /// `record` writes it alone.
+    missed_frames: Option<u64>,
     topic: Option<String>,
     payload: Option<Payload>,
 }
@@ -41,12 +54,14 @@ struct Line {
 #[derive(Default)]
 struct Payload {
     devices: Vec<String>,
+    simulated: bool,
     rain_mm_h: Option<f64>,
 }
 
 /// Reads a whole recording.
 pub(super) fn read(path: &Path, register: Option<&Register>) -> Result<Recording> {
     let (mut out, mut devices, mut steps) = (Recording::default(), HashSet::new(), 0);
+    out.reporting = register.map(Reporting::of);
     let progress = std::io::stderr().is_terminal();
     let mut count = 0u64;
     lines::each(path, "recording", |at, line| {
@@ -54,13 +69,18 @@ pub(super) fn read(path: &Path, register: Option<&Register>) -> Result<Recording
         if progress && count.is_multiple_of(200_000) {
             eprint!("\r{count} line(s) of {}", path.display());
         }
-        let line: Line = serde_json::from_slice(line).map_err(|e| {
-            at.fault(lines::reason(&e), "a line of `lampguard record` or `simulate --out` is expected")
-        })?;
-        let Time(when) = line.received_at;
+        let line: Line = serde_json::from_slice(line).map_err(|e| at.fault(lines::reason(&e), WAY_OUT))?;
+        if let Some(frames) = line.missed_frames {
+            out.missed_frames += frames;
+            return Ok(());
+        }
+        let Some(Time(when)) = line.received_at else {
+            bail!(at.fault("missing field `received_at`", WAY_OUT));
+        };
         let (first, last) = out.span.unwrap_or((when, when));
         out.span = Some((first.min(when), last.max(when)));
         let (Some(topic), Some(payload)) = (line.topic, line.payload) else { return Ok(()) };
+        out.simulated |= payload.simulated;
         let named = match parse_topic(&topic) {
             Some(Topic::Weather { zone }) => {
                 if let Some(rate) = payload.rain_mm_h.filter(|rate| rate.is_finite() && *rate >= 0.0)
@@ -82,6 +102,9 @@ pub(super) fn read(path: &Path, register: Option<&Register>) -> Result<Recording
                 continue;
             }
             let post = post.map_or(device, |post| &post.post_id);
+            if let Some(reporting) = &mut out.reporting {
+                reporting.saw(post, when);
+            }
             if !devices.contains(post) {
                 devices.insert(post.to_owned());
             }
@@ -154,6 +177,13 @@ impl<'de> Visitor<'de> for PayloadVisitor {
                         payload.devices.push(device);
                     }
                 }
+                // Ours is a flag; foreign payloads have a key of their own.
+                "flags" => {
+                    let flags = map.next_value::<serde_json::Value>()?;
+                    let flags = flags.as_array().into_iter().flatten();
+                    payload.simulated |= flags.into_iter().any(|flag| flag == SIMULATED);
+                }
+                SIMULATED => payload.simulated |= map.next_value::<serde_json::Value>()? == true,
                 "rain_mm_h" => payload.rain_mm_h = map.next_value::<serde_json::Value>()?.as_f64(),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -165,6 +195,7 @@ impl<'de> Visitor<'de> for PayloadVisitor {
         let mut all = Payload::default();
         while let Some(one) = items.next_element::<Payload>()? {
             all.devices.extend(one.devices);
+            all.simulated |= one.simulated;
         }
         Ok(all)
     }
@@ -229,6 +260,29 @@ mod tests {
         );
         assert_eq!(recording.rain.len(), 1);
         assert_eq!(of("").unwrap().span, None);
+    }
+
+    #[test]
+    fn the_lines_that_record_writes_when_it_could_not_keep_up_are_read_and_counted() {
+        let recording =
+            of("{\"received_at\":1,\"topic\":\"t\"}\n{\"missed_frames\":3}\n{\"missed_frames\":4}\n");
+        let recording = recording.unwrap();
+        assert_eq!((recording.missed_frames, recording.span), (7, Some((Timestamp(1), Timestamp(1)))));
+    }
+
+    #[test]
+    fn marks_of_simulation_are_noticed_in_our_form_and_in_those_of_makers() {
+        let of = |payload: &str| {
+            of(&format!("{{\"received_at\":1,\"topic\":\"device_report\",\"payload\":{payload}}}")).unwrap()
+        };
+        for payload in [r#"{"flags":["leak_alarm"]}"#, r#"{"simulated":false}"#, r#""simulated""#] {
+            assert!(!of(payload).simulated, "{payload}");
+        }
+        for payload in
+            [r#"{"flags":["x","simulated"]}"#, r#"{"simulated":true}"#, r#"[{},{"simulated":true}]"#]
+        {
+            assert!(of(payload).simulated, "{payload}");
+        }
     }
 
     #[test]

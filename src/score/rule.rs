@@ -6,6 +6,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use super::facts::{Class, EARLY, Exposure, Family, Hazard, Message, Told};
 use super::figures::{Arrivals, Group, Messages, P1s, Scores, arrivals, messages};
+use super::reporting::Reporting;
 
 /// How a hazard fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,10 @@ impl Graded {
 /// What truth says of a P1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ground {
-    /// Nothing was there.
+    /// Nothing was there; of a patrol: its sensors were reporting.
     Nothing,
+    /// Of a patrol: there was no data.
+    NoData,
     /// Something marginal was there.
     Marginal,
     /// A hazard was there.
@@ -71,6 +74,7 @@ impl Ground {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Nothing => "false",
+            Self::NoData => "no_data",
             Self::Marginal => "marginal",
             Self::Hazard => "hazard",
         }
@@ -95,20 +99,22 @@ pub(crate) struct Alarm {
 /// Compares what was true with what people were told.
 ///
 /// `messages` is `None` when it is not known who got which message, `exposure` when it is not known how much
-/// was watched; what follows from them is then `None` too.
+/// was watched; what follows from them is then `None` too. Without `reporting` no patrol is judged.
 pub(crate) fn score(
     hazards: &[Hazard],
     told: &[Told],
     sent: Option<&[Message]>,
     exposure: Option<Exposure>,
+    reporting: Option<&Reporting>,
 ) -> Scores {
-    let index = Index::new(told);
+    let index = Index::new(told, reporting);
     let graded: Vec<Graded> = hazards.iter().filter_map(|hazard| grade(hazard, &index)).collect();
-    let alarms = judge_alarms(hazards, told);
+    let alarms = judge_alarms(hazards, told, reporting);
     let marginal = hazards.iter().filter(|hazard| hazard.class == Class::Marginal).count();
     let arrivals: Option<Arrivals> = arrivals(told, &graded);
     let messages: Option<Messages> = sent.map(messages);
     Scores {
+        simulated: false,
         all: Group::of(graded.iter()),
         observable: Group::of(graded.iter().filter(|graded| graded.hazard.observable)),
         unobservable: Group::of(graded.iter().filter(|graded| !graded.hazard.observable)),
@@ -129,11 +135,13 @@ struct Index<'t> {
     by_post: HashMap<&'t str, Vec<&'t Told>>,
     by_feeder: HashMap<&'t str, Vec<&'t Told>>,
     by_place: HashMap<&'t str, Vec<&'t Told>>,
+    reporting: Option<&'t Reporting>,
 }
 
 impl<'t> Index<'t> {
-    fn new(told: &'t [Told]) -> Self {
-        let mut index = Self { by_post: HashMap::new(), by_feeder: HashMap::new(), by_place: HashMap::new() };
+    fn new(told: &'t [Told], reporting: Option<&'t Reporting>) -> Self {
+        let (by_post, by_feeder, by_place) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut index = Self { by_post, by_feeder, by_place, reporting };
         for told in told.iter().filter(|told| told.p1_told_at().is_some()) {
             for post in &told.posts {
                 index.by_post.entry(post).or_default().push(told);
@@ -154,7 +162,7 @@ impl<'t> Index<'t> {
         let named = named.into_iter().flatten().filter(|told| match told.family {
             Family::Electric => true,
             Family::Neutral => hazard.is_neutral(),
-            Family::Blind => hazard.is_blind(),
+            Family::Blind => self.patrols(told, hazard),
             Family::FeederLeak | Family::Other => false,
         });
         // An incident of the feeder itself finds what hangs on the whole feeder; one of a post on it does not.
@@ -163,13 +171,26 @@ impl<'t> Index<'t> {
         let feeder = feeder.into_iter().flatten().filter(move |told| match told.family {
             Family::Electric => whole && told.posts.is_empty(),
             Family::Neutral => hazard.is_neutral(),
-            Family::Blind => whole && hazard.is_blind(),
+            Family::Blind => whole && self.patrols(told, hazard),
             Family::FeederLeak | Family::Other => false,
         });
         let place = hazard.spot.place.as_deref().and_then(|place| self.by_place.get(place));
         let place = place.into_iter().flatten().filter(|told| told.family == Family::Electric);
         named.chain(feeder).chain(place).copied()
     }
+
+    /// A patrol finds what shows for want of data alone: there was none when people were sent, nor when they could
+    /// meet the danger. Where that is not known it is believed; the patrol is counted as not judged.
+    fn patrols(&self, told: &Told, hazard: &Hazard) -> bool {
+        let Some(at) = told.p1_told_at() else { return false };
+        let meets = hazard.dangerous_at.map_or(at, |danger| danger.max(at));
+        hazard.is_blind() && [at, meets].iter().all(|at| was_dark(told, self.reporting, *at) != Some(false))
+    }
+}
+
+/// Whether there was no data where a patrol was sent; `None` when that cannot be said.
+fn was_dark(told: &Told, reporting: Option<&Reporting>, at: Timestamp) -> Option<bool> {
+    reporting?.was_dark(told.feeder.as_deref(), told.zone.as_deref(), at)
 }
 
 /// How a hazard fared; `None` when it need not be found.
@@ -213,8 +234,9 @@ fn earliest(known: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
     Some(known.map_or(at, |known| known.min(at)))
 }
 
-/// Every P1 that claims a current, once for each post it names, with what truth says of it; by time.
-fn judge_alarms(hazards: &[Hazard], told: &[Told]) -> Vec<Alarm> {
+/// Every P1 that claims a current, once for each post it names, with what truth says of it, and every patrol that can
+/// be judged; by time.
+fn judge_alarms(hazards: &[Hazard], told: &[Told], reporting: Option<&Reporting>) -> Vec<Alarm> {
     let mut by_spot: HashMap<&str, Vec<&Hazard>> = HashMap::new();
     let mut by_feeder: HashMap<&str, Vec<&Hazard>> = HashMap::new();
     for hazard in hazards {
@@ -227,15 +249,35 @@ fn judge_alarms(hazards: &[Hazard], told: &[Told]) -> Vec<Alarm> {
     }
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
     let mut alarms = Vec::new();
-    let claims = told.iter().filter(|told| told.family.claims_current());
-    let mut claims: Vec<(Timestamp, &Told)> =
-        claims.filter_map(|told| Some((told.p1_told_at()?, told))).collect();
-    claims.sort_by_key(|(at, _)| *at);
-    for (at, told) in claims {
+    let mut tellings: Vec<(Timestamp, &Told)> =
+        told.iter().filter_map(|told| Some((told.p1_told_at()?, told))).collect();
+    tellings.sort_by_key(|(at, _)| *at);
+    for (at, told) in tellings {
+        let alarm = |spot: &str, ground| Alarm {
+            incident: told.id.clone(),
+            kind: told.kind.clone(),
+            spot: spot.to_owned(),
+            at,
+            ground,
+        };
+        if told.family == Family::Blind {
+            // People are sent along a feeder once, however many posts the list names.
+            let spot = told.feeder.as_deref().or(told.zone.as_deref()).unwrap_or("?");
+            if let Some(dark) = was_dark(told, reporting, at).filter(|_| seen.insert((&told.id, spot))) {
+                alarms.push(alarm(spot, if dark { Ground::NoData } else { Ground::Nothing }));
+            }
+        }
+        if !told.family.claims_current() {
+            continue;
+        }
         let on_feeder = told.feeder.as_deref().and_then(|feeder| by_feeder.get(feeder));
         // A truth of the whole feeder is a reason for a P1 on any of its posts, and a broken neutral on it for
-        // every post that a P1 of the neutral names. A P1 of the feeder itself points at whatever is on it.
+        // every post that a P1 of the neutral names. A P1 of the feeder itself points at whatever is on it. A
+        // leaking joint is at no post: it is a reason for the P1 of the cabinet alone.
         let on_feeder = on_feeder.into_iter().flatten().filter(|hazard| {
+            if hazard.is_joint() {
+                return told.family == Family::FeederLeak;
+            }
             hazard.spot.post.is_none()
                 || told.posts.is_empty()
                 || told.family == Family::Neutral && hazard.is_neutral()
@@ -246,13 +288,7 @@ fn judge_alarms(hazards: &[Hazard], told: &[Told]) -> Vec<Alarm> {
                 continue;
             }
             let own = by_spot.get(spot).into_iter().flatten().copied();
-            alarms.push(Alarm {
-                incident: told.id.clone(),
-                kind: told.kind.clone(),
-                spot: spot.to_owned(),
-                at,
-                ground: reason(own, at).max(whole),
-            });
+            alarms.push(alarm(spot, reason(own, at).max(whole)));
         }
     }
     alarms.sort_by(|a, b| (a.at, &a.incident, &a.spot).cmp(&(b.at, &b.incident, &b.spot)));

@@ -1,9 +1,10 @@
 //! The borders of the rule.
 
-use lampguard_model::{Millis, Timestamp};
+use lampguard_model::{Millis, Register, Timestamp};
 
 use super::facts::{Class, Exposure, Family, Going, Hazard, Message, Spot, Told};
 use super::figures::Scores;
+use super::reporting::Reporting;
 use super::rule::{Ground, Verdict, score};
 
 /// The moment of danger in these tests.
@@ -37,9 +38,11 @@ fn told(id: &str, kind: &str, post: &str, at: Timestamp) -> Told {
         family: Family::of(kind),
         posts: Some(post).filter(|post| !post.is_empty()).map(str::to_owned).into_iter().collect(),
         feeder: None,
+        zone: None,
         place: None,
         p1_at: Some(at),
         first_notice_at: Some(at),
+        p1_notice_at: Some(at),
         voided: false,
         going: Going::default(),
     }
@@ -50,7 +53,7 @@ fn leak(post: &str, at: Timestamp) -> Told {
 }
 
 fn plain(hazards: &[Hazard], told: &[Told]) -> Scores {
-    score(hazards, told, None, None)
+    score(hazards, told, None, None, None)
 }
 
 fn verdict(hazard: &Hazard, told: &[Told]) -> Verdict {
@@ -98,14 +101,19 @@ fn what_was_told_too_early_or_voided_is_missed_and_says_so() {
 
 #[test]
 fn an_incident_that_rose_to_p1_counts_from_then_and_one_that_never_did_or_was_never_told_does_not() {
-    let mut rose = Told { p1_at: Some(T + Millis::minutes(11)), ..leak("P1", T) };
+    // It rises in time, and the first notice that says so is late.
+    let (rises, told_at) = (Some(T + Millis::minutes(2)), Some(T + Millis::minutes(11)));
+    let mut rose = Told { p1_at: rises, p1_notice_at: told_at, ..leak("P1", T) };
     assert_eq!(verdict(&hazard("P1"), std::slice::from_ref(&rose)), Verdict::Late);
-    rose.p1_at = Some(T + Millis::minutes(10));
+    rose.p1_notice_at = None;
+    let scores = plain(&[hazard("P1")], std::slice::from_ref(&rose));
+    assert_eq!((scores.all.missed, scores.p1.incidents), (1, 0), "that it rose tells nobody");
+    rose.p1_notice_at = Some(T + Millis::minutes(10));
     let scores = plain(&[hazard("P1")], std::slice::from_ref(&rose));
     assert_eq!(scores.graded[0].told_at, Some(T + Millis::minutes(10)));
     rose.p1_at = None;
     assert_eq!(verdict(&hazard("P1"), std::slice::from_ref(&rose)), Verdict::Missed);
-    let untold = Told { first_notice_at: None, ..leak("P1", T) };
+    let untold = Told { first_notice_at: None, p1_notice_at: None, ..leak("P1", T) };
     let scores = plain(&[hazard("P1")], &[untold]);
     assert_eq!((scores.all.missed, scores.p1.incidents, scores.p1.judged), (1, 0, 0));
 }
@@ -163,10 +171,10 @@ fn a_p1_without_a_truth_there_and_then_is_false_and_on_a_marginal_post_counts_ap
 fn false_p1s_are_given_per_1000_post_nights_when_it_is_known_how_much_was_watched() {
     let alarms = [leak("P7", T), leak("P8", T), leak("P1", T)];
     let exposure = Some(Exposure { posts: 400, nights: 2.5 });
-    let scores = score(&[marginal("P1")], &alarms, None, exposure);
+    let scores = score(&[marginal("P1")], &alarms, None, exposure, None);
     assert_eq!((scores.p1.false_per_1000, scores.p1.marginal_per_1000), (Some(2.0), Some(1.0)));
     assert_eq!(plain(&[], &alarms).p1.false_per_1000, None);
-    let nothing = score(&[], &alarms, None, Some(Exposure { posts: 0, nights: 1.0 }));
+    let nothing = score(&[], &alarms, None, Some(Exposure { posts: 0, nights: 1.0 }), None);
     assert_eq!(nothing.p1.false_per_1000, None, "nothing watched gives no rate");
 }
 
@@ -201,11 +209,73 @@ fn a_patrol_finds_what_nobody_can_see_and_only_the_posts_it_names() {
     assert_eq!(verdict(&blind, &[told("LG-1", "feeder_dark", "P2", T)]), Verdict::Missed);
     let seen = plain(&[hazard("P1")], &[told("LG-1", "feeder_dark", "P1", T)]);
     assert_eq!(seen.all.missed, 1, "its sensor could tell");
-    assert_eq!((seen.p1.judged, seen.p1.not_judged.get("feeder_dark")), (0, Some(&1)));
+    assert_eq!((seen.p1.judged, seen.p1.not_judged.get("feeder_dark"), seen.p1.unjudged()), (0, Some(&1), 1));
+    // A sensor that reports wrong values is no want of data, nor is one that was seen working.
+    for (sensor, observable) in [("failed:frozen", false), ("failed:open_ct", false), ("failed:silent", true)]
+    {
+        let sent = Hazard { sensor: sensor.to_owned(), observable, ..hazard("P1") };
+        assert_eq!(verdict(&sent, &[told("LG-1", "feeder_dark", "P1", T)]), Verdict::Missed, "{sensor}");
+    }
     // Other families find nothing.
     for kind in ["lamp_out", "system", "column", "reenergised", "feeder_step", "weather"] {
         assert_eq!(verdict(&hazard("P1"), &[told("LG-1", kind, "P1", T)]), Verdict::Missed, "{kind}");
     }
+}
+
+/// Two posts on F1 that report each minute from an hour before T on, until so many minutes after it.
+fn heard_until(minutes: i64) -> Reporting {
+    let mut csv = lampguard_model::register::header();
+    for n in 1..=2 {
+        csv += &format!("\nQ{n},D{n},z1,r,{n},,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M,60");
+    }
+    let mut reporting = Reporting::of(&Register::parse(csv.as_bytes()).unwrap());
+    for minute in -60..=minutes {
+        reporting.saw("Q1", T + Millis::minutes(minute));
+        reporting.saw("Q2", T + Millis::minutes(minute));
+    }
+    reporting
+}
+
+#[test]
+fn patrols_to_feeders_that_report_are_false_and_find_nothing() {
+    let blind = Hazard { sensor: "failed:none".to_owned(), observable: false, ..hazard("P1") };
+    let hazards = [blind];
+    let patrols: Vec<Told> = (-3..=0)
+        .map(|hour| Told {
+            feeder: Some("F1".to_owned()),
+            ..told(&format!("LG-{hour}"), "feeder_dark", "P1", T + Millis::minutes(60 * hour + 30))
+        })
+        .collect();
+    let judged = |reporting: &Reporting| score(&hazards, &patrols, None, None, Some(reporting));
+    // One patrol an hour along a feeder that reports all the while: once this bought every blind hazard.
+    let bribe = judged(&heard_until(60));
+    assert_eq!((bribe.all.found, bribe.all.missed), (0, 1));
+    assert_eq!((bribe.p1.false_p1, bribe.p1.on_no_data, bribe.p1.unjudged()), (2, 0, 2));
+    // Told before the danger along a dark feeder that reports again when it comes: nobody meets it.
+    let (mut back, silent_from) = (heard_until(-45), T - Millis::minutes(1));
+    (0..90).for_each(|n| back.saw("Q1", silent_from + Millis::minutes(n)));
+    (0..90).for_each(|n| back.saw("Q2", silent_from + Millis::minutes(n)));
+    let early = judged(&back);
+    assert_eq!((early.all.found, early.p1.false_p1, early.p1.on_no_data), (0, 1, 1));
+    // The feeder goes dark and stays so: the patrol is right, and finds.
+    let right = judged(&heard_until(-45));
+    assert_eq!((right.all.found, right.p1.false_p1, right.p1.on_no_data), (1, 0, 2));
+    // Without a recording nobody can say: that is said beside the false ones.
+    let unknown = plain(&hazards, &patrols);
+    assert_eq!((unknown.p1.false_p1, unknown.p1.unjudged()), (0, 4));
+}
+
+#[test]
+fn a_leaking_joint_excuses_the_step_of_its_feeder_and_no_p1_of_its_posts() {
+    let spot = Spot { feeder: Some("F1".to_owned()), ..Spot::default() };
+    let joint = Hazard { spot, kind: "feeder_leak".to_owned(), ..marginal("") };
+    let of = |kind: &str, post: &str| Told {
+        feeder: Some("F1".to_owned()),
+        ..told(&format!("LG-{kind}"), kind, post, T)
+    };
+    let alarms = [of("feeder_step", ""), of("leak_critical", "P1"), of("critical_then_silent", "")];
+    let scores = plain(&[joint], &alarms);
+    assert_eq!((scores.p1.on_marginal, scores.p1.false_p1), (1, 2));
 }
 
 #[test]
@@ -264,11 +334,11 @@ fn messages_are_counted_per_person_over_ten_minutes_and_voice_and_chat_of_one_te
         message("desk", "c", 600),
         message("crew-1", "a", 1),
     ];
-    let messages = score(&[], &[], Some(&sent), None).messages.unwrap();
+    let messages = score(&[], &[], Some(&sent), None, None).messages.unwrap();
     assert_eq!((messages.count, messages.people, messages.max, messages.p99), (4, 2, 2, 2));
     assert_eq!(messages.busiest.as_deref(), Some("desk"));
     assert_eq!(plain(&[], &[]).messages, None);
-    let none = score(&[], &[], Some(&[]), None).messages.unwrap();
+    let none = score(&[], &[], Some(&[]), None, None).messages.unwrap();
     assert_eq!((none.count, none.max, none.p99), (0, 0, 0));
 }
 

@@ -6,6 +6,9 @@ use super::facts::Exposure;
 use super::figures::{Arrivals, Delay, Group, Messages, P1s, Scores};
 use super::rule::{Graded, Verdict};
 
+/// The mark that stands wherever people look at simulated readings.
+pub(crate) const SIMULATED: &str = "模拟数据 SIM";
+
 /// Everything but the single hazards.
 pub(crate) fn summary(scores: &Scores) -> String {
     let mut text = String::new();
@@ -15,6 +18,9 @@ pub(crate) fn summary(scores: &Scores) -> String {
         }
         text.push_str(&part);
     };
+    if scores.simulated {
+        add(format!("{SIMULATED}\n"));
+    }
     add(hazards(scores));
     add(delays(scores));
     add(alarms(&scores.p1, scores.exposure));
@@ -126,14 +132,16 @@ fn alarms(p1: &P1s, exposure: Option<Exposure>) -> String {
         row("P1 told, once for each post named", ["count", "per 1,000 post-nights"].map(str::to_owned)),
         row("  on a hazard", [p1.on_hazard.to_string(), String::new()]),
         row("  on something marginal", [p1.on_marginal.to_string(), rate(p1.marginal_per_1000)]),
+        row("  patrol where no data came", [p1.on_no_data.to_string(), String::new()]),
         row("  false", [p1.false_p1.to_string(), rate(p1.false_per_1000)]),
+        row("  not judged", [p1.unjudged().to_string(), String::new()]),
     ];
     let mut text = table(&rows, true);
     text.push_str(&format!("  {} incident(s) told as P1, {} of them voided", p1.incidents, p1.voided));
     let not_judged: Vec<String> =
         p1.not_judged.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     if !not_judged.is_empty() {
-        text.push_str(&format!("; claim no current, not judged: {}", not_judged.join(", ")));
+        text.push_str(&format!("; not judged: {}", not_judged.join(", ")));
     }
     text.push('\n');
     text.push_str(&match exposure {
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn nothing_at_all_is_printed_in_words_and_not_as_numbers() {
-        let scores = super::super::score(&[], &[], None, None);
+        let scores = super::super::score(&[], &[], None, None, None);
         let text = summary(&scores);
         for words in ["recall", "no hazard was told", "--posts posts.csv --nights N", "not known from these"]
         {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use lampguard_alerting::incident::NOTE_SIMULATED;
 use lampguard_model::{Millis, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,6 +23,8 @@ const WAY_OUT: &str = "docs/score.md names the forms that are read";
 /// A P1 is due so long after it became one (`policy.md` 2).
 const DUE: Millis = Millis::minutes(30);
 
+/// Event word of an incident that became graver.
+pub(super) const ESCALATED: &str = "incident.escalated";
 /// Outcome words of notices that somebody's side took.
 const ACCEPTED: [&str; 3] = ["sent", "accepted", "delivered"];
 
@@ -39,6 +42,10 @@ pub(super) struct Tellings {
     pub(super) not_accepted: usize,
     /// The last page says that there is another one.
     pub(super) unfinished: bool,
+    /// Incidents of several posts of which no line says when each was named: all count from the first notice.
+    pub(super) undated: usize,
+    /// Some incident is of simulated readings.
+    pub(super) simulated: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,9 +59,14 @@ struct IncidentLine {
     severity: String,
     post_id: Option<String>,
     feeder: Option<String>,
+    zone: Option<String>,
     place: Option<Value>,
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    notes: Option<Vec<String>>,
+    #[serde(default)]
+    simulated: bool,
     opened_at: Option<Time>,
     due_at: Option<Time>,
     remaining_s: Option<i64>,
@@ -66,12 +78,27 @@ struct IncidentLine {
     breached: bool,
     #[serde(default)]
     members: Option<Vec<String>>,
+    /// When a notice first named each of `members`; null: none did.
+    members_told_at: Option<Vec<Option<Time>>>,
+    #[serde(default)]
+    timeline: Option<Vec<EventLine>>,
     #[serde(default)]
     drill: bool,
     #[serde(default, deserialize_with = "present")]
     p1_at: Option<Option<Time>>,
     #[serde(default, deserialize_with = "present")]
     first_notice_at: Option<Option<Time>>,
+    #[serde(default, deserialize_with = "present")]
+    p1_notice_at: Option<Option<Time>>,
+}
+
+/// One line of an incident's life, as the single view of the HTTP interface has it.
+#[derive(Debug, Deserialize)]
+struct EventLine {
+    at: Time,
+    event: String,
+    #[serde(default)]
+    body: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,23 +139,60 @@ struct BodyNotice {
 #[derive(Debug)]
 struct Draft {
     line: IncidentLine,
-    /// First accepted notice so far.
-    first_notice_at: Option<Timestamp>,
+    /// Accepted notices.
+    notices: Vec<Timestamp>,
+    /// First notice that it had become graver, accepted or not.
+    graver_at: Option<Timestamp>,
     /// First webhook body that called it a P1.
     p1_body_at: Option<Timestamp>,
-    /// When each post was first named; `None` with the first notice.
-    named: BTreeMap<String, Option<Timestamp>>,
+    /// Since when each post is named.
+    named: BTreeMap<String, Since>,
     voided: bool,
     departed_at: Option<Timestamp>,
     made_safe_at: Option<Timestamp>,
+}
+
+/// Since when notices name a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    /// Nothing says otherwise: since the first one.
+    First,
+    /// No notice names it.
+    Never,
+    /// Since the first one at or after this moment, at which the incident got it.
+    Added(Timestamp),
+    /// Since this moment.
+    Named(Timestamp),
+}
+
+impl Since {
+    /// What two lines know together: who was told knows best, then who wrote it down.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Named(a), Self::Named(b)) => Self::Named(a.min(b)),
+            (Self::Added(a), Self::Added(b)) => Self::Added(a.min(b)),
+            (known @ Self::Named(_), _) | (_, known @ Self::Named(_)) => known,
+            (known @ Self::Added(_), _) | (_, known @ Self::Added(_)) => known,
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::First, Self::First) => Self::First,
+        }
+    }
+}
+
+/// The notices of one incident.
+#[derive(Debug, Default)]
+struct Notices {
+    accepted: Vec<Timestamp>,
+    /// First that it had become graver, accepted or not.
+    graver_at: Option<Timestamp>,
 }
 
 /// Takes lines and pages, and joins them at the end.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     drafts: HashMap<String, Draft>,
-    /// First accepted notice of each incident, and where it stands.
-    notices: HashMap<String, (Timestamp, Option<At>)>,
+    /// Notices of each incident, and where its first line stands.
+    notices: HashMap<String, (Notices, At)>,
     messages: Vec<Message>,
     notice_lines: usize,
     /// Some incident line says itself when people were told.
@@ -200,8 +264,7 @@ impl Reader {
             return Ok(());
         }
         self.says_itself |= line.first_notice_at.is_some();
-        let told = line.first_notice_at.flatten().map(|time| time.0);
-        self.draft(at, line, None)?.tell(told);
+        self.draft(at, line, None)?;
         Ok(())
     }
 
@@ -211,7 +274,12 @@ impl Reader {
             self.out.drills += 1;
             return Ok(());
         }
-        if !ACCEPTED.contains(&line.outcome.as_str()) {
+        let accepted = ACCEPTED.contains(&line.outcome.as_str());
+        if let (Some(id), Some(Time(when)), true) = (&line.incident_id, line.at, line.event == ESCALATED) {
+            let (notices, _) = self.notices_of(id, at);
+            notices.graver_at = notices.graver_at.into_iter().chain([when]).min();
+        }
+        if !accepted {
             self.out.not_accepted += 1;
             return Ok(());
         }
@@ -220,10 +288,13 @@ impl Reader {
         };
         self.message(line.to, line.incident_id.as_deref(), &line.event, line.step, when);
         if let Some(id) = line.incident_id {
-            let first = self.notices.entry(id).or_insert_with(|| (when, Some(at.clone())));
-            first.0 = first.0.min(when);
+            self.notices_of(&id, at).0.accepted.push(when);
         }
         Ok(())
+    }
+
+    fn notices_of(&mut self, id: &str, at: &At) -> &mut (Notices, At) {
+        self.notices.entry(id.to_owned()).or_insert_with(|| (Notices::default(), at.clone()))
     }
 
     fn body(&mut self, at: &At, line: BodyLine) -> Result<()> {
@@ -240,7 +311,7 @@ impl Reader {
         let (id, is_p1) = (incident.id.clone(), incident.severity == "P1");
         self.message(line.notice.to, Some(&id), &line.event, line.notice.step, when);
         let draft = self.draft(at, incident, Some(when))?;
-        draft.tell(Some(when));
+        draft.notices.push(when);
         if is_p1 {
             draft.p1_body_at = Some(draft.p1_body_at.map_or(when, |known| known.min(when)));
         }
@@ -267,7 +338,16 @@ impl Reader {
         {
             self.out.feeders.insert(post.clone(), feeder.clone());
         }
-        let posts: Vec<String> = own.chain(line.members.iter().flatten()).cloned().collect();
+        let posts: Vec<(String, Since)> = match told_at {
+            Some(at) => own
+                .chain(line.members.iter().flatten())
+                .map(|post| (post.clone(), Since::Named(at)))
+                .collect(),
+            // The first notice names it, whatever it is of.
+            None => own.map(|post| (post.clone(), Since::First)).chain(members(&line)).collect(),
+        };
+        self.out.simulated |=
+            line.simulated || line.notes.iter().flatten().any(|note| note == NOTE_SIMULATED);
         let voided = line.state == "void";
         let draft = match self.drafts.entry(line.id.clone()) {
             std::collections::hash_map::Entry::Occupied(entry) => {
@@ -277,7 +357,8 @@ impl Reader {
             }
             std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Draft {
                 line,
-                first_notice_at: None,
+                notices: Vec::new(),
+                graver_at: None,
                 p1_body_at: None,
                 named: BTreeMap::new(),
                 voided,
@@ -286,10 +367,9 @@ impl Reader {
             }),
         };
         draft.voided |= voided;
-        for post in posts {
-            let known = draft.named.entry(post).or_insert(told_at);
-            // A line that is not a notice names its posts for all notices.
-            *known = known.zip(told_at).map(|(known, at)| known.min(at));
+        for (post, since) in posts {
+            let known = draft.named.entry(post).or_insert(since);
+            *known = known.or(since);
         }
         Ok(draft)
     }
@@ -317,17 +397,16 @@ impl Reader {
     /// Joins notices with their incidents.
     pub(super) fn finish(mut self, source: &Path) -> Result<Tellings> {
         let source = source.display();
-        for (id, (when, at)) in std::mem::take(&mut self.notices) {
-            if let Some(draft) = self.drafts.get_mut(&id) {
-                draft.tell(Some(when));
-                continue;
-            }
-            let reason = format!("a notice of incident {id}, which is not in {source}");
-            let way_out = "add the answer of GET /api/v1/incidents?state=all";
-            return Err(at.map_or_else(
-                || UsageError(format!("{source}: {reason}; {way_out}")).into(),
-                |at| at.fault(&reason, way_out),
-            ));
+        for (id, (notices, at)) in std::mem::take(&mut self.notices) {
+            let Some(draft) = self.drafts.get_mut(&id) else {
+                if notices.accepted.is_empty() {
+                    continue;
+                }
+                let reason = format!("a notice of incident {id}, which is not in {source}");
+                return Err(at.fault(&reason, "add the answer of GET /api/v1/incidents?state=all"));
+            };
+            draft.notices.extend(notices.accepted);
+            draft.graver_at = notices.graver_at;
         }
         if !self.drafts.is_empty() && self.notice_lines == 0 && !self.says_itself {
             bail!(UsageError(format!(
@@ -341,7 +420,9 @@ impl Reader {
             out.messages = Some(self.messages);
         }
         let mut drafts: Vec<Draft> = self.drafts.into_values().collect();
-        drafts.sort_by(|a, b| (a.first_notice_at, &a.line.id).cmp(&(b.first_notice_at, &b.line.id)));
+        drafts.iter_mut().for_each(|draft| draft.notices.sort_unstable());
+        drafts.sort_by(|a, b| (a.first_notice_at(), &a.line.id).cmp(&(b.first_notice_at(), &b.line.id)));
+        out.undated = drafts.iter().filter(|draft| draft.is_undated()).count();
         out.told = drafts.into_iter().flat_map(Draft::told).collect();
         Ok(out)
     }
@@ -350,6 +431,23 @@ impl Reader {
 fn parsed<T: for<'de> Deserialize<'de>>(at: &At, what: &str, value: Value) -> Result<T> {
     serde_json::from_value(value)
         .map_err(|e| at.fault(format_args!("{what}: {}", lines::reason(&e)), WAY_OUT))
+}
+
+/// Members of a line that is no notice, as far as it says when each was named.
+fn members(line: &IncidentLine) -> Vec<(String, Since)> {
+    let all = line.members.iter().flatten();
+    if let Some(told) = &line.members_told_at {
+        let told = told.iter().map(|at| at.map_or(Since::Never, |at| Since::Named(at.0)));
+        return all.cloned().zip(told.chain(std::iter::repeat(Since::Never))).collect();
+    }
+    let mut members: BTreeMap<String, Since> = all.map(|post| (post.clone(), Since::First)).collect();
+    for event in line.timeline.iter().flatten().filter(|event| event.event == "members") {
+        let names = event.body.get("members").and_then(Value::as_array).into_iter().flatten();
+        for name in names.filter_map(Value::as_str) {
+            members.insert(name.to_owned(), Since::Added(event.at.0));
+        }
+    }
+    members.into_iter().collect()
 }
 
 /// When a webhook body went out: its time left is as it was then, to the second.
@@ -361,8 +459,35 @@ fn sent_at(incident: &IncidentLine) -> Option<Timestamp> {
 }
 
 impl Draft {
-    fn tell(&mut self, at: Option<Timestamp>) {
-        self.first_notice_at = self.first_notice_at.into_iter().chain(at).min();
+    /// The first accepted notice: of those that are here, else what the line says itself.
+    fn first_notice_at(&self) -> Option<Timestamp> {
+        let said = || self.line.first_notice_at.flatten().map(|time| time.0);
+        self.notices.first().copied().or_else(said)
+    }
+
+    /// The first accepted notice at or after a moment.
+    fn notice_from(&self, at: Timestamp) -> Option<Timestamp> {
+        self.notices.get(self.notices.partition_point(|notice| *notice < at)).copied()
+    }
+
+    /// The first accepted notice of a P1 that names a post since then.
+    fn p1_notice_at(&self, p1_at: Timestamp, named_at: Timestamp) -> Option<Timestamp> {
+        if !self.notices.is_empty() {
+            return self.notice_from(p1_at.max(named_at));
+        }
+        // A line that says itself when people were told, of a rise too, if it knows of that.
+        let said = match self.line.p1_notice_at {
+            Some(said) => said?.0,
+            None => self.first_notice_at()?.max(p1_at),
+        };
+        Some(said.max(named_at))
+    }
+
+    /// It names several posts, and nothing says since when.
+    fn is_undated(&self) -> bool {
+        let all_known = self.line.members_told_at.is_some() || self.line.timeline.is_some();
+        let own = self.line.post_id.as_deref().unwrap_or_default();
+        !all_known && self.named.iter().any(|(post, since)| post != own && *since == Since::First)
     }
 
     /// Since when it is P1.
@@ -373,19 +498,43 @@ impl Draft {
         let opened = self.line.opened_at.map(|time| time.0);
         // Bodies tell each rise: P1 since the first that said so, unless it was the very first.
         if let Some(body) = self.p1_body_at {
-            return if Some(body) == self.first_notice_at { opened.or(Some(body)) } else { Some(body) };
+            return if Some(body) == self.first_notice_at() { opened.or(Some(body)) } else { Some(body) };
         }
         if self.line.severity != "P1" {
             return None;
         }
         // A P2 that became P1 is due half an hour after that (`policy.md` 4).
         let by_due = self.line.due_at.map(|due| due.0 - DUE);
-        opened.max(by_due)
+        opened.max(by_due).max(self.graver_at)
     }
 
     /// One entry for the posts of the first notice, one for each later naming.
     fn told(self) -> Vec<Told> {
         let p1_at = self.p1_at();
+        let first = self.first_notice_at();
+        let mut namings: BTreeMap<Option<Timestamp>, BTreeSet<String>> = BTreeMap::new();
+        for (post, since) in &self.named {
+            let since = match *since {
+                Since::Never => continue,
+                Since::First => None,
+                Since::Named(at) => Some(at),
+                Since::Added(at) => match self.notice_from(at) {
+                    Some(at) => Some(at),
+                    None => continue,
+                },
+            };
+            let later = since.filter(|since| first.is_some_and(|first| *since > first));
+            namings.entry(later).or_default().insert(post.clone());
+        }
+        if namings.is_empty() {
+            namings.insert(None, BTreeSet::new());
+        }
+        let p1_notice_at = |since: Option<Timestamp>| {
+            let first = since.or(first)?;
+            self.p1_notice_at(p1_at?, first)
+        };
+        let namings: Vec<_> =
+            namings.into_iter().map(|(since, posts)| (since, p1_notice_at(since), posts)).collect();
         let line = self.line;
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let time = |time: Option<Time>| time.map(|time| time.0);
@@ -395,23 +544,17 @@ impl Draft {
         } else if let (Family::Other, Some(word)) = (family, &line.family) {
             family = Family::of(word);
         }
-        let mut namings: BTreeMap<Option<Timestamp>, BTreeSet<String>> = BTreeMap::new();
-        for (post, since) in self.named {
-            let later = since.filter(|since| self.first_notice_at.is_some_and(|first| *since > first));
-            namings.entry(later).or_default().insert(post);
-        }
-        if namings.is_empty() {
-            namings.insert(None, BTreeSet::new());
-        }
         let told = Told {
             id: line.id,
             kind: line.kind,
             family,
             posts: Vec::new(),
             feeder: given(line.feeder),
+            zone: given(line.zone),
             place: lines::words(line.place.as_ref()),
             p1_at,
-            first_notice_at: self.first_notice_at,
+            first_notice_at: first,
+            p1_notice_at: None,
             voided: self.voided,
             going: Going {
                 crew: given(line.crew),
@@ -422,9 +565,10 @@ impl Draft {
                 breached: line.breached,
             },
         };
-        let entry = |(since, posts): (Option<Timestamp>, BTreeSet<String>)| Told {
+        let entry = |(since, p1_notice_at, posts): (Option<Timestamp>, _, BTreeSet<String>)| Told {
             posts: posts.into_iter().collect(),
-            first_notice_at: since.or(told.first_notice_at),
+            first_notice_at: since.or(first),
+            p1_notice_at,
             ..told.clone()
         };
         namings.into_iter().map(entry).collect()

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::facts::Family;
 use super::lines::At;
-use super::tellings::{Reader, Tellings};
+use super::tellings::{ESCALATED, Reader, Tellings};
 use std::path::Path;
 
 const T: i64 = 1_795_435_200_000;
@@ -81,6 +81,62 @@ fn of_the_notices_only_accepted_ones_count_and_the_first_of_them_is_the_telling(
     assert_eq!(read.told.iter().find(|told| told.id == "LG-1").unwrap().first_notice_at, at(5));
     assert_eq!(read.told.iter().find(|told| told.id == "LG-2").unwrap().first_notice_at, None);
     assert_eq!((read.not_accepted, read.messages.unwrap().len()), (2, 3));
+}
+
+#[test]
+fn a_rise_to_p1_whose_own_notice_nobody_took_is_not_told() {
+    let event = |notice: Value, word: &str| with(notice, "event", json!(word));
+    let escalated =
+        |outcome: &str, seconds: i64| event(notice("LG-1", outcome, "crew-1", seconds), ESCALATED);
+    // Told as P2 at 0 and due in 24 h; P1 since 1200 s, due half an hour later.
+    let rose = with(incident("LG-1", "P1"), "due_at", json!(rfc(3000)));
+    let lines = [rose.clone(), notice("LG-1", "sent", "desk", 0), escalated("failed", 1201)];
+    let read = all(&lines).unwrap();
+    assert_eq!((read.told[0].first_notice_at, read.told[0].p1_told_at()), (at(0), None));
+    let later = [&lines[..], &[escalated("sent", 1500)]].concat();
+    assert_eq!(all(&later).unwrap().told[0].p1_told_at(), at(1500));
+    // A deadline of half an hour either way says nothing of the rise; its notice does.
+    let warned = with(incident("LG-1", "P1"), "kind", json!("shell_critical"));
+    let lines = [warned, notice("LG-1", "sent", "desk", 0), escalated("failed", 600)];
+    assert_eq!(all(&lines).unwrap().told[0].p1_told_at(), None);
+    let same = [&lines[..], &[escalated("sent", 600)]].concat();
+    assert_eq!(all(&same).unwrap().told[0].p1_told_at(), at(600));
+}
+
+#[test]
+fn a_post_that_an_incident_got_later_counts_from_the_notice_that_named_it() {
+    let dark = |members: &[&str]| {
+        let line = with(incident("LG-1", "P1"), "kind", json!("critical_then_silent"));
+        with(with(line, "post_id", json!(null)), "members", json!(members))
+    };
+    let posts = |read: &Tellings| -> Vec<(Vec<String>, Option<Timestamp>)> {
+        read.told.iter().map(|told| (told.posts.clone(), told.p1_told_at())).collect()
+    };
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // A back-test says it itself: with the first notice, with a later one, never.
+    let line = with(with(dark(&["A", "B", "C"]), "p1_at", json!(rfc(0))), "first_notice_at", json!(rfc(0)));
+    let line = with(line, "p1_notice_at", json!(rfc(0)));
+    let line = with(line, "members_told_at", json!([rfc(0), rfc(60), null]));
+    let read = all(&[line]).unwrap();
+    assert_eq!(posts(&read), [(names(&["A"]), at(0)), (names(&["B"]), at(60))]);
+    assert_eq!(read.undated, 0);
+    // The single view of an instance says when it got them.
+    let lives = |seconds: i64, member: &str| json!({"at": rfc(seconds), "event": "members", "body": {"members": [member]}});
+    let line = with(dark(&["A", "B", "C"]), "timeline", json!([lives(60, "B"), lives(700, "C")]));
+    let lines = [line, notice("LG-1", "sent", "desk", 1), notice("LG-1", "sent", "desk", 600)];
+    let read = all(&lines).unwrap();
+    assert_eq!(posts(&read), [(names(&["A"]), at(1)), (names(&["B"]), at(600))]);
+    // Nothing says it: the first notice counts, and the reader is told.
+    let read = all(&[dark(&["A", "B"]), notice("LG-1", "sent", "desk", 1)]).unwrap();
+    assert_eq!((posts(&read), read.undated), (vec![(names(&["A", "B"]), at(1))], 1));
+}
+
+#[test]
+fn incidents_of_simulated_readings_are_noticed() {
+    let line = with(incident("LG-1", "P1"), "first_notice_at", json!(rfc(1)));
+    assert!(!all(std::slice::from_ref(&line)).unwrap().simulated);
+    assert!(all(&[with(line.clone(), "notes", json!(["模拟数据"]))]).unwrap().simulated);
+    assert!(all(&[with(line, "simulated", json!(true))]).unwrap().simulated);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use lampguard_model::Millis;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::facts::{Class, Hazard, Spot};
+use super::facts::{Class, FEEDER_LEAK, Hazard, Spot};
 use super::lines::{self, At, Time};
 use crate::UsageError;
 
@@ -84,7 +84,7 @@ fn parse(at: &At, line: &[u8]) -> Result<Hazard> {
     }
     let kind = given(line.kind).unwrap_or_else(|| "electric".to_owned());
     // Joints that only the cabinet sees: nobody can be asked to find the one joint.
-    let class = if kind == "feeder_leak" { Class::Marginal } else { class };
+    let class = if kind == FEEDER_LEAK { Class::Marginal } else { class };
     let sensor = given(line.sensor).unwrap_or_else(|| "ok".to_owned());
     Ok(Hazard {
         spot,

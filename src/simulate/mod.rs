@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use lampguard_model::wire::CANONICAL_FILTERS;
 use lampguard_model::{Millis, Timestamp};
 use lampguard_simulator::publish::PerPost;
-use lampguard_simulator::scenario::{SHIPPED, shipped_names};
+use lampguard_simulator::scenario::{SHIPPED, shipped_names, start_of};
 use lampguard_simulator::{City, Params, Run, Scenario, Shape, Simulation, publish, recording};
 use tokio::sync::mpsc;
 
@@ -71,13 +71,12 @@ pub(crate) fn run(asked: &Simulate) -> Result<()> {
         (None, _) => (clock::now() + Millis::seconds(i64::from(asked.connections.start_in)), boot()),
         (Some(_), Some("now")) => (clock::now(), BOOT_RECORDED),
         (Some(_), Some(text)) => {
-            let start = Timestamp::from_rfc3339(text);
             let wrong = || {
                 UsageError(format!(
-                    "--start {text}: not RFC 3339 with an offset, as 2025-10-11T12:00:00+08:00"
+                    "--start {text}: not RFC 3339 with an offset, from 2020 to 2088, as 2025-10-11T12:00:00+08:00"
                 ))
             };
-            (start.ok_or_else(wrong)?, BOOT_RECORDED)
+            (start_of(text).ok_or_else(wrong)?, BOOT_RECORDED)
         }
         (Some(_), None) => (scenario.starts()?, BOOT_RECORDED),
     };

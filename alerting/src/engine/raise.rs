@@ -9,7 +9,8 @@ use super::moves::{Belongs, after};
 use super::place::Subject;
 use super::{Effect, Engine, Open, UNREGISTERED_MAX};
 use crate::incident::{
-    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, Severity, Signal, about, incident_id,
+    COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, NOTE_SIMULATED, Severity, Signal, about,
+    incident_id,
 };
 use crate::life::Life;
 use crate::slot::{Fact, Slot};
@@ -22,7 +23,6 @@ pub(super) const NOTE_MANUAL: &str = "人工检测";
 pub(super) const NOTE_PE: &str = "按带电处理，可能断PE";
 pub(super) const NOTE_UNREGISTERED: &str = "未登记设备";
 const NOTE_WEATHER: &str = "天气未知, 按潮湿限值";
-pub(super) const NOTE_SIMULATED: &str = "模拟数据";
 pub(super) const NOTE_CHATTERING: &str = "时有时无 (chattering)";
 const NOTE_STUCK: &str = "读数不变 (stuck)";
 const NOTE_UNIT: &str = "单位可疑 (unit suspect)";

@@ -1,7 +1,7 @@
 //! What happens in each picture.
 
 use super::{Panel, Probe, Series};
-use crate::event::{EventKind, Target};
+use crate::event::{EventKind, EventSpec, Target};
 use crate::quirks::Quirks;
 use crate::scenario::{Scenario, Water};
 use crate::sensor::Model;
@@ -241,11 +241,55 @@ fn readings() -> Vec<Panel> {
         leakage(Quirks { glitch: 0.02, ..none }, "glitch", "all ones in one sample"),
         leakage(Quirks { spike: 0.02, ..none }, "spike", "one sample ten times too high"),
         panel("rollover", "energy counter rolls over", "kWh", vec![energy]),
+        leakage(Quirks { huge: 0.02, ..none }, "huge", "two billion in one sample"),
+        leakage(Quirks { negative: 0.02, ..none }, "negative", "-65509 in one sample"),
         broken(Quirks { not_a_number: 0.03, ..none }, "nan", "a bare NaN"),
+        nan_until_reboot(),
+        lightning_kills(),
         broken(Quirks { truncated: 0.03, ..none }, "truncated", "payload cut in the middle"),
         order(Quirks { duplicate: 0.03, ..none }, "duplicate", "delivered twice"),
         order(Quirks { out_of_order: 0.03, ..none }, "out_of_order", "delivered after the next one"),
     ]
+}
+
+/// NaN from the first hour on, a reboot in the second.
+fn nan_until_reboot() -> Panel {
+    let mut probe = Probe::new(nothing_else);
+    let place = probe.post(Model::H2, 0);
+    let feeder = probe.city().posts()[place as usize].feeder;
+    probe.happens(EventKind::NotANumber, Target::Post(place), 60.0, EVER, 0.0);
+    probe.happens(EventKind::Reboot, Target::Feeder(feeder), 120.0, 121.0, 0.0);
+    let probe = probe.run(4.0);
+    let points = probe.of(place).map(|(hours, message)| {
+        let broken = serde_json::from_slice::<serde_json::Value>(&message.payload).is_err();
+        (hours, f64::from(u8::from(broken)))
+    });
+    let series = vec![Series { name: "payload is no JSON".to_owned(), points: points.collect() }];
+    panel("nan_until_reboot", "NaN until the sensor starts anew", "0/1", series)
+}
+
+/// A strike on forty posts that kills half of the sensors: two that died, two that live.
+fn lightning_kills() -> Panel {
+    let probe = Probe::new(|scenario| {
+        scenario.event = vec![EventSpec {
+            kind: EventKind::Lightning,
+            after_min: 60.0,
+            minutes: Some(1.0),
+            count: 40,
+            spread_min: 0.0,
+            value: Some(0.5),
+            on: None,
+            skip: 0,
+        }];
+    })
+    .run(2.0);
+    let (killed, spared) = probe.struck();
+    let of = |places: &[u32], name: &str| {
+        let two = places.iter().take(2);
+        two.map(|place| probe.field(*place, "leakage_ma", name)).collect::<Vec<Series>>()
+    };
+    let series = [of(&killed, "killed"), of(&spared, "spared")].concat();
+    panel("lightning_kills", "lightning kills some for good", "mA", series)
 }
 
 /// A post that leaks 45 mA from the first hour on, whose sensor has a fault from the second.
@@ -320,6 +364,7 @@ fn clocks() -> Vec<Panel> {
         ahead(EventKind::ClockOffset, -28_800.0, "clock_zone", "clock in the wrong zone"),
         ahead(EventKind::ClockOffset, 86_400.0, "clock_ahead", "clock steps a day ahead"),
         ahead(EventKind::Clock1970, 0.0, "clock_1970", "clock counts from 1970"),
+        ahead(EventKind::ClockDrift, 7200.0, "clock_drift", "clock runs away, two hours a day"),
     ]
 }
 

@@ -30,7 +30,7 @@ use lampguard_simulator::Scenario;
 use super::row::{Report, Row};
 use crate::UsageError;
 use crate::backtest::{self, Judge, Naive, Pace};
-use crate::score::{Exposure, Family, Going, Scores, Told, score};
+use crate::score::{self, Family, Going, Reporting, Scores, Told, score};
 use city::Story;
 use table::{Seed, Sum};
 
@@ -76,7 +76,7 @@ pub(super) fn run(options: &Alarms) -> Result<()> {
     let mut report = Report::open(options.json.as_deref())?;
     let commit = table::commit();
     let head = |rule| {
-        let row = Row::of("alarms").text("rule", rule).text("city", &options.scenario);
+        let row = Row::of("alarms").text("rule", rule).text("city", &options.scenario).text("mark", "SIM");
         row.number("posts", f64::from(options.posts)).number("days", days).text("commit", &commit)
     };
     let mut sums = RULES.map(|rule| Sum::of(rule, head(rule)));
@@ -103,7 +103,8 @@ fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Re
     let register = Arc::new(register);
     let mut offline = Offline::new(register.clone(), Offline::mappings());
     let mut judge = Judge::new(Policies::default(), register.clone(), Pace::AsNeeded);
-    let mut naive = Naive::new(register);
+    let mut naive = Naive::new(register.clone());
+    let mut reporting = Reporting::of(&register);
     let mut told: [Vec<backtest::Told>; 2] = Default::default();
     let mut judging_s = 0.0;
     loop {
@@ -112,46 +113,98 @@ fn judge_city(options: &Alarms, scenario: &Scenario, days: f64, seed: u64) -> Re
             break;
         }
         let began = Instant::now();
-        let mut look = |frame: &FrameBuf| judge.judge(frame.records(), |reading| naive.reading(reading));
         for message in &messages {
-            offline.take(message.at, &message.topic, &message.payload, message.retain, &mut look);
+            offline.take(message.at, &message.topic, &message.payload, message.retain, &mut |frame| {
+                look(&mut judge, &mut naive, &mut reporting, frame);
+            });
         }
         judging_s += began.elapsed().as_secs_f64();
         told[0].extend(judge.ended());
         told[1].extend(naive.cleared());
     }
-    offline.flush(&mut |frame: &FrameBuf| judge.judge(frame.records(), |reading| naive.reading(reading)));
+    offline.flush(&mut |frame| look(&mut judge, &mut naive, &mut reporting, frame));
     told[0].extend(judge.finish());
     told[1].extend(naive.finish(story.until));
     let hazards = story.hazards();
-    let exposure = Exposure { posts: u64::from(options.posts), nights: days };
+    let exposure = score::watched(&register, days);
     let speed = judge.judged.readings as f64 / judging_s;
     Ok(told.map(|told| {
-        let told: Vec<Told> = told.iter().map(as_scored).collect();
-        let scores: Scores = score(&hazards, &told, None, Some(exposure));
+        let told: Vec<Told> = told.iter().flat_map(as_scored).collect();
+        let mut scores: Scores = score(&hazards, &told, None, Some(exposure), Some(&reporting));
+        scores.simulated = true;
         Seed { seed, readings: judge.judged.readings, speed, scores }
     }))
 }
 
-/// An incident as the score takes it. Both rules tell at the opening; nobody moves or voids here.
-fn as_scored(told: &backtest::Told) -> Told {
-    let incident = &told.incident;
+fn look(judge: &mut Judge, naive: &mut Naive, reporting: &mut Reporting, frame: &FrameBuf) {
+    judge.judge(frame.records(), |reading| {
+        naive.reading(reading);
+        reporting.saw(reading.post, reading.received_at);
+    });
+}
+
+/// An incident as the score takes it: once for its own post and what the first notice named, and once for each
+/// member that a later one named. Nobody moves or voids here.
+fn as_scored(told: &backtest::Told) -> Vec<Told> {
+    let (incident, first_at) = (&told.incident, told.notices.first_at);
     let kind = incident.evidence.kind.name();
-    Told {
+    let own = Told {
         id: incident.id.to_string(),
         kind: kind.to_owned(),
         family: Family::of(kind),
-        posts: [&incident.post_id]
-            .into_iter()
-            .filter(|post| !post.is_empty())
-            .chain(&incident.members)
-            .map(ToString::to_string)
-            .collect(),
-        feeder: Some(incident.feeder.to_string()).filter(|feeder| !feeder.is_empty()),
+        posts: given(&incident.post_id).into_iter().collect(),
+        feeder: given(&incident.feeder),
+        zone: given(&incident.zone),
         place: None,
         p1_at: incident.p1_at(),
-        first_notice_at: told.first_notice_at(),
+        first_notice_at: first_at,
+        p1_notice_at: told.notices.p1_at,
         voided: false,
         going: Going::default(),
+    };
+    let mut all = vec![own];
+    for (member, named_at) in incident.members.iter().zip(told.members_told_at()) {
+        let Some(named_at) = named_at else { continue };
+        if Some(named_at) == first_at {
+            all[0].posts.push(member.to_string());
+            continue;
+        }
+        let p1_notice_at = told.notices.p1_at.map(|at| at.max(named_at));
+        let posts = vec![member.to_string()];
+        all.push(Told { posts, first_notice_at: Some(named_at), p1_notice_at, ..all[0].clone() });
+    }
+    all
+}
+
+fn given(name: &str) -> Option<String> {
+    Some(name.to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_over_the_posts_that_are_watched_and_the_table_says_that_they_are_simulated() {
+        let options = Alarms {
+            scenario: "quiet_month".to_owned(),
+            seeds: 1,
+            first_seed: 3,
+            posts: 200,
+            days: Some(0.02),
+            params: None,
+            redraw: None,
+            json: None,
+        };
+        let scenario = crate::simulate::scenario(&options.scenario).unwrap();
+        let [ours, naive] = judge_city(&options, &scenario, 0.02, 3).unwrap();
+        let watched = ours.scores.exposure.unwrap().posts;
+        assert!((150..200).contains(&watched), "{watched}: one post in 25 has no sensor");
+        assert_eq!(naive.scores.exposure.unwrap().posts, watched);
+        let mut sums = RULES.map(|rule| Sum::of(rule, Row::of("alarms")));
+        sums[0].add(&ours);
+        sums[1].add(&naive);
+        let table = table::side_by_side(&sums);
+        assert!(table.starts_with("\n模拟数据  SIM ") && table.contains("not judged"), "{table}");
     }
 }

@@ -39,6 +39,7 @@ struct Figures {
     incidents: usize,
     on_marginal: usize,
     false_p1: usize,
+    unjudged: usize,
     post_nights: f64,
 }
 
@@ -54,6 +55,7 @@ impl Figures {
             incidents: scores.p1.incidents,
             on_marginal: scores.p1.on_marginal,
             false_p1: scores.p1.false_p1,
+            unjudged: scores.p1.unjudged(),
             post_nights: scores.exposure.map_or(0.0, |watched| watched.post_nights()),
         }
     }
@@ -70,6 +72,7 @@ impl Figures {
         self.incidents += other.incidents;
         self.on_marginal += other.on_marginal;
         self.false_p1 += other.false_p1;
+        self.unjudged += other.unjudged;
         self.post_nights += other.post_nights;
     }
 
@@ -107,6 +110,7 @@ impl Figures {
             .number("p1", self.incidents as f64)
             .number("false_p1", self.false_p1 as f64)
             .number("false_per_1000_post_nights", self.per_1000(self.false_p1))
+            .number("unjudged_p1", self.unjudged as f64)
             .number("marginal_p1", self.on_marginal as f64)
             .number("marginal_per_1000_post_nights", self.per_1000(self.on_marginal))
             .number("post_nights", self.post_nights);
@@ -149,9 +153,12 @@ impl Sum {
     }
 }
 
+/// Head of the first column: fourteen places on a screen, a Chinese character taking two.
+const SIMULATED: &str = "模拟数据  SIM ";
+
 /// Both rules in two columns.
 pub(super) fn side_by_side(sums: &[Sum; 2]) -> String {
-    let mut text = format!("\n{:<34}{:>14}{:>14}\n", "", sums[0].rule, sums[1].rule);
+    let mut text = format!("\n{SIMULATED}{:<20}{:>14}{:>14}\n", "", sums[0].rule, sums[1].rule);
     let mut line = |label: &str, cell: &dyn Fn(&Figures) -> String| {
         let cells = sums.each_ref().map(|sum| cell(&sum.figures));
         // Writing into a String cannot fail.
@@ -171,6 +178,7 @@ pub(super) fn side_by_side(sums: &[Sum; 2]) -> String {
     line("P1 told", &|figures| figures.incidents.to_string());
     line("false P1", &|figures| figures.false_p1.to_string());
     line("  per 1,000 post-nights", &|figures| format!("{:.3}", figures.per_1000(figures.false_p1)));
+    line("  not judged", &|figures| figures.unjudged.to_string());
     line("P1 on marginal posts", &|figures| figures.on_marginal.to_string());
     line("  per 1,000 post-nights", &|figures| format!("{:.3}", figures.per_1000(figures.on_marginal)));
     for (place, label) in ["p50", "p90", "longest"].iter().enumerate() {

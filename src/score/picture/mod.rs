@@ -26,7 +26,7 @@ use lampguard_model::{Millis, Timestamp};
 use super::facts::{EARLY, Message, Told};
 use super::figures::Scores;
 use super::recording::Recording;
-use super::table::{local_as, seconds, width};
+use super::table::{SIMULATED, local_as, seconds, width};
 use crate::cli::Lang;
 use pen::{Anchor, GREY, INK, PALE, Pen};
 use scale::{LEFT, RIGHT, Scale};
@@ -68,7 +68,7 @@ pub(super) fn draw(scene: Scene<'_>) -> String {
     }
     let height = y + 30.0;
     let mut page = Pen::default();
-    let title = pen::escape(words.title);
+    let title = pen::escape(&title(scene.scores, words));
     page.raw(&format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0} {height:.0}" width="{WIDTH:.0}" height="{height:.0}" role="img" xml:lang="{}" font-family="'Noto Sans CJK SC','Noto Sans SC','Microsoft YaHei','PingFang SC','Source Han Sans SC',sans-serif">
 <title>{title}</title>
@@ -90,10 +90,21 @@ pub(super) fn draw(scene: Scene<'_>) -> String {
     page.finish()
 }
 
+/// Simulated readings are marked.
+fn title(scores: &Scores, words: &Words) -> String {
+    if scores.simulated { format!("{}  ·  {SIMULATED}", words.title) } else { words.title.to_owned() }
+}
+
 /// Title, figures and key; gives the place below.
 fn head(pen: &mut Pen, scores: &Scores, words: &Words) -> f64 {
     let all = &scores.all;
-    pen.text((20.0, 34.0), Anchor::Start, 20, &format!(r#"font-weight="700" fill="{INK}""#), words.title);
+    pen.text(
+        (20.0, 34.0),
+        Anchor::Start,
+        20,
+        &format!(r#"font-weight="700" fill="{INK}""#),
+        &title(scores, words),
+    );
     let days = range_of(scores).map(|(first, last)| {
         format!("{} … {} · ", local_as(first, "%Y-%m-%d %H:%M"), local_as(last, "%Y-%m-%d %H:%M"))
     });
