@@ -15,8 +15,11 @@
 mod city;
 mod table;
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
@@ -58,6 +61,10 @@ pub(super) struct Alarms {
     /// Move every physical parameter by up to this share of itself, by each seed: 0.5 is ± 50 %.
     #[arg(long, value_name = "SHARE", value_parser = crate::cli::share)]
     redraw: Option<f64>,
+    /// Cities judged side by side, 1 to 64; without it as many as there are cores. The rows do not depend on it, but
+    /// for the speed.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=64))]
+    jobs: Option<u64>,
     /// Rows as JSON lines.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,7 +73,7 @@ pub(super) struct Alarms {
 /// Who judged.
 const RULES: [&str; 2] = ["lampguard", "naive"];
 
-/// Judges one city after the other.
+/// Judges city after city.
 pub(super) fn run(options: &Alarms) -> Result<()> {
     let scenario = crate::simulate::scenario(&options.scenario)?;
     let days = options.days.unwrap_or(scenario.hours / 24.0);
@@ -81,16 +88,63 @@ pub(super) fn run(options: &Alarms) -> Result<()> {
     };
     let mut sums = RULES.map(|rule| Sum::of(rule, head(rule)));
     let last = options.first_seed.saturating_add(options.seeds - 1);
-    for seed in options.first_seed..=last {
+    let judge = |seed| judge_city(options, &scenario, days, seed);
+    side_by_side(options.first_seed..=last, jobs(options), judge, |seed, judged| {
         report.progress(format_args!("seed {seed} of {}..={last}", options.first_seed));
-        for (sum, one) in sums.iter_mut().zip(judge_city(options, &scenario, days, seed)?) {
+        for (sum, one) in sums.iter_mut().zip(judged?) {
             report.row(&sum.add(&one))?;
         }
-    }
+        Ok(())
+    })?;
     for sum in &sums {
         report.row(&sum.total())?;
     }
-    crate::tools::print(&table::side_by_side(&sums))
+    crate::tools::print(&table::beside(&sums))
+}
+
+fn jobs(options: &Alarms) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    options.jobs.map_or_else(cores, |jobs| jobs as usize)
+}
+
+/// Does `work` for every seed on `jobs` threads, and hands over what came out in the order of the seeds. Ends at the
+/// first fault.
+fn side_by_side<T: Send>(
+    seeds: RangeInclusive<u64>,
+    jobs: usize,
+    work: impl Fn(u64) -> T + Sync,
+    mut done: impl FnMut(u64, T) -> Result<()>,
+) -> Result<()> {
+    let (next, last) = (AtomicU64::new(*seeds.start()), *seeds.end());
+    std::thread::scope(|scope| {
+        // No thread runs more than its own city ahead of what was handed over.
+        let (sender, results) = mpsc::sync_channel(0);
+        for _ in 0..jobs {
+            let (sender, next, work) = (sender.clone(), &next, &work);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last || sender.send((seed, work(seed))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        for seed in seeds {
+            while !early.contains_key(&seed) {
+                let Ok((came, result)) = results.recv() else {
+                    bail!("a thread that judged cities ended early")
+                };
+                early.insert(came, result);
+            }
+            if let Some(result) = early.remove(&seed) {
+                done(seed, result)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// One city, judged by both rules.
@@ -185,6 +239,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cities_judged_side_by_side_are_handed_over_in_order_and_end_at_the_first_fault() {
+        let mut seen = Vec::new();
+        let slow_first = |seed: u64| std::thread::sleep(std::time::Duration::from_millis(40 / seed));
+        side_by_side(1..=20, 4, slow_first, |seed, ()| {
+            seen.push(seed);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+        let fails =
+            side_by_side(1..=1000, 4, |seed| seed, |seed, _| if seed < 3 { Ok(()) } else { bail!("{seed}") });
+        assert_eq!(fails.unwrap_err().to_string(), "3");
+    }
+
+    #[test]
     fn the_rate_is_over_the_posts_that_are_watched_and_the_table_says_that_they_are_simulated() {
         let options = Alarms {
             scenario: "quiet_month".to_owned(),
@@ -194,6 +263,7 @@ mod tests {
             days: Some(0.02),
             params: None,
             redraw: None,
+            jobs: None,
             json: None,
         };
         let scenario = crate::simulate::scenario(&options.scenario).unwrap();
@@ -204,7 +274,7 @@ mod tests {
         let mut sums = RULES.map(|rule| Sum::of(rule, Row::of("alarms")));
         sums[0].add(&ours);
         sums[1].add(&naive);
-        let table = table::side_by_side(&sums);
+        let table = table::beside(&sums);
         assert!(table.starts_with("\n模拟数据  SIM ") && table.contains("not judged"), "{table}");
     }
 }

@@ -157,7 +157,7 @@ impl Sum {
 const SIMULATED: &str = "模拟数据  SIM ";
 
 /// Both rules in two columns.
-pub(super) fn side_by_side(sums: &[Sum; 2]) -> String {
+pub(super) fn beside(sums: &[Sum; 2]) -> String {
     let mut text = format!("\n{SIMULATED}{:<20}{:>14}{:>14}\n", "", sums[0].rule, sums[1].rule);
     let mut line = |label: &str, cell: &dyn Fn(&Figures) -> String| {
         let cells = sums.each_ref().map(|sum| cell(&sum.figures));
