@@ -108,9 +108,14 @@ impl Engine {
 
     /// Dark lamps are told once per road in ten minutes.
     fn may_tell_road(&mut self, slot: usize, now: Timestamp) -> bool {
-        let Some(road) = self.owners[slot].post().map(|post| post.road.clone()) else {
+        let Some(post) = self.owners[slot].post() else {
             return true;
         };
+        if self.job_at(post, now).is_some() {
+            // Only recorded, and the road still has its telling.
+            return false;
+        }
+        let road = post.road.clone();
         let told = self.roads_told.get(&road).copied();
         let may = told.is_none_or(|at| now.since(at) >= self.policy.lamp_out.told_every);
         if may {
