@@ -83,8 +83,12 @@ impl Engine {
         if !there {
             self.states.remove(&(slot, kind));
             let other = self.states.keys().any(|(of, other)| *of == slot && other.family() == kind.family());
+            // A lamp that is off by day shows nothing of one that was dark by night, nor the other way round.
+            let known = self.taking(&subject, kind.family());
+            let own = known.is_some_and(|place| self.open[place].incident.kinds.contains(&kind));
+            let due = self.lit_expected(slot, now) == Some(kind == Kind::LampOut);
             return match kind.family() {
-                Family::Lamp if other => {}
+                Family::Lamp if other || !own || !due => {}
                 family => self.follow_state(&subject, family, true, normal_for, now, effects),
             };
         }

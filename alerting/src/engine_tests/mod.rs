@@ -11,6 +11,7 @@ mod order;
 mod people;
 mod planned;
 mod random;
+mod returns;
 mod sensors;
 mod signals;
 mod silence;
