@@ -4,6 +4,7 @@ mod electric;
 mod ending;
 mod explain;
 mod feeders;
+mod isolations;
 mod law;
 mod limits;
 mod moves;
