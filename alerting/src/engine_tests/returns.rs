@@ -473,3 +473,22 @@ fn a_column_that_leans_on_after_its_repair_is_a_new_p1() {
     let opened = city.opened_of(Family::Column);
     assert_eq!((opened.len(), follows(opened[1])), (2, vec![id.as_str()]));
 }
+
+#[test]
+fn a_lamp_that_is_off_by_day_shows_nothing_of_the_repair_of_one_that_was_dark_by_night() {
+    let mut city = City::new();
+    city.engine.set_timetable(Box::new(|_, at| Some(at < minutes(40) || at >= minutes(200))));
+    let lamp = |minute: i64, watts: f64| with(lit(minutes(minute), 0.1), Field::LampW, watts);
+    [0, 5, 10, 15].into_iter().for_each(|minute| city.read(&lamp(minute, 1.0)));
+    let id = city.the(Family::Lamp).id.to_string();
+    city.moved(minutes(20), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(21), &id, safe(Method::Barrier, Extent::Post));
+    city.moved(minutes(50), &id, crew(Verb::Repair, "1"));
+    (12..24).for_each(|n| city.read(&lamp(5 * n, 0.0)));
+    assert_eq!(city.the(Family::Lamp).signal, Signal::Active, "off as it should be");
+    let refused = city.act(minutes(121), &id, other(Verb::Verify, "1")).unwrap_err().to_string();
+    assert!(refused.contains("15 min"), "{refused}");
+    (40..44).for_each(|n| city.read(&lamp(5 * n, 150.0)));
+    assert_eq!(city.the(Family::Lamp).signal, Signal::Normal);
+    city.moved(minutes(216), &id, other(Verb::Verify, "2"));
+}
