@@ -492,3 +492,25 @@ fn a_lamp_that_is_off_by_day_shows_nothing_of_the_repair_of_one_that_was_dark_by
     assert_eq!(city.the(Family::Lamp).signal, Signal::Normal);
     city.moved(minutes(216), &id, other(Verb::Verify, "2"));
 }
+
+#[test]
+fn a_broken_neutral_is_back_after_its_repair_only_by_words_from_after_it() {
+    let mut city = City::street(4);
+    let says = |city: &mut City, minute: i64, volts: f64, n: usize| {
+        city.read(&at_post(with(shell(minutes(minute), 0.4), Field::SupplyV, volts), n));
+    };
+    for minute in [-20, -15, -10] {
+        (0..4).for_each(|n| says(&mut city, minute, 229.0, n));
+    }
+    (0..3).for_each(|n| says(&mut city, 0, 160.0, n));
+    says(&mut city, 1, 251.0, 3);
+    let id = city.the(Family::Neutral).id.to_string();
+    city.moved(minutes(2), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(3), &id, safe(Method::Guarded, Extent::Post));
+    city.moved(minutes(4), &id, crew(Verb::Repair, "1"));
+    says(&mut city, 5, 229.0, 0);
+    assert_eq!(city.opened_of(Family::Neutral).len(), 1, "the words of the others are older");
+    says(&mut city, 6, 160.0, 1);
+    says(&mut city, 7, 251.0, 3);
+    assert_eq!(city.opened_of(Family::Neutral).len(), 2);
+}
