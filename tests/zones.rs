@@ -63,6 +63,18 @@ fn a_zone_tells_its_lamps_its_worst_values_and_who_reports() {
     let during = lampguard.json("/api/v1/zones");
     let left_out = &zone(&during, "z1")["lamps"];
     assert_eq!((&left_out["excluded"], &left_out["lit"]), (&json!(1), &json!(0)), "{left_out:#}");
+    let count = |answer: &Value| {
+        let zone = zone(answer, "z1");
+        (zone["open_incidents"].clone(), zone["open_p1"].clone())
+    };
+    let drill = json!({"key": "d", "what": "shock", "post_id": "P001", "drill": true});
+    let url = format!("{}/api/v1/incidents", lampguard.url);
+    let answer = common::http::try_post(&url, Some(&desk), drill.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    assert!(
+        lampguard.json("/api/v1/incidents")["items"].as_array().unwrap().iter().any(|i| i["drill"] == true)
+    );
+    assert_eq!(count(&lampguard.json("/api/v1/zones")), count(&during), "a drill counts nowhere");
     let why = lampguard.json("/api/v1/posts/P001/explain");
     assert_eq!(why["supply"]["expected"], true, "{why:#}");
 }

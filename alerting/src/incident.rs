@@ -288,9 +288,11 @@ impl Incident {
         (self.due_at < NO_DUE).then_some(self.due_at)
     }
 
-    /// People are told at once: every P1, and what is due within two hours. The rest is worklist and report.
+    /// People are told at once: every P1, and what is due within two hours. The rest is worklist and report; where
+    /// planned work goes on, everything below P1 is only recorded (`policy.md` 5).
     pub fn is_told(&self) -> bool {
-        self.severity == Severity::P1 || self.due_at.since(self.opened_at) <= TOLD_WITHIN
+        let soon = self.life.job.is_none() && self.due_at.since(self.opened_at) <= TOLD_WITHIN;
+        self.severity == Severity::P1 || soon
     }
 
     /// What it is about, in one word for each subject of a family (`Reads::last_ended` says it the same way).

@@ -297,6 +297,18 @@ impl Kind {
         }
     }
 
+    /// How long the state that raised it has to be gone before its signal is normal; zero for limits, which count
+    /// samples, and for what is gone at the first data.
+    pub(crate) fn gone_for(self, policy: &Policy) -> Millis {
+        match self {
+            Self::Column => policy.column.normal_for,
+            Self::LampOut => policy.lamp_out.normal_for,
+            Self::DayBurn => policy.day_burn.normal_for,
+            Self::SupplyVoltage => policy.supply_voltage.normal_for,
+            _ => Millis(0),
+        }
+    }
+
     /// Nothing that a sensor says makes its signal normal again: people only.
     pub fn is_for_people_only(self) -> bool {
         matches!(

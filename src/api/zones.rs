@@ -131,7 +131,9 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
         let zone = zones.remove(&id).unwrap_or_default();
         let tally = rates.zones.get(&id).copied().unwrap_or_default();
         let filter = Filter { zone: Some(configured.id.clone()), limit: INCIDENTS_MAX, ..Filter::default() };
-        let open = instance.alerting.incidents(&filter).map_err(ApiError::unavailable)?.items;
+        let mut open = instance.alerting.incidents(&filter).map_err(ApiError::unavailable)?.items;
+        // Drills count nowhere (policy.md 5).
+        open.retain(|incident| !incident.drill);
         let p1 = open.iter().filter(|incident| incident.severity == "P1").count();
         let crew = instance.config.crews.iter().find(|crew| crew.id == configured.crew);
         let mut item = json!({

@@ -103,12 +103,10 @@ impl Engine {
     ) {
         let kind = sampled.critical();
         self.watches.remove(&slot);
-        if let Some(place) = self.attached(slot) {
-            let incident = &self.open[place].incident;
-            let known = incident.kinds.contains(&kind) && incident.severity == Severity::P1;
-            if known || self.is_collapsed(place) {
-                return;
-            }
+        if let Some(place) = self.slots[slot].incident()
+            && (self.is_collapsed(place) || self.is_known(place, slot, sampled, confirmed, now))
+        {
+            return;
         }
         let (limit, because) = self.limit(slot, sampled, false, now);
         self.notes_of_critical(slot, sampled, confirmed, because, &mut notes);
@@ -129,6 +127,37 @@ impl Engine {
         if let Some(place) = self.put(finding, now, effects) {
             self.join_neutral(slot, place, now, effects);
         }
+    }
+
+    /// Whether a confirmed critical is what its incident says already. After an isolation or a repair only what was
+    /// measured since confirms that the danger came back.
+    fn is_known(
+        &self,
+        place: usize,
+        slot: usize,
+        sampled: Sampled,
+        confirmed: &Confirmed,
+        now: Timestamp,
+    ) -> bool {
+        let incident = &self.open[place].incident;
+        let life = &incident.life;
+        let known = incident.kinds.contains(&sampled.critical()) && incident.severity == Severity::P1;
+        if !known || self.shows_again(place, now) {
+            return false;
+        }
+        if !self.is_back(incident, Severity::P1, confirmed.shown.at(), now) {
+            return true;
+        }
+        let quiet = life.quiet_at.is_some_and(|at| !self.was_before(at, now));
+        let Some(gone) = life.gone_by(incident.family).filter(|mark| !quiet && mark.at <= now) else {
+            return false;
+        };
+        let s = &self.slots[slot];
+        let samples = s.ring(sampled).samples();
+        let samples = &samples[samples.partition_point(|sample| sample.at() <= gone.at)..];
+        let (limit, _) = self.limit(slot, sampled, false, now);
+        let rules = &self.policy.confirm;
+        confirm(&Question { rules, samples, limit, period: s.period(), came: None }).is_none()
     }
 
     fn notes_of_critical(
@@ -160,7 +189,7 @@ impl Engine {
     /// A warning limit reached by the last three samples (one when the period is long).
     pub(super) fn warn(&mut self, slot: usize, sampled: Sampled, now: Timestamp, effects: &mut Vec<Effect>) {
         let kind = sampled.warning();
-        if let Some(place) = self.attached(slot) {
+        if let Some(place) = self.slots[slot].incident() {
             let kinds = &self.open[place].incident.kinds;
             if kinds.contains(&kind) || kinds.contains(&sampled.critical()) {
                 return;
@@ -331,7 +360,7 @@ impl Engine {
         };
         let policy = self.policy.clone();
         if severity == Severity::P3
-            && let Some(place) = self.attached(slot)
+            && let Some(place) = self.slots[slot].incident()
         {
             return self.note(place, note, now, effects);
         }

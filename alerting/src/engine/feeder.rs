@@ -115,7 +115,13 @@ impl Engine {
                 finding.value(Field::ShellV.name(), worst, p.shell.thousandths()).at(at)
             }
             (None, Some(((volts, _), _))) => {
-                finding.value(Field::SupplyV.name(), Some(volts), p.supply_above.thousandths())
+                let mut finding =
+                    finding.value(Field::SupplyV.name(), Some(volts), p.supply_above.thousandths());
+                // The older of the two words: after a repair both have to come anew.
+                if let Some(((_, up), (_, down))) = apart {
+                    finding.evidence.measured_at = self.slots[up].newest_at.min(self.slots[down].newest_at);
+                }
+                finding
             }
             (None, None) => finding,
         };

@@ -83,8 +83,12 @@ impl Engine {
         if !there {
             self.states.remove(&(slot, kind));
             let other = self.states.keys().any(|(of, other)| *of == slot && other.family() == kind.family());
+            // A lamp that is off by day shows nothing of one that was dark by night, nor the other way round.
+            let known = self.taking(&subject, kind.family());
+            let own = known.is_some_and(|place| self.open[place].incident.kinds.contains(&kind));
+            let due = self.lit_expected(slot, now) == Some(kind == Kind::LampOut);
             return match kind.family() {
-                Family::Lamp if other => {}
+                Family::Lamp if other || !own || !due => {}
                 family => self.follow_state(&subject, family, true, normal_for, now, effects),
             };
         }
@@ -108,9 +112,14 @@ impl Engine {
 
     /// Dark lamps are told once per road in ten minutes.
     fn may_tell_road(&mut self, slot: usize, now: Timestamp) -> bool {
-        let Some(road) = self.owners[slot].post().map(|post| post.road.clone()) else {
+        let Some(post) = self.owners[slot].post() else {
             return true;
         };
+        if self.job_at(post, now).is_some() {
+            // Only recorded, and the road still has its telling.
+            return false;
+        }
+        let road = post.road.clone();
         let told = self.roads_told.get(&road).copied();
         let may = told.is_none_or(|at| now.since(at) >= self.policy.lamp_out.told_every);
         if may {

@@ -70,25 +70,75 @@ pub(super) fn after(id: Arc<str>, follows: &[Arc<str>]) -> Arc<str> {
 }
 
 impl Engine {
-    /// Where a finding of that family about `subject` goes.
+    /// Where a P1 of that family about `subject`, measured now, goes.
     pub(super) fn belongs(&self, subject: &Subject, family: Family, now: Timestamp) -> Belongs {
+        self.goes_to(subject, family, Severity::P1, now, now)
+    }
+
+    /// Where a finding of that family about `subject` goes.
+    pub(super) fn goes_to(
+        &self,
+        subject: &Subject,
+        family: Family,
+        severity: Severity,
+        measured_at: Timestamp,
+        now: Timestamp,
+    ) -> Belongs {
         let last = self.people.last.get(&*self.last_key(subject, family));
         let open = self.taking(subject, family).map(|place| (place, &self.open[place].incident));
-        // Only in a replay does anything come a second time. Live, no time is compared: a clock that went back
-        // must not hide a danger.
-        let before = |at: Timestamp| self.replaying && now <= at;
         if let Some((place, incident)) = open
-            && (!incident.life.needs_new() || incident.life.quiet_at.is_some_and(before))
+            && !self.is_back(incident, severity, measured_at, now)
         {
             return Belongs::To(place);
         }
-        if last.is_some_and(|last| before(last.at)) {
+        if last.is_some_and(|last| self.was_before(last.at, now)) {
             return Belongs::Ended;
         }
         let repeat =
             last.filter(|last| now.since(last.at) <= self.policy.repeat.within).map(|last| last.id.clone());
         let older = open.map(|(_, incident)| incident.id.clone());
-        Belongs::New(older.or(repeat).into_iter().collect())
+        // Both: two that follow the same older one, opened by the same samples, must not have one id.
+        let mut follows: Vec<Arc<str>> = older.into_iter().chain(repeat).collect();
+        follows.dedup();
+        Belongs::New(follows)
+    }
+
+    /// Only in a replay does anything come a second time. Live, no time is compared: a clock that went back must
+    /// not hide a danger.
+    pub(super) fn was_before(&self, at: Timestamp, now: Timestamp) -> bool {
+        self.replaying && now <= at
+    }
+
+    /// Whether a finding is a danger that came back (policy.md 4, New evidence): no more a matter of the incident
+    /// that was made safe, but of a new one that follows it. What is below P1 attaches.
+    pub(super) fn is_back(
+        &self,
+        incident: &Incident,
+        severity: Severity,
+        measured_at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let life = &incident.life;
+        if takes_evidence(life.state) || severity < Severity::P1 {
+            return false;
+        }
+        let quiet = life.quiet_at.is_some_and(|at| !self.was_before(at, now));
+        if incident.severity < Severity::P1 {
+            // Of a P2 that was made safe nobody stands there any more: the P1 has a clock of its own.
+            return quiet
+                || !life.safe.as_ref().is_some_and(|safe| self.was_before(safe.mark.through(), now));
+        }
+        let after = |at: Timestamp| measured_at > at || now < at;
+        quiet
+            || life
+                .gone_by(incident.family)
+                .is_some_and(|mark| !self.was_before(mark.through(), now) && after(mark.at))
+    }
+
+    /// A danger that was not to be seen shows again where a crew stands: it and the desk are told (policy.md 4).
+    pub(super) fn shows_again(&self, place: usize, now: Timestamp) -> bool {
+        let life = &self.open[place].incident.life;
+        life.state == Stage::Arrived && life.quiet_at.is_some_and(|at| !self.was_before(at, now))
     }
 
     /// What the last incident of a family about a subject is remembered by; the store says it the same way.
@@ -121,11 +171,15 @@ impl Engine {
         open.shown = crate::life::Calm::default();
         open.incident.life.on_evidence();
         if open.incident.life.state == Stage::Arrived || !takes_evidence(open.incident.life.state) {
+            // A warning leaves the danger itself still to be told.
+            if open.incident.life.state == Stage::Arrived && kind.severity() == Severity::P1 {
+                open.incident.life.quiet_at = None;
+            }
             let body = json!({ "kind": kind.name() });
             self.say(
                 place,
                 now,
-                &format!("again:{}", kind.name()),
+                &format!("again:{}:{}", kind.name(), now.0),
                 "repeated",
                 &body,
                 Some(REPEATED),
@@ -213,7 +267,10 @@ impl Engine {
         let (open, at) = (&self.open[place], self.slots[slot].newest_at);
         let Some(repair) = open.incident.life.repaired.as_ref() else { return };
         let counted = open.shown.count > 0 && at <= open.shown.last;
-        if open.incident.life.state != Stage::Repaired || at <= repair.mark.at || counted {
+        let last = open.incident.life.verified.as_ref().map_or(&repair.mark, |verified| &verified.mark);
+        let old = self.was_before(last.through(), now);
+        let stage = open.incident.life.state;
+        if !matches!(stage, Stage::Repaired | Stage::Verifying) || at <= repair.mark.at || counted || old {
             return;
         }
         let (mut hot, mut warm, mut calm, mut seen) = (false, false, true, false);
@@ -238,7 +295,7 @@ impl Engine {
                 open.incident.life.above_at = Some(at);
                 let body = json!({ "measured_at": at.to_rfc3339() });
                 let key = format!("above_after_repair:{}", at.0);
-                self.say(place, now, &key, "above_after_repair", &body, None, effects);
+                self.say(place, now, &key, "above_after_repair", &body, Some(REPEATED), effects);
             }
         } else if warm {
             // Warning evidence begins the half hour anew (policy.md 4).
@@ -391,6 +448,7 @@ impl Engine {
             p1: incident.severity == Severity::P1,
             signal: incident.signal,
             told_at: told_at.unwrap_or(incident.opened_at),
+            heard_through: self.heard_through(incident, now),
             place: incident
                 .told_place()
                 .map(|place| (place.lon, place.lat))
@@ -400,7 +458,12 @@ impl Engine {
                 names.iter().filter(|name| !name.is_empty()).map(ToString::to_string).collect()
             }),
             calm: open.map(|open| open.shown).unwrap_or_default(),
-            needs_hand_test: slot.is_none_or(|slot| slow(slot) || !heard(slot)),
+            needs_hand_test: slot.is_none_or(|slot| slow(slot) || !heard(slot))
+                || (incident.family != Family::Electric
+                    && incident.kinds.iter().any(|kind| kind.is_for_people_only())),
+            gone_for: (incident.family != Family::Electric)
+                .then(|| incident.kinds.iter().map(|kind| kind.gone_for(&self.policy)).max())
+                .flatten(),
             limits: self.hand_limits(slot, now),
             extent_open: self.extent_open(incident),
             linked_open: live().filter(follows).map(|other| other.incident.id.to_string()).collect(),

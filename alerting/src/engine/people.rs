@@ -295,8 +295,8 @@ impl Engine {
             }
         };
         // What is no shock and no live metal can be anything: each call is a case of its own.
-        let belongs =
-            (family == Family::Electric && !request.drill).then(|| self.belongs(&subject, family, now));
+        let belongs = (family == Family::Electric && !request.drill)
+            .then(|| self.goes_to(&subject, family, severity_of(&told), told.mark.at, now));
         let follows = match belongs {
             Some(Belongs::To(place)) => return Ok(self.attach_told(place, request, &told, now, effects)),
             Some(Belongs::New(follows)) => follows,
@@ -418,6 +418,7 @@ fn told_of(request: &TellRequest, now: Timestamp) -> Result<Told, Refused> {
         at: request.at.filter(|at| *at <= now).unwrap_or(now),
         claimed_at: request.at,
         received_at: now,
+        heard_through: None,
     };
     Ok(Told {
         what: request.what,

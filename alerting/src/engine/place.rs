@@ -180,9 +180,15 @@ impl Engine {
         self.taking.get(&(subject.clone(), family)).copied()
     }
 
-    /// The electric incident of a post to which evidence attaches: not one that was made safe and quiet.
+    /// The electric incident of a post to which a danger attaches: not one that was made safe and quiet, repaired,
+    /// or given power back. Behind an isolation in force silence is expected, and no new one is watched for.
     pub(super) fn attached(&self, slot: usize) -> Option<usize> {
-        self.slots[slot].incident().filter(|place| !self.open[*place].incident.life.needs_new())
+        let attaches = |place: &usize| {
+            let life = &self.open[*place].incident.life;
+            let gone = life.gone_by(Family::Electric).filter(|_| life.isolation_in_force().is_none());
+            !life.needs_new() && gone.is_none_or(|mark| self.was_before(mark.through(), self.advanced_at))
+        };
+        self.slots[slot].incident().filter(attaches)
     }
 
     /// From here on evidence of that family goes to the incident at `place`.

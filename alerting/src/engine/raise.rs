@@ -156,7 +156,8 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) -> Option<usize> {
         self.mark_simulated(&mut finding);
-        match self.belongs(&finding.subject, finding.family, now) {
+        let (severity, measured_at) = (finding.severity, finding.evidence.measured_at);
+        match self.goes_to(&finding.subject, finding.family, severity, measured_at, now) {
             Belongs::To(place) => {
                 self.attach(place, finding, now, effects);
                 Some(place)
@@ -326,6 +327,10 @@ impl Engine {
         let (new, graver) = (!incident.kinds.contains(&kind), finding.severity > incident.severity);
         self.add_members(place, &finding.members, now, effects);
         if !new && !graver {
+            if finding.severity == Severity::P1 && self.shows_again(place, now) {
+                self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
+                self.on_evidence(place, now, kind, effects);
+            }
             return;
         }
         let open = &mut self.open[place];
@@ -347,6 +352,9 @@ impl Engine {
             incident.severity = finding.severity;
             incident.p1_at = (finding.severity == Severity::P1).then_some(now);
             incident.life.breached_at = None;
+            if finding.severity == Severity::P1 {
+                incident.life.on_p1();
+            }
             let body = json!({"severity": incident.severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
                 "evidence": body_of(&finding.evidence)});
             incident.evidence = finding.evidence;
@@ -419,6 +427,9 @@ impl Engine {
                     (incident.severity, incident.p1_at) =
                         (of_member.severity, of_member.p1_at.and(Some(now)));
                     incident.life.breached_at = None;
+                    if of_member.severity == Severity::P1 {
+                        incident.life.on_p1();
+                    }
                 }
             }
             let event = Event {
@@ -457,6 +468,9 @@ impl Engine {
         because_of: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        // A replay brings quiet from before somebody stood there: it says nothing of what came after.
+        let since = self.open[place].incident.life.stands_since();
+        let old = since.is_some_and(|at| self.was_before(at, now));
         let Open { incident, signal_at, .. } = &mut self.open[place];
         if incident.signal == signal {
             return;
@@ -464,6 +478,7 @@ impl Engine {
         (incident.signal, *signal_at) = (signal, now);
         match signal {
             Signal::Active => incident.life.on_evidence(),
+            Signal::Normal | Signal::Unpowered if old => {}
             Signal::Normal | Signal::Unpowered => incident.life.on_quiet(now),
             Signal::Silent => {}
         }

@@ -7,6 +7,7 @@ use super::{Effect, Engine, Moment, Open, raise};
 use crate::confirm::Rule;
 use crate::incident::{Family, Kind, Signal};
 use crate::kind::{SAMPLED, Sampled};
+use crate::life::{Calm, Stage};
 use crate::policy::Policy;
 use crate::sample::{Bits, Sample};
 use crate::slot::{Fact, Slot};
@@ -166,7 +167,14 @@ impl Engine {
         if open.incident.kinds.iter().any(|kind| kind.is_for_people_only()) {
             return;
         }
+        let life = &open.incident.life;
+        let repaired = life.repaired.as_ref().filter(|_| life.state == Stage::Repaired);
+        let before = |at: Timestamp| self.replaying && now <= at;
+        if repaired.is_some_and(|repair| gone && !before(repair.mark.through())) {
+            open.shown.add(now);
+        }
         if !gone {
+            open.shown = Calm::default();
             (open.clear_since, open.calm_from) = (None, None);
             self.set_signal(at, Signal::Active, now, now, effects);
             return;

@@ -225,6 +225,42 @@ fn what_a_whole_feeder_says_names_the_crew_that_works_on_it_or_at_one_of_its_pos
 }
 
 #[test]
+fn during_planned_work_what_is_below_p1_is_recorded_and_told_to_nobody() {
+    let dark = |minute: i64| {
+        let r = with(with(reading(minutes(minute)), Field::SupplyV, 229.0), Field::LampW, 1.0);
+        with(r, Field::LeakageMa, 0.1)
+    };
+    let city_with = |work: bool| {
+        let mut city = City::new();
+        city.engine.set_timetable(Box::new(|_, _| Some(true)));
+        if work {
+            maintain(&mut city, T, &job(JobScope::PostId("P1".to_owned()), "1")).unwrap();
+        }
+        [0, 5, 10, 15].into_iter().for_each(|minute| city.read(&dark(minute)));
+        assert_eq!(city.the(Family::Lamp).life.job.is_some(), work);
+        city
+    };
+    assert!(told_at_opening(&city_with(false)));
+    let mut city = city_with(true);
+    assert!(!told_at_opening(&city), "the crew switched it off");
+    // The road still has its telling: P2 is of the same road, and nobody works there.
+    for minute in [5, 10, 15, 20] {
+        let mut r = dark(minute);
+        (r.post, r.device, r.identity) = ("P2", "P2", mix(minute as u64));
+        city.read(&r);
+    }
+    assert!(told_at_opening(&city));
+    [30, 31, 32].into_iter().for_each(|minute| city.read(&shell(minutes(minute), 13.0)));
+    assert!(
+        !told_at_opening(&city) && city.the_incident().severity.name() == "P2",
+        "due in 30 min, and recorded"
+    );
+    let mut city = city_with(true);
+    live(&mut city, 35);
+    assert!(told_at_opening(&city) && city.the_incident().life.job.is_some(), "a P1 is told");
+}
+
+#[test]
 fn planned_work_is_renewed_ended_and_refused_where_it_cannot_be() {
     let mut city = City::new();
     let scope = || JobScope::Road("人民路".to_owned());
@@ -337,4 +373,30 @@ fn a_dry_fault_and_a_false_alarm_leave_no_task_behind() {
         city.moved(minutes(10), &id, m);
     }
     assert!(asked(&city).is_empty());
+}
+
+#[test]
+fn a_hand_test_from_before_the_rain_that_a_replay_brings_again_finishes_no_task() {
+    let task = crate::engine::Recheck {
+        post: Arc::from("P1"),
+        zone: Arc::from("z1"),
+        incident: Arc::from("LG-OLD"),
+        since: T,
+        asked_at: Some(minutes(60)),
+        overdue_at: None,
+        done_at: None,
+    };
+    let mut city = City::new();
+    city.engine.seed_recheck(task);
+    let by_hand = |at: Timestamp| {
+        let mut r = with(reading(at), Field::Check, 0.0);
+        r.cause = Cause::Manual;
+        r
+    };
+    city.engine.replaying(true);
+    city.read(&by_hand(minutes(30)));
+    city.engine.replaying(false);
+    assert_eq!((asked(&city).len(), city.engine.rechecks().len()), (0, 1), "it was asked for later");
+    city.read(&by_hand(minutes(70)));
+    assert_eq!(asked(&city), ["recheck_done"]);
 }

@@ -28,6 +28,8 @@ pub struct Facts {
     pub signal: Signal,
     /// The crew was told then, at the earliest.
     pub told_at: Timestamp,
+    /// Newest receipt of what was heard of the place: behind `now` unless our clock went back.
+    pub heard_through: Timestamp,
     /// Longitude and latitude by the register, or of the place.
     pub place: Option<(f64, f64)>,
     /// What may be scanned or typed at the post.
@@ -36,6 +38,9 @@ pub struct Facts {
     pub calm: Calm,
     /// No sensor can show it: places, unmonitored posts, periods over 30 min.
     pub needs_hand_test: bool,
+    /// No limit raised it: its state has to be gone for so long since the repair, or the verifier's reading shows
+    /// that it is.
+    pub gone_for: Option<Millis>,
     /// Limits for a reading by hand.
     pub limits: HandLimits,
     /// Incidents in the isolated extent that are neither repaired nor their crew clear.
@@ -142,11 +147,19 @@ pub fn apply(life: &Life, facts: &Facts, now: Timestamp, m: &Move) -> Result<App
     }
     let next = match cell(life.state, m.verb) {
         Cell::To(next) => next,
-        Cell::No(reason) => return Err(act.illegal(&life, who_has_it(&life, m.verb, reason))),
+        Cell::IfClear(_) if life.clear.is_some() => life.state,
+        Cell::IfClear(reason) | Cell::No(reason) => {
+            return Err(act.illegal(&life, who_has_it(&life, m.verb, reason)));
+        }
     };
     let rank = facts.members.map_or(u8::MAX, Stage::rank);
     if next != life.state && next.rank() > rank {
         return Err(act.illegal(&life, "a member is not that far: move the members first".to_owned()));
+    }
+    if let (Verb::Void, Cell::No(reason)) = (m.verb, cell(Stage::Arrived, Verb::Void))
+        && (life.arrived.is_some() || !life.earlier.is_empty())
+    {
+        return Err(act.illegal(&life, reason.to_owned()));
     }
     if let Some(id) = act.second(&mut life)? {
         return Ok(Applied { life, outcome: Outcome::Second(id), times });
@@ -223,6 +236,7 @@ impl Act<'_> {
             at: self.times.at,
             claimed_at: self.times.claimed_at,
             received_at: self.now,
+            heard_through: (self.facts.heard_through > self.now).then_some(self.facts.heard_through),
         }
     }
 
@@ -367,9 +381,17 @@ impl Act<'_> {
     fn arrive(&self, life: &mut Life) {
         self.acknowledge(life);
         life.clear = None;
+        if super::takes_evidence(life.state) && life.state != Stage::Arrived {
+            life.quiet_at = self.is_quiet().then_some(self.now);
+        }
         let (proof, distance_m) =
             prove(&self.m.body, &self.facts.arrival, self.facts.place, &self.facts.names);
         life.arrived.get_or_insert_with(|| Arrival { mark: self.mark(), proof, distance_m, confirmed: None });
+    }
+
+    /// The danger is not to be seen now.
+    fn is_quiet(&self) -> bool {
+        matches!(self.facts.signal, Signal::Normal | Signal::Unpowered)
     }
 
     /// The desk called: they are there, or (`answer: "no"`) they are not, and the clock goes on.
@@ -402,8 +424,13 @@ impl Act<'_> {
         let missing = || self.body("extent is missing: post or feeder");
         let extent = if isolated { Some(body.extent.ok_or_else(missing)?) } else { None };
         let mark = self.mark();
-        if matches!(self.facts.signal, Signal::Normal | Signal::Unpowered) {
+        // Who makes it safe stands there, whatever was said before.
+        life.clear = None;
+        if self.is_quiet() {
             life.quiet_at.get_or_insert(self.now);
+        } else if life.state == Stage::Arrived && self.facts.signal == Signal::Active {
+            // It was quiet while they stood there, and shows again.
+            life.quiet_at = None;
         }
         life.safe = Some(Safe { mark, method, breaker, extent, restored: None, reenergised_at: None });
         Ok(())
@@ -453,7 +480,7 @@ impl Act<'_> {
         let reason = body.reason.as_ref().filter(|text| self.m.actor.desk && !text.trim().is_empty());
         let missing = self.not_shown(life);
         let on = match &missing {
-            None if self.facts.needs_hand_test => "by_hand",
+            None if self.facts.needs_hand_test || !self.has_gone() => "by_hand",
             None => "readings",
             Some(_) if reason.is_some() => "override",
             Some(what) => {
@@ -463,7 +490,15 @@ impl Act<'_> {
         };
         let (mark, reading) = (self.mark(), body.reading.clone());
         life.verified = Some(Verified { mark, on: on.to_owned(), reason: reason.cloned(), reading });
+        // The desk's override has it in its reason; what comes from here on is new.
+        life.above_at = None;
         Ok(())
+    }
+
+    /// The state that raised it has been gone for long enough since the repair; true for what has limits.
+    fn has_gone(&self) -> bool {
+        let calm = &self.facts.calm;
+        self.facts.gone_for.is_none_or(|over| calm.count > 0 && calm.last.since(calm.first) >= over)
     }
 
     /// What is not shown yet; none when the repair may be believed.
@@ -473,12 +508,22 @@ impl Act<'_> {
                 "a sample was at or above the limit at {at}, since the repair: repair again"
             ));
         }
-        if !self.facts.needs_hand_test {
+        if !self.facts.needs_hand_test && self.facts.gone_for.is_none() {
             return self.facts.calm.missing(&self.facts.verify);
         }
-        match &self.m.body.reading {
-            Some(reading) => fault_of(reading, self.facts.limits, &self.facts.verify),
-            None => Some("no sensor can show it: send the verifier's own reading".to_owned()),
+        if !self.facts.needs_hand_test && self.has_gone() {
+            return None;
+        }
+        let own = |over: Millis| {
+            let minutes = over.as_seconds() / 60;
+            format!(
+                "since the repair its state has not been gone for {minutes} min: wait, or send the verifier's own reading"
+            )
+        };
+        match (&self.m.body.reading, self.facts.gone_for) {
+            (Some(reading), _) => fault_of(reading, self.facts.limits, &self.facts.verify),
+            (None, Some(over)) if !self.facts.needs_hand_test => Some(own(over)),
+            (None, _) => Some("no sensor can show it: send the verifier's own reading".to_owned()),
         }
     }
 
@@ -486,6 +531,11 @@ impl Act<'_> {
         if !self.facts.linked_open.is_empty() {
             let reason =
                 format!("an incident that follows it is open: {}", self.facts.linked_open.join(", "));
+            return Err(self.illegal(life, reason));
+        }
+        if let Some(at) = life.above_at {
+            let reason =
+                format!("a sample was at or above the limit at {at}, after it was verified: repair again");
             return Err(self.illegal(life, reason));
         }
         if let Some(safe) = life.isolation_in_force() {

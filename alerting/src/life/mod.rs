@@ -33,6 +33,8 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::incident::Family;
+
 /// Keys remembered per incident; beyond, the oldest one is forgotten.
 pub const KEYS_MAX: usize = 1000;
 
@@ -154,6 +156,16 @@ pub struct Mark {
     pub claimed_at: Option<Timestamp>,
     /// When we had it.
     pub received_at: Timestamp,
+    /// Newest receipt of what was heard of the place before it, where our clock had gone back in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_through: Option<Timestamp>,
+}
+
+impl Mark {
+    /// What a replay brings from up to here had been heard before it was done.
+    pub fn through(&self) -> Timestamp {
+        self.heard_through.unwrap_or(self.received_at)
+    }
 }
 
 /// The first arrival: it decides about the deadline and is never edited.
@@ -374,6 +386,8 @@ pub struct Life {
     pub arrived: Option<Arrival>,
     /// Arrivals that the desk found not to be so.
     pub denied: Vec<Arrival>,
+    /// Arrivals at the P2 that it was, by crews that had gone when it became a P1.
+    pub earlier: Vec<Arrival>,
     /// How it was last made safe.
     pub safe: Option<Safe>,
     /// Last repair.
@@ -406,9 +420,9 @@ pub struct Life {
     pub drill: bool,
     /// Crew of the planned work at that place, when there was one as it opened.
     pub job: Option<String>,
-    /// The danger was not to be seen at this moment after it had been made safe.
+    /// The danger was not to be seen at this moment with a crew there, or after it had been made safe.
     pub quiet_at: Option<Timestamp>,
-    /// A sample was at or above the limit since the last repair.
+    /// A sample was at or above the limit since the last repair, and since the last verification.
     pub above_at: Option<Timestamp>,
     /// Crew and desk were last told that the danger persists.
     pub reminded_at: Option<Timestamp>,
@@ -470,10 +484,35 @@ impl Life {
         self.shelved = None;
     }
 
-    /// The danger was not to be seen. After made_safe this is what makes the next signal a new incident.
+    /// The danger was not to be seen. After made_safe this is what makes the next signal a new incident; with a
+    /// crew on the spot, what makes it worth telling again.
     pub fn on_quiet(&mut self, now: Timestamp) {
-        if !takes_evidence(self.state) && !is_over(self.state) && self.quiet_at.is_none() {
+        let stands = self.state == Stage::Arrived || !takes_evidence(self.state);
+        if stands && !is_over(self.state) && self.quiet_at.is_none() {
             self.quiet_at = Some(now);
+        }
+    }
+
+    /// Since when, by receipt in a replay, quiet says something: the crew came, or it was made safe.
+    pub fn stands_since(&self) -> Option<Timestamp> {
+        match self.state {
+            Stage::Arrived => self.arrived.as_ref().map(|arrival| arrival.mark.through()),
+            _ => self.safe.as_ref().map(|safe| safe.mark.through()),
+        }
+    }
+
+    /// It became a P1: an earlier arrival counts only if the crew is still there (`policy.md` 4). Else somebody
+    /// has to come, and the clock goes on.
+    pub fn on_p1(&mut self) {
+        self.breached_at = None;
+        let there = self.state == Stage::Arrived && self.clear.is_none();
+        if there || !takes_evidence(self.state) {
+            return;
+        }
+        self.earlier.extend(self.arrived.take());
+        self.clear = None;
+        if self.state == Stage::Arrived {
+            (self.state, self.acknowledged, self.departed) = (Stage::Open, None, None);
         }
     }
 
@@ -481,6 +520,28 @@ impl Life {
     /// this. No time is compared: a clock that went back must not hide a danger that came back.
     pub fn needs_new(&self) -> bool {
         !takes_evidence(self.state) && self.quiet_at.is_some()
+    }
+
+    /// What took the danger away, as far as people know: an isolation, or the repair. What is measured after it is
+    /// a danger that came back, though nothing was heard in between (mains-fed posts fall silent in an isolation).
+    ///
+    /// A column leans with and without supply: only where current is the danger does an isolation count. Voltage
+    /// seen in it stands for what shows there (*reenergised*).
+    pub fn gone_by(&self, family: Family) -> Option<&Mark> {
+        use Family::{Electric, FeederLeak, Neutral, Reenergised};
+        if takes_evidence(self.state) {
+            return None;
+        }
+        let safe = self.safe.as_ref().filter(|safe| safe.method == Method::Isolated);
+        let of_current = matches!(family, Electric | FeederLeak | Neutral | Reenergised);
+        let dead = safe
+            .filter(|safe| family == Electric && safe.restored.is_none() && safe.reenergised_at.is_none());
+        let given_back = safe.and_then(|safe| safe.restored.as_ref()).filter(|_| of_current);
+        // Of silence and lamps a repair says nothing that the next look does not.
+        let repaired = self.repaired.as_ref().map(|repair| &repair.mark);
+        let repaired = repaired.filter(|_| of_current || family == Family::Column);
+        let marks = [dead.map(|safe| &safe.mark), given_back, repaired];
+        marks.into_iter().flatten().min_by_key(|mark| mark.received_at)
     }
 
     /// The danger still shows behind a guard or a barrier, and it is time to say so again.

@@ -1,7 +1,8 @@
 //! The matrix: every state and every move.
 //!
 //! Columns are the states in the order of [`super::STAGES`], rows the moves in the order of
-//! [`super::VERBS`]. `--` keeps the state, a name leads there, a number refuses with the reason below.
+//! [`super::VERBS`]. `--` keeps the state, a name leads there, a number refuses with the reason below. `c3` keeps
+//! the state where the crew is recorded clear (it comes back), and else refuses with reason 3.
 
 use super::order::Verb;
 use super::{STAGES, Stage};
@@ -11,6 +12,8 @@ use super::{STAGES, Stage};
 pub enum Cell {
     /// Allowed; leads there (or stays).
     To(Stage),
+    /// Allowed while the crew is recorded clear, and keeps the state; else refused, with the reason.
+    IfClear(&'static str),
     /// Refused, with the reason.
     No(&'static str),
 }
@@ -19,7 +22,7 @@ const TABLE: &str = "
                    open  ackn  depa  arri  safe  repa  veri  clos  void  retu  pend  merg
 acknowledge        ackn  1     1     1     1     1     1     9     9     1     1     8
 depart             depa  depa  2     3     3     3     3     9     9     3     3     8
-arrive             arri  arri  arri  3     3     3     3     9     9     3     3     8
+arrive             arri  arri  arri  c3    c3    c3    c3    9     9     c3    c3    8
 confirm_arrival    4     4     4     --    --    --    --    9     9     --    --    8
 make_safe          4     4     4     safe  safe  --    --    9     9     --    --    8
 restore            5     5     5     5     --    --    --    9     9     --    --    8
@@ -63,6 +66,7 @@ pub fn cell(stage: Stage, verb: Verb) -> Cell {
     let word = row.zip(column).and_then(|(row, column)| row.split_whitespace().nth(column + 1));
     match word {
         Some("--") => Cell::To(stage),
+        Some("c3") => Cell::IfClear(reason("3")),
         Some(word) => named(word).map_or_else(|| Cell::No(reason(word)), Cell::To),
         None => Cell::No("the matrix has no such pair"),
     }

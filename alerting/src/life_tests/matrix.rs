@@ -58,6 +58,21 @@ fn fault_h2_every_pair_of_state_and_move_is_allowed_or_refused_with_reason_and_s
 }
 
 #[test]
+fn a_crew_that_was_recorded_clear_may_arrive_again_from_arrived_to_pending_and_is_clear_no_more() {
+    let conditional = |stage: &Stage| matches!(cell(*stage, Verb::Arrive), Cell::IfClear(_));
+    let stages: Vec<Stage> = STAGES.into_iter().filter(conditional).collect();
+    use Stage::{Arrived, MadeSafe, Pending, Repaired, Returned, Verifying};
+    assert_eq!(stages, [Arrived, MadeSafe, Repaired, Verifying, Returned, Pending]);
+    for stage in stages {
+        let mut note = crew(Verb::Note, "clear");
+        note.body.clear = true;
+        let clear = done(&life_in(stage), &facts(), minutes(200), &note);
+        let back = done(&clear, &facts(), minutes(210), &crew(Verb::Arrive, "back"));
+        assert_eq!((back.state, back.clear, back.arrived), (stage, None, clear.arrived));
+    }
+}
+
+#[test]
 fn words_of_states_and_moves_read_back_and_stand_once() {
     for stage in STAGES {
         assert_eq!(Stage::from_name(stage.name()), Some(stage));

@@ -1,0 +1,93 @@
+//! What an isolation covers, and who hears that its voltage is back.
+
+use super::*;
+use crate::incident::Kind;
+use crate::life::tests::crew;
+use crate::life::{Extent, Method, Verb};
+
+fn volts(at: Timestamp, volts: f64, supply: f64) -> StoredReading<'static> {
+    with(shell(at, volts), Field::SupplyV, supply)
+}
+
+fn isolated(key: &str, extent: Extent) -> Move {
+    let mut m = crew(Verb::MakeSafe, key);
+    (m.body.method, m.body.extent) = (Some(Method::Isolated), Some(extent));
+    m
+}
+
+/// Events of that kind, as they were told.
+fn told_of(city: &City, word: &str) -> Vec<(String, bool)> {
+    let moves = city.effects.iter().filter_map(|effect| match effect {
+        Effect::Moved { event, told, .. } if event.kind == word => Some((event.key.clone(), told.is_some())),
+        _ => None,
+    });
+    moves.collect()
+}
+
+#[test]
+fn voltage_that_comes_back_a_second_time_is_told_a_second_time() {
+    let mut city = City::new();
+    for minute in [0, 5] {
+        city.read(&volts(minutes(minute), 40.0, 230.0));
+    }
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(11), &id, isolated("1", Extent::Post));
+    for minute in [15, 20] {
+        city.read(&volts(minutes(minute), 0.1, 230.0));
+    }
+    assert_eq!(told_of(&city, "reenergised").len(), 1, "once for one time");
+    assert_eq!(city.the_incident().life.safety(), crate::life::TREAT_AS_LIVE);
+    city.moved(minutes(25), &id, isolated("2", Extent::Post));
+    assert_eq!(city.the_incident().life.safety(), crate::life::DEAD);
+    city.read(&volts(minutes(30), 0.1, 230.0));
+    let told = told_of(&city, "reenergised");
+    assert!(told.len() == 2 && told[0].0 != told[1].0 && told.iter().all(|(_, told)| *told), "{told:?}");
+    assert_eq!(city.the_incident().life.safety(), crate::life::TREAT_AS_LIVE);
+}
+
+#[test]
+fn an_isolation_for_what_a_whole_feeder_says_covers_the_feeder_whatever_extent_was_ticked() {
+    let mut city = City::street(4);
+    for minute in [-20, -15, -10] {
+        (0..4).for_each(|n| city.read(&at_post(volts(minutes(minute), 0.4, 229.0), n)));
+    }
+    (0..4).for_each(|n| city.read(&at_post(volts(T, 0.4, 160.0), n)));
+    city.read(&at_post(volts(minutes(1), 0.4, 251.0), 3));
+    let id = city.the(Family::Neutral).id.to_string();
+    city.moved(minutes(5), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(6), &id, isolated("1", Extent::Post));
+    for post in ["S0", "S3"] {
+        let slot = city.engine.slot(post, "z1").unwrap();
+        assert!(city.engine.is_isolated(slot), "{post}");
+    }
+    // And the power comes back when everybody on the feeder is done, not only at one post.
+    for minute in [7, 8] {
+        city.read(&at_post(with(leak(minutes(minute), 40.0), Field::SupplyV, 0.0), 1));
+    }
+    let other = city.the_incident().id.to_string();
+    let mut clear = crew(Verb::Note, "clear");
+    clear.body.clear = true;
+    city.moved(minutes(9), &id, clear);
+    let refused = city.act(minutes(10), &id, crew(Verb::Restore, "1")).unwrap_err().to_string();
+    assert!(refused.contains(&other), "{refused}");
+}
+
+#[test]
+fn entries_of_lists_are_nobodys_work_and_hold_up_no_parent() {
+    let mut city = City::street(10);
+    for minute in [-15, -10, -5, 0] {
+        (0..10).for_each(|n| city.read(&at_post(volts(minutes(minute), 0.1, 229.0), n)));
+    }
+    for minute in 1..=30 {
+        city.tick(minutes(minute));
+        if minute % 5 == 0 {
+            (7..10).for_each(|n| city.read(&at_post(volts(minutes(minute), 0.1, 229.0), n)));
+        }
+    }
+    let of = |kind: Kind| city.engine.open_incidents().filter(move |incident| incident.evidence.kind == kind);
+    let dark = of(Kind::FeederDark).next().unwrap().id.clone();
+    let entries: Vec<&Incident> = of(Kind::Offline).filter(|entry| entry.links.contains(&dark)).collect();
+    assert!(!entries.is_empty() && entries.iter().all(|entry| entry.life.parent.is_none()), "{entries:#?}");
+    city.moved(minutes(31), &dark, crew(Verb::Arrive, "1"));
+}
