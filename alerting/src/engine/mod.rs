@@ -58,14 +58,14 @@ pub use people::{Job, JobRequest, JobScope, TellRequest};
 pub use recheck::{Asking, Recheck};
 pub use state::{PostState, State};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lampguard_model::record::StoredReading;
 use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp};
 
-use crate::incident::{Family, Incident, Kind};
+use crate::incident::{Family, Incident, Kind, Signal};
 use crate::kind::{SAMPLED, Sampled};
 use crate::life::Calm;
 use crate::lighting::LampClock;
@@ -88,6 +88,9 @@ const BAND_LIVE: i64 = 12_000;
 /// The value of the field `check` that means live, thousandths.
 const CHECK_LIVE: i64 = 2_000;
 
+/// Changes of a signal that are told apart when they have the same moment.
+const SIGNALS_KEPT: usize = 16;
+
 /// An open incident with what is needed to follow its signal.
 #[derive(Debug)]
 struct Open {
@@ -101,6 +104,9 @@ struct Open {
     calm_from: Option<Timestamp>,
     /// When its signal last changed.
     signal_at: Timestamp,
+    /// The newest changes of its signal and because of when, at most [`SIGNALS_KEPT`]: samples of one millisecond may
+    /// change it to the same again, and each change is an event of its own.
+    signals: VecDeque<(Signal, Timestamp)>,
     /// Powered calm readings since the repair.
     shown: Calm,
     /// It has ended (`ending.rs`); its place waits for the next one.
@@ -118,6 +124,7 @@ impl Open {
             clear_since: None,
             calm_from: None,
             signal_at,
+            signals: VecDeque::new(),
             shown: Calm::default(),
             over: false,
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::moves::{Belongs, after};
 use super::place::Subject;
-use super::{Effect, Engine, Open, UNREGISTERED_MAX};
+use super::{Effect, Engine, Open, SIGNALS_KEPT, UNREGISTERED_MAX};
 use crate::incident::{
     COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, NOTE_SIMULATED, Severity, Signal, about,
     incident_id,
@@ -471,7 +471,7 @@ impl Engine {
         // A replay brings quiet from before somebody stood there: it says nothing of what came after.
         let since = self.open[place].incident.life.stands_since();
         let old = since.is_some_and(|at| self.was_before(at, now));
-        let Open { incident, signal_at, .. } = &mut self.open[place];
+        let Open { incident, signal_at, signals, .. } = &mut self.open[place];
         if incident.signal == signal {
             return;
         }
@@ -482,8 +482,14 @@ impl Engine {
             Signal::Normal | Signal::Unpowered => incident.life.on_quiet(now),
             Signal::Silent => {}
         }
+        let again = signals.iter().filter(|known| **known == (signal, because_of)).count();
+        let again = if again == 0 { String::new() } else { format!(":{again}") };
+        signals.push_back((signal, because_of));
+        if signals.len() > SIGNALS_KEPT {
+            signals.pop_front();
+        }
         let event = Event {
-            key: format!("{}:signal:{}:{}", incident.id, signal.name(), because_of.0),
+            key: format!("{}:signal:{}:{}{again}", incident.id, signal.name(), because_of.0),
             incident: incident.id.clone(),
             at: now,
             kind: "signal",

@@ -92,6 +92,24 @@ proptest! {
 }
 
 #[test]
+fn a_signal_that_changes_to_the_same_again_for_one_moment_writes_an_event_for_each() {
+    let mut city = City::new();
+    let mut at = T;
+    for (level, gap) in [(1, 0), (1, 208), (1, 101), (1, 473), (1, 118), (0, 91), (3, 0), (0, 420), (0, 30)] {
+        at = at + Millis::seconds(gap);
+        let volts = if gap % 7 == 0 { 0.0 } else { 230.0 };
+        city.read(&with(leak(at, [0.5, 16.0, 29.0, 44.0][level]), Field::SupplyV, volts));
+    }
+    let keys = city.effects.iter().filter_map(|effect| match effect {
+        Effect::Changed { event, .. } if event.kind == "signal" => Some(event.key.as_str()),
+        _ => None,
+    });
+    let keys: Vec<&str> = keys.collect();
+    let unique: std::collections::HashSet<_> = keys.iter().collect();
+    assert!(keys.len() >= 3 && unique.len() == keys.len(), "{keys:#?}");
+}
+
+#[test]
 fn all_criticals_in_any_order_are_one_incident() {
     let samples: Vec<_> = (0..5).map(|n| leak(minutes(n), 45.0)).collect();
     for rotation in 0..5 {
