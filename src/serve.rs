@@ -38,7 +38,7 @@ use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::tokens::Tokens;
 
-/// Frames that a slow reader of the live stream may lag behind before it misses some.
+/// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
 const LIVE_FRAMES: usize = 512;
 /// Longest wait for the journal at the end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,8 +55,17 @@ pub(crate) struct Instance {
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
-    /// Every frame as it is closed, for `record`.
-    pub(crate) live: broadcast::Sender<Arc<FrameBuf>>,
+    /// What happens, as it happens, for `record`.
+    pub(crate) live: broadcast::Sender<Live>,
+}
+
+/// Something that a recording holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Live {
+    /// A frame as it was closed.
+    Frame(Arc<FrameBuf>),
+    /// A move of a person, as its line.
+    Move(Arc<str>),
 }
 
 /// What is there once the ingester runs.
@@ -366,7 +375,7 @@ fn read_secret(path: &Path) -> Result<String> {
 fn judge(
     alerting: Arc<Alerting>,
     latest: Latest,
-    live: broadcast::Sender<Arc<FrameBuf>>,
+    live: broadcast::Sender<Live>,
     gate: Arc<OnceLock<Arc<Gate>>>,
 ) -> lampguard_ingester::run::Judge {
     Box::new(move |frame| {
@@ -381,7 +390,7 @@ fn judge(
         }
         if live.receiver_count() > 0 {
             // An error means that the last reader has just gone.
-            let _ = live.send(frame);
+            let _ = live.send(Live::Frame(frame));
         }
     })
 }

@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use common::process::{run, texts};
+use common::process::{Program, program, run, texts};
 use common::site::{HEADER, register};
 use common::{Mqtt, Site, reading, seconds, wait_until};
 use serde_json::{Value, json};
@@ -168,6 +168,100 @@ fn the_journal_of_a_running_instance_gives_the_incidents_that_the_instance_has()
     }
     assert_eq!(lampguard.balanced(), before, "looking changes nothing");
     lampguard.stop();
+}
+
+#[test]
+fn a_recording_holds_what_people_did_and_a_back_test_makes_the_same_moves() {
+    let site = Site::new();
+    let mut lampguard = site.start();
+    let file = site.path("rec.jsonl");
+    site.configure();
+    let mut command = program();
+    command.arg("--config").arg(site.path("lampguard.toml")).current_dir(site.dir());
+    command.args(["record", "--duration", "8", "--out"]).arg(&file);
+    let mut recording = Program::start("lampguard record", command);
+    let mut sensor = Mqtt::connect(site.listener, "P001");
+    let mut seq = 0;
+    let mut send = |leakage_ma: f64| {
+        seq += 1;
+        sensor.publish_and_wait("lamp/z1/P001/reading", reading(1, seq, leakage_ma).as_bytes());
+    };
+    wait_until("the recording to be open", seconds(5), || {
+        send(0.5);
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("P001"))
+    });
+    send(80.0);
+    send(81.0);
+    wait_until("the incident", seconds(5), || lampguard.items("/api/v1/incidents").len() == 1);
+    let id = lampguard.items("/api/v1/incidents")[0]["id"].as_str().unwrap().to_owned();
+    lampguard.token = site.token("duty", &[]);
+    for (verb, more) in [("acknowledge", ""), ("arrive", ""), ("make_safe", ",\"method\":\"guarded\"")] {
+        let answer = lampguard
+            .post(&format!("/api/v1/incidents/{id}/{verb}"), &format!("{{\"key\":\"{verb}\"{more}}}"));
+        assert_eq!(answer.status, 200, "{verb}: {}", answer.text);
+    }
+    let live = lampguard.json(&format!("/api/v1/incidents/{id}"));
+    assert!(recording.wait(seconds(20)).unwrap().success(), "{}", recording.stderr());
+    lampguard.stop();
+
+    let arguments = ["backtest", "--posts", "posts.csv", "--readings", "rec.jsonl", "--json"];
+    let (code, out, err) = told(site.dir(), &arguments);
+    assert_eq!(code, Some(0), "{err}");
+    let replayed = &lines_of(&out)[0];
+    for key in ["id", "state", "crew", "arrival", "breached"] {
+        assert_eq!(replayed[key], live[key], "{key}: {replayed}");
+    }
+    assert_eq!(replayed["state"], "made_safe");
+    assert!(!err.contains("left out"), "{err}");
+
+    // Without the people it is open: what they did is in the recording, and in nothing else.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let alone: String =
+        text.lines().filter(|line| !line.contains("\"move\"")).flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(&file, alone).unwrap();
+    let (_, out, _) = told(site.dir(), &arguments);
+    assert_eq!((&lines_of(&out)[0]["id"], &lines_of(&out)[0]["state"]), (&live["id"], &json!("open")));
+}
+
+#[test]
+fn an_incident_that_people_close_has_ended_then_and_a_strange_move_is_named() {
+    let at = |minute: i64| T + minute * 60_000;
+    let moved = |minute: i64, post: &str, verb: &str, more: Value| {
+        let mut said = json!({ "post_id": post, "kind": "leak_critical", "move": verb, "key": verb });
+        said.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{}\n", json!({ "received_at": at(minute), "move": said }))
+    };
+    let danger: String = (0..3).map(|minute| line(minute * 60, "P001", 45.0)).collect();
+    let calm =
+        |from: i64, to: i64| (from..to).map(|minute| line(minute * 60, "P001", 1.0)).collect::<String>();
+    let crew = json!({ "by": "crew 1" });
+    let text = danger
+        + &moved(3, "P001", "acknowledge", crew.clone())
+        + &moved(4, "P001", "arrive", crew.clone())
+        + &moved(
+            5,
+            "P001",
+            "make_safe",
+            json!({ "by": "crew 1", "method": "isolated", "extent": "post", "breaker": "3" }),
+        )
+        + &moved(6, "P001", "repair", json!({ "by": "crew 1", "cause": "joint", "parts": "joint" }))
+        + &moved(7, "P002", "arrive", crew)
+        + &moved(8, "P001", "restore", json!({ "by": "crew 1" }))
+        + &calm(9, 60)
+        + &moved(60, "P001", "verify", json!({ "by": "desk 1", "desk": true }))
+        + &moved(61, "P001", "close", json!({ "by": "desk 1", "desk": true }))
+        + &calm(62, 70);
+    let home = folder(&text);
+    let (code, out, err) = backtest(home.path(), &["--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let incidents = lines_of(&out);
+    assert_eq!(incidents.len(), 1, "{out}\n{err}");
+    assert_eq!(incidents[0]["state"], "closed", "{err}");
+    assert_eq!(incidents[0]["ended_at"], json!("2026-11-23T13:01:00.000Z"), "{}", incidents[0]["ended_at"]);
+    assert!(
+        err.contains("arrive at P002: no such incident is open here") && err.contains("left out: 1 move(s)"),
+        "{err}"
+    );
 }
 
 #[test]

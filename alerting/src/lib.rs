@@ -52,7 +52,8 @@ pub mod writer;
 
 pub use ask::{Filter, Page, StateFilter, stored_cursor};
 pub use engine::{
-    Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, PostState, State, TellRequest,
+    Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
+    TellRequest,
 };
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};

@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Shared;
+use crate::serve::Live;
 
 /// Parts that may wait for a slow reader; then frames are missed, and the line `missed` says how many.
 const PARTS: usize = 64;
@@ -24,7 +25,8 @@ pub(super) async fn recording(State(instance): Shared) -> Response {
     tokio::spawn(async move {
         loop {
             let part = match frames.recv().await {
-                Ok(frame) => lines(&frame),
+                Ok(Live::Frame(frame)) => lines(&frame),
+                Ok(Live::Move(line)) => format!("{line}\n"),
                 Err(RecvError::Lagged(missed)) => format!("{}\n", json!({ "missed_frames": missed })),
                 Err(RecvError::Closed) => return,
             };

@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{ApiError, Shared, page, time_of};
+use crate::backtest::moves;
+use crate::serve::Live;
 use crate::tokens::{Identity, Role};
 
 type Reply = Result<Response, ApiError>;
@@ -88,7 +90,13 @@ pub(super) async fn act(
         return Err(forbidden(format!("the incident is in zone {zone}, this token is for another one")));
     }
     let m = Move { verb, actor: actor(&who), body: parsed::<MoveBody>(&body)? };
+    let (received_at, made, its) = ((instance.clock)(), m.clone(), instance.clone());
     let acted = aside(move || instance.alerting.act(&id, m)).await?;
+    if its.live.receiver_count() > 0 && acted.outcome != Outcome::Again {
+        let line = moves::line(received_at, &made, &acted.now);
+        // An error means that the last reader has just gone.
+        let _ = its.live.send(Live::Move(line.to_string().into()));
+    }
     Ok(answer(&acted, StatusCode::OK))
 }
 

@@ -5,17 +5,19 @@
 //! the engine says that time alone may change something. A tick each second gives the same, byte by byte;
 //! a test shows it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use lampguard_alerting::life::is_over;
 use lampguard_alerting::lighting::Lighting;
 use lampguard_alerting::wet::Sky;
-use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, Policies};
+use lampguard_alerting::{Effect, Ended, Engine, Explanation, InForce, Input, MoveRequest, Policies};
 use lampguard_journal::Records;
 use lampguard_model::record::{self, Record, StoredReading};
 use lampguard_model::{Flags, Millis, Register, Timestamp, WeatherReport};
 
+use super::moves::MoveLine;
 use super::told::{Notices, Told};
 
 /// Without moves an incident ends when its signal has been normal for this long (`design.md` 6).
@@ -24,6 +26,9 @@ const CALM: Millis = Millis::hours(24);
 const SETTLE: Millis = Millis::seconds(15);
 /// Receipt that goes back by more than this is another clock, not disorder; the engine's own border.
 const STEP_BACK: Millis = Millis::minutes(1);
+
+/// Moves that could not be made and are named one by one.
+const REFUSED_NAMED: u64 = 20;
 
 /// How the clock moves between readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +61,10 @@ pub(crate) struct Judged {
     pub(crate) weather_unknown: u64,
     /// Old critical samples, contradicted by newer ones: for review.
     pub(crate) reviews: u64,
+    /// Moves of people that were made again.
+    pub(crate) moves: u64,
+    /// Moves that could not be made: no such incident here, or refused by its state. Named on standard error.
+    pub(crate) moves_refused: u64,
     /// Some reading was simulated; no rule looks at it.
     pub(crate) simulated: bool,
     /// Ticks of the clock.
@@ -71,6 +80,10 @@ pub(crate) struct Judge {
     ticked: Option<Timestamp>,
     effects: Vec<Effect>,
     over: Vec<Ended>,
+    /// Incidents that people ended: what is said of them later ends them no second time.
+    closed: HashSet<Arc<str>>,
+    /// What became of the last move.
+    answer: Option<Result<(), String>>,
     /// What people were told of incidents that are open, by id.
     notices: HashMap<Arc<str>, Notices>,
     /// What was judged so far.
@@ -97,6 +110,8 @@ impl Judge {
             ticked: None,
             effects: Vec::new(),
             over: Vec::new(),
+            closed: HashSet::new(),
+            answer: None,
             notices: HashMap::new(),
             judged: Judged::default(),
         }
@@ -125,6 +140,30 @@ impl Judge {
             };
             if goes_in {
                 self.one(record, &mut |_| {});
+            }
+        }
+    }
+
+    /// Makes a move of a person again, on the incident that it was made on.
+    pub(crate) fn moved(&mut self, at: Timestamp, moved: &MoveLine) {
+        self.arrive(at);
+        let told_at = |id: &Arc<str>| self.notices.get(id).and_then(|notices| notices.first_at);
+        let request = moved.find(self.engine.open_incidents()).map(|id| {
+            let told_at = told_at(&id);
+            MoveRequest { id, stored: None, told_at, m: moved.m.clone() }
+        });
+        let outcome = match request {
+            None => Err("no such incident is open here".to_owned()),
+            Some(request) => {
+                self.step(at, Input::Move(&request));
+                self.answer.take().unwrap_or(Ok(()))
+            }
+        };
+        self.judged.moves += u64::from(outcome.is_ok());
+        if let Err(why) = outcome {
+            self.judged.moves_refused += 1;
+            if self.judged.moves_refused <= REFUSED_NAMED {
+                eprintln!("lampguard: move at {}: {}: {why}", at.to_rfc3339(), moved.name());
             }
         }
     }
@@ -221,9 +260,19 @@ impl Judge {
                 Effect::WeatherUnknown { .. } => self.judged.weather_unknown += 1,
                 Effect::Review { .. } => self.judged.reviews += 1,
                 Effect::Open { incident, told: true, .. }
-                | Effect::Escalated { incident, told: true, .. }
-                | Effect::Moved { incident, told: Some(_), .. } => {
+                | Effect::Escalated { incident, told: true, .. } => {
                     self.notices.entry(incident.id.clone()).or_default().tell(&incident, now);
+                }
+                Effect::Moved { incident, told, .. } => {
+                    if told.is_some() {
+                        self.notices.entry(incident.id.clone()).or_default().tell(&incident, now);
+                    }
+                    if is_over(incident.life.state) && self.closed.insert(incident.id.clone()) {
+                        self.over.push(Ended { incident: *incident, at: now });
+                    }
+                }
+                Effect::Answered(answer) => {
+                    self.answer = Some(answer.map(|_| ()).map_err(|refused| refused.to_string()));
                 }
                 // The engine holds its incidents; they are fetched when they end.
                 _ => {}

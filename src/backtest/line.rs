@@ -8,11 +8,13 @@ use std::borrow::Cow;
 use lampguard_model::Timestamp;
 use lampguard_model::time::EARLIEST;
 
+use super::moves::MoveLine;
+
 /// The latest time of receipt: 2089-01-01 UTC, where the packed times of the rules end.
 const LATEST: Timestamp = Timestamp(3_755_289_600_000);
 
 /// What a line says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Line<'a> {
     /// A message as it came.
     Message {
@@ -25,8 +27,8 @@ pub(super) enum Line<'a> {
         /// It came retained.
         retain: bool,
     },
-    /// A move of a person.
-    Move,
+    /// A move of a person: when it came in, and what it is.
+    Move(Timestamp, Box<MoveLine>),
     /// `record` could not keep up: so many frames were not written.
     Missed(u64),
     /// Nothing but blanks.
@@ -45,6 +47,9 @@ pub(super) enum BadLine {
     /// A key holds something else.
     #[error("{0} is {1}, it must be {2}")]
     Wrong(&'static str, String, &'static str),
+    /// A move that nobody can make.
+    #[error("move: {0}")]
+    Move(String),
 }
 
 /// Reads one line.
@@ -76,8 +81,10 @@ pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, BadLine> {
         return number(value).map(Line::Missed).ok_or_else(|| wrong("missed_frames", value, "a count"));
     }
     let received_at = time(received_at.ok_or(BadLine::Missing("received_at"))?)?;
-    if moved.is_some() {
-        return Ok(Line::Move);
+    if let Some(moved) = moved {
+        return MoveLine::parse(moved)
+            .map(|moved| Line::Move(received_at, Box::new(moved)))
+            .map_err(BadLine::Move);
     }
     let topic = topic.ok_or(BadLine::Missing("topic"))?;
     let topic = text(topic).ok_or_else(|| wrong("topic", topic, "a text"))?;
@@ -219,6 +226,8 @@ impl<'a> Walk<'a> {
 
 #[cfg(test)]
 mod tests {
+    use lampguard_alerting::life::Verb;
+
     use super::*;
 
     const T: i64 = 1_795_435_200_000;
@@ -259,8 +268,14 @@ mod tests {
 
     #[test]
     fn moves_and_missed_frames_are_known_and_an_empty_line_is_nothing() {
-        let line = format!(r#"{{"received_at":{T},"move":{{"post_id":"P1","move":"arrive"}}}}"#);
-        assert_eq!(parse(line.as_bytes()), Ok(Line::Move));
+        let line = format!(r#"{{"received_at":{T},"move":{{"post_id":"P1","move":"arrive","key":"k"}}}}"#);
+        let Ok(Line::Move(at, moved)) = parse(line.as_bytes()) else {
+            panic!("{:?}", parse(line.as_bytes()))
+        };
+        assert_eq!(
+            (at.0, moved.m.verb, &*moved.m.body.key, moved.m.actor.desk),
+            (T, Verb::Arrive, "k", true)
+        );
         assert_eq!(parse(br#"{"missed_frames":12}"#), Ok(Line::Missed(12)));
         assert_eq!(parse(b" \r\n"), Ok(Line::Empty));
     }

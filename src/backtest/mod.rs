@@ -5,6 +5,7 @@
 //! 2  line     = recording.next()                        lines.rs, line.rs; or frames of a journal
 //! 3  frame    = offline.take(received_at, topic, …)     the ingester's own steps: decode, place, admit
 //! 4  judge.judge(frame)                                 the engine, ticked by the readings' own time: judge.rs
+//!    judge.moved(move)                                  what people did, made again: moves.rs
 //! 5  told     = judge.ended()                           incidents as they end, at last those still open: told.rs
 //! 6  a line of JSON each, or a summary                  summary.rs; with --against what differs: compare.rs, compared.rs
 //! ```
@@ -16,6 +17,7 @@ mod compared;
 mod judge;
 mod line;
 mod lines;
+pub(crate) mod moves;
 mod naive;
 mod summary;
 mod told;
@@ -54,7 +56,6 @@ struct Source {
     /// Lines of a recording.
     lines: u64,
     bad_lines: u64,
-    moves: u64,
     missed_frames: u64,
     /// Where readings of a recording went.
     totals: Totals,
@@ -164,7 +165,14 @@ fn judge_recording(
                 written = fetch(judges, take);
                 progress.tell(bytes, received_at, offline.totals().stored);
             }
-            Ok(Line::Move) => source.moves += 1,
+            Ok(Line::Move(received_at, moved)) => {
+                // What came before it is judged before it.
+                offline.flush(&mut |frame| judge_records(judges, &mut reporting, &frame.records()));
+                for judge in judges.iter_mut() {
+                    judge.moved(received_at, &moved);
+                }
+                written = fetch(judges, take);
+            }
             Ok(Line::Missed(frames)) => source.missed_frames += frames,
             Ok(Line::Empty) => {}
             Err(why) => eprintln!("{why}"),

@@ -238,9 +238,9 @@ pub(super) fn left_out(lang: Lang, judge: &Judge, source: &Source) -> Vec<String
     let bad_max = lines::BAD_MAX;
     let said: [(u64, String, String); 7] = [
         (
-            source.moves,
-            format!("left out: {} move(s) of people; moves are not replayed", source.moves),
-            format!("未计入：{} 条人员操作；回放不执行操作", source.moves),
+            judged.moves_refused,
+            format!("left out: {} move(s) of people, named above", judged.moves_refused),
+            format!("未计入：{} 条人员操作，见上", judged.moves_refused),
         ),
         (
             source.bad_lines,

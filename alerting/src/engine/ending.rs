@@ -1,4 +1,4 @@
-//! The end of an incident where nobody can move it: in a back-test without the moves of people.
+//! The end of an incident that nobody has moved, in a back-test: without the moves of people.
 //!
 //! Live, signal normal closes nothing and only people close; nothing there calls this.
 
@@ -6,6 +6,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use super::{Engine, Open};
 use crate::incident::{Incident, Signal};
+use crate::life::Stage;
 
 /// An incident that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,8 @@ impl Engine {
 }
 
 fn end_of(open: &Open, calm: Millis) -> Option<Timestamp> {
-    let normal = !open.over && open.incident.signal == Signal::Normal;
+    // Whom people have taken on, people end.
+    let alone = open.incident.life.state == Stage::Open;
+    let normal = !open.over && alone && open.incident.signal == Signal::Normal;
     open.calm_from.filter(|_| normal).map(|from| (from + calm).max(open.signal_at))
 }

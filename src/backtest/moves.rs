@@ -1,0 +1,92 @@
+//! A move of a person as a line of a recording: `record` writes it, `backtest` makes it again.
+
+use std::sync::Arc;
+
+use lampguard_alerting::life::{Actor, Move, MoveBody, Verb};
+use lampguard_alerting::{Incident, IncidentView, Kind};
+use lampguard_model::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// A move, and what says on which incident it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MoveLine {
+    /// The incident's id where it was made; the same readings give the same one.
+    incident: Option<String>,
+    post_id: Option<String>,
+    feeder: Option<String>,
+    kind: Option<String>,
+    /// What was done.
+    pub(crate) m: Move,
+}
+
+/// The line that `record` writes of a move that was made.
+pub(crate) fn line(received_at: Timestamp, m: &Move, now: &IncidentView) -> Value {
+    let mut said = json!(m.body);
+    said["move"] = json!(m.verb.name());
+    said["by"] = json!(m.actor.name);
+    said["desk"] = json!(m.actor.desk);
+    said["incident"] = json!(now.id);
+    said["kind"] = json!(now.kind);
+    match &now.post_id {
+        Some(post) => said["post_id"] = json!(post),
+        None if !now.feeder.is_empty() => said["feeder"] = json!(now.feeder),
+        None => {}
+    }
+    json!({ "received_at": received_at.0, "move": said })
+}
+
+impl MoveLine {
+    /// Reads what stands under `move`.
+    ///
+    /// # Errors
+    /// In one sentence, what is wrong with it.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut said: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let mut text = |key: &str| match said.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(format!("{key} is {other}, it must be a text")),
+        };
+        let verb = text("move")?.ok_or("it has no move")?;
+        let verb = Verb::from_name(&verb).ok_or_else(|| format!("there is no move {verb:?}"))?;
+        let (incident, post_id, feeder, kind) =
+            (text("incident")?, text("post_id")?, text("feeder")?, text("kind")?);
+        if incident.is_none() && post_id.is_none() && feeder.is_none() {
+            return Err("it names no post_id, feeder or incident".to_owned());
+        }
+        // A recording of others may not say who did it: then it was the desk, which may do everything.
+        let by = text("by")?;
+        let desk = said.remove("desk").and_then(|desk| desk.as_bool()).unwrap_or(by.is_none());
+        let actor = Actor { name: by.unwrap_or_else(|| "recorded".to_owned()), desk };
+        let body: MoveBody = serde_json::from_value(Value::Object(said)).map_err(|e| e.to_string())?;
+        Ok(Self { incident, post_id, feeder, kind, m: Move { verb, actor, body } })
+    }
+
+    /// The incident that it is about: by its id, else the newest one of that post or feeder whose family is that of
+    /// the kind.
+    pub(super) fn find<'a>(&self, open: impl Iterator<Item = &'a Incident>) -> Option<Arc<str>> {
+        let family = self.kind.as_deref().and_then(Kind::from_name).map(Kind::family);
+        let mut newest: Option<&Incident> = None;
+        for incident in open {
+            if self.incident.as_deref() == Some(&*incident.id) {
+                return Some(incident.id.clone());
+            }
+            let there = match (&self.post_id, &self.feeder) {
+                (Some(post), _) => *incident.post_id == **post,
+                (None, Some(feeder)) => incident.post_id.is_empty() && *incident.feeder == **feeder,
+                (None, None) => false,
+            };
+            let newer = newest.is_none_or(|known| known.opened_at < incident.opened_at);
+            if there && newer && family.is_none_or(|family| incident.family == family) {
+                newest = Some(incident);
+            }
+        }
+        newest.map(|incident| incident.id.clone())
+    }
+
+    /// The move and its place, for a message to people.
+    pub(super) fn name(&self) -> String {
+        let at = self.post_id.as_deref().or(self.feeder.as_deref()).or(self.incident.as_deref());
+        format!("{} at {}", self.m.verb.name(), at.unwrap_or_default())
+    }
+}
