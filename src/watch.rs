@@ -27,7 +27,7 @@ const SHARE_OVER: Duration = Duration::from_secs(60);
 const SHARE_OF_MIN: u64 = 50;
 
 /// Whether this machine's clock can be believed: it did not step, and most sensors do not stand ahead of it. One that
-/// runs slow is seen by the readings' mark `clock`; one that runs ahead makes readings late, as a backlog does, and
+/// runs slow is seen by readings more than 5 min ahead of it; one that runs ahead makes readings late, as a backlog does, and
 /// cannot be told from one here (`doctor` asks NTP).
 #[derive(Debug, Default)]
 struct ClockWatch {
@@ -68,8 +68,8 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
             _ = ending.changed() => return,
         }
         let of_clock = {
-            let ahead = counter(&instance.registry, "lampguard_ingester_marked_total", Some("clock"));
-            let stored = counter(&instance.registry, "lampguard_ingester_stored_total", None);
+            let ahead = counter(&instance.registry, "lampguard_ingester_clock_ahead_total");
+            let stored = counter(&instance.registry, "lampguard_ingester_stored_total");
             clock.is_good(Instant::now(), (instance.clock)(), stored, ahead)
         };
         for (part, good) in parts(&instance).into_iter().chain([("clock".to_owned(), of_clock)]) {
@@ -95,14 +95,11 @@ fn parts(instance: &Instance) -> Vec<(String, bool)> {
     brokers.chain(databases).chain(store).chain(channels).chain([disk]).collect()
 }
 
-/// A counter's value; of one label's when it has any.
-fn counter(registry: &Registry, name: &str, label: Option<&str>) -> u64 {
+/// A counter's value.
+fn counter(registry: &Registry, name: &str) -> u64 {
     let families = registry.gather();
     let found = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
-    let wanted = |metric: &&prometheus::proto::Metric| {
-        label.is_none_or(|label| metric.get_label().iter().any(|known| known.value() == label))
-    };
-    found.filter(wanted).map(|metric| metric.get_counter().get_value() as u64).sum()
+    found.map(|metric| metric.get_counter().get_value() as u64).sum()
 }
 
 /// The values of a gauge, by its first label, or under `up` when it has none.

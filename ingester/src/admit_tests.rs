@@ -126,7 +126,7 @@ fn fault_b9_peer_p7_missing_numbers_are_found_and_late_ones_fill_the_gap() {
 }
 
 #[test]
-fn one_broken_number_is_no_gap_and_hides_none() {
+fn one_broken_number_is_no_gap_of_its_size() {
     let mut admission = Admission::default();
     let place = place(&mut admission);
     let mut see = |seq| admission.gap(&place, &reading(1, seq, 5), NOW).missing;

@@ -78,6 +78,12 @@ impl Committer {
                         break;
                     }
                 }
+                // A commit that ended just when it was called hanging has nobody else to say that it goes on.
+                Err(RecvTimeoutError::Timeout) if self.shared.gate.is_stopped() => {
+                    if !self.commit(Vec::new()) {
+                        break;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

@@ -22,6 +22,7 @@ pub struct Metrics {
     pub(crate) gap_filled: IntCounter,
     pub(crate) marked: IntCounterVec,
     pub(crate) unknown_keys: IntCounter,
+    pub(crate) clock_ahead: IntCounter,
     pub(crate) judge_only: IntCounterVec,
     pub(crate) qos0: IntCounterVec,
     pub(crate) held_bytes: IntGauge,
@@ -102,6 +103,10 @@ impl Metrics {
                 "missing running numbers that came after all",
             ),
             marked: counters("lampguard_ingester_marked_total", "readings with a mark, by mark", "mark"),
+            clock_ahead: counter(
+                "lampguard_ingester_clock_ahead_total",
+                "readings whose time lies more than 5 min ahead of ours",
+            ),
             unknown_keys: counter("lampguard_ingester_unknown_keys_total", "payload keys that nobody knows"),
             judge_only: counters(
                 "lampguard_ingester_judge_only_total",

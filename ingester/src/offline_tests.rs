@@ -7,8 +7,8 @@ const T: Timestamp = Timestamp(1_795_435_200_000);
 
 fn register() -> Arc<Register> {
     let header = lampguard_model::register::header();
-    let line = "P1,D1,z1,r,1,,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M,300";
-    Arc::new(Register::parse(format!("{header}\n{line}\n").as_bytes()).unwrap())
+    let line = |n: u32| format!("P{n},D{n},z1,r,{n},,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M,300");
+    Arc::new(Register::parse(format!("{header}\n{}\n{}\n", line(1), line(2)).as_bytes()).unwrap())
 }
 
 /// A reading that came out: post, leakage in thousandths, marks.
@@ -70,17 +70,16 @@ fn old_messages_are_placed_and_admitted_as_live_ones_are() {
 }
 
 #[test]
-fn a_payload_on_the_topic_of_a_post_speaks_for_no_other_and_a_gateways_batch_does() {
-    let (own, other) = ("lamp/z1/D1/reading", "lamp/z1/gateway/reading");
-    let (readings, totals, others) = out_of(&[
+fn a_post_named_on_the_topic_of_another_one_is_heard_and_marked_and_an_unknown_device_is_heard() {
+    let (own, gateway) = ("lamp/z1/D1/reading", "lamp/z1/gateway/reading");
+    let (readings, totals, _) = out_of(&[
         (0, own, r#"[{"device":"D1","leakage_ma":1},{"post_id":"P1","leakage_ma":2}]"#, false),
-        (1, own, r#"[{"device":"D2","leakage_ma":3},{"device":"D3","leakage_ma":4}]"#, false),
-        (2, other, r#"[{"device":"D1","leakage_ma":5},{"device":"D2","leakage_ma":6}]"#, false),
+        (1, own, r#"[{"device":"D2","leakage_ma":3},{"device":"SN-8877","leakage_ma":45}]"#, false),
+        (2, gateway, r#"[{"device":"D1","leakage_ma":5},{"device":"D2","leakage_ma":6}]"#, false),
     ]);
-    let leakage: Vec<Option<i64>> = readings.iter().map(|(_, leakage, _)| *leakage).collect();
-    assert_eq!(leakage, [1000, 2000, 5000, 6000].map(Some));
-    assert_eq!(totals.quarantined_by_reason().collect::<Vec<_>>(), [("other_device", 2)]);
-    assert_eq!(others, 1, "the payload is kept once");
+    let other: Vec<bool> = readings.iter().map(|(_, _, marks)| marks.has(Marks::OTHER_TOPIC)).collect();
+    assert_eq!(other, [false, false, true, false, false, false]);
+    assert_eq!((&*readings[2].0, &*readings[3].0, totals.stored), ("P2", "SN-8877", 6));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use lampguard_journal::{FrameBuf, Recovery};
 use lampguard_model::record::{self, Quarantined, Source, StoredReading, StoredStatus};
+use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
 use lampguard_model::{Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
 use sha2::{Digest, Sha256};
@@ -304,8 +305,11 @@ impl Intake {
         if !register::is_identifier(device) {
             return Err(Refusal::BadDevice);
         }
-        if named.is_some() && !self.may_speak_for(message, hint, device) {
-            return Err(Refusal::OtherDevice);
+        if named.is_some() && self.speaks_for_another(message, hint, device) {
+            if message.alone || message.fate == Fate::Again(Refusal::OtherDevice) {
+                return Err(Refusal::OtherDevice);
+            }
+            reading.marks.add(Marks::OTHER_TOPIC);
         }
         context.readings += 1;
         let retained = message.retain && context.retain_counts;
@@ -338,23 +342,22 @@ impl Intake {
         Ok(())
     }
 
-    /// A sender that speaks for one device names no other in its payload: a login without a filter of its own,
-    /// and whoever may publish on the topic of a registered post. A gateway's batch for many posts comes on a
-    /// topic of the gateway.
-    fn may_speak_for(&self, message: &Message, hint: Option<(&str, &str)>, device: &str) -> bool {
+    /// True when the payload names a registered post, and the topic is another one's. A login without a filter of its
+    /// own may not; of the others nobody here knows whether it is a gateway that hangs on a post, and a danger that
+    /// it reports has to be heard: the reading is taken and marked.
+    fn speaks_for_another(&self, message: &Message, hint: Option<(&str, &str)>, device: &str) -> bool {
         let register = &self.setup.register;
         let post_of = |name: &str| register.by_device(name).or_else(|| register.by_post(name));
         let own = message.alone || message.fate == Fate::Again(Refusal::OtherDevice);
-        let speaker = match hint {
-            Some((_, name)) => Some(name).filter(|name| own || post_of(name).is_some()),
-            None => message.topic.split('/').nth(2).filter(|_| own),
-        };
+        let speaker = hint.map(|(_, name)| name).or_else(|| message.topic.split('/').nth(2));
         let Some(speaker) = speaker.filter(|speaker| *speaker != device) else {
-            return true;
+            return false;
         };
         match (post_of(speaker), post_of(device)) {
-            (Some(its), Some(named)) => its.post_id == named.post_id,
-            _ => false,
+            (Some(its), Some(named)) => its.post_id != named.post_id,
+            (None, Some(_)) => own,
+            // Unknown devices are judged like others, whoever tells of them.
+            (_, None) => false,
         }
     }
 
@@ -400,6 +403,9 @@ impl Intake {
         if reading.unknown_keys > 0 {
             self.setup.metrics.unknown_keys.inc_by(u64::from(reading.unknown_keys));
         }
+        if reading.ts.is_some_and(|ts| ts.since(context.received_at) > CLOCK_AHEAD_MAX) {
+            self.setup.metrics.clock_ahead.inc();
+        }
         for mark in reading.marks.names() {
             self.setup.metrics.marked.with_label_values(&[mark]).inc();
         }
@@ -419,6 +425,10 @@ impl Intake {
     fn take_weather(&mut self, message: &Message, zone: &str, context: &mut Context) {
         if message.payload.len() > WEATHER_BYTES_MAX {
             return self.quarantine(message, 0, Refusal::TooLarge, context);
+        }
+        if matches!(message.fate, Fate::Again(_)) {
+            // Weather of then is nothing that holds now.
+            return self.quarantine(message, 0, Refusal::Weather, context);
         }
         let known = zone == ALL_ZONES || self.setup.register.has_zone(zone);
         let report = match WeatherReport::decode(&message.payload) {
@@ -474,7 +484,8 @@ impl Intake {
             }
             context.tally.quarantined.push((index, refusal.word()));
         }
-        before.or(Some(refusal))
+        // A payload that spoke for others is read again as such, whatever else is wrong with it.
+        if refusal == Refusal::OtherDevice { Some(refusal) } else { before.or(Some(refusal)) }
     }
 
     fn keep_payload(&mut self, message: &Message, refusal: Refusal, context: &Context) {

@@ -312,9 +312,13 @@ impl Writer {
         // A file system that cannot tell its free space will say so when it is full.
         let mut free = self.disk.free_bytes(&self.dir).unwrap_or(u64::MAX);
         let free_min = self.options.min_free_bytes.saturating_add(wanted);
+        // The last day stays where letting it go would not be enough: duplicates are known by it after a restart.
+        let past = self.closed.iter().take_while(|closed| closed.end_seq <= self.tail.floor());
+        let helps = free.saturating_add(past.map(|closed| closed.bytes).sum()) >= free_min;
         while let Some(oldest) = self.closed.front() {
             let old = now_ms - oldest.closed_at > self.options.keep_ms;
-            let crowded = used + self.options.segment_bytes > self.options.max_bytes || free < free_min;
+            let crowded =
+                used + self.options.segment_bytes > self.options.max_bytes || (helps && free < free_min);
             if oldest.end_seq > self.tail.floor() || !(old || crowded) || self.is_newest(oldest) {
                 return;
             }

@@ -135,6 +135,8 @@ bits!(
     NO_IDENTITY = 12 "no_identity",
     /// `stored_ts` is not the measured time, because that millisecond was taken.
     TS_MOVED = 13 "ts_moved",
+    /// It came on the topic of another registered post.
+    OTHER_TOPIC = 14 "other_topic",
 );
 
 /// One report of one sensor.

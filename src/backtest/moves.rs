@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use lampguard_alerting::life::{Actor, Move, MoveBody, Verb};
 use lampguard_alerting::{Incident, IncidentView, Kind};
-use lampguard_model::Timestamp;
+use lampguard_model::{Millis, Timestamp};
 use serde_json::{Map, Value, json};
+
+/// Other rules or another policy open the same danger earlier or later, hardly by more.
+const OPENED_NEAR: Millis = Millis::hours(1);
 
 /// A move, and what says on which incident it was made.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,7 @@ pub(crate) struct MoveLine {
     post_id: Option<String>,
     feeder: Option<String>,
     kind: Option<String>,
+    opened_at: Option<Timestamp>,
     /// What was done.
     pub(crate) m: Move,
 }
@@ -27,6 +31,7 @@ pub(crate) fn line(received_at: Timestamp, m: &Move, now: &IncidentView) -> Valu
     said["desk"] = json!(m.actor.desk);
     said["incident"] = json!(now.id);
     said["kind"] = json!(now.kind);
+    said["opened_at"] = json!(now.opened_at);
     match &now.post_id {
         Some(post) => said["post_id"] = json!(post),
         None if !now.feeder.is_empty() => said["feeder"] = json!(now.feeder),
@@ -54,16 +59,23 @@ impl MoveLine {
         if incident.is_none() && post_id.is_none() && feeder.is_none() {
             return Err("it names no post_id, feeder or incident".to_owned());
         }
+        let opened_at = match text("opened_at")? {
+            None => None,
+            Some(at) => {
+                Some(Timestamp::from_rfc3339(&at).ok_or_else(|| format!("opened_at {at:?} is no RFC 3339"))?)
+            }
+        };
         // A recording of others may not say who did it: then it was the desk, which may do everything.
         let by = text("by")?;
         let desk = said.remove("desk").and_then(|desk| desk.as_bool()).unwrap_or(by.is_none());
         let actor = Actor { name: by.unwrap_or_else(|| "recorded".to_owned()), desk };
         let body: MoveBody = serde_json::from_value(Value::Object(said)).map_err(|e| e.to_string())?;
-        Ok(Self { incident, post_id, feeder, kind, m: Move { verb, actor, body } })
+        Ok(Self { incident, post_id, feeder, kind, opened_at, m: Move { verb, actor, body } })
     }
 
     /// The incident that it is about: by its id, else the newest one of that post or feeder whose family is that of
-    /// the kind.
+    /// the kind. Where it says when that one was opened, another that was opened at quite another time is not it: what
+    /// began before the recording is not there.
     pub(super) fn find<'a>(&self, open: impl Iterator<Item = &'a Incident>) -> Option<Arc<str>> {
         let family = self.kind.as_deref().and_then(Kind::from_name).map(Kind::family);
         let mut newest: Option<&Incident> = None;
@@ -76,6 +88,8 @@ impl MoveLine {
                 (None, Some(feeder)) => incident.post_id.is_empty() && *incident.feeder == **feeder,
                 (None, None) => false,
             };
+            let near = |at: Timestamp| (incident.opened_at.since(at).0).abs() <= OPENED_NEAR.0;
+            let there = there && self.opened_at.is_none_or(near);
             let newer = newest.is_none_or(|known| known.opened_at < incident.opened_at);
             if there && newer && family.is_none_or(|family| incident.family == family) {
                 newest = Some(incident);

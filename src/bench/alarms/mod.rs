@@ -117,7 +117,6 @@ fn side_by_side<T: Send>(
 ) -> Result<()> {
     let (next, last) = (AtomicU64::new(*seeds.start()), *seeds.end());
     std::thread::scope(|scope| {
-        // No thread runs more than its own city ahead of what was handed over.
         let (sender, results) = mpsc::sync_channel(0);
         for _ in 0..jobs {
             let (sender, next, work) = (sender.clone(), &next, &work);
