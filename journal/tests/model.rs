@@ -146,6 +146,21 @@ fn a_disk_that_is_nearly_full_costs_old_segments_before_it_stops_commits() {
 }
 
 #[test]
+fn a_disk_that_others_have_filled_costs_no_segment_where_that_would_not_help() {
+    let disk = FaultDisk::new([]);
+    let options = Options { min_free_bytes: 1 << 30, ..options() };
+    let (mut writer, _) = Writer::open(Arc::new(disk.clone()), Path::new(DIR), options, 0).unwrap();
+    for n in 0..30 {
+        writer.commit(&[frame(n * 10, 10)], 0).unwrap();
+    }
+    let segments = disk.paths().len();
+    disk.set_size(disk.used());
+    writer.commit(&[frame(300, 10)], 0).unwrap_err();
+    writer.trim(1);
+    assert_eq!(disk.paths().len(), segments, "the last day knows the duplicates");
+}
+
+#[test]
 fn the_newest_totals_outlive_every_restart_and_days_without_a_record() {
     let disk = FaultDisk::new([]);
     let options = Options { keep_ms: 1000, ..options() };

@@ -104,3 +104,40 @@ impl MoveLine {
         format!("{} at {}", self.m.verb.name(), at.unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<MoveLine, String> {
+        MoveLine::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_move_that_nobody_can_make_says_why() {
+        for (text, why) in [
+            (r#"{"post_id":"P1"}"#, "no move"),
+            (r#"{"post_id":"P1","move":"dance"}"#, "dance"),
+            (r#"{"move":"arrive"}"#, "no post_id"),
+            (r#"{"post_id":7,"move":"arrive"}"#, "post_id is 7"),
+            (r#"{"post_id":"P1","move":"arrive","opened_at":"yesterday"}"#, "yesterday"),
+            (r#"{"post_id":"P1","move":"arrive","colour":"red"}"#, "colour"),
+        ] {
+            let said = parsed(text).unwrap_err();
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn who_did_it_is_the_desk_where_a_recording_does_not_say() {
+        let of = |text| parsed(text).unwrap().m.actor;
+        assert_eq!(
+            of(r#"{"post_id":"P1","move":"arrive"}"#),
+            Actor { name: "recorded".to_owned(), desk: true }
+        );
+        assert_eq!(
+            of(r#"{"post_id":"P1","move":"arrive","by":"c"}"#),
+            Actor { name: "c".to_owned(), desk: false }
+        );
+    }
+}
