@@ -87,7 +87,7 @@ fn a_hand_test_and_a_bare_sign_of_life_do_not_hide_a_silent_sensor() {
 }
 
 #[test]
-fn our_own_downtime_is_not_the_posts_silence() {
+fn peer_p12_our_own_downtime_is_not_the_posts_silence() {
     let mut city = raised();
     city.tick(minutes(6));
     city.tick(minutes(306));

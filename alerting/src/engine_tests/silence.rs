@@ -311,7 +311,7 @@ fn a_post_without_a_leak_value_for_a_day_is_unmonitored_on_the_daily_list() {
 }
 
 #[test]
-fn situation_s38_values_that_stand_still_for_two_lit_hours_are_a_sensor_fault_and_no_healthy_post() {
+fn situation_s38_peer_p18_values_that_stand_still_for_two_lit_hours_are_a_sensor_fault_and_no_healthy_post() {
     let mut city = City::new();
     city.read(&with(leak(minutes(-5), 0.7), Field::SupplyV, 229.4));
     for n in 0..36 {

@@ -78,7 +78,7 @@ fn situation_s11_a_backlog_that_ends_critical_opens_now_with_its_own_time() {
 }
 
 #[test]
-fn a_backfill_behind_newer_samples_never_touches_the_live_state() {
+fn peer_p10_a_backfill_behind_newer_samples_never_touches_the_live_state() {
     let mut city = City::new();
     city.read(&leak(T, 1.0));
     for n in 0..3 {
