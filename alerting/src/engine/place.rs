@@ -249,6 +249,7 @@ impl Engine {
             self.strangers_open += 1;
         }
         let drill = incident.life.drill;
+        self.people.jobs_in_doubt |= incident.life.job.is_some();
         let place = self.keep(super::Open::new(incident, subject.clone()));
         let advanced = |at: usize| !takes_evidence(self.open[at].incident.life.state);
         let keeps = self.taking(&subject, family).is_some_and(|known| !advanced(known) && advanced(place));
