@@ -204,7 +204,8 @@ impl Engine {
             let incident = &mut open.incident;
             let untold = !incident.is_told() && incident.life.arrived.is_none();
             incident.life.job = None;
-            let mut told = untold && incident.is_told();
+            // It may have become so during the work, long after it opened.
+            let mut told = untold && (incident.is_told() || incident.is_told_at(now));
             if let (Subject::Post(slot), Kind::LampOut) = (&open.subject, incident.evidence.kind) {
                 let slot = *slot;
                 told = told && self.may_tell_road(slot, now);

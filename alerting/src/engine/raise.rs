@@ -365,7 +365,8 @@ impl Engine {
                 kind: "escalated",
                 body: body.to_string(),
             };
-            let told = incident.severity >= Severity::P2 && incident.is_told();
+            // Since now, not since it opened: a P3 of yesterday that is due in half an hour is news.
+            let told = incident.severity >= Severity::P2 && incident.is_told_at(now);
             effects.push(Effect::Escalated { incident: Box::new(incident.clone()), event, told });
         } else {
             let event = Event {
