@@ -291,7 +291,12 @@ impl Incident {
     /// People are told at once: every P1, and what is due within two hours. The rest is worklist and report; where
     /// planned work goes on, everything below P1 is only recorded (`policy.md` 5).
     pub fn is_told(&self) -> bool {
-        let soon = self.life.job.is_none() && self.due_at.since(self.opened_at) <= TOLD_WITHIN;
+        self.is_told_at(self.opened_at)
+    }
+
+    /// The same for what became graver at `at`.
+    pub(crate) fn is_told_at(&self, at: Timestamp) -> bool {
+        let soon = self.life.job.is_none() && self.due_at.since(at) <= TOLD_WITHIN;
         self.severity == Severity::P1 || soon
     }
 

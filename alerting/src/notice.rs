@@ -95,7 +95,12 @@ impl Notice {
         let chinese = site.language.starts_with("zh");
         let text = incident_text(incident, post, site);
         let text = format!("{}{text}{}", drill_text(incident, chinese), job_text(incident, chinese));
-        let (id, about) = (Some(incident.id.clone()), incident.id.to_string());
+        // From P3 to P2 and from there to P1 are two tellings: with one id the second would count as told.
+        let about = match event {
+            ESCALATED => format!("{}:{}", incident.id, incident.severity.name()),
+            _ => incident.id.to_string(),
+        };
+        let id = Some(incident.id.clone());
         let subject = Subject { incident: id, about, event, at, drill: incident.life.drill };
         Self::new(&subject, &view, &text, site, to)
     }

@@ -23,8 +23,8 @@ pub(crate) const PEAKS: usize = 3;
 /// The rule state of one post.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    /// Measured time of the newest sample of any kind.
-    pub(crate) newest_at: Timestamp,
+    /// Measured time of the newest sample of any kind, its upper and lower half: a whole one would be padded.
+    newest: [u32; 2],
     /// Last samples by [`Sampled::place`].
     pub(crate) rings: [Ring; SAMPLED.len()],
     /// Gaps while unlit and while lit.
@@ -35,6 +35,9 @@ pub(crate) struct Slot {
     heard_s: u32,
     /// Last moment with water, seconds since 2020; 0 = never.
     immersed_s: u32,
+    /// Measured time of the newest powered sample below its critical limit, seconds since 2020; 0 = never. Of which
+    /// quantities stands in [`Fact`].
+    calm_s: u32,
     /// Place + 1 of its electric incident in the engine's list; 0 = none.
     incident: u32,
     /// See [`Fact`].
@@ -117,6 +120,12 @@ pub(crate) enum Fact {
     Lit = 524_288,
     /// It has told its supply.
     TellsSupply = 1_048_576,
+    /// Shell voltage was below its critical limit at the moment of `calm_s`.
+    CalmShell = 2_097_152,
+    /// Leakage was.
+    CalmLeak = 4_194_304,
+    /// Its column was repaired, and no tilt was measured since.
+    TiltAnew = 8_388_608,
 }
 
 pub(crate) fn to_seconds(at: Timestamp) -> u32 {
@@ -130,12 +139,13 @@ pub(crate) fn from_seconds(seconds: u32) -> Option<Timestamp> {
 impl Slot {
     pub(crate) fn new(zone: u16, base_period_s: u32) -> Self {
         Self {
-            newest_at: Timestamp(0),
+            newest: [0; 2],
             rings: [Ring::default(); SAMPLED.len()],
             gaps: [Gaps::default(); 2],
             periodic_s: 0,
             heard_s: 0,
             immersed_s: 0,
+            calm_s: 0,
             incident: 0,
             bits: Fact::Powered as u32 | Fact::Lit as u32,
             same_s: 0,
@@ -153,6 +163,17 @@ impl Slot {
             tilt: UNKNOWN,
             same: 0,
         }
+    }
+
+    /// Measured time of the newest sample of any kind.
+    pub(crate) fn newest_at(&self) -> Timestamp {
+        Timestamp(i64::from(self.newest[0]) << 32 | i64::from(self.newest[1]))
+    }
+
+    pub(crate) fn set_newest_at(&mut self, at: Timestamp) {
+        // No time is older than 2020 (`EARLIEST`).
+        let at = at.0.max(0);
+        self.newest = [(at >> 32) as u32, at as u32];
     }
 
     pub(crate) fn is(&self, fact: Fact) -> bool {
@@ -178,6 +199,25 @@ impl Slot {
 
     pub(crate) fn ring(&self, sampled: Sampled) -> &Ring {
         &self.rings[sampled.place()]
+    }
+
+    /// A powered sample below its critical limit: it speaks against older danger, long after the ring has lost it.
+    pub(crate) fn note_calm(&mut self, sampled: Sampled, at: Timestamp) {
+        let seconds = to_seconds(at);
+        if seconds < self.calm_s {
+            return;
+        }
+        if seconds > self.calm_s {
+            self.calm_s = seconds;
+            SAMPLED.into_iter().for_each(|sampled| self.set(calm_fact(sampled), false));
+        }
+        self.set(calm_fact(sampled), true);
+    }
+
+    /// The newest moment, to the second, at which a quantity is known to have been below its critical limit with
+    /// supply. A newer sample of the other quantity alone makes it forgotten: then nothing speaks against danger.
+    pub(crate) fn calm_at(&self, sampled: Sampled) -> Option<Timestamp> {
+        from_seconds(self.calm_s).filter(|_| self.is(calm_fact(sampled)))
     }
 
     /// Place of its feeder in the engine's list.
@@ -222,14 +262,23 @@ impl Slot {
             battery: self.is(Fact::Battery),
             silent: self.is(Fact::Silent),
             simulated: self.is(Fact::Simulated),
+            base_period_s: self.base_period_s,
         });
         let (baselines, tilt) = (self.baselines.map(known), known(self.tilt));
-        Habits { baselines, peaks: self.peaks, tilt, heard }
+        let calm = SAMPLED.map(|sampled| self.calm_at(sampled));
+        let tilt_anew = self.is(Fact::TiltAnew);
+        Habits { baselines, peaks: self.peaks, tilt, tilt_anew, calm, heard }
     }
 
     pub(crate) fn set_habits(&mut self, habits: &Habits) {
         self.baselines = habits.baselines.map(|median| median.unwrap_or(UNKNOWN));
         (self.peaks, self.tilt) = (habits.peaks, habits.tilt.unwrap_or(UNKNOWN));
+        self.set(Fact::TiltAnew, habits.tilt_anew);
+        for (sampled, at) in SAMPLED.into_iter().zip(habits.calm) {
+            if let Some(at) = at {
+                self.note_calm(sampled, at);
+            }
+        }
         let Some(heard) = habits.heard else { return };
         self.hear(heard.at);
         self.set_source(heard.source);
@@ -249,6 +298,11 @@ impl Slot {
     /// The usual tilt, thousandths of a degree.
     pub(crate) fn usual_tilt(&self) -> Option<i64> {
         (self.tilt != UNKNOWN).then(|| i64::from(self.tilt) * 10)
+    }
+
+    /// The column is another one, or stands otherwise.
+    pub(crate) fn forget_tilt(&mut self) {
+        self.tilt = UNKNOWN;
     }
 
     pub(crate) fn learn_tilt(&mut self, thousandths: i64) {
@@ -273,8 +327,8 @@ impl Slot {
         from_seconds(self.heard_s)
     }
 
-    /// Data has come. True once a day, and at the first: then it is worth keeping. Each post has a moment of the
-    /// day by its feeder, so that not all are written at midnight.
+    /// Data has come. True once a day, and at the first: then it is worth keeping. Each feeder has a moment of the
+    /// day, so that a city is not written at once; posts without a feeder have midnight UTC.
     pub(crate) fn hear(&mut self, now: Timestamp) -> bool {
         const DAY_S: u32 = 86_400;
         let day = |seconds: u32| (seconds + u32::from(self.feeder) * 977) / DAY_S;
@@ -293,15 +347,19 @@ impl Slot {
 
     /// The clock went back to `now`: samples of a time that has not come are forgotten.
     pub(crate) fn forget_future(&mut self, now: Timestamp) {
-        if self.newest_at > now {
+        if self.newest_at() > now {
             self.rings = [Ring::default(); SAMPLED.len()];
-            (self.newest_at, self.periodic_s) = (now, 0);
+            self.set_newest_at(now);
+            self.periodic_s = 0;
         }
     }
 
     /// It cannot have spoken in a time that has not come.
     pub(crate) fn forget_future_words(&mut self, now: Timestamp) {
         self.heard_s = self.heard_s.min(to_seconds(now));
+        if self.calm_s > to_seconds(now) {
+            self.calm_s = 0;
+        }
     }
 
     /// Why the post itself counts as wet at `now`, its zone left aside.
@@ -377,6 +435,13 @@ fn step_towards(known: u16, value: u16) -> u16 {
         UNKNOWN => value,
         _ if value > known => known + step.min(value - known),
         _ => known - step.min(known - value),
+    }
+}
+
+fn calm_fact(sampled: Sampled) -> Fact {
+    match sampled {
+        Sampled::Shell => Fact::CalmShell,
+        Sampled::Leak => Fact::CalmLeak,
     }
 }
 

@@ -156,11 +156,14 @@ fn cursor_weather_and_memories_read_back() {
         battery: false,
         silent: true,
         simulated: false,
+        base_period_s: 3600,
     };
     let habits = crate::engine::Habits {
         baselines: [Some(30), None],
         peaks: [0, 240, 320],
         tilt: Some(210),
+        tilt_anew: true,
+        calm: [None, Some(T)],
         heard: Some(heard),
     };
     let memory = Memory { post: Arc::from("P1"), period_s: [0, 900], immersed_at: Some(T), habits };

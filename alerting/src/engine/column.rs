@@ -2,9 +2,10 @@
 
 use lampguard_model::{Field, StoredReading, Timestamp};
 
+use super::moves::Belongs;
 use super::place::Subject;
 use super::{Effect, Engine, Moment};
-use crate::incident::{Family, Kind, Severity};
+use crate::incident::{Family, Incident, Kind, Severity};
 use crate::slot::Fact;
 
 const NOTE_TILT: &str = "倾斜变化 (tilt changed)";
@@ -28,11 +29,19 @@ impl Engine {
         }
         let (slot, now) = (moment.slot, moment.now);
         let p = self.policy.column;
+        let anew = tilt.is_some() && self.slots[slot].is(Fact::TiltAnew) && !self.is_before_repair(moment);
+        let leans_on = anew && tilt.is_some_and(|tilt| self.leans_on(slot, tilt));
         let s = &mut self.slots[slot];
+        if anew {
+            s.set(Fact::TiltAnew, false);
+            if !leans_on {
+                s.forget_tilt();
+            }
+        }
         let changed = tilt.map(|tilt| (tilt - s.usual_tilt().unwrap_or(tilt)).abs());
         let hit = impact.is_some_and(|impact| impact > 0);
         let leans = changed.filter(|changed| *changed >= p.tilt_p2.0);
-        let first = tilt.is_some() && s.usual_tilt().is_none();
+        let first = tilt.is_some() && (anew || s.usual_tilt().is_none());
         if let Some(tilt) = tilt.filter(|_| leans.is_none()) {
             s.learn_tilt(tilt);
         }
@@ -70,6 +79,45 @@ impl Engine {
         }
         let gone = found.is_none() && !self.doors.contains_key(&slot);
         self.follow_state(&Subject::Post(slot), Family::Column, gone, p.normal_for, now, effects);
+    }
+
+    /// A column was repaired, perhaps replaced: how it stands then is not known yet, also after a restart.
+    pub(super) fn ask_tilt_anew(&mut self, incident: &Incident, effects: &mut Vec<Effect>) {
+        if incident.family != Family::Column || incident.life.drill {
+            return;
+        }
+        if let Some(slot) = self.places.get(&incident.post_id).map(|place| *place as usize) {
+            self.slots[slot].set(Fact::TiltAnew, true);
+            self.keep_in_mind(slot, effects);
+        }
+    }
+
+    /// The first tilt after a repair is no better than the one that raised it: no new usual one, but a column that
+    /// leans on. When people have repaired it a second time they are believed.
+    fn leans_on(&self, slot: usize, tilt: i64) -> bool {
+        let place = self.taking(&Subject::Post(slot), Family::Column);
+        let (Some(place), Some(usual)) = (place, self.slots[slot].usual_tilt()) else {
+            return false;
+        };
+        let incident = &self.open[place].incident;
+        let leant =
+            incident.evidence.thousandths.filter(|_| incident.evidence.field == Field::TiltDeg.name());
+        let no_better = |leant: i64| (tilt - usual).abs() > leant - self.policy.column.tilt_p2.0;
+        incident.life.follows.is_empty() && leant.is_some_and(no_better)
+    }
+
+    /// The reading is from before the repair of the column, or a replay brings it again.
+    fn is_before_repair(&self, moment: &Moment) -> bool {
+        let subject = Subject::Post(moment.slot);
+        let Some(place) = self.taking(&subject, Family::Column) else {
+            return self.belongs(&subject, Family::Column, moment.now) == Belongs::Ended;
+        };
+        let repaired = self.open[place].incident.life.repaired.as_ref();
+        repaired.map(|repair| &repair.mark).is_some_and(|mark| {
+            // A clock that went back must not make it wait for ever.
+            let earlier = moment.measured_at <= mark.at && moment.now >= mark.at;
+            earlier || self.was_before(mark.through(), moment.now)
+        })
     }
 
     /// A door that has stood open for long enough while its post was energised.

@@ -153,6 +153,10 @@ pub struct Habits {
     pub peaks: [u16; 3],
     /// Usual tilt, hundredths of a degree.
     pub tilt: Option<u16>,
+    /// Its column was repaired, and no tilt was measured since.
+    pub tilt_anew: bool,
+    /// When shell voltage and leakage were last below their critical limits with supply, as far as that is known.
+    pub calm: [Option<Timestamp>; 2],
     /// What is kept of its last words; none while it was never heard.
     pub heard: Option<Heard>,
 }
@@ -172,4 +176,7 @@ pub struct Heard {
     pub silent: bool,
     /// Its sensor was simulated.
     pub simulated: bool,
+    /// How often it is taken to report by register or profile, seconds; 0 = not known.
+    #[serde(default)]
+    pub base_period_s: u16,
 }

@@ -156,8 +156,10 @@ impl Engine {
         let samples = s.ring(sampled).samples();
         let samples = &samples[samples.partition_point(|sample| sample.at() <= gone.at)..];
         let (limit, _) = self.limit(slot, sampled, false, now);
-        let rules = &self.policy.confirm;
-        confirm(&Question { rules, samples, limit, period: s.period(), came: None }).is_none()
+        // The newest one above is what came: all rules count, also that of two in 30 min.
+        let came = samples.iter().rposition(|sample| sample.is_above(limit));
+        let (rules, period) = (&self.policy.confirm, s.period());
+        came.is_none() || confirm(&Question { rules, samples, limit, period, came }).is_none()
     }
 
     fn notes_of_critical(
@@ -273,7 +275,7 @@ impl Engine {
 
     fn judge_water(&mut self, moment: &Moment, effects: &mut Vec<Effect>) {
         let s = &self.slots[moment.slot];
-        let fresh = |sample: &Sample| s.newest_at.since(sample.at()).0 <= 2 * s.period().0;
+        let fresh = |sample: &Sample| s.newest_at().since(sample.at()).0 <= 2 * s.period().0;
         let found = immersed_values(&self.policy, s).filter(|(_, sample, _)| fresh(sample));
         let Some((sampled, sample, limit)) = found else {
             return;

@@ -17,7 +17,7 @@ impl Engine {
     ) {
         let mains = tells_supply(reading);
         let (s, at) = (&mut self.slots[moment.slot], moment.measured_at);
-        let newest = at >= s.newest_at;
+        let newest = at >= s.newest_at();
         let mut changed = false;
         let lit = is_lit(reading, powered);
         if reading.cause == Cause::Periodic {
@@ -42,7 +42,7 @@ impl Engine {
             _ => {}
         }
         if newest {
-            s.newest_at = at;
+            s.set_newest_at(at);
             s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
             if reading.cause != Cause::Manual {
                 changed |= mains && s.is(Fact::Powered) != powered;

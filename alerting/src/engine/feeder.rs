@@ -89,7 +89,7 @@ impl Engine {
                     again += usize::from(apart && before.value() >= p.shell.thousandths());
                 }
             }
-            let supply = s.supply().filter(|_| now.since(s.newest_at) <= fresh && s.is(Fact::Powered));
+            let supply = s.supply().filter(|_| now.since(s.newest_at()) <= fresh && s.is(Fact::Powered));
             match supply {
                 Some(volts) if volts > p.supply_above.thousandths() => high = high.max(Some((volts, slot))),
                 Some(volts) if volts < p.supply_below.thousandths() => {
@@ -119,7 +119,8 @@ impl Engine {
                     finding.value(Field::SupplyV.name(), Some(volts), p.supply_above.thousandths());
                 // The older of the two words: after a repair both have to come anew.
                 if let Some(((_, up), (_, down))) = apart {
-                    finding.evidence.measured_at = self.slots[up].newest_at.min(self.slots[down].newest_at);
+                    finding.evidence.measured_at =
+                        self.slots[up].newest_at().min(self.slots[down].newest_at());
                 }
                 finding
             }
@@ -190,7 +191,7 @@ impl Engine {
         else {
             return;
         };
-        if moment.late || self.slots[slot].newest_at > moment.measured_at {
+        if moment.late || self.slots[slot].newest_at() > moment.measured_at {
             return;
         }
         let p = self.policy.feeder_step;

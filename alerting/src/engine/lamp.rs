@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// Dark lamps are told once per road in ten minutes.
-    fn may_tell_road(&mut self, slot: usize, now: Timestamp) -> bool {
+    pub(super) fn may_tell_road(&mut self, slot: usize, now: Timestamp) -> bool {
         let Some(post) = self.owners[slot].post() else {
             return true;
         };

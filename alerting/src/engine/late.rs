@@ -48,7 +48,7 @@ impl Engine {
         }
         // No backlog, which comes faster than it was measured: its clock is behind. It is judged at receipt, or its
         // water, flags and warnings would be late for ever.
-        let in_step = || s.heard_at().is_some_and(|heard| is_in_step(heard, now, s.newest_at, measured_at));
+        let in_step = || s.heard_at().is_some_and(|heard| is_in_step(heard, now, s.newest_at(), measured_at));
         let machine = !matches!(reading.cause, Cause::Backfill | Cause::Manual);
         if late && machine && (s.is(Fact::ClockBack) || in_step()) {
             s.set(Fact::ClockBack, true);
@@ -56,7 +56,7 @@ impl Engine {
             return Some(Moment { slot, now, measured_at, late, clock_back: true, again });
         }
         let mut clock_back = false;
-        if s.newest_at.since(measured_at) > bound {
+        if s.newest_at().since(measured_at) > bound {
             // Either a backlog behind newer samples, or a clock that went back. A device that says nothing
             // recent for longer than the bound, and sends old times all the while, has a wrong clock: it
             // is judged at receipt, or it would be deaf until its clock has caught up.
@@ -139,7 +139,8 @@ impl Engine {
         let newer =
             |sample: &Sample| sample.at() > held.last && sample.has(Bits::POWERED) && !sample.is_above(limit);
         let known = self.slots[slot].ring(sampled).samples();
-        let contradicted = held.ring.samples().iter().chain(known).any(newer);
+        let calm = self.slots[slot].calm_at(sampled).is_some_and(|at| at > held.last);
+        let contradicted = calm || held.ring.samples().iter().chain(known).any(newer);
         let last = held.ring.samples().iter().rfind(|sample| sample.is_above(limit)).copied();
         let (Some(last), false) = (last, contradicted) else {
             let post = self.owners[slot].name().clone();
@@ -171,11 +172,16 @@ impl Engine {
             let Some(sample) = sample_of(reading, sampled, measured_at, powered, key) else { continue };
             let (limit, _) = self.limit(slot, sampled, false, now);
             self.note_held(slot, sampled, sample, now);
+            let s = &mut self.slots[slot];
             if !sample.is_above(limit) {
+                if powered {
+                    s.note_calm(sampled, measured_at);
+                }
                 continue;
             }
             let newer = |known: &Sample| known.at() > measured_at && known.has(Bits::POWERED);
-            if self.slots[slot].ring(sampled).samples().iter().any(newer) {
+            let calm = s.calm_at(sampled).is_some_and(|at| at > measured_at);
+            if calm || s.ring(sampled).samples().iter().any(newer) {
                 review = true;
             } else {
                 self.hold(slot, sampled, sample, now);

@@ -416,6 +416,9 @@ impl Engine {
             }
             let because = self.wet_because(slot, moment.now);
             let limits = [false, true].map(|warning| self.limit_when(sampled, warning, because.is_some()));
+            if !sample.is_above(limits[0]) && powered {
+                self.slots[slot].note_calm(sampled, sample.at());
+            }
             if sample.is_above(limits[0]) {
                 self.judge(moment, sampled, place, reading, effects);
                 let kind = sampled.critical();

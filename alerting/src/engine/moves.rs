@@ -164,15 +164,16 @@ impl Engine {
         &mut self,
         place: usize,
         now: Timestamp,
-        kind: Kind,
+        (kind, severity): (Kind, Severity),
         effects: &mut Vec<Effect>,
     ) {
         let open = &mut self.open[place];
         open.shown = crate::life::Calm::default();
         open.incident.life.on_evidence();
         if open.incident.life.state == Stage::Arrived || !takes_evidence(open.incident.life.state) {
-            // A warning leaves the danger itself still to be told.
-            if open.incident.life.state == Stage::Arrived && kind.severity() == Severity::P1 {
+            // A warning leaves the danger itself still to be told. What a finding is counts, not what its kind usually
+            // is: a column that leans far is a P1, and would be told at each reading.
+            if open.incident.life.state == Stage::Arrived && severity == Severity::P1 {
                 open.incident.life.quiet_at = None;
             }
             let body = json!({ "kind": kind.name() });
@@ -264,7 +265,7 @@ impl Engine {
         let Some(place) = self.slots[slot].incident().filter(own) else {
             return;
         };
-        let (open, at) = (&self.open[place], self.slots[slot].newest_at);
+        let (open, at) = (&self.open[place], self.slots[slot].newest_at());
         let Some(repair) = open.incident.life.repaired.as_ref() else { return };
         let counted = open.shown.count > 0 && at <= open.shown.last;
         let last = open.incident.life.verified.as_ref().map_or(&repair.mark, |verified| &verified.mark);
@@ -349,6 +350,11 @@ impl Engine {
             && request.m.verb == Verb::Close
         {
             self.leave_recheck(incident, now, effects);
+        }
+        if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer
+            && request.m.verb == Verb::Repair
+        {
+            self.ask_tilt_anew(incident, effects);
         }
         effects.push(Effect::Answered(Box::new(answer)));
     }

@@ -42,6 +42,8 @@ pub(super) struct People {
     pub(super) recent: VecDeque<Incident>,
     pub(super) jobs: Vec<Job>,
     pub(super) rechecks: Vec<Recheck>,
+    /// Taken back incidents name planned work, which may have ended since.
+    pub(super) jobs_in_doubt: bool,
 }
 
 impl People {
@@ -184,6 +186,35 @@ impl Engine {
         self.people.jobs.push(job);
     }
 
+    /// Planned work where an incident shows.
+    fn job_of(&self, incident: &Incident, now: Timestamp) -> Option<&Job> {
+        let post = self.register.by_post(&incident.post_id);
+        post.and_then(|post| self.job_at(post, now)).or_else(|| self.job_among(incident))
+    }
+
+    /// Where no planned work goes on any more, incidents go the ordinary way again. What was only recorded and
+    /// calls for people is told now: its crew may have left, and nobody else knows of it.
+    fn leave_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for place in 0..self.open.len() {
+            let open = &self.open[place];
+            if open.over || open.incident.life.job.is_none() || self.job_of(&open.incident, now).is_some() {
+                continue;
+            }
+            let open = &mut self.open[place];
+            let incident = &mut open.incident;
+            let untold = !incident.is_told() && incident.life.arrived.is_none();
+            incident.life.job = None;
+            // It may have become so during the work, long after it opened.
+            let mut told = untold && (incident.is_told() || incident.is_told_at(now));
+            if let (Subject::Post(slot), Kind::LampOut) = (&open.subject, incident.evidence.kind) {
+                let slot = *slot;
+                told = told && self.may_tell_road(slot, now);
+            }
+            let (key, body) = (format!("maintenance_ended:{}", now.0), json!({ "told": told }));
+            self.say(place, now, &key, "maintenance_ended", &body, told.then_some(REPEATED), effects);
+        }
+    }
+
     /// Work whose time is over ends, and the desk is told.
     pub(super) fn end_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.replaying {
@@ -194,6 +225,10 @@ impl Engine {
         let is_over = |job: &Job| job.until <= now || job.until.since(now) > longest;
         let (over, on): (Vec<Job>, _) = std::mem::take(&mut self.people.jobs).into_iter().partition(is_over);
         self.people.jobs = on;
+        if std::mem::take(&mut self.people.jobs_in_doubt) || !over.is_empty() {
+            // First: a crash in between ends the work once more, and nothing is left untold.
+            self.leave_jobs(now, effects);
+        }
         for job in over {
             effects.push(job_effect(job, "maintenance_ended", now, true));
         }
@@ -257,6 +292,7 @@ impl Engine {
         };
         if until <= now {
             self.people.jobs.remove(place);
+            self.leave_jobs(now, effects);
         }
         effects.push(job_effect(job.clone(), kind, now, false));
         Ok((job, known.is_none()))

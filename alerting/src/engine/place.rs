@@ -249,6 +249,7 @@ impl Engine {
             self.strangers_open += 1;
         }
         let drill = incident.life.drill;
+        self.people.jobs_in_doubt |= incident.life.job.is_some();
         let place = self.keep(super::Open::new(incident, subject.clone()));
         let advanced = |at: usize| !takes_evidence(self.open[at].incident.life.state);
         let keeps = self.taking(&subject, family).is_some_and(|known| !advanced(known) && advanced(place));
@@ -278,6 +279,11 @@ impl Engine {
     fn remember_heard(&mut self, slot: usize, heard: &Heard) {
         self.remembered = true;
         self.wake(slot, EARLIEST);
+        // What only the profile says is not known until it speaks, and may be an hour away.
+        let by_register = self.owners[slot].post().is_some_and(|post| post.period_s.is_some());
+        if !by_register && heard.base_period_s != 0 {
+            self.slots[slot].set_base_period(u32::from(heard.base_period_s));
+        }
         let s = &self.slots[slot];
         let (zone, silent) = (usize::from(s.zone), s.is(Fact::Silent));
         let (feeder, says) = (s.feeder(), heard.powered.filter(|_| !s.is(Fact::Cabinet)));

@@ -323,13 +323,13 @@ impl Engine {
             return;
         }
         let incident = &self.open[place].incident;
-        let kind = finding.evidence.kind;
-        let (new, graver) = (!incident.kinds.contains(&kind), finding.severity > incident.severity);
+        let (kind, severity) = (finding.evidence.kind, finding.severity);
+        let (new, graver) = (!incident.kinds.contains(&kind), severity > incident.severity);
         self.add_members(place, &finding.members, now, effects);
         if !new && !graver {
-            if finding.severity == Severity::P1 && self.shows_again(place, now) {
+            if severity == Severity::P1 && self.shows_again(place, now) {
                 self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
-                self.on_evidence(place, now, kind, effects);
+                self.on_evidence(place, now, (kind, severity), effects);
             }
             return;
         }
@@ -365,7 +365,8 @@ impl Engine {
                 kind: "escalated",
                 body: body.to_string(),
             };
-            let told = incident.severity >= Severity::P2 && incident.is_told();
+            // Since now, not since it opened: a P3 of yesterday that is due in half an hour is news.
+            let told = incident.severity >= Severity::P2 && incident.is_told_at(now);
             effects.push(Effect::Escalated { incident: Box::new(incident.clone()), event, told });
         } else {
             let event = Event {
@@ -378,7 +379,7 @@ impl Engine {
             effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
         }
         self.set_signal(place, Signal::Active, now, measured_at, effects);
-        self.on_evidence(place, now, kind, effects);
+        self.on_evidence(place, now, (kind, severity), effects);
     }
 
     /// Names more posts on an incident.

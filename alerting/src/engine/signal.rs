@@ -86,7 +86,7 @@ impl Engine {
             Signal::Normal => _ = open.calm_from.get_or_insert(now),
             _ => {}
         }
-        let newest_at = s.newest_at;
+        let newest_at = s.newest_at();
         self.set_signal(at, signal, now, newest_at, effects);
         if said.chattering {
             self.note(at, raise::NOTE_CHATTERING, now, effects);

@@ -83,6 +83,8 @@ impl Engine {
         if let Some(deadline) = self.next_breach() {
             due = due.min(deadline + Millis(1));
         }
+        // Work that had ended before a start ends at the next tick.
+        due = self.people.jobs.iter().fold(due, |due, job| due.min(job.until));
         for task in &self.people.rechecks {
             if let (Some(asked), None) = (task.asked_at, task.overdue_at) {
                 due = due.min(asked + self.policy.verify.recheck_within);

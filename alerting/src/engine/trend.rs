@@ -29,7 +29,8 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let slot = moment.slot;
-        if moment.late || reading.cause == Cause::Manual || self.slots[slot].newest_at > moment.measured_at {
+        if moment.late || reading.cause == Cause::Manual || self.slots[slot].newest_at() > moment.measured_at
+        {
             return;
         }
         let because = self.wet_because(slot, moment.now);

@@ -188,7 +188,7 @@ impl Engine {
         let kind = sampled.critical();
         let watch = Watch { kind, value, limit, measured_at, since: now, until: now };
         let s = &self.slots[slot];
-        let said_off = s.newest_at > measured_at && !s.is(Fact::Powered) && !s.is(Fact::Battery);
+        let said_off = s.newest_at() > measured_at && !s.is(Fact::Powered) && !s.is(Fact::Battery);
         let due = self.timetable_of(slot, measured_at + self.watched_for(slot));
         let finding = self.silent_finding(Subject::Post(slot), &watch, now);
         let mut finding = finding.note(raise::NOTE_LATE);

@@ -290,6 +290,32 @@ fn a_flag_that_stays_up_for_a_day_through_normal_values_is_stuck_and_confirms_no
 }
 
 #[test]
+fn what_was_a_list_entry_for_hours_is_told_when_it_becomes_a_p2_and_once_more_as_a_p1() {
+    let mut city = City::new();
+    let flagged_at = |city: &mut City, n: i64| {
+        if n % 10 == 0 {
+            city.keep_dry(minutes(5 * n));
+        }
+        city.read(&flagged(minutes(5 * n), Flags::LEAK_ALARM, Some(0.8)));
+    };
+    (0..=300).for_each(|n| flagged_at(&mut city, n));
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(1501), &id, crate::life::tests::desk(Verb::Void, "1"));
+    (301..=340).for_each(|n| flagged_at(&mut city, n));
+    assert_eq!(city.opened().last().unwrap().severity, Severity::P3, "a stuck flag, and never told");
+    for (minute, volts) in [(1701, 13.0), (1702, 13.0), (1703, 13.0), (1704, 40.0), (1705, 40.0)] {
+        city.read(&shell(minutes(minute), volts));
+    }
+    let graver = city.escalated();
+    let said: Vec<(Severity, bool)> =
+        graver.iter().map(|(incident, told)| (incident.severity, *told)).collect();
+    assert_eq!(said, [(Severity::P2, true), (Severity::P1, true)]);
+    let (site, to) = (crate::testkit::site(), crate::notice::Address { channel: "c", to: "crew" });
+    let notice = |incident: &Incident| crate::notice::Notice::escalated(incident, T, None, &site, to).id;
+    assert_ne!(notice(graver[0].0), notice(graver[1].0), "or the second counts as told");
+}
+
+#[test]
 fn three_samples_at_the_shell_warning_are_a_p2_due_in_thirty_minutes_and_told_at_once() {
     let mut city = City::new();
     for n in 0..2 {

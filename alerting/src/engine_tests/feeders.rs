@@ -243,3 +243,21 @@ fn a_step_is_masked_while_a_phase_is_lost_and_normal_at_half_for_ten_minutes() {
     }
     assert_eq!(city.the(Family::FeederLeak).signal, Signal::Normal);
 }
+
+#[test]
+fn a_feeder_step_that_shows_again_where_a_crew_stands_is_told_once_and_not_at_each_reading() {
+    let mut city = stepped(true, &[]);
+    // One cabinet is its own median: the ratio cannot be reached alone.
+    city.engine.policy.feeder_step.p1_ratio = crate::policy::Factor(0);
+    let start = 12 * 60 + 1;
+    (start..start + 3).for_each(|minute| city.read(&cabinet(minutes(minute), 90.0)));
+    let incident = city.the(Family::FeederLeak).clone();
+    assert_eq!(incident.severity, Severity::P1);
+    city.moved(minutes(start + 4), &incident.id, crew(Verb::Arrive, "1"));
+    (start + 5..start + 40).for_each(|minute| city.read(&cabinet(minutes(minute), 20.0)));
+    assert_eq!(city.the(Family::FeederLeak).signal, Signal::Normal);
+    city.effects.clear();
+    (start + 40..start + 50).for_each(|minute| city.read(&cabinet(minutes(minute), 90.0)));
+    let again = city.told().iter().filter(|word| **word == "incident.repeated").count();
+    assert_eq!(again, 1, "{:?}", city.told());
+}

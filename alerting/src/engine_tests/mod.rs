@@ -1,5 +1,6 @@
 //! The engine on a table: a small city, a clock that is a number.
 
+mod columns;
 mod electric;
 mod ending;
 mod explain;

@@ -206,7 +206,7 @@ fn evidence_where_a_crew_stands_is_told_again_and_ends_shelving() {
     assert!(city.told().is_empty(), "nobody stands there yet");
     city.moved(minutes(15), &id, crew(Verb::Arrive, "1"));
     let place = city.engine.slots[0].incident().unwrap();
-    city.engine.on_evidence(place, minutes(16), Kind::ShellCritical, &mut city.effects);
+    city.engine.on_evidence(place, minutes(16), (Kind::ShellCritical, Severity::P1), &mut city.effects);
     assert_eq!(city.told(), ["incident.arrived", "incident.repeated"]);
 }
 
@@ -242,7 +242,7 @@ fn a_warning_that_attaches_begins_the_half_hour_anew_and_unpowered_readings_coun
     assert!(refused.contains("0 powered"), "{refused}");
     city.read(&lit(minutes(58), 1.0));
     let place = city.engine.slots[0].incident().unwrap();
-    city.engine.on_evidence(place, minutes(60), Kind::LeakCritical, &mut city.effects);
+    city.engine.on_evidence(place, minutes(60), (Kind::LeakCritical, Severity::P1), &mut city.effects);
     city.read(&lit(minutes(90), 1.0));
     let refused = city.act(minutes(91), &id, other(Verb::Verify, "1")).unwrap_err().to_string();
     assert!(refused.contains("1 powered"), "{refused}");

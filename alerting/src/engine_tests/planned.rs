@@ -400,3 +400,100 @@ fn a_hand_test_from_before_the_rain_that_a_replay_brings_again_finishes_no_task(
     city.read(&by_hand(minutes(70)));
     assert_eq!(asked(&city), ["recheck_done"]);
 }
+
+/// P1 has 13 V on its shell (a P2, due in 30 min) since minute 12 of planned work that began at `T`.
+fn warned_at_work(scope: JobScope) -> City {
+    let mut city = City::new();
+    maintain(&mut city, T, &job(scope, "1")).unwrap();
+    [10, 11, 12].into_iter().for_each(|minute| city.read(&shell(minutes(minute), 13.0)));
+    assert_eq!((city.the_incident().severity.name(), told_at_opening(&city)), ("P2", false));
+    city.effects.clear();
+    city
+}
+
+fn ended_events(city: &City) -> Vec<(&'static str, Option<&'static str>)> {
+    let of = |effect: &Effect| match effect {
+        Effect::Moved { event, told, .. } => Some((event.kind, *told)),
+        Effect::Job { event, .. } => Some((event.kind, None)),
+        _ => None,
+    };
+    city.effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn what_was_only_recorded_during_planned_work_is_told_when_the_work_ends_by_itself() {
+    let mut city = warned_at_work(JobScope::Road("人民路".to_owned()));
+    let id = city.engine.open_incidents().next().unwrap().id.clone();
+    city.tick(T + JOB_MAX - Millis::seconds(1));
+    assert!(!city.told().contains(&"incident.repeated"));
+    city.effects.clear();
+    assert!(city.engine.next_due() <= T + JOB_MAX, "a back-test looks then");
+    city.tick(T + JOB_MAX);
+    let both = [("maintenance_ended", Some("incident.repeated")), ("maintenance_ended", None)];
+    assert_eq!(ended_events(&city), both, "told and stored before the work is over");
+    assert!(city.effects.iter().any(|e| matches!(e, Effect::Moved { incident, .. } if incident.id == id)));
+    assert!(city.engine.open_incidents().all(|incident| incident.life.job.is_none()));
+    city.effects.clear();
+    city.pass(T + JOB_MAX, 10);
+    assert!(city.told().is_empty(), "once");
+}
+
+#[test]
+fn what_was_only_recorded_during_planned_work_is_told_when_people_end_it_and_no_other_work_goes_on_there() {
+    let end =
+        |scope: JobScope, key: &str, at: i64| JobRequest { until: Some(minutes(at)), ..job(scope, key) };
+    let (road, post) = (JobScope::Road("人民路".to_owned()), JobScope::PostId("P1".to_owned()));
+    let mut city = warned_at_work(road.clone());
+    maintain(&mut city, minutes(13), &job(post.clone(), "2")).unwrap();
+    maintain(&mut city, minutes(14), &end(road, "3", 14)).unwrap();
+    assert!(city.told().is_empty(), "another crew works there");
+    assert!(city.engine.open_incidents().all(|incident| incident.life.job.is_some()));
+    maintain(&mut city, minutes(15), &end(post, "4", 15)).unwrap();
+    assert_eq!(city.told(), ["incident.repeated"]);
+    // A P1 was told at once, and one at which somebody stands is known.
+    for known in [true, false] {
+        let mut city = warned_at_work(JobScope::PostId("P1".to_owned()));
+        let id = city.engine.open_incidents().next().unwrap().id.to_string();
+        if known {
+            city.moved(minutes(13), &id, crew(Verb::Arrive, "1"));
+        } else {
+            [13, 14].into_iter().for_each(|minute| city.read(&shell(minutes(minute), 40.0)));
+            assert!(city.escalated()[0].1);
+        }
+        city.effects.clear();
+        maintain(&mut city, minutes(15), &end(JobScope::PostId("P1".to_owned()), "2", 15)).unwrap();
+        assert_eq!(ended_events(&city), [("maintenance_ended", None); 2], "{known}");
+    }
+}
+
+#[test]
+fn what_was_only_recorded_during_planned_work_that_is_not_there_any_more_after_a_restart_is_told() {
+    let before = warned_at_work(JobScope::PostId("P1".to_owned()));
+    for goes_on in [true, false] {
+        let mut city = City::new();
+        if goes_on {
+            city.engine.seed_job(before.engine.jobs()[0].clone());
+        }
+        city.engine.seed(before.engine.open_incidents().next().unwrap().clone());
+        city.pass(minutes(13), 3);
+        assert_eq!(city.told().len(), usize::from(!goes_on));
+    }
+}
+
+#[test]
+fn lamps_that_went_out_during_planned_work_are_told_once_per_road_when_it_ends() {
+    let mut city = City::street(6);
+    city.engine.set_timetable(Box::new(|_, _| Some(true)));
+    maintain(&mut city, T, &job(JobScope::Feeder("FS".to_owned()), "1")).unwrap();
+    for minute in [0, 5, 10, 15] {
+        for n in 0..6 {
+            let r = with(with(reading(minutes(minute)), Field::SupplyV, 229.0), Field::LampW, 1.0);
+            city.read(&at_post(with(r, Field::LeakageMa, 0.1 + 0.01 * n as f64), n));
+        }
+    }
+    assert_eq!(city.opened_of(Family::Lamp).len(), 6);
+    let mut end = job(JobScope::Feeder("FS".to_owned()), "2");
+    end.until = Some(minutes(16));
+    maintain(&mut city, minutes(16), &end).unwrap();
+    assert_eq!(city.told(), ["incident.repeated"]);
+}

@@ -166,3 +166,37 @@ fn what_is_remembered_of_a_post_is_kept_once_a_day_and_not_at_each_reading() {
     // Learning the period may be one more.
     assert!((10..=20).contains(&(kept(&city) - before)), "{}", kept(&city) - before);
 }
+
+/// Ten posts whose period stands in the profile alone: an hour.
+fn hourly() -> City {
+    let mut text = lampguard_model::register::header();
+    for n in 0..10 {
+        text += &format!("\nS{n},,z1,人民路,{n},,FS,C1,113.2,35.2,1,100,false,,,post,all,true,M1,");
+    }
+    let register = Arc::new(Register::parse(text.as_bytes()).unwrap());
+    let engine = Engine::new(Policy::default(), register, Sky::default());
+    let mut city = City { engine, effects: Vec::new() };
+    city.keep_dry(T - Millis::minutes(5));
+    city
+}
+
+#[test]
+fn a_restart_does_not_forget_that_posts_report_once_an_hour() {
+    let read = |city: &mut City, minute: i64| {
+        for n in 0..10 {
+            let mut r = at_post(lit(minutes(minute)), n);
+            r.period_s = Some(3600);
+            city.read(&r);
+        }
+    };
+    let mut city = hourly();
+    read(&mut city, 0);
+    let mut after = restarted(&city, hourly());
+    go_on(&mut after, 10, (5, 59));
+    assert!(after.opened_of(Family::Comms).is_empty(), "{:#?}", after.opened_of(Family::Comms));
+    read(&mut after, 60);
+    go_on(&mut after, 10, (61, 119));
+    assert!(after.opened_of(Family::Comms).is_empty());
+    go_on(&mut after, 10, (120, 400));
+    assert_eq!(of_kind(&after, Kind::FeederDark).len(), 1, "and they fall silent after their own time");
+}

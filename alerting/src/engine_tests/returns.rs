@@ -5,7 +5,7 @@ use crate::incident::{Severity, Signal};
 use crate::life::tests::{crew, desk};
 use crate::life::{Extent, HandReading, Method, Outcome, Stage, Verb};
 
-fn lit(at: Timestamp, ma: f64) -> StoredReading<'static> {
+pub(super) fn lit(at: Timestamp, ma: f64) -> StoredReading<'static> {
     with(leak(at, ma), Field::SupplyV, 230.0)
 }
 
@@ -28,13 +28,13 @@ fn raised() -> (City, String) {
     (city, id)
 }
 
-fn safe(method: Method, extent: Extent) -> Move {
+pub(super) fn safe(method: Method, extent: Extent) -> Move {
     let mut m = crew(Verb::MakeSafe, "safe");
     (m.body.method, m.body.extent) = (Some(method), Some(extent));
     m
 }
 
-fn other(verb: Verb, key: &str) -> Move {
+pub(super) fn other(verb: Verb, key: &str) -> Move {
     let mut m = crew(verb, key);
     (m.actor.name, m.body.reason) = ("Crew 2".to_owned(), None);
     m
@@ -401,7 +401,7 @@ fn a_warning_after_the_danger_was_made_safe_attaches_and_begins_the_half_hour_an
 }
 
 /// A P1 by a column that leans, repaired at minute 20.
-fn leaning() -> (City, String) {
+pub(super) fn leaning() -> (City, String) {
     let mut city = City::new();
     for minute in [0, 1, 2] {
         city.read(&with(lit(minutes(minute), 0.1), Field::TiltDeg, 1.0));
@@ -513,4 +513,26 @@ fn a_broken_neutral_is_back_after_its_repair_only_by_words_from_after_it() {
     says(&mut city, 6, 160.0, 1);
     says(&mut city, 7, 251.0, 3);
     assert_eq!(city.opened_of(Family::Neutral).len(), 2);
+}
+
+/// A leak that began before the repair and goes on in every third sample after it: it is never quiet.
+#[test]
+fn two_criticals_within_half_an_hour_after_a_repair_are_a_new_p1_though_quiet_ones_lie_between() {
+    let (mut city, id) = raised();
+    city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(11), &id, safe(Method::Guarded, Extent::Post));
+    city.moved(minutes(12), &id, crew(Verb::Repair, "1"));
+    city.effects.clear();
+    for (minute, ma) in [(15, 40.0), (20, 28.0), (25, 28.0)] {
+        city.read(&lit(minutes(minute), ma));
+    }
+    assert!(city.opened().is_empty(), "one confirms nothing");
+    assert_eq!(city.engine.open_incidents().next().unwrap().signal, Signal::Active, "never quiet");
+    city.read(&lit(minutes(30), 40.0));
+    let opened = city.opened();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(
+        (follows(opened[0]), opened[0].evidence.rule.as_str()),
+        (vec![id.as_str()], "two_within_30_min")
+    );
 }

@@ -253,3 +253,69 @@ fn a_lone_late_critical_as_a_devices_last_word_is_a_p1_and_one_that_is_contradic
     city.pass(T, 8);
     assert_eq!(city.the_incident().severity.name(), "P2");
 }
+
+/// Critical at 22:10 and 22:15 and not sent; calm with supply until 05:30, then dead in daylight.
+fn a_calm_night() -> City {
+    let mut city = City::new();
+    let start = minutes(130);
+    city.read(&with(leak(start - Millis::minutes(10), 1.0), Field::SupplyV, 229.0));
+    for n in 0..85 {
+        let at = start + Millis::minutes(20 + 5 * n);
+        city.keep_dry(at);
+        city.read(&with(leak(at, 1.0), Field::SupplyV, 229.0));
+    }
+    for n in 0..18 {
+        let at = minutes(570) + Millis::minutes(5 * n);
+        city.keep_dry(at);
+        city.read(&dead(at, at));
+    }
+    city
+}
+
+fn flush(city: &mut City) {
+    let now = minutes(660);
+    for (n, minute) in [130, 135].into_iter().enumerate() {
+        let mut r = with(late(minutes(minute), now + Millis::seconds(n as i64), 60.0), Field::SupplyV, 229.0);
+        r.cause = Cause::Backfill;
+        city.read(&r);
+    }
+    city.pass(now, 20);
+}
+
+#[test]
+fn criticals_of_the_evening_that_a_calm_night_contradicted_are_reviewed_though_the_day_is_dead() {
+    let mut city = a_calm_night();
+    flush(&mut city);
+    assert!(city.opened().is_empty(), "{:#?}", city.opened());
+    assert_eq!(reviews(&city), 2);
+    // Also after a restart.
+    let of = |effect: &Effect| match effect {
+        Effect::Remember(memory) => Some(memory.clone()),
+        _ => None,
+    };
+    let memory = a_calm_night().effects.iter().rev().find_map(of).unwrap();
+    let mut after = City::new();
+    after.engine.remember(&memory);
+    after.engine.replaying(true);
+    for n in 10..18 {
+        let at = minutes(570) + Millis::minutes(5 * n);
+        after.keep_dry(at);
+        after.read(&dead(at, at));
+    }
+    after.engine.replaying(false);
+    flush(&mut after);
+    assert_eq!((after.opened().len(), reviews(&after)), (0, 2));
+}
+
+#[test]
+fn a_calm_night_of_one_quantity_speaks_for_nothing_of_the_other() {
+    let mut city = a_calm_night();
+    let now = minutes(660);
+    for (n, minute) in [130, 135].into_iter().enumerate() {
+        let mut r = with(shell(minutes(minute), 60.0), Field::SupplyV, 229.0);
+        (r.cause, r.received_at) = (Cause::Backfill, now + Millis::seconds(n as i64));
+        city.read(&r);
+    }
+    city.pass(now, 20);
+    assert_eq!(city.the_incident().evidence.kind, crate::incident::Kind::ShellCritical);
+}

@@ -418,7 +418,7 @@ pub struct Life {
     pub told: Option<Told>,
     /// Not real: marked 演练 everywhere, counted nowhere.
     pub drill: bool,
-    /// Crew of the planned work at that place, when there was one as it opened.
+    /// Crew of the planned work at that place, when there was one as it opened, until that work has ended.
     pub job: Option<String>,
     /// The danger was not to be seen at this moment with a crew there, or after it had been made safe.
     pub quiet_at: Option<Timestamp>,
