@@ -101,7 +101,10 @@ impl Simulation {
         let shape = post.map_or(Shape::Canonical, |post| self.city.shape(post));
         let fault = self.affected_sensor(place);
         let quirk = quirk.or(fault.not_a_number.then_some(Quirk::NotANumber));
-        let frame = Frame { shape, device: &device, quirk, saturated: fault.saturated };
+        // A lamp meter has no leakage that could be printed wrong.
+        let measures = reading.fields.get(Field::LeakageMa).is_some();
+        let quirk = quirk.filter(|quirk| measures || *quirk != Quirk::Glitch);
+        let frame = Frame { shape, device: &device, quirk, saturated: fault.saturated && measures };
         let payload = write(reading, &frame, self.last.get(&place));
         if quirk.is_some() {
             let unstruck = write(reading, &Frame { quirk: None, ..frame }, self.last.get(&place));

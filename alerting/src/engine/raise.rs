@@ -5,14 +5,14 @@ use std::sync::Arc;
 use lampguard_model::{Flags, Millis, StoredReading, Timestamp, UNREGISTERED};
 use serde_json::json;
 
-use super::moves::{Belongs, after};
+use super::moves::{Belongs, REPEATED, after};
 use super::place::Subject;
 use super::{Effect, Engine, Open, SIGNALS_KEPT, UNREGISTERED_MAX};
 use crate::incident::{
     COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, NOTE_SIMULATED, Severity, Signal, about,
     incident_id,
 };
-use crate::life::Life;
+use crate::life::{Life, takes_evidence};
 use crate::slot::{Fact, Slot};
 use crate::wet::Because;
 
@@ -323,7 +323,7 @@ impl Engine {
             return;
         }
         let incident = &self.open[place].incident;
-        let (kind, severity) = (finding.evidence.kind, finding.severity);
+        let (kind, severity, wanted) = (finding.evidence.kind, finding.severity, finding.told);
         let (new, graver) = (!incident.kinds.contains(&kind), severity > incident.severity);
         self.add_members(place, &finding.members, now, effects);
         if !new && !graver {
@@ -346,7 +346,16 @@ impl Engine {
             }
         }
         let measured_at = finding.evidence.measured_at;
-        if graver {
+        // A shell that is live is due in half an hour, also where a leak that is due in a day was known.
+        let due_at = finding.due.map_or(NO_DUE, |due| now + due);
+        let same = severity == incident.severity && takes_evidence(incident.life.state);
+        if same && due_at < incident.due_at {
+            incident.due_at = due_at;
+            let body = json!({"due_at": due_at.to_rfc3339(), "evidence": body_of(&finding.evidence)});
+            incident.evidence = finding.evidence;
+            let told = (wanted && incident.is_told_at(now)).then_some(REPEATED);
+            self.say(place, now, &format!("evidence:{}", kind.name()), "evidence", &body, told, effects);
+        } else if graver {
             let due_at = finding.due.map_or(NO_DUE, |due| now + due);
             incident.due_at = incident.due_at.min(due_at);
             incident.severity = finding.severity;

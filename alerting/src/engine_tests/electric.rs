@@ -419,3 +419,16 @@ fn voltage_in_an_isolated_extent_is_a_p1_at_once_and_only_after_the_isolation() 
         assert_eq!(city.opened_of(Family::Reenergised).len(), 1);
     }
 }
+
+#[test]
+fn a_live_shell_beside_a_leak_that_was_due_in_a_day_is_due_in_half_an_hour_and_told() {
+    let mut city = City::new();
+    [0, 5, 10, 15, 20].into_iter().for_each(|minute| city.read(&leak(minutes(minute), 11.0)));
+    let due = city.the_incident().due_at;
+    assert_eq!((city.the_incident().severity.name(), due > minutes(20 + 60 * 20)), ("P2", true));
+    [25, 30, 35].into_iter().for_each(|minute| city.read(&shell(minutes(minute), 13.0)));
+    let incident = city.the_incident();
+    assert_eq!((incident.severity.name(), incident.due_at), ("P2", minutes(65)));
+    assert_eq!(incident.evidence.kind.name(), "shell_warning");
+    assert_eq!(city.told(), ["incident.repeated"], "once");
+}
