@@ -100,10 +100,16 @@ impl Engine {
             return false;
         };
         let incident = &self.open[place].incident;
+        // Where a door or an impact raised it, nobody knows how it leant: as far as is dangerous.
+        let p = &self.policy.column;
         let leant =
             incident.evidence.thousandths.filter(|_| incident.evidence.field == Field::TiltDeg.name());
-        let no_better = |leant: i64| (tilt - usual).abs() > leant - self.policy.column.tilt_p2.0;
-        incident.life.follows.is_empty() && leant.is_some_and(no_better)
+        let no_better = (tilt - usual).abs() > leant.unwrap_or(p.tilt_p1.0) - p.tilt_p2.0;
+        let repaired_before = self.open.iter().any(|open| {
+            let before = &open.incident;
+            !open.over && before.life.repaired.is_some() && incident.life.follows.contains(&before.id)
+        });
+        no_better && !repaired_before
     }
 
     /// The reading is from before the repair of the column, or a replay brings it again.

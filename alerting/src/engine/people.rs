@@ -13,7 +13,7 @@ use super::place::Subject;
 use super::raise::incident_of;
 use super::recheck::Recheck;
 use super::{Effect, Engine};
-use crate::incident::{Event, Family, Incident, Kind, Scope, Severity, short_hash};
+use crate::incident::{Event, Family, Incident, Kind, Scope, Severity, Signal, short_hash};
 use crate::life::{Actor, Channel, Life, Mark, Outcome, Place, Refused, Told, What};
 use crate::policy::Number as _;
 
@@ -204,8 +204,10 @@ impl Engine {
             let incident = &mut open.incident;
             let untold = !incident.is_told() && incident.life.arrived.is_none();
             incident.life.job = None;
-            // It may have become so during the work, long after it opened.
-            let mut told = untold && (incident.is_told() || incident.is_told_at(now));
+            // It may have become so during the work, long after it opened; what was due in a day stays a list's.
+            let soon = incident.due_at > now && incident.is_told_at(now);
+            let shows = incident.signal != Signal::Normal;
+            let mut told = untold && shows && (incident.is_told() || soon);
             if let (Subject::Post(slot), Kind::LampOut) = (&open.subject, incident.evidence.kind) {
                 let slot = *slot;
                 told = told && self.may_tell_road(slot, now);

@@ -12,7 +12,7 @@ use crate::incident::{
     COLLAPSED, Event, Evidence, Family, Incident, Kind, NO_DUE, NOTE_SIMULATED, Severity, Signal, about,
     incident_id,
 };
-use crate::life::{Life, takes_evidence};
+use crate::life::{Life, Stage, takes_evidence};
 use crate::slot::{Fact, Slot};
 use crate::wet::Because;
 
@@ -353,6 +353,8 @@ impl Engine {
             incident.due_at = due_at;
             let body = json!({"due_at": due_at.to_rfc3339(), "evidence": body_of(&finding.evidence)});
             incident.evidence = finding.evidence;
+            // A crew on the spot is told below, with every other danger that shows there.
+            let wanted = wanted && incident.life.state != Stage::Arrived;
             let told = (wanted && incident.is_told_at(now)).then_some(REPEATED);
             self.say(place, now, &format!("evidence:{}", kind.name()), "evidence", &body, told, effects);
         } else if graver {
@@ -375,7 +377,8 @@ impl Engine {
                 body: body.to_string(),
             };
             // Since now, not since it opened: a P3 of yesterday that is due in half an hour is news.
-            let told = incident.severity >= Severity::P2 && incident.is_told_at(now);
+            let called = incident.severity == Severity::P1 || (wanted && incident.severity == Severity::P2);
+            let told = called && incident.is_told_at(now);
             effects.push(Effect::Escalated { incident: Box::new(incident.clone()), event, told });
         } else {
             let event = Event {

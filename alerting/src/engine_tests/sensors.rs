@@ -139,6 +139,21 @@ fn a_lamp_that_burns_by_day_is_on_the_daily_list_and_without_a_timetable_nothing
     assert!(city.opened_of(Family::Lamp).is_empty());
 }
 
+#[test]
+fn lamps_that_burnt_by_day_and_are_dark_by_night_are_told_once_per_road_too() {
+    let mut city = City::street(3);
+    city.engine.set_timetable(Box::new(|_, now| Some(now >= minutes(60))));
+    for n in 0..=6 {
+        (0..3).for_each(|post| city.read(&at_post(lamp(minutes(5 * n), 98.0), post)));
+    }
+    assert_eq!(city.opened_of(Family::Lamp).len(), 3, "on the daily list");
+    for n in 12..=16 {
+        (0..3).for_each(|post| city.read(&at_post(lamp(minutes(5 * n), 0.0), post)));
+    }
+    let told: Vec<bool> = city.escalated().iter().map(|(_, told)| *told).collect();
+    assert_eq!((told.len(), told.iter().filter(|told| **told).count()), (3, 1), "one road");
+}
+
 /// Storms of these heights, a dry day between them.
 fn storms(peaks: &[f64]) -> City {
     let mut city = City::new();
