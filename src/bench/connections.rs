@@ -120,6 +120,7 @@ fn measure(
     let bound = limits::bound(u64::from(options.count));
     let count = u64::from(options.count).min(bound.connections());
     let site = Site::make(&tools.family, if tools.tmpfs { Place::Tmpfs } else { Place::Disk })?;
+    std::fs::write(params(&site), ALL_MEASURED).context("writing the city's parameters")?;
     let [web, mqtt, control] = free_ports()?;
     let mut server = match mosquitto {
         Some(program) => Server::Mosquitto(Mosquitto::start(&site, program, mqtt)?),
@@ -180,7 +181,6 @@ fn params(site: &Site) -> PathBuf {
 
 /// The register of the simulated city, in place of the bench's own.
 fn register(site: &Site, options: &Connections, count: u64) -> Result<()> {
-    std::fs::write(params(site), ALL_MEASURED).context("writing the city's parameters")?;
     let mut command = ourselves(site)?;
     command.args([
         "simulate",
