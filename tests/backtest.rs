@@ -470,7 +470,7 @@ fn a_city_scored_twice_gives_the_same_rows_beside_the_naive_rule() {
             )
         );
     }
-    assert!(out.contains("lampguard         naive") && out.contains("recall, observable"), "{out}");
+    assert!(out.contains("lampguard              naive") && out.contains("recall, observable"), "{out}");
     let (code, _, err) = told(home.path(), &["bench", "alarms", "--days", "0"]);
     assert_eq!(code, Some(2), "{err}");
 }

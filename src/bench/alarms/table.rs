@@ -158,11 +158,11 @@ const SIMULATED: &str = "模拟数据  SIM ";
 
 /// Both rules in two columns.
 pub(super) fn beside(sums: &[Sum; 2]) -> String {
-    let mut text = format!("\n{SIMULATED}{:<20}{:>14}{:>14}\n", "", sums[0].rule, sums[1].rule);
+    let mut text = format!("\n{SIMULATED}{:<20}{:>19}{:>19}\n", "", sums[0].rule, sums[1].rule);
     let mut line = |label: &str, cell: &dyn Fn(&Figures) -> String| {
         let cells = sums.each_ref().map(|sum| cell(&sum.figures));
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "{label:<34}{:>14}{:>14}", cells[0], cells[1]);
+        let _ = writeln!(text, "{label:<34}{:>19}{:>19}", cells[0], cells[1]);
     };
     line("hazards that had to be found", &|figures| figures.groups[0].hazards.to_string());
     line("found / late / missed", &|figures| {
