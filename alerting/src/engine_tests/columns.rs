@@ -1,6 +1,7 @@
 //! Columns that lean again, and columns that were set anew.
 
-use super::returns::{leaning, lit, other, safe};
+use super::moves::lit;
+use super::returns::{leaning, other, safe};
 use super::*;
 use crate::incident::Signal;
 use crate::life::tests::crew;

@@ -8,16 +8,16 @@ use crate::life::tests::{crew, desk};
 use crate::life::{Extent, Method, Outcome, Stage, Verb};
 use crate::{Kind, Severity};
 
-fn lit(at: Timestamp, ma: f64) -> StoredReading<'static> {
+pub(super) fn lit(at: Timestamp, ma: f64) -> StoredReading<'static> {
     with(leak(at, ma), Field::SupplyV, 230.0)
 }
 
-fn dark(at: Timestamp) -> StoredReading<'static> {
+pub(super) fn dark(at: Timestamp) -> StoredReading<'static> {
     with(leak(at, 0.0), Field::SupplyV, 0.0)
 }
 
 /// P1 is critical since minute 5.
-fn raised() -> (City, String) {
+pub(super) fn raised() -> (City, String) {
     let mut city = City::new();
     city.read(&lit(T, 40.0));
     city.read(&lit(minutes(5), 40.0));

@@ -1,31 +1,15 @@
 //! Dangers that come back: after an isolation, a repair, a void, and where a crew stands.
 
+use super::moves::{dark, lit, raised};
 use super::*;
 use crate::incident::{Severity, Signal};
 use crate::life::tests::{crew, desk};
 use crate::life::{Extent, HandReading, Method, Outcome, Stage, Verb};
 
-pub(super) fn lit(at: Timestamp, ma: f64) -> StoredReading<'static> {
-    with(leak(at, ma), Field::SupplyV, 230.0)
-}
-
-fn dark(at: Timestamp) -> StoredReading<'static> {
-    with(leak(at, 0.0), Field::SupplyV, 0.0)
-}
-
 fn by_hand(at: Timestamp) -> StoredReading<'static> {
     let mut r = with(reading(at), Field::Check, 2.0);
     (r.cause, r.by) = (Cause::Manual, Some("王师傅"));
     r
-}
-
-/// P1 is critical since minute 5.
-fn raised() -> (City, String) {
-    let mut city = City::new();
-    city.read(&lit(T, 40.0));
-    city.read(&lit(minutes(5), 40.0));
-    let id = city.the_incident().id.to_string();
-    (city, id)
 }
 
 pub(super) fn safe(method: Method, extent: Extent) -> Move {
