@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, Secret, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Crew, Rota, Secret, SiteText, ZoneDuty};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -327,6 +327,8 @@ fn start_alerting(
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
         channels,
+        rota: Arc::new(rota(config)),
+        ladders: config.ladders.clone(),
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),
@@ -337,6 +339,20 @@ fn start_alerting(
         registry: registry.clone(),
     });
     Ok(Arc::new(alerting.context("starting the alarms")?))
+}
+
+/// Crews and zones as the configuration names them.
+fn rota(config: &Config) -> Rota {
+    let crew = |crew: &config::Crew| {
+        let id: Arc<str> = Arc::from(crew.id.as_str());
+        (id.clone(), Arc::new(Crew { id, name: crew.name.clone(), ..Crew::default() }))
+    };
+    let zone = |zone: &config::Zone| {
+        let duty = ZoneDuty { crew: Arc::from(zone.crew.as_str()), ..ZoneDuty::default() };
+        (Arc::from(zone.id.as_str()), duty)
+    };
+    let (crews, zones) = (config.crews.iter().map(crew).collect(), config.zones.iter().map(zone).collect());
+    Rota { crews, zones, ..Rota::default() }
 }
 
 fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {

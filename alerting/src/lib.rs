@@ -13,6 +13,8 @@
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`life`] | what people do to an incident: every state and move, pure |
+//! | [`ladder`] | who is told next when nobody comes, pure |
+//! | [`rota`] | who is on duty |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
@@ -33,6 +35,7 @@ pub mod engine;
 mod explain_text;
 pub mod incident;
 pub mod kind;
+pub mod ladder;
 pub mod life;
 pub mod lighting;
 pub mod metrics;
@@ -58,6 +61,7 @@ pub use engine::{
 };
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
+pub use ladder::{EscalationConfig, LadderFault, Ladders, Telling};
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};

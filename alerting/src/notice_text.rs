@@ -154,3 +154,12 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
         Err(_) => at.to_rfc3339(),
     }
 }
+
+/// One line of a list: how grave, what, where, its value, its id.
+pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+    let title = title(incident.evidence.kind)[usize::from(!chinese)];
+    let (severity, place) = (incident.severity.name(), place_text(incident, post, chinese));
+    let value =
+        incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
+    format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
+}

@@ -43,6 +43,8 @@ impl Station {
             policy: Policies::default(),
             lighting: None,
             channels,
+            rota: Arc::default(),
+            ladders: Ladders::default(),
             site: site(),
             clock: self.clock.clock(),
             registry: Registry::new(),
@@ -109,7 +111,7 @@ fn a_dangerous_reading_becomes_an_incident_that_is_stored_and_told() {
     assert_eq!(
         keys.join(" "),
         "arrival arrived_at breached crew drill due_at evidence feeder id kind links maintenance members notes \
-         opened_at place post_id remaining_s road safety scope severity shelved_until signal simulated state zone"
+         opened_at place post_id remaining_s road safety scope severity shelved_until signal simulated state told_at untold zone"
     );
     wait_for("the notice is noted as sent", || {
         let page = alerting.notices(None, None, 10).unwrap();
@@ -173,6 +175,9 @@ fn situation_s40_a_kill_between_telling_and_commit_repeats_the_same_notice_and_l
     assert_eq!(again["incident"]["due_at"], first["incident"]["due_at"]);
     assert_eq!(again["incident"]["remaining_s"], 18 * 60);
     assert_eq!(again["notice"]["attempt"], 2, "marked as a repeat");
+    let rungs = server.next().json();
+    assert_eq!((&rungs["event"], &rungs["notice"]["step"]), (&"incident.escalated".into(), &3.into()));
+    assert_eq!(rungs["notice"]["attempt"], 2, "what became due meanwhile is one telling");
     assert!(server.within(Duration::from_millis(300)).is_none());
     drop(alerting);
 }
@@ -211,7 +216,8 @@ fn fault_n10_a_restart_keeps_every_deadline_and_tells_nobody_again() {
         told.push(request.json()["event"].clone());
     }
     told.retain(|event| event != "weather.unknown");
-    assert_eq!(told, ["incident.breached"], "the incident is told once, and once that nobody came in time");
+    let said = ["incident.breached", "incident.escalated"];
+    assert_eq!(told, said, "told once, once that nobody came in time, and once more since nobody has come");
 }
 
 #[test]
@@ -233,8 +239,10 @@ fn replaying_twice_gives_the_same_incidents_and_nothing_twice() {
         seen.push((id, words, single.opened_at));
         drop(alerting);
         let path = station.dir.path().join("alerting").join(FILE);
-        assert_eq!(crate::verify_file(&path).unwrap(), 2);
+        assert_eq!(crate::verify_file(&path).unwrap(), 3, "and the rungs of the first start, once");
     }
+    // What was due before the start is told at its first tick.
+    seen.iter_mut().for_each(|(_, words, _)| words.retain(|word| word != "rung"));
     assert_eq!(seen[0].1, ["opened", "evidence"]);
     assert_eq!(seen[0].2, "2026-11-23T11:48:00.000Z", "at the wet switch");
     assert!(seen.iter().all(|s| *s == seen[0]));
@@ -380,6 +388,8 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         policy: Policies::default(),
         lighting: None,
         channels: Vec::new(),
+        rota: Arc::default(),
+        ladders: Ladders::default(),
         site,
         clock: station.clock.clock(),
         registry: Registry::new(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use lampguard_alerting::{EscalationConfig, LadderFault, Ladders};
 use lampguard_ingester::config::MappingConfig;
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::tsdb;
@@ -223,6 +224,19 @@ fn check_people(config: &Config, faults: &mut Faults<'_>) {
     for (place, crew) in config.crews.iter().enumerate().filter(|(_, crew)| crew.name.trim().is_empty()) {
         faults.add(format!("crew[{place}].name"), format!("of crew {} is empty; people read it", crew.id));
     }
+}
+
+/// The ladders of `[[escalation]]`.
+pub(super) fn ladders(configs: &[EscalationConfig], config: &Config, faults: &mut Vec<Fault>) -> Ladders {
+    let zones: Vec<&str> = config.zones.iter().map(|zone| zone.id.as_str()).collect();
+    Ladders::build(configs, &zones).unwrap_or_else(|found| {
+        let fault = |fault: LadderFault| {
+            let key = format!("escalation[{}].{}", fault.place, fault.key);
+            Fault { key, line: None, reason: fault.reason }
+        };
+        faults.extend(found.into_iter().map(fault));
+        Ladders::default()
+    })
 }
 
 fn check_channel(key: &str, channel: &Channel, faults: &mut Faults<'_>) {

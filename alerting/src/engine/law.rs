@@ -17,6 +17,8 @@ impl Engine {
         }
         self.sky.set_rules(policy.wet);
         (self.policy, self.policy_hash) = (policy.clone(), Arc::from(hash));
+        self.calling.ladders.set_policy(&policy.system);
+        self.plan_all();
         self.refresh_wet(now, effects);
         for slot in 0..self.slots.len() {
             self.judge_again(slot, now, effects);

@@ -214,6 +214,7 @@ impl Engine {
             }
             let (key, body) = (format!("maintenance_ended:{}", now.0), json!({ "told": told }));
             self.say(place, now, &key, "maintenance_ended", &body, told.then_some(REPEATED), effects);
+            self.plan(place, now);
         }
     }
 

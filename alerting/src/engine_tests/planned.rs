@@ -413,7 +413,7 @@ fn warned_at_work(scope: JobScope) -> City {
 
 fn ended_events(city: &City) -> Vec<(&'static str, Option<&'static str>)> {
     let of = |effect: &Effect| match effect {
-        Effect::Moved { event, told, .. } => Some((event.kind, *told)),
+        Effect::Moved { event, told, .. } if event.kind != "rung" => Some((event.kind, *told)),
         Effect::Job { event, .. } => Some((event.kind, None)),
         _ => None,
     };

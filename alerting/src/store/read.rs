@@ -104,13 +104,20 @@ impl<'c> Reads<'c> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// When the first notice of an incident was accepted by a channel.
+    /// First acceptance at or after `since` of a notice or a list that named an incident.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn first_told(&self, incident: &str) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT min(first_accepted_at) FROM outbox WHERE incident = ?1";
-        let at: Option<i64> = self.conn.prepare_cached(sql)?.query_row([incident], |row| row.get(0))?;
+    pub fn first_told_since(
+        &self,
+        incident: &str,
+        since: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT min(at) FROM event WHERE incident = ?1 AND kind = 'told' AND at >= ?2";
+        let at: Option<i64> = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row(rusqlite::params![incident, since.0], |row| row.get(0))?;
         Ok(at.map(Timestamp))
     }
 
