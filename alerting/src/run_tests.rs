@@ -35,6 +35,10 @@ impl Station {
     }
 
     pub(crate) fn start(&self, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
+        self.start_with(channels, Rota::default())
+    }
+
+    pub(crate) fn start_with(&self, channels: Vec<Channel>, rota: Rota) -> Result<Alerting, AlertingError> {
         Alerting::start(Setup {
             dir: self.dir.path().join("alerting"),
             journal_dir: self.dir.path().join("journal"),
@@ -43,7 +47,7 @@ impl Station {
             policy: Policies::default(),
             lighting: None,
             channels,
-            rota: Arc::default(),
+            rota: Arc::new(rota),
             ladders: Ladders::default(),
             site: site(),
             clock: self.clock.clock(),
@@ -76,6 +80,20 @@ fn weather(at: Timestamp, json: &str) -> FrameBuf {
     batch.closed_at = at.0;
     batch.push(record::WEATHER, |out| encode_weather(at, "all", json.as_bytes(), out));
     batch
+}
+
+/// Two critical samples each of so many devices that the register does not know.
+pub(crate) fn strangers(count: usize) -> Vec<FrameBuf> {
+    let of = |n: usize| {
+        let name = format!("D{n}");
+        let mut pair = [leak(T - Millis::minutes(1), 40.0), leak(T + Millis(n as i64), 40.0)];
+        for r in &mut pair {
+            (r.post, r.device, r.zone) = (&name, &name, "unregistered");
+        }
+        batch(&pair)
+    };
+    let dry = weather(T - Millis::minutes(2), r#"{"rain_mm_h":0}"#);
+    std::iter::once(dry).chain((0..count).map(of)).collect()
 }
 
 /// Two critical samples of P1, and dry weather before them.
@@ -207,9 +225,13 @@ fn fault_n10_a_restart_keeps_every_deadline_and_tells_nobody_again() {
         assert_eq!(page.items[0].breached, hours > 0);
         let recorded = || {
             let timeline = alerting.incident(&before[0].0).unwrap().unwrap().timeline.unwrap();
-            timeline.iter().filter(|event| event.event == "breached").count() == usize::from(hours > 0)
+            let count = |kind| timeline.iter().filter(|event| event.event == kind).count();
+            (count("breached"), count("rung")) == (usize::from(hours > 0), usize::from(hours > 1))
         };
-        wait_for("the breach is recorded once", recorded);
+        wait_for(
+            "the breach is recorded once, and what comes every ten minutes once behind a night",
+            recorded,
+        );
     }
     let mut told = Vec::new();
     while let Some(request) = server.within(Duration::from_millis(300)) {

@@ -11,7 +11,7 @@ use super::{Effect, Engine};
 use crate::incident::{Family, Incident, Severity};
 use crate::ladder::{Handover, Telling, crew_named};
 use crate::life::{Life, Method, Stage, Verb, is_over, takes_evidence};
-use crate::rota::{Rota, Whom};
+use crate::rota::{OnDuty, Rota, Whom};
 
 /// The event by which the desk is offered to ask for a feeder to be switched off.
 const ISOLATION_OFFERED: &str = "incident.isolation_offered";
@@ -40,6 +40,20 @@ impl Engine {
     pub fn set_rota(&mut self, rota: Arc<Rota>) {
         self.calling.rota = rota;
         self.calling.shift_at = Timestamp(i64::MIN);
+    }
+
+    /// Changes of shift for tests.
+    #[cfg(test)]
+    pub(crate) fn set_shifts(&mut self, shifts: super::Shifts) {
+        (self.calling.shifts, self.calling.shift_at) = (Some(shifts), Timestamp(i64::MIN));
+    }
+
+    fn on_duty(&self, zone: &str, at: Timestamp) -> OnDuty {
+        #[cfg(test)]
+        if let Some(shifts) = &self.calling.shifts {
+            return shifts(zone, at);
+        }
+        self.calling.rota.on_duty(zone, at)
     }
 
     /// Who is on duty, and how people are reached.
@@ -137,7 +151,7 @@ impl Engine {
         if self.calling.busy.is_empty() {
             return (false, false);
         }
-        let duty = self.calling.rota.on_duty(zone, now);
+        let duty = self.on_duty(zone, now);
         let (mut crew, mut backup) = (false, false);
         for incident in self.calling.busy.iter().map(|place| &self.open[*place].incident) {
             let owner = incident.life.crew.as_deref().and_then(|name| crew_named(&self.calling.rota, name));
@@ -178,6 +192,8 @@ impl Engine {
                 crews: self.crews_in_extent(incident),
                 ..Telling::to(&[Whom::Crew, Whom::Desk])
             },
+            // Its ladder calls the crew that gets it.
+            "incident.reassigned" if takes_evidence(incident.life.state) => Telling::to(&[Whom::Desk]),
             "incident.repeated"
             | "incident.reassigned"
             | "incident.voided"
@@ -234,14 +250,14 @@ impl Engine {
             return;
         }
         let rota = self.calling.rota.clone();
-        let ends = rota.zones.keys().filter_map(|zone| rota.on_duty(zone, now).until);
+        let ends = rota.zones.keys().filter_map(|zone| self.on_duty(zone, now).until);
         self.calling.shift_at = ends.filter(|at| *at > now).min().unwrap_or(Timestamp(i64::MAX));
         let mut by_zone: std::collections::BTreeMap<Arc<str>, Vec<(usize, Handover)>> = Default::default();
         for place in 0..self.open.len() {
             let open = &self.open[place];
             let told = open.incident.severity == Severity::P1 || open.incident.is_told();
             let wanted = !open.over && told && !open.incident.life.drill;
-            if let Some(handover) = wanted.then(|| handed_over(&rota, &open.incident, now)).flatten() {
+            if let Some(handover) = wanted.then(|| self.handed_over(&open.incident, now)).flatten() {
                 by_zone.entry(open.incident.zone.clone()).or_default().push((place, handover));
             }
         }
@@ -262,29 +278,29 @@ impl Engine {
             }
         }
     }
-}
 
-/// The change of shift that an incident is in, when that is new.
-fn handed_over(rota: &Rota, incident: &Incident, now: Timestamp) -> Option<Handover> {
-    let (life, zone) = (&incident.life, &*incident.zone);
-    if is_over(life.state) {
-        return None;
-    }
-    let known = life.climb.handover.as_ref();
-    let to = rota.on_duty(zone, now).crew?.id.clone();
-    let owner = life.crew.as_deref().and_then(|name| crew_named(rota, name));
-    let had = life.taken.as_ref().map(|mark| mark.received_at);
-    let since = known.and_then(|known| known.accepted_at).or(had);
-    let (from, accepted_at) = match (owner, since) {
-        (Some(owner), Some(since)) => {
-            // The back-up or a neighbour that has it keeps it: no shift of this zone ends for them.
-            rota.on_duty(zone, since).crew.filter(|crew| crew.id == owner.id)?;
-            (owner.id.clone(), None)
+    /// The change of shift that an incident is in, when that is new.
+    fn handed_over(&self, incident: &Incident, now: Timestamp) -> Option<Handover> {
+        let (life, zone) = (&incident.life, &*incident.zone);
+        if is_over(life.state) {
+            return None;
         }
-        // Nobody has it: the crew that was called goes home, the next one is called.
-        (_, None) => (rota.on_duty(zone, incident.opened_at).crew?.id.clone(), Some(now)),
-        (None, Some(_)) => return None,
-    };
-    let new = from != to && known.is_none_or(|known| known.to != to);
-    new.then_some(Handover { from, to, at: now, desk_told: false, accepted_at })
+        let known = life.climb.handover.as_ref();
+        let to = self.on_duty(zone, now).crew?.id.clone();
+        let owner = life.crew.as_deref().and_then(|name| crew_named(&self.calling.rota, name));
+        let had = life.taken.as_ref().map(|mark| mark.received_at);
+        let since = known.and_then(|known| known.accepted_at).or(had);
+        let (from, accepted_at) = match (owner, since) {
+            (Some(owner), Some(since)) => {
+                // The back-up or a neighbour that has it keeps it: no shift of this zone ends for them.
+                self.on_duty(zone, since).crew.filter(|crew| crew.id == owner.id)?;
+                (owner.id.clone(), None)
+            }
+            // Nobody has it: the crew that was called goes home, the next one is called.
+            (_, None) => (self.on_duty(zone, incident.opened_at).crew?.id.clone(), Some(now)),
+            (None, Some(_)) => return None,
+        };
+        let new = from != to && known.is_none_or(|known| known.to != to);
+        new.then_some(Handover { from, to, at: now, desk_told: false, accepted_at })
+    }
 }

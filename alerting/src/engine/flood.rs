@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use lampguard_model::Timestamp;
+use lampguard_model::{Millis, Timestamp};
 use serde_json::json;
 
 use super::ladder::Gathered;
-use super::{Effect, Engine};
+use super::{Effect, Engine, STEP_BACK};
 use crate::incident::{Event, Incident, Severity};
 use crate::ladder::danger;
 
@@ -27,6 +27,14 @@ pub(super) struct Flooded {
     told: bool,
     /// When the last P1 and P2 were raised, the oldest first.
     raised: VecDeque<Timestamp>,
+    /// When the last rungs were told by messages of their own.
+    rungs: VecDeque<Timestamp>,
+}
+
+/// Within the window; a clock that goes back a little makes nothing less recent.
+fn is_recent(at: Timestamp, now: Timestamp, window: Millis) -> bool {
+    let age = now.since(at);
+    Millis(-STEP_BACK.0) <= age && age < window
 }
 
 impl Engine {
@@ -52,9 +60,22 @@ impl Engine {
         }
     }
 
+    /// A rung is to be told: true when it goes into a list. That is so in a flood, and behind one, when the ladders of
+    /// all that is still open come to their next rungs together.
+    pub(super) fn crowds(&mut self, now: Timestamp) -> bool {
+        let (most, window) = (self.policy.flood.begin_above as usize, self.policy.flood.window);
+        let flood = &mut self.calling.flood;
+        flood.rungs.retain(|at| is_recent(*at, now, window));
+        if flood.on || flood.rungs.len() >= most.min(RAISED_MAX) {
+            return true;
+        }
+        flood.rungs.push_back(now);
+        false
+    }
+
     fn raised_lately(&self, now: Timestamp) -> usize {
         let window = self.policy.flood.window;
-        self.calling.flood.raised.iter().filter(|at| **at <= now && now.since(**at) < window).count()
+        self.calling.flood.raised.iter().filter(|at| is_recent(**at, now, window)).count()
     }
 
     /// When a flood that goes on ends if nothing more is raised.

@@ -45,6 +45,8 @@ pub(super) struct Calling {
     pub(super) flood: Flooded,
     /// When somebody else comes on duty somewhere; the past: not looked at yet.
     pub(super) shift_at: Timestamp,
+    #[cfg(test)]
+    pub(super) shifts: Option<super::Shifts>,
 }
 
 impl Calling {
@@ -63,6 +65,8 @@ impl Calling {
             offers: Vec::new(),
             flood: Flooded::default(),
             shift_at: Timestamp(i64::MIN),
+            #[cfg(test)]
+            shifts: None,
         }
     }
 }
@@ -384,7 +388,9 @@ impl Engine {
             let name = if why == Why::Due { "rung" } else { why.name() };
             (format!("{name}:{}:{}", to.step, at.0), "rung", Some(ESCALATED))
         };
-        let to = self.made_for(incident, to);
+        let mut to = self.made_for(incident, to);
+        to.grouped = !to.is_empty() && self.crowds(now);
+        let incident = &self.open[place].incident;
         let word = word.filter(|_| !to.is_empty());
         if let (true, Some(word)) = (to.grouped, word) {
             let at = (incident.zone.clone(), to.step, word);

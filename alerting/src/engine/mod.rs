@@ -145,6 +145,10 @@ impl Open {
 #[cfg(test)]
 type Timetable = Box<dyn Fn(&lampguard_model::Post, Timestamp) -> Option<bool> + Send>;
 
+/// Who is on duty for a zone at a moment, for tests that need no plan of shifts.
+#[cfg(test)]
+type Shifts = Box<dyn Fn(&str, Timestamp) -> crate::rota::OnDuty + Send>;
+
 /// A map that is small: what only few posts have at a time.
 type Aside<K, V> = HashMap<K, V, RandomState>;
 

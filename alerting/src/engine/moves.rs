@@ -292,6 +292,7 @@ impl Engine {
             effects.push(Effect::Answered(Box::new(Err(Refused::Unknown(request.id.to_string())))));
             return;
         };
+        let had = incident.life.crew.as_deref().map(Arc::from);
         let facts = self.facts(&incident, place, request.told_at, now);
         let (event, told, answer) = match apply(&incident.life, &facts, now, &request.m) {
             Ok(applied) if applied.outcome == Outcome::Again => {
@@ -319,7 +320,10 @@ impl Engine {
             self.renew_isolations();
         }
         if let Some(event) = event {
-            let to = told.map(|word| self.addressed(&incident, word)).unwrap_or_default();
+            let mut to = told.map(|word| self.addressed(&incident, word)).unwrap_or_default();
+            if request.m.verb == Verb::Reassign {
+                to.crews.extend(had.filter(|had| Some(&**had) != incident.life.crew.as_deref()));
+            }
             effects.push(Effect::Moved { incident: Box::new(incident), event, told, to });
         }
         if let (Err(Refused::State { verb: Verb::Return, .. }), Some(place)) = (&answer, place) {

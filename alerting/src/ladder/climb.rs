@@ -148,7 +148,8 @@ impl Milestones {
         // The ladder begins at the P1 decision, whatever was done before.
         let at = since?.max(self.opened) + rung.after;
         // Who arrives in the very millisecond of the deadline is in time.
-        Some(if at == self.due_at { at + Millis(1) } else { at })
+        let deadline = at == self.due_at && rung.until == Until::Arrived;
+        Some(if deadline { at + Millis(1) } else { at })
     }
 
     /// When a rung is due next, given when it was last told. A clock that went back behind that moment counts from

@@ -62,6 +62,11 @@ pub fn danger(incident: &Incident) -> u32 {
     severity + kind + u32::try_from(over.clamp(0, 99_999)).unwrap_or(0)
 }
 
+/// Within the window; a clock that goes back a little makes nothing less recent.
+fn is_recent(at: Timestamp, now: Timestamp, window: Millis) -> bool {
+    (Millis::minutes(-1)..window).contains(&now.since(at))
+}
+
 #[derive(Debug)]
 struct Inbox {
     person: Arc<Person>,
@@ -151,19 +156,23 @@ impl Crowd {
         let apart = Millis(limits.window.0 / i64::from(limits.messages_max.max(1)));
         let mut lists = Vec::new();
         for inbox in self.people.values_mut().filter(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0) {
-            // Also when the clock went back behind it.
-            inbox.sent.retain(|at| *at <= now && now.since(*at) < limits.window);
-            let rests = inbox.listed_at.is_some_and(|at| at <= now && now.since(at) < apart);
+            inbox.sent.retain(|at| is_recent(*at, now, limits.window));
+            let rests = inbox.listed_at.is_some_and(|at| is_recent(at, now, apart));
             if inbox.sent.len() >= most || rests {
                 continue;
             }
             lists.extend(inbox.list(now, limits.listed_max as usize, &open));
         }
         self.people.retain(|_, inbox| {
-            let quiet = inbox.sent.back().is_none_or(|at| *at > now || now.since(*at) >= limits.window);
+            let quiet = inbox.sent.back().is_none_or(|at| !is_recent(*at, now, limits.window));
             !(quiet && inbox.waiting.is_empty() && inbox.beyond == 0)
         });
         lists
+    }
+
+    /// That person waits for a list.
+    pub fn waits(&self, person: &str) -> bool {
+        self.people.get(person).is_some_and(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0)
     }
 
     /// Somebody waits for a list.

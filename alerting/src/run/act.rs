@@ -183,7 +183,7 @@ impl Story {
             Asking::Due => Telling::to(&[Whom::Crew, Whom::Desk]),
             Asking::Overdue => Telling::to(&[Whom::Leader]),
         };
-        let notices = self.notices(&to, &zone, None, true, make);
+        let notices = self.notices(&to, &zone, None, make);
         let ticket = self.tell(&notices, replayed, None);
         self.writes.push(Write::Recheck(tasks, event, notices), ticket);
     }

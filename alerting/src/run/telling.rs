@@ -239,32 +239,39 @@ impl Story {
             self.list(incident, to);
             return Vec::new();
         }
-        let loud = incident.severity == Severity::P1;
-        self.notices(to, &incident.zone, incident.life.crew.as_deref(), loud, make)
+        self.notices(to, &incident.zone, Some(incident), make)
     }
 
     /// What goes to the desk alone.
     pub(super) fn desk_notices(&mut self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
-        self.notices(&Telling::to(&[Whom::Desk]), "", None, false, make)
+        self.notices(&Telling::to(&[Whom::Desk]), "", None, make)
     }
 
     pub(super) fn notices(
         &mut self,
         to: &Telling,
         zone: &str,
-        crew: Option<&str>,
-        loud: bool,
+        incident: Option<&Incident>,
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
         if to.is_empty() {
             return Vec::new();
         }
         let now = (self.clock)();
+        let crew = incident.and_then(|incident| incident.life.crew.as_deref());
+        let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(&self.rota, to, zone, crew, now);
         let desk = self.rota.desk.as_ref().map(|desk| desk.name.clone());
         let limits = self.policy.version().policy.flood;
         let mut notices = Vec::new();
         for person in &reached.people {
+            // Who waits for a list gets the rungs of what is older in it too.
+            if let Some(incident) = incident.filter(|_| to.step > 0 && !to.urgent)
+                && self.crowd.waits(&person.name)
+            {
+                self.crowd.add(person, incident);
+                continue;
+            }
             self.crowd.sent(person, now, &limits);
             let at_desk = desk.as_ref().is_none_or(|desk| *desk == person.name);
             for address in self.addresses(person, loud) {
