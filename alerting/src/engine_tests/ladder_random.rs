@@ -115,8 +115,7 @@ fn check(seed: u64, calls: &[Call], down: &[(i64, i64)], due: &BTreeMap<(u32, i6
         match calls {
             [] => assert!(
                 later && restarted(*at, *at),
-                "seed {seed}: rung {step} of second {at} never: {:?}\n{down:?}",
-                calls
+                "seed {seed}: rung {step} of second {at} never: {calls:?}\n{down:?}"
             ),
             [first, again @ ..] => {
                 let exact = first.second == *at || restarted(*at, first.second);
