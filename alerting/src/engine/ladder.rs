@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// The ladder of an incident; none: nobody is called, it stands in lists.
-    fn ladder(&self, incident: &Incident) -> Option<&Ladder> {
+    fn ladder(&self, incident: &Incident) -> Option<&Arc<Ladder>> {
         let called = incident.severity == Severity::P1 || incident.is_told();
         self.calling.ladders.of(incident).filter(|_| self.calling.on && called)
     }
@@ -374,33 +374,37 @@ impl Engine {
             }
         }
         let incident = &self.open[place].incident;
-        let at = highest.map_or(incident.due_at, |(_, at)| at);
-        let mut body = json!({
-            "reason": why.name(), "step": to.step, "steps": steps.iter().map(|(step, _)| *step).collect::<Vec<_>>(),
-            "whom": to.whom, "rung_due_at": at.to_rfc3339(),
-        });
-        let (key, kind, word) = if breached {
-            body["due_at"] = json!(incident.due_at.to_rfc3339());
-            body["crew"] = json!(incident.life.crew);
-            let word = (incident.severity == Severity::P1).then_some(BREACHED);
-            (format!("breached:{}", incident.severity.name()), "breached", word)
-        } else {
-            let name = if why == Why::Due { "rung" } else { why.name() };
-            (format!("{name}:{}:{}", to.step, at.0), "rung", Some(ESCALATED))
-        };
         let mut to = self.made_for(incident, to);
-        to.grouped = !to.is_empty() && self.crowds(now);
-        let incident = &self.open[place].incident;
+        let p1 = incident.severity == Severity::P1;
+        let word = match breached {
+            true => p1.then_some(BREACHED),
+            false => Some(ESCALATED),
+        };
         let word = word.filter(|_| !to.is_empty());
+        to.grouped = word.is_some() && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
-            let at = (incident.zone.clone(), to.step, word);
-            let entry = gathered.entry(at).or_insert_with(|| (to.clone(), Vec::new()));
+            let zone = self.open[place].incident.zone.clone();
+            let entry = gathered.entry((zone, to.step, word)).or_insert_with(|| (to.clone(), Vec::new()));
             entry.0.and(&to.whom);
             entry.1.push(place);
             if !breached {
                 return;
             }
         }
+        let incident = &self.open[place].incident;
+        let at = highest.map_or(incident.due_at, |(_, at)| at);
+        let steps: Vec<usize> = steps.iter().map(|(step, _)| *step).collect();
+        let mut body = json!({
+            "reason": why.name(), "step": to.step, "steps": steps, "whom": to.whom, "rung_due_at": at.to_rfc3339(),
+        });
+        let (key, kind) = if breached {
+            body["due_at"] = json!(incident.due_at.to_rfc3339());
+            body["crew"] = json!(incident.life.crew);
+            (format!("breached:{}", incident.severity.name()), "breached")
+        } else {
+            let name = if why == Why::Due { "rung" } else { why.name() };
+            (format!("{name}:{}:{}", to.step, at.0), "rung")
+        };
         let told = word.filter(|_| !to.grouped);
         let event = event_of(incident, now, &key, kind, &body);
         effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told, to });

@@ -112,6 +112,32 @@ fn in_a_flood_rungs_are_one_telling_for_each_zone_and_rung_and_their_times_stay_
 }
 
 #[test]
+fn five_thousand_dangers_at_once_are_few_effects_and_no_tick_looks_at_what_is_not_due() {
+    let (mut city, names) = long_street(5000);
+    for (n, name) in names.iter().enumerate() {
+        live(&mut city, name, n, T);
+    }
+    city.tick(T + Millis::seconds(1));
+    city.effects.clear();
+    for minute in 0..30 {
+        city.keep_dry(T + Millis::minutes(minute));
+        city.engine.step(T + Millis::minutes(minute), Input::Presence, &mut city.effects);
+        for second in [1, 2, 3, 59] {
+            city.tick(T + Millis::minutes(minute) + Millis::seconds(second));
+        }
+    }
+    let told = city.effects.iter().filter(|effect| {
+        matches!(effect, Effect::Many { .. })
+            || matches!(effect, Effect::Moved { event, told: Some(_), .. } if event.kind == "rung")
+    });
+    // Rungs of 3, 6, 10 and 15 minutes; behind the flood ten in ten minutes are told one by one.
+    let (told, named) = (told.count(), lists(&city).iter().map(|(.., named)| *named).sum::<usize>());
+    assert!(told <= 30 && named <= 1000, "{told} tellings, {named} named");
+    let dangers = city.engine.open_incidents().filter(|incident| incident.family == Family::Electric);
+    assert_eq!(dangers.count(), 5000);
+}
+
+#[test]
 fn help_and_what_is_live_again_are_told_at_once_in_a_flood_and_daily_moves_are_not() {
     let (mut city, names) = long_street(12);
     for (n, name) in names.iter().enumerate() {

@@ -97,7 +97,7 @@ impl Ladders {
                 fault("severity".to_owned(), reason);
             }
             let ladder = build(severity, &config.steps, &mut fault);
-            ladders.own.push((severity, ids, ladder));
+            ladders.own.push((severity, ids, Arc::new(ladder)));
         }
         // What names its zones counts before what is for all.
         ladders.own.sort_by_key(|(_, zones, _)| zones.is_empty());

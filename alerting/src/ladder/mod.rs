@@ -137,22 +137,22 @@ impl Ladder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ladders {
     /// Those of the configuration: severity, zones (empty: all), ladder. The first that fits counts.
-    own: Vec<(Severity, Vec<Arc<str>>, Ladder)>,
-    p1: Ladder,
-    p2: Ladder,
-    system: Ladder,
+    own: Vec<(Severity, Vec<Arc<str>>, Arc<Ladder>)>,
+    p1: Arc<Ladder>,
+    p2: Arc<Ladder>,
+    system: Arc<Ladder>,
 }
 
 impl Default for Ladders {
     fn default() -> Self {
-        let system = Ladder::system(&policy::Policy::default().system);
-        Self { own: Vec::new(), p1: Ladder::p1(), p2: Ladder::p2(), system }
+        let system = Arc::new(Ladder::system(&policy::Policy::default().system));
+        Self { own: Vec::new(), p1: Arc::new(Ladder::p1()), p2: Arc::new(Ladder::p2()), system }
     }
 }
 
 impl Ladders {
     /// The ladder that an incident has; none: it stands in lists, and nobody is called.
-    pub fn of(&self, incident: &Incident) -> Option<&Ladder> {
+    pub fn of(&self, incident: &Incident) -> Option<&Arc<Ladder>> {
         if incident.family == Family::System {
             return Some(&self.system);
         }
@@ -168,7 +168,7 @@ impl Ladders {
 
     /// Takes the times of the system's ladder from the policy in force.
     pub fn set_policy(&mut self, policy: &policy::System) {
-        self.system = Ladder::system(policy);
+        self.system = Arc::new(Ladder::system(policy));
     }
 }
 
