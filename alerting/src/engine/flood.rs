@@ -43,6 +43,14 @@ impl Engine {
         self.calling.flood.on
     }
 
+    /// Our clock went back: nothing was raised or told in a time that has not come.
+    pub(super) fn forget_future_floods(&mut self, now: Timestamp) {
+        let flood = &mut self.calling.flood;
+        for kept in [&mut flood.raised, &mut flood.rungs] {
+            kept.retain(|at| *at <= now + STEP_BACK);
+        }
+    }
+
     /// A P1 or P2 was raised.
     pub(super) fn note_raised(&mut self, incident: &Incident, at: Timestamp) {
         if incident.severity < Severity::P2 || incident.life.drill {
@@ -50,7 +58,13 @@ impl Engine {
         }
         let flood = &mut self.calling.flood;
         let kept = (self.policy.flood.begin_above as usize).saturating_add(1).min(RAISED_MAX);
-        flood.raised.push_back(at);
+        if flood.raised.back().is_some_and(|last| *last > at) {
+            // A start takes them back in the order of their deadlines.
+            let place = flood.raised.partition_point(|known| *known <= at);
+            flood.raised.insert(place, at);
+        } else {
+            flood.raised.push_back(at);
+        }
         while flood.raised.len() > kept {
             flood.raised.pop_front();
         }

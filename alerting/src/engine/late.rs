@@ -210,6 +210,7 @@ impl Engine {
         (0..self.slots.len()).for_each(|slot| self.wake(slot, now));
         self.worse_at = self.worse_at.min(now);
         self.advanced_at = now;
+        self.forget_future_floods(now);
         self.plan_all();
     }
 

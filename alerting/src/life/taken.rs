@@ -35,6 +35,7 @@ impl Life {
     pub(super) fn reassign(&mut self, crew: String, now: Timestamp) {
         (self.crew, self.clear) = (Some(crew), None);
         self.climb.refused_by = None;
+        self.climb.jumped.clear();
         if takes_evidence(self.state) {
             (self.acknowledged, self.departed, self.taken) = (None, None, None);
             self.climb.called_at = Some(now);

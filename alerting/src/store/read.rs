@@ -36,6 +36,9 @@ pub struct NoticeView {
     pub attempt: u32,
     /// First acceptance, or the time of the next or last attempt; RFC 3339 UTC.
     pub at: String,
+    /// Incidents that a list names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<String>,
 }
 
 /// Post, its last incident that is over, and when that ended.
@@ -190,7 +193,8 @@ impl<'c> Reads<'c> {
     /// [`StoreError`] when the store cannot be read.
     pub fn notices(&self, from: Timestamp, after: i64, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
         let sql = "SELECT n, id, incident, event, step, told, channel, state, attempts,
-                   coalesce(first_accepted_at, next_at) FROM outbox
+                   coalesce(first_accepted_at, next_at), CASE event WHEN 'digest' THEN json_extract(body, '$.incidents') END
+                   FROM outbox
                    WHERE created_at >= ?1 AND n > ?2 ORDER BY n LIMIT ?3";
         let mut query = self.conn.prepare_cached(sql)?;
         let rows = query.query_map(params![from.0, after, limit as i64], |row| {
@@ -205,6 +209,10 @@ impl<'c> Reads<'c> {
                 outcome: row.get(7)?,
                 attempt: row.get(8)?,
                 at: Timestamp(row.get(9)?).to_rfc3339(),
+                incidents: row
+                    .get::<_, Option<String>>(10)?
+                    .and_then(|ids| serde_json::from_str(&ids).ok())
+                    .unwrap_or_default(),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
