@@ -156,7 +156,7 @@ pub struct Rota {
     /// What the office changed while it ran.
     pub changes: Changes,
     /// Zones (or every zone) in which an official warning is in force.
-    warned: BTreeSet<Arc<str>>,
+    pub warned: BTreeSet<Arc<str>>,
 }
 
 /// Who is on duty in a zone for some time, by id and name.
