@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Backtest(Backtest),
     /// Tell why a post did or did not raise: values, limits in force, wet or dry, what is missing.
     Explain(Explain),
+    /// Tell who would be told, at each rung, for each zone; and where the rota has gaps in the next 7 days.
+    Plan(Plan),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -348,6 +350,24 @@ pub(crate) struct Explain {
     /// Zone of the times in the text.
     #[arg(long, value_name = "ZONE", default_value = "Asia/Shanghai")]
     pub(crate) time_zone: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The moment (RFC 3339 with offset, or milliseconds UTC); without it now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Language of the table.
+    #[arg(long, value_enum, default_value_t = Lang::Zh)]
+    pub(crate) lang: Lang,
+    /// Zone of the times in the table; without it that of the configuration.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
     #[command(flatten)]
     pub(crate) target: Target,
 }

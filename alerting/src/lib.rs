@@ -52,7 +52,7 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, StateFilter, stored_cursor};
+pub use ask::{Filter, Page, StateFilter, stored_changes, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,

@@ -158,6 +158,12 @@ impl<'c> Reads<'c> {
         row.map_or_else(|| Ok(Changes::default()), |text| serde_json::from_str(&text).map_err(unreadable))
     }
 
+    /// True when the file has a table of that name.
+    pub(crate) fn has_table(&self, name: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        Ok(self.conn.prepare_cached(sql)?.query_row([name], |row| row.get::<_, i64>(0))? > 0)
+    }
+
     /// One incident.
     ///
     /// # Errors
