@@ -151,7 +151,8 @@ fn check_rota(config: &Config, findings: &mut Findings) {
         let text = format!("{fault}; it says nothing; cure: PUT /api/v1/rota without it");
         findings.add(Grade::Warn, "rota", text);
     }
-    let gaps = rota.gaps(clock::now(), GAP_DAYS);
+    let now = clock::now();
+    let (gaps, zone) = (rota.gaps(now, GAP_DAYS), &rota.weekly.calendar.time_zone);
     for gap in gaps.iter().take(NAMED_MAX) {
         let why = match (gap.why, &gap.crew) {
             (Why::NobodyReachable, Some(crew)) => format!("nobody of crew {crew} has a channel"),
@@ -159,9 +160,11 @@ fn check_rota(config: &Config, findings: &mut Findings) {
         };
         let text = format!(
             "zone {}: {why} from {} to {}; cure: a [[duty]], or an override by PUT /api/v1/rota",
-            gap.zone, gap.from, gap.to
+            gap.zone,
+            plan::local(gap.from, zone),
+            plan::local(gap.to, zone)
         );
-        findings.add(Grade::Warn, "rota", text);
+        findings.add(if gap.from <= now { Grade::Bad } else { Grade::Warn }, "rota", text);
     }
     match gaps.len() {
         0 => findings.add(Grade::Good, "rota", format!("no gap in the next {GAP_DAYS} days")),

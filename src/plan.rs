@@ -23,6 +23,8 @@ use crate::{UsageError, clock};
 
 mod table;
 
+pub(crate) use table::local;
+
 /// One rung of the ladder as the plan shows it.
 struct Rung {
     /// Minutes after the opening; none where only the order is known.
@@ -193,6 +195,10 @@ fn from_instance(
         Err(e) => return Err(e),
     };
     let text = body.read_to_string().context("reading the answer")?;
+    if status == 401 && !named {
+        // Ours ended without taking its address back, and somebody else answers there now.
+        return Ok(None);
+    }
     if status != 200 {
         bail!("the instance answered {status}: {text}");
     }

@@ -174,7 +174,7 @@ fn plan_asks_the_running_instance_and_goes_by_configuration_and_kept_changes_wit
     assert_eq!(code, Some(1), "an instance that was named and does not answer is an error: {err}");
     let (doctor, _) = texts(&office.site.run(&["doctor"]));
     let line = doctor.lines().find(|line| line.contains("rota")).unwrap_or_else(|| panic!("{doctor}"));
-    assert!(line.starts_with("WARN") && line.contains("zone z2: nobody of crew c2 has a channel"), "{line}");
+    assert!(line.starts_with("BAD ") && line.contains("zone z2: nobody of crew c2 has a channel"), "{line}");
     assert!(doctor.contains("crew c1 has no members"), "{doctor}");
 
     // Without any instance ever.

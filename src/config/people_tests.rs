@@ -216,3 +216,31 @@ fn the_sample_names_every_key_about_people() {
         }
     }
 }
+
+#[test]
+fn the_example_city_is_always_covered_by_somebody_else_than_its_back_up() {
+    let channels: String = ["phone", "sms", "chat", "wall"]
+        .map(|id| format!("[[channel]]\nid = \"{id}\"\nkind = \"console\"\n"))
+        .concat();
+    let text = format!(
+        "[posts]\nfile = \"posts.csv\"\n{channels}{}",
+        include_str!("../../deploy/rota.example.toml")
+    );
+    let config = config(&text).unwrap();
+    assert_eq!(warnings(&config), Vec::<String>::new());
+    let mut rota = rota(&config);
+    let at = |text: &str| Timestamp::from_rfc3339(text).unwrap();
+    assert_eq!(rota.gaps(at("2026-12-31T23:00:00+08:00"), 366), []);
+    let on = |rota: &Rota, time: &str| {
+        let duty = rota.on_duty("z3", at(time));
+        let id = |crew: Option<Arc<rota::Crew>>| crew.map_or_else(String::new, |crew| crew.id.to_string());
+        (id(duty.crew), id(duty.backup), duty.reinforcement.len())
+    };
+    let of = |crew: &str, backup: &str, more: usize| (crew.to_owned(), backup.to_owned(), more);
+    assert_eq!(on(&rota, "2027-01-04T12:00:00+08:00"), of("c3", "c4", 0), "a Monday");
+    assert_eq!(on(&rota, "2027-01-04T23:00:00+08:00"), of("n2", "n1", 0), "a night");
+    assert_eq!(on(&rota, "2027-10-01T12:00:00+08:00"), of("n2", "c3", 0), "a Friday that is a holiday");
+    assert_eq!(on(&rota, "2027-10-09T12:00:00+08:00"), of("c3", "c4", 0), "a Saturday that is worked");
+    rota.set_warning("all", true);
+    assert_eq!(on(&rota, "2027-01-04T23:00:00+08:00"), of("n2", "n1", 1), "a storm");
+}

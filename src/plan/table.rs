@@ -49,6 +49,14 @@ pub(super) fn text(plan: &Value, chinese: bool, zone: &TimeZone) -> String {
     text
 }
 
+/// Local time to the minute.
+pub(crate) fn local(at: Timestamp, zone: &TimeZone) -> String {
+    match jiff::Timestamp::from_millisecond(at.0) {
+        Ok(moment) => zone.to_datetime(moment).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => at.to_rfc3339(),
+    }
+}
+
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], |list| list)
 }
@@ -63,14 +71,9 @@ impl Table<'_> {
         found.map_or(word, |(_, zh, en)| if self.chinese { zh } else { en })
     }
 
-    /// Local time to the minute.
     fn time(&self, value: &Value) -> String {
-        let at =
-            Timestamp::from_rfc3339(word(value)).and_then(|at| jiff::Timestamp::from_millisecond(at.0).ok());
-        at.map_or_else(
-            || word(value).to_owned(),
-            |at| self.zone.to_datetime(at).strftime("%Y-%m-%d %H:%M").to_string(),
-        )
+        let at = Timestamp::from_rfc3339(word(value));
+        at.map_or_else(|| word(value).to_owned(), |at| local(at, self.zone))
     }
 
     fn zone(&self, zone: &Value, text: &mut String) {
@@ -122,7 +125,8 @@ impl Table<'_> {
         for gap in gaps {
             let (from, to) = (self.time(&gap["from"]), self.time(&gap["to"]));
             let (zone, why, crew) = (word(&gap["zone"]), self.word(word(&gap["why"])), word(&gap["crew"]));
-            let _ = writeln!(text, "  {zone}  {from} – {to}  {why} {crew}");
+            let line = format!("  {zone}  {from} – {to}  {why} {crew}");
+            let _ = writeln!(text, "{}", line.trim_end());
         }
     }
 }

@@ -115,7 +115,7 @@ pub struct OnDuty {
     pub backup: Option<Arc<Crew>>,
     /// Further back-up crews, while an official warning is in force.
     pub reinforcement: Vec<Arc<Crew>>,
-    /// Crew of the neighbouring zone.
+    /// Crew on duty in the neighbouring zone; never the crew itself.
     pub neighbour: Option<Arc<Crew>>,
     /// Leader of the zone.
     pub leader: Option<Arc<Person>>,
@@ -250,18 +250,26 @@ impl Rota {
         members.chain(leaders).chain(on_lines).chain(city)
     }
 
-    /// Who would come as further back-up at `at` if a warning were in force: crews and leaders.
+    /// Who would come as further back-up at `at` if a warning were in force: crews and leaders who are not on duty
+    /// there anyway.
     pub fn reinforcement(&self, zone: &str, at: Timestamp) -> (Vec<Arc<Crew>>, Vec<Arc<Person>>) {
+        self.comes(zone, at, &self.standing(zone, at))
+    }
+
+    fn comes(&self, zone: &str, at: Timestamp, standing: &Standing) -> (Vec<Arc<Crew>>, Vec<Arc<Person>>) {
         let turns = self.weekly.turns(zone, at, at + Millis(1));
         let (mut crews, mut leaders) = (Vec::new(), Vec::new());
         for duty in turns.iter().map(|turn| turn.duty).filter(|duty| duty.when == When::Warning) {
             let named = duty.crew.iter().chain(&duty.backup_crew);
-            for crew in named.filter_map(|id| self.crews.get(id)) {
+            let others = named
+                .filter(|id| Some(*id) != standing.crew.as_ref() && Some(*id) != standing.backup.as_ref());
+            for crew in others.filter_map(|id| self.crews.get(id)) {
                 if !crews.contains(crew) {
                     crews.push(crew.clone());
                 }
             }
-            if let Some(leader) = duty.leader.as_ref().filter(|leader| !leaders.contains(*leader)) {
+            let leader = duty.leader.as_ref().filter(|leader| Some(*leader) != standing.leader.as_ref());
+            if let Some(leader) = leader.filter(|leader| !leaders.contains(*leader)) {
                 leaders.push(leader.clone());
             }
         }
@@ -275,24 +283,21 @@ impl Rota {
         let crew = |id: Option<&Arc<str>>| id.and_then(|id| self.crews.get(id)).cloned();
         let neighbour = own.neighbour.as_ref().and_then(|zone| self.standing(zone, at).crew);
         let (reinforcement, leaders) =
-            if self.is_warned(zone) { self.reinforcement(zone, at) } else { Default::default() };
-        let is_new = |crew: &Arc<Crew>| {
-            Some(&crew.id) != standing.crew.as_ref() && Some(&crew.id) != standing.backup.as_ref()
-        };
+            if self.is_warned(zone) { self.comes(zone, at, &standing) } else { Default::default() };
         OnDuty {
             crew: crew(standing.crew.as_ref()),
             backup: crew(standing.backup.as_ref()),
-            reinforcement: reinforcement.into_iter().filter(is_new).collect(),
-            neighbour: crew(neighbour.as_ref()),
-            leaders: leaders.into_iter().filter(|leader| Some(leader) != standing.leader.as_ref()).collect(),
+            neighbour: crew(neighbour.filter(|crew| Some(crew) != standing.crew.as_ref()).as_ref()),
             leader: standing.leader,
             shift: standing.shift,
+            reinforcement,
+            leaders,
             until: None,
         }
     }
 
     fn standing(&self, zone: &str, at: Timestamp) -> Standing {
-        self.settle(zone, self.lines(zone, at, at + Millis(1)).iter())
+        self.settle(zone, &self.lines(zone, at, at + Millis(1)).iter().collect::<Vec<_>>())
     }
 
     /// Everything that says something about `zone` in `from..to`.
@@ -330,9 +335,9 @@ impl Rota {
     }
 
     /// Who is on duty by these lines, which all hold at once.
-    fn settle<'l, 'r: 'l>(&self, zone: &str, lines: impl Iterator<Item = &'l Line<'r>> + Clone) -> Standing {
-        let greatest = |says: &dyn Fn(&Line<'r>) -> bool| {
-            lines.clone().filter(|line| says(line)).max_by_key(|line| line.rank)
+    fn settle(&self, zone: &str, lines: &[&Line<'_>]) -> Standing {
+        let greatest = |says: &dyn Fn(&Line<'_>) -> bool| {
+            lines.iter().filter(|line| says(line)).max_by_key(|line| line.rank)
         };
         let Some(own) = self.zones.get(zone) else { return Standing::default() };
         let always = (!self.weekly.plans(zone)).then_some(&own.crew);
@@ -367,7 +372,7 @@ impl Rota {
             while let Some(line) = coming.next_if(|line| line.rank.2 <= from) {
                 holding.extend((line.to > from).then_some(line));
             }
-            let duty = self.settle(zone, holding.iter().copied());
+            let duty = self.settle(zone, &holding);
             match spans.last_mut() {
                 Some(last) if last.duty == duty => last.to = to,
                 _ => spans.push(Span { from, to, duty }),

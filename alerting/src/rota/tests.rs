@@ -109,6 +109,9 @@ fn a_night_shift_belongs_to_the_day_on_which_it_begins() {
     let night = rota.on_duty("z1", at("2026-11-28T03:00:00+08:00"));
     assert_eq!((night.shift, night.until), (Some(id("night")), Some(at("2026-11-28T08:00:00+08:00"))));
     assert_eq!(night.backup, None, "the back-up crew is the one on duty");
+    rota.weekly.duty.push(line(None, "all", "c4", &[]));
+    let one_for_all = rota.on_duty("z1", at("2026-11-28T03:00:00+08:00"));
+    assert_eq!((&*one_for_all.crew.unwrap().id, one_for_all.neighbour), ("c4", None));
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn gaps_tell_hours_without_a_crew_and_crews_that_nobody_can_reach() {
         crew: crew.map(id),
     };
     let sunday = gap("2026-11-29T20:00:00+08:00", "2026-11-30T08:00:00+08:00", Why::NoCrew, None);
-    assert_eq!(rota.gaps(from, 7), [sunday.clone()]);
+    assert_eq!(rota.gaps(from, 7), std::slice::from_ref(&sunday));
     assert_eq!(rota.gaps(from, 4), [], "the look ends before it");
     rota.changes.overrides = vec![stretch("2026-11-29T22:00:00+08:00", "2026-11-30T08:00:00+08:00", "c4")];
     rota.crews.insert(id("c4"), crew("c4", &[]).1);
@@ -225,6 +228,27 @@ fn gaps_tell_hours_without_a_crew_and_crews_that_nobody_can_reach() {
     bare.zones.values_mut().for_each(|zone| zone.leader = None);
     bare.crews = ["c1", "c2"].map(|of| crew(of, &[])).into();
     assert_eq!(bare.gaps(from, 7), []);
+}
+
+#[test]
+fn fault_h7_a_shift_that_changes_at_midnight_leaves_no_moment_out_and_an_empty_rota_is_one_long_gap() {
+    let mut rota = city("Asia/Shanghai");
+    rota.weekly.shifts[0] =
+        Shift { id: id("early"), from: time_of_day("00:00").unwrap(), ..rota.weekly.shifts[0].clone() };
+    rota.weekly.shifts[1] =
+        Shift { id: id("late"), to: time_of_day("00:00").unwrap(), ..rota.weekly.shifts[1].clone() };
+    rota.weekly.duty = vec![line(Some(0), "z1", "c1", &[]), line(Some(1), "z1", "c3", &[])];
+    assert_eq!(crew_at(&rota, "2026-12-31T23:59:59.999+08:00"), "c3");
+    assert_eq!(crew_at(&rota, "2027-01-01T00:00:00+08:00"), "c1");
+    let now = at("2026-12-30T21:00:00+08:00");
+    assert_eq!(rota.gaps(now, 7), []);
+    // Lines that never fit: nobody is on duty, from now on. The desk stays.
+    rota.weekly.duty = vec![line(None, "z1", "c1", &["2020-01-01"])];
+    let gaps = rota.gaps(now, 7);
+    assert_eq!((gaps.len(), gaps[0].from, gaps[0].to), (1, now, now + Millis::hours(24 * 7)));
+    assert!(rota.people(Whom::Crew, "z1", None, now).is_empty());
+    assert_eq!(names(&rota.people(Whom::Desk, "z1", None, now)), ["desk"]);
+    assert_eq!(rota.on_duty("z1", now).until, None);
 }
 
 #[test]
@@ -445,17 +469,8 @@ fn a_line(dice: &mut Dice) -> Said {
     }
 }
 
-/// One random rota on one odd night, against the model, for every minute.
-fn one_round(seed: u64) {
-    let mut dice = Dice(seed);
-    let (first, time_zone) = dice.of(&NIGHTS);
-    let mut rota = city(time_zone);
-    let zone = rota.weekly.calendar.time_zone.clone();
-    let start = zone.to_timestamp(first.parse::<Date>().unwrap().at(0, 0, 0, 0)).unwrap();
-    let start = Timestamp(start.as_millisecond());
-    let clock = Clock::new(start, &zone);
-
-    let said: Vec<Said> = (0..dice.below(7)).map(|_| a_line(&mut dice)).collect();
+/// Puts into the rota what the lines say, and changes by date.
+fn say(rota: &mut Rota, dice: &mut Dice, said: &[Said], start: Timestamp, seed: u64) {
     let date = |text: &&str| text.parse::<Dates>().unwrap();
     rota.weekly.calendar.holidays = HOLIDAYS.iter().map(date).collect();
     rota.weekly.calendar.workdays = WORKDAYS.iter().map(date).collect();
@@ -484,6 +499,20 @@ fn one_round(seed: u64) {
     };
     rota.changes.duty = stretches(seed % 4);
     rota.changes.overrides = stretches(seed / 4 % 5);
+}
+
+/// One random rota on one odd night, against the model, for every minute.
+fn one_round(seed: u64) {
+    let mut dice = Dice(seed);
+    let (first, time_zone) = dice.of(&NIGHTS);
+    let mut rota = city(time_zone);
+    let zone = rota.weekly.calendar.time_zone.clone();
+    let start = zone.to_timestamp(first.parse::<Date>().unwrap().at(0, 0, 0, 0)).unwrap();
+    let start = Timestamp(start.as_millisecond());
+    let clock = Clock::new(start, &zone);
+
+    let said: Vec<Said> = (0..dice.below(7)).map(|_| a_line(&mut dice)).collect();
+    say(&mut rota, &mut dice, &said, start, seed);
 
     let model = |of: &str, at: Timestamp, day: Date| -> Option<Arc<str>> {
         let by_date = rota.changes.overrides.iter().rev().chain(rota.changes.duty.iter().rev());
