@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Millis, Timestamp, UNREGISTERED};
+use lampguard_model::{Millis, Quantity, Timestamp, UNREGISTERED};
 use serde_json::json;
 
 use super::isolation::is_whole_feeder;
@@ -486,7 +486,8 @@ impl Engine {
             let wet = || self.limit_when(sampled, false, true);
             slot.map_or_else(wet, |slot| self.limit(slot, sampled, false, now).0) as f64 / 1000.0
         };
-        HandLimits { shell_v: of(Sampled::Shell), leakage_ma: of(Sampled::Leak) }
+        let live_band_v = self.policy.hand_test.live_band.thousandths() as f64 / 1000.0;
+        HandLimits { shell_v: of(Sampled::Shell), leakage_ma: of(Sampled::Leak), live_band_v }
     }
 
     /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear.
