@@ -22,6 +22,7 @@ mod silence;
 mod speed;
 mod supply;
 mod times;
+mod verifying;
 mod weather;
 
 use std::sync::Arc;
