@@ -83,6 +83,16 @@ fn a_replay_of_warnings_from_before_the_verification_takes_nothing_back() {
     assert_eq!(stage(&city, &id), Stage::Verifying);
     city.read(&lit(minutes(52), 11.0));
     assert_eq!(stage(&city, &id), Stage::Repaired, "what came behind it does");
+    let (mut city, id) = leaning();
+    for minute in [25, 30, 35] {
+        city.read(&with(lit(minutes(minute), 0.1), Field::TiltDeg, 1.0));
+    }
+    city.moved(minutes(36), &id, other(Verb::Verify, "1"));
+    city.engine.replaying(true);
+    city.read(&with(lit(minutes(36), 0.1), Field::TiltDeg, 8.0));
+    assert_eq!(stage(&city, &id), Stage::Verifying, "a state is no other thing than a sample");
+    city.read(&with(lit(minutes(37), 0.1), Field::TiltDeg, 8.0));
+    assert_eq!(stage(&city, &id), Stage::Repaired);
 }
 
 #[test]
