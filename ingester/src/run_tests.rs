@@ -55,7 +55,7 @@ impl Site {
         let judged = Arc::new(Mutex::new(0));
         let heard = judged.clone();
         let setup = Setup {
-            register: Arc::new(Register::default()),
+            register: Arc::new(Register::default()).into(),
             judge: Box::new(move |frame| *heard.lock().unwrap() += u64::from(frame.count())),
             clock: Arc::new(|| NOW),
             metrics: metrics.clone(),

@@ -1,10 +1,11 @@
-//! Another policy comes into force.
+//! Another policy comes into force, or other timetables of lighting.
 
 use std::sync::Arc;
 
 use lampguard_model::Timestamp;
 
 use super::{Effect, Engine};
+use crate::lighting::Lighting;
 use crate::policy::Policy;
 
 impl Engine {
@@ -21,6 +22,16 @@ impl Engine {
         for slot in 0..self.slots.len() {
             self.judge_again(slot, now, effects);
         }
+    }
+
+    /// From now on these timetables hold. Whose silence counts, and whose lamp should burn, may be another now.
+    pub(super) fn light_by(&mut self, now: Timestamp, lighting: &Arc<Lighting>) {
+        self.set_lighting(lighting.clone());
+        (0..self.slots.len()).for_each(|slot| self.wake(slot, now));
+        for zone in self.zones.iter_mut().filter(|zone| zone.look_at.0 < i64::MAX) {
+            zone.look_at = zone.look_at.min(now);
+        }
+        self.worse_at = self.worse_at.min(now);
     }
 
     /// The policy in force.
