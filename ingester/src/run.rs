@@ -100,7 +100,17 @@ impl Intake {
         let unit = Unit::new(totals.clone());
         let next_seq = recovery.next_seq;
         let register = setup.register.get();
-        Self { setup, register, admission, totals, next_seq, frame, unit, decoded: Vec::new(), judge_only: false }
+        Self {
+            setup,
+            register,
+            admission,
+            totals,
+            next_seq,
+            frame,
+            unit,
+            decoded: Vec::new(),
+            judge_only: false,
+        }
     }
 
     /// Works until the inlet is closed.

@@ -19,7 +19,7 @@ use lampguard_model::{Post, Register, Timestamp, UNREGISTERED};
 
 use super::place::{Owner, Subject, set_by_register};
 use super::{Aside, Effect, Engine};
-use crate::incident::Family;
+use crate::incident::{Family, Incident};
 use crate::period::PERIOD_S_DEFAULT;
 use crate::slot::Fact;
 
@@ -79,6 +79,12 @@ impl Engine {
             self.judge_again(slot, now, effects);
         }
         self.look_at_feeders(&plan, now, effects);
+    }
+
+    /// The zone whose crew acts on an incident.
+    pub(crate) fn zone_of(&self, incident: &Incident) -> Arc<str> {
+        let post = incident.post_in(&self.register).filter(|_| *incident.zone == *UNREGISTERED);
+        post.map_or(&incident.zone, |post| &post.zone).clone()
     }
 
     fn note_of(&self, slot: usize) -> String {
