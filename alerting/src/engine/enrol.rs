@@ -56,7 +56,7 @@ impl Engine {
         self.take_over(&plan);
         let mut stricter: Vec<usize> = Vec::new();
         let mut notes: Aside<usize, String> =
-            plan.merged.iter().map(|(_, to)| (*to, self.note_of(*to))).collect();
+            plan.merged.values().map(|to| (*to, self.note_of(*to))).collect();
         for (slot, change) in &plan.changes {
             let was_wet = self.wet_because(*slot, now).is_some();
             let known = !self.slots[*slot].is(Fact::Unregistered);
@@ -179,21 +179,21 @@ impl Engine {
                 _ => None,
             };
             if let Some(to) = to.filter(|_| !self.open[place].over) {
-                self.turn(place, &old, Subject::Post(to));
+                self.turn(place, &old, &Subject::Post(to));
             }
         }
     }
 
     /// An open incident is about another subject from now on, which takes its evidence there.
-    fn turn(&mut self, place: usize, old: &Subject, new: Subject) {
+    fn turn(&mut self, place: usize, old: &Subject, new: &Subject) {
         let family: Family = self.open[place].incident.family;
         let took = self.taking(old, family) == Some(place);
         if took {
             self.release(old, family);
         }
         self.open[place].subject = new.clone();
-        if took && self.taking(&new, family).is_none() {
-            self.take(&new, family, place);
+        if took && self.taking(new, family).is_none() {
+            self.take(new, family, place);
         }
     }
 
@@ -301,6 +301,9 @@ impl Engine {
             let open = &self.open[place];
             if let Subject::Post(slot) = open.subject
                 && let Some(note) = notes.get(&slot).filter(|_| !open.over)
+                && (*open.incident.zone == *UNREGISTERED
+                    || self.slots[slot].is(Fact::Unregistered)
+                    || open.incident.notes.iter().any(|known| known == NOTE_STRUCK))
             {
                 self.note(place, note, now, effects);
             }
