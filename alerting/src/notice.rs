@@ -49,6 +49,8 @@ pub struct Notice {
     pub step: u32,
     /// Whom.
     pub to: String,
+    /// Their telephone, where there is one. Never part of `body`.
+    pub phone: Option<Arc<str>>,
     /// By which channel.
     pub channel: Arc<str>,
     /// JSON as it goes out; `/notice/attempt` is set at each attempt.
@@ -64,6 +66,8 @@ pub struct Address<'a> {
     pub channel: &'a str,
     /// Whom.
     pub to: &'a str,
+    /// Their telephone, where there is one.
+    pub phone: Option<&'a str>,
 }
 
 impl Notice {
@@ -217,6 +221,7 @@ impl Notice {
             event: subject.event.to_owned(),
             step,
             to: to.to.to_owned(),
+            phone: to.phone.map(Arc::from),
             channel: Arc::from(to.channel),
             body,
             created_at: subject.at,

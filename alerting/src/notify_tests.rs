@@ -229,7 +229,7 @@ fn the_console_prints_one_clear_line_in_the_language_of_the_site() {
     );
     let register = crate::engine::tests::register();
     let english = crate::notice::SiteText { language: "en".to_owned(), ..crate::testkit::site() };
-    let to = crate::notice::Address { channel: "console", to: "desk" };
+    let to = crate::notice::Address { channel: "console", to: "desk", phone: None };
     let post = register.by_post("P1").map(|post| &**post);
     let text = Notice::opened(&i, post, &english, to).text(3);
     for part in [

@@ -535,7 +535,7 @@ impl Story {
     fn notices(&self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
         let address = |desk: &Desk| {
             let channel = desk.channel();
-            let to = Address { channel: &channel.id, to: &channel.to };
+            let to = Address { channel: &channel.id, to: &channel.to, phone: None };
             Arc::new(make(to))
         };
         self.desks.iter().map(address).collect()

@@ -72,7 +72,7 @@ pub(crate) fn site() -> SiteText {
 }
 
 pub(crate) fn notice(incident: &Incident, channel: &str) -> Arc<Notice> {
-    let to = Address { channel, to: "crew" };
+    let to = Address { channel, to: "crew", phone: None };
     Arc::new(Notice::opened(incident, None, &site(), to))
 }
 

@@ -310,7 +310,8 @@ fn what_was_a_list_entry_for_hours_is_told_when_it_becomes_a_p2_and_once_more_as
     let said: Vec<(Severity, bool)> =
         graver.iter().map(|(incident, told)| (incident.severity, *told)).collect();
     assert_eq!(said, [(Severity::P2, true), (Severity::P1, true)]);
-    let (site, to) = (crate::testkit::site(), crate::notice::Address { channel: "c", to: "crew" });
+    let (site, to) =
+        (crate::testkit::site(), crate::notice::Address { channel: "c", to: "crew", phone: None });
     let notice = |incident: &Incident| crate::notice::Notice::escalated(incident, T, None, &site, to).id;
     assert_ne!(notice(graver[0].0), notice(graver[1].0), "or the second counts as told");
 }

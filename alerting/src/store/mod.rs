@@ -23,7 +23,8 @@ use crate::wet::Weather;
 /// Name of the file in the data directory.
 pub const FILE: &str = "incidents.db";
 /// What makes each format out of the one before.
-const FORMATS: [&str; 2] = [include_str!("format_1.sql"), include_str!("format_2.sql")];
+const FORMATS: [&str; 3] =
+    [include_str!("format_1.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
 /// Format this version writes.
 const FORMAT: i64 = FORMATS.len() as i64;
 /// How long a statement waits for another process's lock. Telling does not wait for it.
@@ -392,7 +393,7 @@ fn append(tx: &Transaction<'_>, event: &Event) -> Result<(), StoreError> {
 
 fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (id, incident, event, step, told, channel, body, created_at, state,
-               attempts, next_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8)
+               attempts, next_at, phone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8, ?9)
                ON CONFLICT (id) DO NOTHING";
     for n in notices {
         tx.prepare_cached(sql)?.execute(params![
@@ -403,7 +404,8 @@ fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), S
             n.to,
             n.channel,
             n.body.to_string(),
-            n.created_at.0
+            n.created_at.0,
+            n.phone
         ])?;
     }
     Ok(())

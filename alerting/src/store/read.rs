@@ -209,7 +209,8 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn unsent(&self, channel: &str, limit: usize) -> Result<Vec<(Notice, u32, Timestamp)>, StoreError> {
-        let sql = "SELECT id, incident, event, step, told, body, created_at, attempts, next_at FROM outbox
+        let sql =
+            "SELECT id, incident, event, step, told, body, created_at, attempts, next_at, phone FROM outbox
                    WHERE channel = ?1 AND state = 'queued' ORDER BY next_at, n LIMIT ?2";
         let mut query = self.conn.prepare_cached(sql)?;
         let rows = query.query_map(params![channel, limit as i64], |row| {
@@ -223,6 +224,7 @@ impl<'c> Reads<'c> {
                 channel: Arc::from(channel),
                 body: serde_json::from_str(&body).unwrap_or_default(),
                 created_at: Timestamp(row.get(6)?),
+                phone: row.get(9)?,
             };
             Ok((notice, row.get(7)?, Timestamp(row.get(8)?)))
         })?;
