@@ -81,6 +81,8 @@ pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: 
             }
         }
     }
+    // No signal can come any more; that is no reason to end.
+    std::future::pending::<()>().await;
 }
 
 /// Reads everything again and goes on by it; returns what holds now.
@@ -132,7 +134,7 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
         other = difference.other,
         "SIGHUP: read again"
     );
-    go_on(instance, &now, register, lighting, changes, &difference)?;
+    go_on(instance, &now, &register, lighting, changes, &difference)?;
     Ok(now)
 }
 
@@ -140,7 +142,7 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
 fn go_on(
     instance: &Instance,
     now: &Config,
-    register: Arc<Register>,
+    register: &Arc<Register>,
     lighting: Arc<lampguard_alerting::lighting::Lighting>,
     changes: Vec<(&'static str, Value)>,
     difference: &Difference,
@@ -161,7 +163,7 @@ fn go_on(
     instance.register.set(register.clone());
     instance.lighting.set(lighting);
     instance.policies.set(Arc::new(now.policies.clone()));
-    clear_board(instance, &register, difference);
+    clear_board(instance, register, difference);
     Ok(())
 }
 
