@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod limits;
+mod metrics;
 mod reload;
 mod score;
 mod serve;

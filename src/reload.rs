@@ -17,7 +17,6 @@ use anyhow::{Context, Result, bail};
 use lampguard_alerting::Reload;
 use lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX;
 use lampguard_model::{Marks, Register};
-use prometheus::{IntCounter, IntGauge, Registry};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,34 +27,6 @@ use crate::serve::{self, Instance};
 
 /// Who asked for it, in the hash chain.
 const BY: &str = "SIGHUP";
-
-/// What `/metrics` tells of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics {
-    done: IntCounter,
-    failed: IntCounter,
-    failing: IntGauge,
-}
-
-impl Metrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self> {
-        let metrics = Self {
-            done: IntCounter::new("lampguard_reload_done_total", "Times that SIGHUP was followed.")?,
-            failed: IntCounter::new(
-                "lampguard_reload_failed_total",
-                "Times that what SIGHUP read had faults.",
-            )?,
-            failing: IntGauge::new(
-                "lampguard_reload_failing",
-                "1 while the files have faults and what held before holds on.",
-            )?,
-        };
-        registry.register(Box::new(metrics.done.clone()))?;
-        registry.register(Box::new(metrics.failed.clone()))?;
-        registry.register(Box::new(metrics.failing.clone()))?;
-        Ok(metrics)
-    }
-}
 
 /// Begins to listen for SIGHUP, which would end the process otherwise.
 pub(crate) fn hangups() -> Result<Signal> {

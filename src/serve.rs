@@ -38,6 +38,7 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
+use crate::metrics::Reloads;
 use crate::reload;
 use crate::tokens::Tokens;
 
@@ -55,7 +56,7 @@ pub(crate) struct Instance {
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) lighting: Current<Lighting>,
     pub(crate) policies: Current<Policies>,
-    pub(crate) reloads: reload::Metrics,
+    pub(crate) reloads: Reloads,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
     pub(crate) tokens: Tokens,
@@ -203,7 +204,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
     let registry = Registry::new();
-    let reloads = reload::Metrics::register(&registry)?;
+    let reloads = Reloads::register(&registry)?;
     let mut tokens = Tokens::open(dir.path())?;
     let local = tokens.make_local();
 
