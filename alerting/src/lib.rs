@@ -39,6 +39,7 @@ pub mod metrics;
 pub mod notice;
 mod notice_text;
 pub mod notify;
+mod pending;
 mod period;
 pub mod policy;
 pub mod rota;

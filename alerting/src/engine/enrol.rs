@@ -20,7 +20,6 @@ use lampguard_model::{Post, Register, Timestamp, UNREGISTERED};
 use super::place::{Owner, Subject, set_by_register};
 use super::{Aside, Effect, Engine};
 use crate::incident::{Family, Incident};
-use crate::period::PERIOD_S_DEFAULT;
 use crate::slot::Fact;
 
 const NOTE_STRUCK: &str = "灯杆已从台账删除 (taken out of the register)";
@@ -219,7 +218,8 @@ impl Engine {
         }
         let period = old.post().and_then(|post| post.period_s);
         if post.period_s != period {
-            s.set_base_period(post.period_s.unwrap_or(u32::from(PERIOD_S_DEFAULT)));
+            let rules = &self.policy.period;
+            s.set_base_period(post.period_s.unwrap_or(rules.unknown_s()), rules);
         }
         s.zone = zone;
         s.set_feeder(feeder);

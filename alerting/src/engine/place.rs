@@ -8,7 +8,6 @@ use lampguard_model::{Marks, Post, PostKind, StoredReading, Timestamp, UNREGISTE
 use super::{Engine, Heard, Memory, UNREGISTERED_MAX};
 use crate::incident::{COLLAPSED, Family, Incident, Scope};
 use crate::life::takes_evidence;
-use crate::period::PERIOD_S_DEFAULT;
 use crate::slot::{Fact, Slot};
 use crate::wet::Because;
 
@@ -169,9 +168,9 @@ impl Engine {
             return None;
         }
         let zone = self.zone(known.as_ref().map_or(UNREGISTERED, |post| &post.zone));
-        let default = u32::from(PERIOD_S_DEFAULT);
-        let period = known.as_ref().and_then(|post| post.period_s).unwrap_or(default);
-        let mut slot = Slot::new(zone, period);
+        let rules = &self.policy.period;
+        let period = known.as_ref().and_then(|post| post.period_s).unwrap_or(rules.unknown_s());
+        let mut slot = Slot::new(zone, period, rules);
         let place = self.slots.len();
         let owner = match known {
             Some(post) => {
@@ -309,7 +308,9 @@ impl Engine {
             None => self.slot_by(&memory.post, Owner::Stranger),
         };
         if let Some(slot) = slot {
-            self.slots[slot].learned_s = memory.period_s;
+            // The policy may have become another one since.
+            let at_least = |period_s| self.policy.period.at_least(u32::from(period_s));
+            self.slots[slot].learned_s = memory.period_s.map(|s| if s == 0 { 0 } else { at_least(s) });
             self.slots[slot].set_habits(&memory.habits);
             if let Some(at) = memory.immersed_at {
                 self.slots[slot].immerse(at);
@@ -327,7 +328,7 @@ impl Engine {
         // What only the profile says is not known until it speaks, and may be an hour away.
         let by_register = self.owners[slot].post().is_some_and(|post| post.period_s.is_some());
         if !by_register && heard.base_period_s != 0 {
-            self.slots[slot].set_base_period(u32::from(heard.base_period_s));
+            self.slots[slot].set_base_period(u32::from(heard.base_period_s), &self.policy.period);
         }
         let s = &self.slots[slot];
         let (zone, silent) = (usize::from(s.zone), s.is(Fact::Silent));
