@@ -64,5 +64,5 @@ pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
 pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, Setup};
+pub use run::{ActError, Acted, Alerting, AlertingError, Reload, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

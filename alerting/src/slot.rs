@@ -243,8 +243,8 @@ impl Slot {
         self.feeder.checked_sub(1).map(usize::from)
     }
 
-    pub(crate) fn set_feeder(&mut self, place: usize) {
-        self.feeder = u16::try_from(place + 1).unwrap_or(0);
+    pub(crate) fn set_feeder(&mut self, place: Option<usize>) {
+        self.feeder = place.and_then(|place| u16::try_from(place + 1).ok()).unwrap_or(0);
     }
 
     /// Newest supply voltage, thousandths.
@@ -325,6 +325,32 @@ impl Slot {
 
     pub(crate) fn learn_tilt(&mut self, thousandths: i64) {
         self.tilt = step_towards(self.tilt, u16::try_from(thousandths / 10).unwrap_or(UNKNOWN - 1));
+    }
+
+    /// What another slot has heard of the same sensor counts as heard here.
+    pub(crate) fn take_over(&mut self, other: &Self) {
+        for (ring, others) in self.rings.iter_mut().zip(&other.rings) {
+            for sample in others.samples() {
+                ring.insert(*sample);
+            }
+        }
+        if other.newest_at() > self.newest_at() {
+            self.set_newest_at(other.newest_at());
+            for fact in [Fact::Powered, Fact::Lit, Fact::Immersed, Fact::Simulated] {
+                self.set(fact, other.is(fact));
+            }
+            self.set(Fact::TellsSupply, self.is(Fact::TellsSupply) || other.is(Fact::TellsSupply));
+        }
+        if self.heard_s < other.heard_s {
+            self.heard_s = other.heard_s;
+            self.set_source(other.source());
+        }
+        self.immersed_s = self.immersed_s.max(other.immersed_s);
+        for sampled in SAMPLED {
+            if let Some(at) = other.calm_at(sampled) {
+                self.note_calm(sampled, at);
+            }
+        }
     }
 
     /// Place of its incident in the engine's list.

@@ -1,10 +1,11 @@
-//! Another policy comes into force.
+//! Another policy comes into force, or other timetables of lighting.
 
 use std::sync::Arc;
 
 use lampguard_model::Timestamp;
 
 use super::{Effect, Engine};
+use crate::lighting::Lighting;
 use crate::policy::Policy;
 
 impl Engine {
@@ -26,9 +27,19 @@ impl Engine {
         self.refresh_wet(now, effects);
         for slot in 0..self.slots.len() {
             self.judge_again(slot, now, effects);
-            // What it was to be looked at for may be nearer by the new numbers.
-            self.wake(slot, now);
         }
+        self.look_anew(now);
+    }
+
+    /// From now on these timetables hold. Whose silence counts, and whose lamp should burn, may be another now.
+    pub(super) fn light_by(&mut self, now: Timestamp, lighting: &Arc<Lighting>) {
+        self.set_lighting(lighting.clone());
+        self.look_anew(now);
+    }
+
+    /// What posts and zones were to be looked at for may be nearer by what holds now.
+    fn look_anew(&mut self, now: Timestamp) {
+        (0..self.slots.len()).for_each(|slot| self.wake(slot, now));
         for zone in self.zones.iter_mut().filter(|zone| zone.look_at < Timestamp(i64::MAX)) {
             zone.look_at = zone.look_at.min(now);
         }

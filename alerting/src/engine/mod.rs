@@ -20,13 +20,15 @@
 //! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
 //! | `effect.rs` | what happens to the engine, and what is to be done about it |
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
-//! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
+//! | `supply.rs`, `explain.rs` | supply by the timetable; why a post did or did not raise |
+//! | `law.rs`, `enrol.rs` | another policy, other timetables; another register |
 
 mod column;
 mod comms;
 mod effect;
 mod electric;
 mod ending;
+mod enrol;
 mod exempt;
 mod explain;
 mod facts;
@@ -292,6 +294,8 @@ impl Engine {
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
             Input::System { part, good } => self.system(now, part, good, effects),
             Input::Policy(policy) => self.enact(now, policy, effects),
+            Input::Register(register) => self.enrol(now, register, effects),
+            Input::Lighting(lighting) => self.light_by(now, lighting),
             Input::Move(request) => self.act(now, request, effects),
             Input::Told(request) => self.tell(now, request, effects),
             Input::Maintenance(request) => self.maintain(now, request, effects),
@@ -333,7 +337,7 @@ impl Engine {
             return;
         }
         let tracked = !reading.marks.has(Marks::UNTRACKED);
-        let slot = if tracked { self.slot(reading.post, reading.zone) } else { None };
+        let slot = if tracked { self.slot_of(reading) } else { None };
         let Some(slot) = slot else {
             self.judge_untracked(now, reading, effects);
             return;

@@ -388,9 +388,9 @@ impl Engine {
 
     /// The newest receipt that may have been evidence of an incident: after a clock step that is not `now`.
     fn heard_through(&self, incident: &Incident, now: Timestamp) -> Timestamp {
-        let slot = self.places.get(&incident.post_id).map(|place| &self.slots[*place as usize]);
+        let slot = self.slot_of_incident(incident);
         // Receipt is kept to the second.
-        let heard = slot.and_then(crate::slot::Slot::heard_at).map(|at| at + Millis::seconds(1));
+        let heard = slot.and_then(|slot| self.slots[slot].heard_at()).map(|at| at + Millis::seconds(1));
         heard.map_or(now, |heard| heard.max(now)).max(incident.opened_at)
     }
 
@@ -451,10 +451,11 @@ impl Engine {
     /// Remembers the last incident of a family and subject (`Reads::last_ended`) that is over, and when it ended. There are as many as the register
     /// holds, and invented devices: beyond `LAST_KEPT` posts no more are remembered.
     pub fn seed_last(&mut self, about: &Arc<str>, id: &Arc<str>, at: Timestamp) {
+        let about = self.about_now(about);
         let last = &mut self.people.last;
-        let newer = last.get(about).is_some_and(|last| last.at > at);
-        if !newer && (last.len() < LAST_KEPT || last.contains_key(about)) {
-            last.insert(about.clone(), super::people::Last { id: id.clone(), at });
+        let newer = last.get(&about).is_some_and(|last| last.at > at);
+        if !newer && (last.len() < LAST_KEPT || last.contains_key(&about)) {
+            last.insert(about, super::people::Last { id: id.clone(), at });
         }
     }
 
@@ -465,9 +466,9 @@ impl Engine {
         told_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Facts {
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         let open = place.map(|place| &self.open[place]);
-        let slot = self.places.get(&incident.post_id).map(|place| *place as usize);
+        let slot = self.slot_of_incident(incident);
         let slow = |slot: usize| {
             self.slots[slot].is(Fact::Unmonitored)
                 || self.slots[slot].period() > self.policy.verify.manual_above

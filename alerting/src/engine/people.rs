@@ -203,13 +203,13 @@ impl Engine {
 
     /// Planned work where an incident shows.
     fn job_of(&self, incident: &Incident, now: Timestamp) -> Option<&Job> {
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         post.and_then(|post| self.job_at(post, now)).or_else(|| self.job_among(incident))
     }
 
     /// Where no planned work goes on any more, incidents go the ordinary way again. What was only recorded and
     /// calls for people is told now: its crew may have left, and nobody else knows of it.
-    fn leave_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn leave_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         for place in 0..self.open.len() {
             self.leave_job(place, "maintenance_ended", now, effects);
         }
@@ -349,7 +349,7 @@ impl Engine {
         let family = if request.what == What::Other { Family::Other } else { Family::Electric };
         let subject = match (&request.post_id, &told.place) {
             (Some(_), _) => {
-                let slot = self.slot(&name, &zone);
+                let slot = self.slot(&name);
                 slot.map_or_else(|| Subject::Untracked(name.clone()), Subject::Post)
             }
             // Two people who tell of one spot say it in other words: each call is a case of its own.

@@ -3,6 +3,7 @@
 mod columns;
 mod electric;
 mod ending;
+mod enrol;
 mod explain;
 mod feeders;
 mod isolations;
