@@ -113,6 +113,8 @@ pub enum Write {
     Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
     /// Duty by date and overrides, as they are from now on.
     Rota(Box<Changes>, Event),
+    /// What happened to no incident.
+    Events(Vec<Event>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
@@ -142,6 +144,7 @@ impl Write {
                 | Self::Job(..)
                 | Self::Recheck(..)
                 | Self::Rota(..)
+                | Self::Events(..)
         )
     }
 }
@@ -261,6 +264,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
                        ON CONFLICT (id) DO UPDATE SET changes = excluded.changes";
             tx.prepare_cached(sql)?.execute([json(changes)])?;
         }
+        Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
         Write::Weather(zone, weather) => {
