@@ -234,6 +234,20 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     told
 }
 
+/// Ids of channels that people name and that are not there.
+pub(crate) fn unknown_channels(config: &Config) -> Vec<String> {
+    let named = everybody(config).into_iter().flat_map(|(_, someone)| someone.channels.iter().cloned());
+    let mut unknown: Vec<String> = named.filter(|id| !is_channel(config, id)).collect();
+    unknown.sort();
+    unknown.dedup();
+    unknown
+}
+
+/// Without any `[[channel]]` there is the console.
+fn is_channel(config: &Config, id: &str) -> bool {
+    config.channels.iter().any(|channel| channel.id == id) || config.channels.is_empty() && id == "console"
+}
+
 /// Collects every fault about people.
 pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     faults.unique("zone", config.zones.iter().map(|zone| zone.id.as_str()));
@@ -360,8 +374,7 @@ fn check_person(config: &Config, key: &str, person: &Someone, faults: &mut Fault
     let mut seen = HashSet::new();
     for id in &person.channels {
         let channel = config.channels.iter().find(|channel| channel.id == *id);
-        // Without any [[channel]] there is the console.
-        if channel.is_none() && !(config.channels.is_empty() && id == "console") {
+        if !is_channel(config, id) {
             faults.add(&key, format!("of {}: there is no [[channel]] with id {id:?}", person.name));
         }
         if !seen.insert(id) {

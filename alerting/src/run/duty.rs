@@ -86,13 +86,23 @@ impl Duty {
     /// By the configuration, with what was changed and the warnings that are in force.
     pub(super) fn take_back(mut rota: Rota, store: &Store, sky: &Sky) -> Result<Self, StoreError> {
         rota.changes = store.reads().rota()?;
-        for fault in rota.changes.faults(&rota) {
-            warn!(fault, "a change of the rota does not fit the configuration any more, and says nothing");
-        }
+        warn_of_misfits(&rota);
         for (zone, _) in sky.iter().filter(|(_, weather)| weather.warning != Warning::None) {
             rota.set_warning(zone, true);
         }
         Ok(Self { rota: Arc::new(RwLock::new(Arc::new(rota))), looked_at: None, told_at: None })
+    }
+
+    /// Another configuration; changes and warnings stay.
+    pub(super) fn replace(&mut self, rota: Rota) {
+        let before = self.now();
+        let (changes, warned) = (before.changes.clone(), before.warned.clone());
+        let after = Rota { changes, warned, ..rota };
+        if after != *before {
+            warn_of_misfits(&after);
+            self.put(after);
+            (self.looked_at, self.told_at) = (None, None);
+        }
     }
 
     fn now(&self) -> Arc<Rota> {
@@ -131,6 +141,12 @@ impl Duty {
             self.told_at = Some(now);
             tell(&gaps);
         }
+    }
+}
+
+fn warn_of_misfits(rota: &Rota) {
+    for fault in rota.changes.faults(rota) {
+        warn!(fault, "a change of the rota does not fit the configuration any more, and says nothing");
     }
 }
 

@@ -119,3 +119,20 @@ fn gaps_of_the_next_week_are_a_metric_that_a_change_renews() {
     duty.look(now + Millis::minutes(5), &metrics);
     assert!((hours() - (168.0 - 24.0 + 5.0 / 60.0)).abs() < 1e-9, "{}", hours());
 }
+
+#[test]
+fn another_configuration_keeps_what_the_office_changed_and_the_warnings() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut duty = Duty::take_back(crate::run::tests::rota(), &store, &Sky::default()).unwrap();
+    let now = crate::testkit::T;
+    duty.heed("z1", Warning::Red);
+    let changes = Changes { overrides: vec![stretch(now, "c3")], ..Changes::default() };
+    duty.put(Rota { changes, ..Rota::clone(&duty.now()) });
+    let mut other = crate::run::tests::rota();
+    other.zones.get_mut("z1").unwrap().crew = id("c2");
+    duty.replace(other);
+    let crew = |at| duty.now().on_duty("z1", at).crew.unwrap().id.to_string();
+    assert_eq!((crew(now), crew(now + Millis::hours(9))), ("c3".to_owned(), "c2".to_owned()));
+    assert!(duty.now().is_warned("z1"));
+}
