@@ -41,13 +41,16 @@ use crate::notify::{Channel, Clock, Desk, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
 use crate::rota::Rota;
 use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
-use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod duty;
+mod reload;
 mod telling;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
+pub use duty::{GAP_DAYS, RotaError, RotaRequest};
+pub use reload::Reload;
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -80,10 +83,10 @@ pub struct Setup {
     pub policy: Policies,
     /// Timetables of lighting; none where nobody knows some.
     pub lighting: Option<Arc<Lighting>>,
+    /// Who is on duty, by the configuration.
+    pub rota: Rota,
     /// How to tell.
     pub channels: Vec<Channel>,
-    /// Whom to tell: who is on duty when.
-    pub rota: Arc<Rota>,
     /// When to tell the next one.
     pub ladders: Ladders,
     /// Words for texts.
@@ -123,7 +126,7 @@ pub(crate) enum Work {
     System(Arc<str>, bool),
     Delivered(Delivery),
     Present,
-    Rota(Arc<Rota>),
+    Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
     Stop,
 }
 
@@ -134,6 +137,7 @@ pub struct Alerting {
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
     pub(crate) clock: Clock,
+    pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -158,6 +162,8 @@ impl Alerting {
         let store = Store::open(&setup.dir)?;
         let reads = Arc::new(Mutex::new(open_for_reading(&setup.dir)?));
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
+        let duty = duty::Duty::take_back(setup.rota.clone(), &store, engine.sky())?;
+        let rota = duty.rota.clone();
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
         let writer = Writer::start(store, follower.clone(), &metrics)?;
@@ -174,7 +180,7 @@ impl Alerting {
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
         let mut story = Story {
-            marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
+            marks: VecDeque::from([(setup.clock.clone()(), from, engine.sky().json())]),
             saved: None,
             effects: Vec::new(),
             reply: None,
@@ -189,10 +195,11 @@ impl Alerting {
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
             follower,
-            rota: setup.rota.clone(),
             crowd: Crowd::default(),
             deliveries,
+            duty,
         };
+        engine.set_rota(story.duty.now());
         story.take_up_lists(&engine);
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
@@ -203,7 +210,7 @@ impl Alerting {
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, rota, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -224,11 +231,6 @@ impl Alerting {
     /// open. Lost when the queue is full: it is said again.
     pub fn presence(&self) {
         let _ = self.queue.try_send(Work::Present);
-    }
-
-    /// Another rota is in force from now on. False when the queue is full or closed: say it again.
-    pub fn set_rota(&self, rota: Arc<Rota>) -> bool {
-        self.queue.try_send(Work::Rota(rota)).is_ok()
     }
 
     /// More is raised than people can take in: messages are grouped.
@@ -255,10 +257,6 @@ impl Drop for Alerting {
     }
 }
 
-fn sky_json(sky: &Sky) -> String {
-    serde_json::to_string(sky).unwrap_or_else(|_| "[]".to_owned())
-}
-
 /// Start, step 1: what the store knows.
 fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>), StoreError> {
     let reads = store.reads();
@@ -280,7 +278,6 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
     if let Some(lighting) = &setup.lighting {
         engine.set_lighting(lighting.clone());
     }
-    engine.set_rota(setup.rota.clone());
     engine.set_ladders(setup.ladders.clone());
     for memory in reads.memories()? {
         engine.remember(&memory);
@@ -326,11 +323,11 @@ struct Story {
     tail: Tail,
     policy: InForce,
     follower: Follower,
-    rota: Arc<Rota>,
     /// Who gets lists instead of messages.
     crowd: Crowd,
     /// What became of messages while the queue was full.
     deliveries: telling::Mailbox,
+    duty: duty::Duty,
 }
 
 impl Story {
@@ -374,7 +371,7 @@ impl Story {
             info!(from, end, readings = self.metrics.judged.get(), "journal replayed for alerting");
         }
         if self.marks.is_empty() {
-            self.marks.push_back(((self.clock)(), end, sky_json(engine.sky())));
+            self.marks.push_back(((self.clock)(), end, engine.sky().json()));
         }
         self.move_cursor((self.clock)());
         Ok(())
@@ -404,10 +401,7 @@ impl Story {
                     lock(engine).step((self.clock)(), Input::Presence, &mut self.effects);
                     self.handle(false);
                 }
-                Ok(Work::Rota(rota)) => {
-                    self.rota = rota.clone();
-                    lock(engine).set_rota(rota);
-                }
+                Ok(Work::Rota(request, reply)) => self.change_rota(*request, &reply),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -466,7 +460,12 @@ impl Story {
     fn tick(&mut self, engine: &mut Engine) {
         let now = (self.clock)();
         self.enact(engine, now);
+        let rota = self.duty.now();
+        if !Arc::ptr_eq(engine.rota(), &rota) {
+            engine.set_rota(rota);
+        }
         engine.step(now, Input::Tick, &mut self.effects);
+        self.duty.look(now, &self.metrics);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
         self.follower.report(end);
@@ -478,7 +477,7 @@ impl Story {
     fn mark(&mut self, engine: &Engine, now: Timestamp, seq: u64) {
         let due = |(at, ..): &(Timestamp, u64, String)| now.since(*at) >= CURSOR_EVERY || now < *at;
         if self.marks.back().is_none_or(due) {
-            self.marks.push_back((now, seq, sky_json(engine.sky())));
+            self.marks.push_back((now, seq, engine.sky().json()));
         }
     }
 
@@ -541,6 +540,7 @@ impl Story {
                     self.writes.push(Write::Notices(notices), ticket);
                 }
                 Effect::Weather { zone, weather } => {
+                    self.duty.heed(&zone, weather.warning);
                     self.writes.push(Write::Weather(zone, weather), Ticket::default());
                 }
                 Effect::Remember(memory) => self.writes.push(Write::Remember(memory), Ticket::default()),

@@ -53,7 +53,16 @@ impl Engine {
         if let Some(shifts) = &self.calling.shifts {
             return shifts(zone, at);
         }
-        self.calling.rota.on_duty(zone, at)
+        self.calling.rota.on_duty_now(zone, at)
+    }
+
+    /// When somebody else comes on duty in a zone.
+    fn shift_ends(&self, zone: &str, now: Timestamp) -> Option<Timestamp> {
+        #[cfg(test)]
+        if let Some(shifts) = &self.calling.shifts {
+            return shifts(zone, now).until;
+        }
+        self.calling.rota.on_duty(zone, now).until
     }
 
     /// Who is on duty, and how people are reached.
@@ -130,7 +139,7 @@ impl Engine {
         } else if life.job.is_some() {
             to.whom = vec![Whom::Desk];
         } else {
-            let (crew, backup) = self.busy(&incident.zone, now);
+            let (crew, backup) = self.busy(&self.zone_of(incident), now);
             if crew {
                 to.and(&[Whom::BackupCrew]);
             }
@@ -250,7 +259,7 @@ impl Engine {
             return;
         }
         let rota = self.calling.rota.clone();
-        let ends = rota.zones.keys().filter_map(|zone| self.on_duty(zone, now).until);
+        let ends = rota.zones.keys().filter_map(|zone| self.shift_ends(zone, now));
         self.calling.shift_at = ends.filter(|at| *at > now).min().unwrap_or(Timestamp(i64::MAX));
         let mut by_zone: std::collections::BTreeMap<Arc<str>, Vec<(usize, Handover)>> = Default::default();
         for place in 0..self.open.len() {
@@ -274,7 +283,7 @@ impl Engine {
                 let event = event_of(incident, now, &key, "shift_changed", &body);
                 let told = Some(HANDOVER);
                 effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told, to });
-                self.plan(place, now);
+                self.schedule(place, now);
             }
         }
     }

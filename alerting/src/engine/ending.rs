@@ -33,7 +33,7 @@ impl Engine {
             ended.push(Ended { incident: open.incident.clone(), at });
             self.free.push(place);
             self.ids.remove(&self.open[place].incident.id);
-            self.plan(place, now);
+            self.schedule(place, now);
             self.release(&subject, family);
             if *self.open[place].incident.zone == *lampguard_model::UNREGISTERED {
                 self.strangers_open = self.strangers_open.saturating_sub(1);

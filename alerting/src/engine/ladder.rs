@@ -1,7 +1,7 @@
 //! The ladder of each open incident: who is told next when nobody comes (`policy.md` 5).
 //!
 //! `due` holds one moment for each incident at which time alone changes something about its telling. A tick looks at
-//! those that are due and at no other; whatever changes an incident plans it anew ([`Engine::plan`]).
+//! those that are due and at no other; whatever changes an incident plans it anew ([`Engine::schedule`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Engine {
     pub fn set_ladders(&mut self, mut ladders: Ladders) {
         ladders.set_policy(&self.policy.system);
         self.calling.ladders = ladders;
-        self.plan_all();
+        self.schedule_all();
     }
 
     /// Nobody climbs: what would be told after the opening is left out. For back-tests, where nobody acts either.
@@ -109,8 +109,8 @@ impl Engine {
     }
 
     /// Plans every open incident anew.
-    pub(super) fn plan_all(&mut self) {
-        (0..self.open.len()).for_each(|place| self.plan(place, self.advanced_at));
+    pub(super) fn schedule_all(&mut self) {
+        (0..self.open.len()).for_each(|place| self.schedule(place, self.advanced_at));
     }
 
     /// The ladder of an incident; none: nobody is called, it stands in lists.
@@ -134,11 +134,11 @@ impl Engine {
     pub(super) fn seed_raised(&mut self, place: usize) {
         let incident = self.open[place].incident.clone();
         self.note_raised(&incident, incident.opened_at);
-        self.plan(place, self.advanced_at);
+        self.schedule(place, self.advanced_at);
     }
 
     /// When the incident at a place is looked at next, after it has changed.
-    pub(super) fn plan(&mut self, place: usize, now: Timestamp) {
+    pub(super) fn schedule(&mut self, place: usize, now: Timestamp) {
         let open = &self.open[place];
         // Before the first tick of a start nobody has said what time it is.
         let now = if now == Timestamp(i64::MIN) { open.incident.opened_at } else { now };
@@ -201,7 +201,7 @@ impl Engine {
         }
         if self.calling.live_since == Timestamp(i64::MIN) {
             self.calling.live_since = now;
-            self.plan_all();
+            self.schedule_all();
         }
         self.look_at_flood(now, effects);
         self.change_shifts(now, effects);
@@ -215,7 +215,7 @@ impl Engine {
         let mut gathered = Gathered::new();
         for place in due {
             self.look_at_ladder(place, now, &mut gathered, effects);
-            self.plan(place, now);
+            self.schedule(place, now);
         }
         self.tell_gathered(gathered, now, effects);
     }
@@ -332,7 +332,7 @@ impl Engine {
         self.open[place].incident.life.climb.jumped.push(step);
         let mut gathered = Gathered::new();
         self.fire(place, &[next], Why::DeliveryFailed, false, now, &mut gathered, effects);
-        self.plan(place, now);
+        self.schedule(place, now);
         self.tell_gathered(gathered, now, effects);
     }
 

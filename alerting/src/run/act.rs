@@ -2,7 +2,9 @@
 
 use std::sync::PoisonError;
 
-use super::{Address, Alerting, Arc, Engine, Input, Notice, Story, SyncSender, Ticket, Work, Write, lock};
+use super::{
+    Address, Alerting, Arc, Engine, Input, Notice, Reload, Story, SyncSender, Ticket, Work, Write, lock,
+};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ pub(crate) enum Order {
     Move(Box<MoveRequest>),
     Told(Box<TellRequest>),
     Job(JobRequest),
+    Reload(Box<Reload>),
 }
 
 /// What became of it, as the engine says it.
@@ -36,6 +39,13 @@ pub(crate) enum Said {
 pub(crate) struct Reply {
     said: Option<Said>,
     ticket: Ticket,
+}
+
+impl Reply {
+    /// Done, and durable with this ticket.
+    pub(super) fn kept(ticket: Ticket) -> Self {
+        Self { said: None, ticket }
+    }
 }
 
 /// What somebody did was done.
@@ -123,7 +133,7 @@ impl Alerting {
         }
     }
 
-    fn order(&self, order: Order) -> Result<(Option<Said>, bool), ActError> {
+    pub(super) fn order(&self, order: Order) -> Result<(Option<Said>, bool), ActError> {
         let (send, reply): (SyncSender<Reply>, _) = sync_channel(1);
         self.queue.send(Work::People(order, send)).map_err(|_| ActError::Ended)?;
         let reply = reply.recv().map_err(|_| ActError::Ended)?;
@@ -149,15 +159,16 @@ impl Alerting {
 impl Story {
     /// One order, from the engine to the channels and the store.
     pub(super) fn obey(&mut self, engine: &mut Engine, order: &Order) -> Reply {
-        self.reply = Some(Reply { said: None, ticket: Ticket::done() });
+        self.reply = Some(Reply::kept(Ticket::done()));
         let input = match order {
             Order::Move(request) => Input::Move(request),
             Order::Told(request) => Input::Told(request),
             Order::Job(request) => Input::Maintenance(request),
+            Order::Reload(reload) => return self.reload(engine, reload),
         };
         engine.step((self.clock)(), input, &mut self.effects);
         self.handle(false);
-        self.reply.take().unwrap_or(Reply { said: None, ticket: Ticket::done() })
+        self.reply.take().unwrap_or_else(|| Reply::kept(Ticket::done()))
     }
 
     pub(super) fn answered(&mut self, said: Said) {

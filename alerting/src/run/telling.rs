@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use lampguard_model::Timestamp;
+use lampguard_model::{Timestamp, UNREGISTERED};
 use tracing::{info, warn};
 
 use super::{Story, Work, lock};
@@ -22,7 +22,7 @@ use crate::ladder::{Telling, crew_named};
 use crate::life::is_over;
 use crate::notice::{Address, BREACHED, ESCALATED, Notice, OPENED};
 use crate::notify::{AlarmWatch, ChannelKind, Delivered, Desk, Job};
-use crate::rota::{Crew, Person, Rota, Whom};
+use crate::rota::{Person, Rota, Whom, is_reachable};
 use crate::store::{Delivery, Outcome, Write};
 use crate::writer::Ticket;
 
@@ -81,14 +81,6 @@ impl Reached {
     }
 }
 
-/// Somebody is named at all.
-fn has_people(rota: &Rota) -> bool {
-    let staff = [&rota.desk, &rota.supervisor, &rota.head];
-    staff.into_iter().any(Option::is_some)
-        || rota.crews.values().any(|crew| !crew.members.is_empty())
-        || rota.zones.values().any(|zone| zone.leader.is_some())
-}
-
 /// The desk where nobody is named: every channel.
 fn nobody() -> Arc<Person> {
     Arc::new(Person { name: Arc::from("desk"), phone: None, channels: Vec::new() })
@@ -97,7 +89,7 @@ fn nobody() -> Arc<Person> {
 /// Who is meant, at that moment.
 fn reach(rota: &Rota, to: &Telling, zone: &str, crew: Option<&str>, now: Timestamp) -> Reached {
     let mut reached = Reached::default();
-    if !has_people(rota) {
+    if !rota.names_people() {
         reached.people.push(nobody());
         return reached;
     }
@@ -110,23 +102,18 @@ fn reach(rota: &Rota, to: &Telling, zone: &str, crew: Option<&str>, now: Timesta
             }
             _ => rota.people(*whom, zone, own.map(|crew| &*crew.id), now),
         };
-        let word = || {
-            serde_json::to_value(whom).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-        };
-        reached.all(&people, word);
+        reached.all(&people, || whom.name().to_owned());
     }
     for name in &to.crews {
-        let first = crew_named(rota, name).and_then(|crew| crew.members.first().cloned());
+        let first = crew_named(rota, name)
+            .and_then(|crew| crew.members.iter().find(|one| is_reachable(one)).cloned());
         reached.all(first.as_slice(), || name.to_string());
     }
     if to.everybody {
-        let duty = rota.on_duty(zone, now);
-        let crews: Vec<&Arc<Crew>> = own.into_iter().chain(&duty.crew).chain(&duty.backup).collect();
-        crews
-            .iter()
-            .flat_map(|crew| &crew.members)
-            .chain(&duty.leader)
-            .for_each(|person| reached.add(person));
+        let duty = rota.on_duty_now(zone, now);
+        let crews = own.into_iter().chain(&duty.crew).chain(&duty.backup).chain(&duty.reinforcement);
+        let people = crews.flat_map(|crew| &crew.members).filter(|one| is_reachable(one));
+        people.chain(&duty.leader).chain(&duty.leaders).for_each(|person| reached.add(person));
     }
     if !reached.missing.is_empty() || reached.people.is_empty() {
         reached.add(&rota.desk.clone().unwrap_or_else(nobody));
@@ -143,7 +130,7 @@ impl Story {
         );
         self.put(&incident, &event);
         let (register, site) = (self.register.clone(), self.site.clone());
-        let post = register.by_post(&incident.post_id).map(|post| &**post);
+        let post = incident.post_in(&register).map(|post| &**post);
         let make = |to: Address<'_>| Notice::opened(&incident, post, &site, to);
         let notices = to.map(|to| self.announce(&incident, to, make)).unwrap_or_default();
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
@@ -166,7 +153,7 @@ impl Story {
         );
         self.put(&incident, &event);
         let (register, site) = (self.register.clone(), self.site.clone());
-        let post = register.by_post(&incident.post_id).map(|post| &**post);
+        let post = incident.post_in(&register).map(|post| &**post);
         let at = event.at;
         let make = |to: Address<'_>| Notice::escalated(&incident, at, post, &site, to);
         let notices = to.map(|to| self.announce(&incident, to, make)).unwrap_or_default();
@@ -186,7 +173,7 @@ impl Story {
         info!(incident = %incident.id, event = event.kind, state, "incident moved");
         self.put(&incident, &event);
         let (register, site) = (self.register.clone(), self.site.clone());
-        let post = register.by_post(&incident.post_id).map(|post| &**post);
+        let post = incident.post_in(&register).map(|post| &**post);
         let tell = |(word, to): (&'static str, &Telling)| {
             let rung = matches!(event.kind, "rung" | "breached");
             self.announce(&incident, to, |address: Address<'_>| match rung {
@@ -218,8 +205,14 @@ impl Story {
         self.writes.push(Write::Many(incidents, event), Ticket::default());
     }
 
+    /// The zone whose crew acts: that of the post, where one that nobody had registered has been.
+    fn zone_of(&self, incident: &Incident) -> Arc<str> {
+        let post = incident.post_in(&self.register).filter(|_| *incident.zone == *UNREGISTERED);
+        post.map_or(&incident.zone, |post| &post.zone).clone()
+    }
+
     fn reached(&self, incident: &Incident, to: &Telling) -> Reached {
-        reach(&self.rota, to, &incident.zone, incident.life.crew.as_deref(), (self.clock)())
+        reach(&self.duty.now(), to, &self.zone_of(incident), incident.life.crew.as_deref(), (self.clock)())
     }
 
     fn list(&mut self, incident: &Incident, to: &Telling) {
@@ -239,7 +232,8 @@ impl Story {
             self.list(incident, to);
             return Vec::new();
         }
-        self.notices(to, &incident.zone, Some(incident), make)
+        let zone = self.zone_of(incident);
+        self.notices(to, &zone, Some(incident), make)
     }
 
     /// What goes to the desk alone.
@@ -260,8 +254,8 @@ impl Story {
         let now = (self.clock)();
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
         let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
-        let reached = reach(&self.rota, to, zone, crew, now);
-        let desk = self.rota.desk.as_ref().map(|desk| desk.name.clone());
+        let reached = reach(&self.duty.now(), to, zone, crew, now);
+        let desk = self.duty.now().desk.as_ref().map(|desk| desk.name.clone());
         let limits = self.policy.version().policy.flood;
         let mut notices = Vec::new();
         for person in &reached.people {
@@ -298,7 +292,7 @@ impl Story {
         }
         let quiet = desks.iter().any(|desk| !rings(&desk.channel().kind));
         desks.retain(|desk| loud || !quiet || !rings(&desk.channel().kind));
-        let named = has_people(&self.rota);
+        let named = self.duty.now().names_people();
         let address = |desk: &'s Desk| {
             let channel = desk.channel();
             let to = if named { &*person.name } else { channel.to.as_str() };
@@ -355,7 +349,7 @@ impl Story {
         for list in lists {
             let incidents: Vec<&Incident> = list.incidents.iter().filter_map(|id| board.look(id)).collect();
             let lines: Vec<_> =
-                incidents.iter().map(|i| (*i, register.by_post(&i.post_id).map(|post| &**post))).collect();
+                incidents.iter().map(|i| (*i, i.post_in(&register).map(|post| &**post))).collect();
             let make = |to: Address<'_>| Arc::new(Notice::digest(&list, &lines, now, &site, to));
             let notices: Vec<Arc<Notice>> =
                 self.addresses(&list.person, true).into_iter().map(make).collect();

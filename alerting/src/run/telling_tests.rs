@@ -7,13 +7,17 @@ use crate::ask::Filter;
 use crate::engine::tests::minutes;
 use crate::life::Verb;
 use crate::life::tests::crew;
-use crate::rota::ZoneDuty;
+use crate::rota::{Crew, ZoneDuty};
 use crate::run::Alerting;
 use crate::run::tests::{Station, danger, open_ids, strangers};
 use crate::testkit::{Answer, Server, T, wait_for};
 
 fn person(name: &str) -> Arc<Person> {
-    Arc::new(Person { name: Arc::from(name), phone: Some(Arc::from("138")), channels: Vec::new() })
+    Arc::new(Person {
+        name: Arc::from(name),
+        phone: Some(Arc::from("138")),
+        channels: ["a", "b"].map(Arc::from).to_vec(),
+    })
 }
 
 fn crew_of(id: &str, members: &[&str]) -> (Arc<str>, Arc<Crew>) {
@@ -43,6 +47,7 @@ fn office() -> Rota {
         desk: Some(person("Desk")),
         supervisor: None,
         head: Some(person("Head")),
+        ..Rota::default()
     }
 }
 
@@ -93,7 +98,7 @@ fn events(server: &Server, wanted: usize) -> Vec<serde_json::Value> {
 #[test]
 fn a_p1_goes_to_crew_desk_and_leader_at_once_each_by_every_channel_of_theirs() {
     let (station, server, other) = (Station::new(), Server::start(Vec::new()), Server::start(Vec::new()));
-    let alerting = station.start_with(vec![server.channel("a"), other.channel("b")], office()).unwrap();
+    let alerting = station.start_with(office(), vec![server.channel("a"), other.channel("b")]).unwrap();
     alerting.judge(Arc::new(danger()));
     for server in [&server, &other] {
         let told = events(server, 3);
