@@ -15,6 +15,7 @@
 //! | [`life`] | what people do to an incident: every state and move, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
+//! | [`links`] | signed links that crews open without signing in, pure |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
 //! | [`metrics`] | what Prometheus sees |
@@ -35,6 +36,7 @@ pub mod incident;
 pub mod kind;
 pub mod life;
 pub mod lighting;
+pub mod links;
 pub mod metrics;
 pub mod notice;
 mod notice_text;
@@ -51,13 +53,14 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, StateFilter, stored_cursor};
+pub use ask::{Filter, Page, Standing, StateFilter, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,
 };
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
+pub use links::Links;
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};

@@ -1,0 +1,158 @@
+//! Passwords: their rules, their hashes, and how many are checked at once.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use rand::RngExt;
+use tokio::sync::Semaphore;
+
+/// Shortest password, in characters.
+pub(crate) const LENGTH_MIN: usize = 10;
+/// Longest password, in bytes: hashing more would be somebody else's work at our cost.
+pub(crate) const LENGTH_MAX: usize = 256;
+/// Checks of one kind that may wait; more are told to come again.
+const WAITING_MAX: usize = 32;
+/// Longest wait for a check.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A password that is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Weak {
+    #[error("the password is shorter than {LENGTH_MIN} characters; take a longer one, such as four words")]
+    Short,
+    #[error("the password is longer than {LENGTH_MAX} bytes")]
+    Long,
+    #[error("the password is the name or holds little else; take one that nobody guesses from the name")]
+    Name,
+    #[error("the password repeats one character")]
+    Repeats,
+}
+
+/// The rules: length, not the name. No rule about kinds of characters: it only makes people write them down.
+pub(crate) fn check_rules(name: &str, password: &str) -> Result<(), Weak> {
+    let (name, lower) = (name.trim().to_lowercase(), password.trim().to_lowercase());
+    if password.chars().count() < LENGTH_MIN {
+        return Err(Weak::Short);
+    }
+    if password.len() > LENGTH_MAX {
+        return Err(Weak::Long);
+    }
+    if !name.is_empty() && lower.replace(&name, "").chars().count() < 4 {
+        return Err(Weak::Name);
+    }
+    let first = password.chars().next();
+    if password.chars().all(|c| Some(c) == first) {
+        return Err(Weak::Repeats);
+    }
+    Ok(())
+}
+
+/// argon2id with the crate's parameters (19 MiB, 2 passes) and a random salt. Takes some 20 ms.
+pub(crate) fn hash(password: &str) -> Result<String> {
+    let made = Argon2::default().hash_password(password.as_bytes());
+    Ok(made.map_err(|e| anyhow!("hashing the password: {e}"))?.to_string())
+}
+
+/// Nobody's password: checked where there is no such user, so that the time says nothing.
+static NOBODY: LazyLock<String> = LazyLock::new(|| hash(&random()).unwrap_or_default());
+
+/// True when the password is that of the hash; without one as much work is done, and it is false.
+pub(crate) fn verify(password: &str, hash: Option<&str>) -> bool {
+    let text = hash.unwrap_or(&NOBODY);
+    let right = PasswordHash::new(text)
+        .is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok());
+    right && hash.is_some()
+}
+
+/// 20 characters that are not mistaken for one another, about 100 bits; in groups, to be typed from paper.
+pub(crate) fn random() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = rand::rng();
+    let group = |_| (0..5).map(|_| char::from(LETTERS[random.random_range(0..32)])).collect::<String>();
+    (0..4).map(group).collect::<Vec<_>>().join("-")
+}
+
+/// Too many wait for a check. Come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many sign-ins at once: try again in a few seconds")]
+pub(crate) struct Busy;
+
+/// Two checks at a time, each takes some 20 MB and 20 ms: one for addresses from which this user has signed in
+/// before, one for all others. A flood of strangers delays nobody at the office's own desk.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    known: Semaphore,
+    strangers: Semaphore,
+    waiting: [Semaphore; 2],
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        let one = || Semaphore::new(1);
+        Self {
+            known: one(),
+            strangers: one(),
+            waiting: [Semaphore::new(WAITING_MAX), Semaphore::new(WAITING_MAX)],
+        }
+    }
+}
+
+impl Checks {
+    /// [`verify`], beside the sockets, when it is its turn.
+    pub(crate) async fn verify(
+        &self,
+        known: bool,
+        password: String,
+        hash: Option<String>,
+    ) -> Result<bool, Busy> {
+        let _waits = self.waiting[usize::from(known)].try_acquire().map_err(|_| Busy)?;
+        let turn = if known { &self.known } else { &self.strangers };
+        let _turn =
+            tokio::time::timeout(PATIENCE, turn.acquire()).await.map_err(|_| Busy)?.map_err(|_| Busy)?;
+        tokio::task::spawn_blocking(move || verify(&password, hash.as_deref())).await.map_err(|_| Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_long_and_not_the_name() {
+        assert_eq!(check_rules("desk", "short"), Err(Weak::Short));
+        assert_eq!(check_rules("desk", "九个字的口令太短了"), Err(Weak::Short));
+        assert_eq!(check_rules("desk", "雨夜抢修值班台的口令"), Ok(()));
+        assert_eq!(check_rules("dispatcher", "DISPATCHER"), Err(Weak::Name));
+        assert_eq!(check_rules("dispatcher", "dispatcher12"), Err(Weak::Name));
+        assert_eq!(check_rules("desk", "desk lamp in the rain"), Ok(()));
+        assert_eq!(check_rules("desk", "aaaaaaaaaaaa"), Err(Weak::Repeats));
+        assert_eq!(check_rules("desk", &"ab".repeat(200)), Err(Weak::Long));
+        assert_eq!(check_rules("admin", &random()), Ok(()));
+        assert_ne!(random(), random());
+    }
+
+    #[test]
+    fn a_hash_is_argon2id_salted_and_opens_for_its_password_alone() {
+        let one = hash("correct horse").unwrap();
+        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
+        assert_ne!(one, hash("correct horse").unwrap());
+        assert!(verify("correct horse", Some(&one)));
+        assert!(!verify("correct hors", Some(&one)) && !verify("correct horse", Some("no hash")));
+        assert!(!verify("anything", None));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_strangers_is_told_to_come_again_and_holds_up_no_known_address() {
+        let checks = Checks::default();
+        let held = checks.strangers.acquire().await.unwrap();
+        let waiting = checks.waiting[0].try_acquire_many(WAITING_MAX as u32).unwrap();
+        let refused = checks.verify(false, "a".to_owned(), None).await;
+        assert_eq!(refused, Err(Busy));
+        let right = hash("correct horse").unwrap();
+        assert_eq!(checks.verify(true, "correct horse".to_owned(), Some(right)).await, Ok(true));
+        drop((held, waiting));
+        assert_eq!(checks.verify(false, "a".to_owned(), None).await, Ok(false));
+    }
+}
