@@ -3,6 +3,7 @@
 //! No secret is in it as it was given: tokens and cookies stand as SHA-256 (they are random, 160 and 256 bits),
 //! passwords as argon2id.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,7 +59,12 @@ CREATE TABLE revoked_link (
 /// A newer format is refused and left alone.
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let doing = || format!("opening accounts {}", path.display());
+    let is_new = !path.exists();
     let mut connection = Connection::open(path).with_context(doing)?;
+    if is_new {
+        // Before anything is in it; its -wal and -shm take over the mode.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(doing)?;
+    }
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL").with_context(doing)?;
     // A revoked link and a locked user stay so after a power cut.

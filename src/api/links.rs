@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use lampguard_alerting::Standing;
 use lampguard_alerting::life::Verb;
 use lampguard_alerting::links::{AFTER_END, Claims, LinkError};
 use lampguard_model::Timestamp;
@@ -62,15 +63,18 @@ pub(super) fn open(instance: &Instance, token: &str) -> Result<(Identity, CrewLi
         tracing::error!(error = %e, "the incident of a crew link cannot be read");
         LinkError::Expired
     })?;
-    let standing = standing.ok_or(LinkError::Expired)?;
-    if standing.over_since.is_some_and(|over| now.since(over) >= AFTER_END) {
-        return Err(LinkError::Expired);
-    }
+    let standing = still_good(standing, now)?;
     let Claims { incident, who, expires } = claims;
     let link = CrewLink { incident: incident.clone(), crew: who.clone(), expires, token: Arc::from(token) };
     let zone = Some(standing.zone.to_string());
     let who = Identity { role: Role::Crew, name: who.to_string(), zone, by: By::CrewLink(incident) };
     Ok((who, link))
+}
+
+/// A link is good until an hour after its incident is over.
+fn still_good(standing: Option<Standing>, now: Timestamp) -> Result<Standing, LinkError> {
+    let is_good = |standing: &Standing| standing.over_since.is_none_or(|over| now.since(over) < AFTER_END);
+    standing.filter(is_good).ok_or(LinkError::Expired)
 }
 
 /// What somebody reads whose link opens nothing.
@@ -177,4 +181,28 @@ pub(super) async fn revoke(State(instance): Shared, body: Bytes) -> Result<Json<
     let done = tokio::task::spawn_blocking(revoke).await.map_err(ApiError::unavailable)?;
     done.map_err(|e| ApiError::unavailable(format!("{e:#}")))?;
     Ok(Json(json!({ "incident_id": asked.incident_id, "crew": asked.crew, "revoked_at": now.to_rfc3339() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use lampguard_model::Millis;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_good_until_an_hour_after_its_incident_is_over() {
+        let now = Timestamp(1_795_435_200_000);
+        let standing = |over_since| Some(Standing { zone: Arc::from("z1"), over_since });
+        let good = |over_since| still_good(standing(over_since), now).is_ok();
+        assert!(good(None) && good(Some(now)) && good(Some(now - AFTER_END + Millis(1))));
+        assert!(!good(Some(now - AFTER_END)));
+        assert_eq!(still_good(None, now), Err(LinkError::Expired), "an incident that nobody knows");
+    }
+
+    #[test]
+    fn a_link_does_not_show_its_token_in_logs() {
+        let (incident, crew) = (Arc::from("LG-A"), Arc::from("c1"));
+        let link = CrewLink { incident, crew, expires: Timestamp(0), token: Arc::from("SECRET") };
+        assert!(!format!("{link:?}").contains("SECRET") && link.path() == "/c/SECRET");
+    }
 }

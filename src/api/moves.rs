@@ -11,7 +11,7 @@ use lampguard_alerting::life::{
     Actor, Channel, Move, MoveBody, Outcome, Place, Refused, Verb, What, is_crew_move,
 };
 use lampguard_alerting::{ActError, Acted, IncidentView, Job, JobRequest, JobScope, TellRequest};
-use lampguard_model::Timestamp;
+use lampguard_model::{Post, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -186,6 +186,7 @@ pub(super) async fn maintain(
 ) -> Reply {
     let body: JobBody = parsed(&body)?;
     let until = moment("until", body.until.as_ref())?;
+    check_scope(&instance, &who, &body.scope)?;
     let (key, scope, crew, reason) = (body.key, body.scope, body.crew, body.reason);
     let request = JobRequest { actor: actor(&who), key, scope, crew, reason, until };
     let acted = aside(move || instance.alerting.maintain(request)).await?;
@@ -195,6 +196,24 @@ pub(super) async fn maintain(
         body["durable"] = json!(false);
     }
     Ok((status, Json(body)).into_response())
+}
+
+/// Planned work silences calls: whoever has a zone announces it there alone. A hazard, though, is taken from anybody
+/// for anywhere: see [`report`].
+fn check_scope(instance: &Instance, who: &Identity, scope: &JobScope) -> Result<(), ApiError> {
+    let touches = |post: &Post| match scope {
+        JobScope::PostId(id) => *post.post_id == **id,
+        JobScope::Feeder(feeder) => *post.feeder == **feeder,
+        JobScope::Road(road) => *post.road == **road,
+    };
+    let mut posts = instance.register.posts().iter().filter(|post| touches(post));
+    match posts.find(|post| !who.acts_in(&post.zone)) {
+        None => Ok(()),
+        Some(post) => {
+            let text = format!("{} is in zone {}, this account is for another one", post.post_id, post.zone);
+            Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text))
+        }
+    }
 }
 
 pub(super) async fn jobs(State(instance): Shared) -> Json<Value> {

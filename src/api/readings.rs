@@ -79,11 +79,20 @@ pub(super) async fn readings(
     Ok(Json(json!({ "stored": tally.stored, "duplicate": tally.duplicate, "quarantined": quarantined })))
 }
 
-pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
+pub(super) async fn weather(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    body: Bytes,
+) -> Answer {
     let report = WeatherReport::decode(&body).map_err(|e| ApiError::bad(e.to_string()))?;
     let zone = report.zone.as_deref().unwrap_or("all");
     if zone != "all" && !instance.register.has_zone(zone) {
         return Err(ApiError::bad(format!("zone {zone:?} has no posts; name one of the register, or all")));
+    }
+    // Also `all` is more than one zone.
+    if !who.acts_in(zone) {
+        let text = format!("this account reports the weather of its own zone, not of {zone}");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
     }
     let tally = hand_over(&instance, &format!("weather/{zone}/rain"), body).await?;
     if let Some((_, reason)) = tally.quarantined.first() {

@@ -108,7 +108,13 @@ pub(super) async fn enter(
     let web = &instance.config.web;
     let address = address_of(peer.as_deref(), &headers, web);
     let now = (instance.clock)();
-    match instance.accounts.sign_in(&name, password, address, now).await {
+    let entered = if name.trim().is_empty() || password.is_empty() {
+        // No guess: it counts for no wait.
+        Err(SignInError::Wrong)
+    } else {
+        instance.accounts.sign_in(&name, password, address, now).await
+    };
+    match entered {
         Ok(cookie) => {
             let age = AGE_MAX.as_seconds();
             go(local(&next), &set_cookie(&instance, web.session_cookie(), &cookie, age))

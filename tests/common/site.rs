@@ -131,6 +131,27 @@ impl Site {
         process::run(self.dir(), &all, seconds(60))
     }
 
+    /// A crew link as an instance of this site makes them, from its key file: written here a second time, by the
+    /// drawing in `alerting/src/links.rs`.
+    pub fn crew_link(&self, incident: &str, crew: &str, expires_ms: i64) -> String {
+        use base64::Engine as _;
+        use hmac::{Hmac, KeyInit, Mac};
+        let keys = std::fs::read_to_string(self.data.join("links.key")).unwrap();
+        let mut words = keys.lines().last().unwrap().split(' ');
+        let (id, secret) = (words.next().unwrap().parse::<u8>().unwrap(), words.nth(1).unwrap());
+        let secret: Vec<u8> =
+            (0..32).map(|n| u8::from_str_radix(&secret[2 * n..2 * n + 2], 16).unwrap()).collect();
+        let mut body = vec![id];
+        body.extend(((expires_ms / 1000) as u32).to_be_bytes());
+        body.push(incident.len() as u8);
+        body.extend(incident.bytes().chain(crew.bytes()));
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&secret).unwrap();
+        mac.update(b"lampguard crew link 1");
+        mac.update(&body);
+        body.extend(&mac.finalize().into_bytes()[..16]);
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(body)
+    }
+
     /// Writes the configuration.
     pub fn configure(&self) {
         self.write("lampguard.toml", &self.toml());
