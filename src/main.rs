@@ -12,6 +12,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod limits;
+mod pages;
 mod score;
 mod serve;
 mod simulate;

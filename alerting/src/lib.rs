@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`run`] | **the story**: readings in, incidents out; the one owner of clock and threads |
-//! | [`ask`] | what can be asked while it runs |
+//! | [`ask`], [`desk`] | what can be asked while it runs; what the duty pages ask |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
 //! | `explain_text` | why a post did or did not raise, in words |
@@ -16,7 +16,7 @@
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`links`] | signed links that crews open without signing in, pure |
-//! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
+//! | [`notice`], [`notice_text`] | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
 //! | [`metrics`] | what Prometheus sees |
 //!
@@ -30,6 +30,7 @@
 pub mod ask;
 mod board;
 pub mod confirm;
+pub mod desk;
 pub mod engine;
 mod explain_text;
 pub mod incident;
@@ -39,7 +40,7 @@ pub mod lighting;
 pub mod links;
 pub mod metrics;
 pub mod notice;
-mod notice_text;
+pub mod notice_text;
 pub mod notify;
 mod period;
 pub mod policy;

@@ -84,7 +84,13 @@ pub(super) async fn admit(State(instance): Shared, mut request: Request, next: N
     request.extensions_mut().insert(lang);
     let tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.tls);
     let mut response = match decide(&instance, &path, request).await {
-        Ok(request) => super::in_our_form(next.run(request).await).await,
+        Ok(request) => {
+            // For `pages::dress`: a fault is shown to whoever it concerns.
+            let who = request.extensions().get::<Identity>().cloned();
+            let mut response = super::in_our_form(next.run(request).await).await;
+            who.map(|who| response.extensions_mut().insert(who));
+            response
+        }
         Err(refusal) => refuse(&instance, refusal, &method, &uri, lang),
     };
     harden(response.headers_mut(), tls);
