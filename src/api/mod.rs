@@ -128,6 +128,7 @@ fn router(instance: Arc<Instance>) -> Router {
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such route") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(middleware::from_fn_with_state(instance.clone(), admit::admit))
+        .layer(middleware::from_fn(admit::harden))
         .with_state(instance)
 }
 
