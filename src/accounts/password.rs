@@ -60,7 +60,9 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| hash(&random()).unwrap_or_def
 
 /// True when the password is that of the hash; without one as much work is done, and it is false.
 pub(crate) fn verify(password: &str, hash: Option<&str>) -> bool {
-    let text = hash.unwrap_or(&NOBODY);
+    // Made at the first check of anybody, so that no name pays for it alone.
+    let nobody = NOBODY.as_str();
+    let text = hash.unwrap_or(nobody);
     let right = PasswordHash::new(text)
         .is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok());
     right && hash.is_some()
@@ -141,6 +143,23 @@ mod tests {
         assert!(verify("correct horse", Some(&one)));
         assert!(!verify("correct hors", Some(&one)) && !verify("correct horse", Some("no hash")));
         assert!(!verify("anything", None));
+    }
+
+    #[test]
+    fn the_time_of_a_check_does_not_tell_whether_the_name_exists() {
+        let known = hash("correct horse").unwrap();
+        let fastest = |hash: Option<&str>| {
+            let once = |_| {
+                let started = std::time::Instant::now();
+                assert!(!verify("a wrong password", hash));
+                started.elapsed()
+            };
+            (0..7).map(once).min().unwrap()
+        };
+        fastest(None);
+        let (there, not_there) = (fastest(Some(&known)), fastest(None));
+        let ratio = there.as_secs_f64() / not_there.as_secs_f64();
+        assert!((0.5..2.0).contains(&ratio), "{there:?} and {not_there:?}");
     }
 
     #[tokio::test]

@@ -82,7 +82,6 @@ pub(super) async fn admit(State(instance): Shared, mut request: Request, next: N
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let lang = Lang::of(&uri, request.headers(), &instance.config.site.language);
     request.extensions_mut().insert(lang);
-    let tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.tls);
     let mut response = match decide(&instance, &path, request).await {
         Ok(request) => {
             // For `pages::dress`: a fault is shown to whoever it concerns.
@@ -93,7 +92,6 @@ pub(super) async fn admit(State(instance): Shared, mut request: Request, next: N
         }
         Err(refusal) => refuse(&instance, refusal, &method, &uri, lang),
     };
-    harden(response.headers_mut(), tls);
     if let Some(lang) = Lang::asked(&uri) {
         let text = format!("{}={}; Path=/; Max-Age=31536000; SameSite=Lax", lang::COOKIE, lang.word());
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -103,8 +101,11 @@ pub(super) async fn admit(State(instance): Shared, mut request: Request, next: N
     response
 }
 
-/// What every answer carries.
-fn harden(headers: &mut HeaderMap, tls: bool) {
+/// What every answer carries, also those of no route.
+pub(super) async fn harden(request: Request, next: Next) -> Response {
+    let tls = request.extensions().get::<Peer>().is_some_and(|peer| peer.tls);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
     let fixed = [
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -119,6 +120,7 @@ fn harden(headers: &mut HeaderMap, tls: bool) {
         let year = HeaderValue::from_static("max-age=31536000");
         headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(year);
     }
+    response
 }
 
 async fn decide(instance: &Arc<Instance>, path: &str, request: Request) -> Result<Request, Refusal> {

@@ -140,6 +140,7 @@ fn router(instance: Arc<Instance>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(middleware::from_fn_with_state(instance.clone(), admit::admit))
         .layer(middleware::from_fn_with_state(instance.clone(), pages::dress))
+        .layer(middleware::from_fn(admit::harden))
         .with_state(instance)
 }
 

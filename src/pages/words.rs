@@ -232,7 +232,7 @@ words! {
     FAULT_422: "填写不完整或不正确", "Something is missing or cannot be";
     FAULT_503: "暂时不可用，请重试", "Not now: try again";
     FAULT_OTHER: "出错", "Something went wrong";
-    NOTHING_CHANGED: "没有任何改动。", "Nothing was changed.";
+    NOTHING_CHANGED: "操作未执行，没有任何改动。", "Nothing was done.";
     PRESENT_STATE: "当前状态", "Present state";
     TRY_BACK: "用浏览器的“后退”可保留已填内容。", "The browser's Back keeps what was typed.";
     // Lengths of time.

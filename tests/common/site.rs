@@ -41,6 +41,7 @@ pub struct Site {
     pub listener: u16,
     data: PathBuf,
     listener_keys: String,
+    web_keys: String,
     sections: String,
 }
 
@@ -55,6 +56,7 @@ impl Site {
             listener: free_port(),
             data,
             listener_keys: String::new(),
+            web_keys: String::new(),
             sections: String::new(),
         };
         site.write("posts.csv", &register());
@@ -72,6 +74,13 @@ impl Site {
     pub fn with_listener(mut self, keys: &str) -> Self {
         self.listener_keys += keys;
         self.listener_keys.push('\n');
+        self
+    }
+
+    /// Adds keys to `[web]`.
+    pub fn with_web(mut self, keys: &str) -> Self {
+        self.web_keys += keys;
+        self.web_keys.push('\n');
         self
     }
 
@@ -113,9 +122,10 @@ impl Site {
     pub fn toml(&self) -> String {
         format!(
             "[site]\nname = \"test\"\nlanguage = \"en\"\ndata_dir = \"{}\"\n[posts]\nfile = \"posts.csv\"\n\
-             [web]\nbind = \"127.0.0.1:{}\"\n[listener]\nbind = \"127.0.0.1:{}\"\n{}\n{ZONES}{}",
+             [web]\nbind = \"127.0.0.1:{}\"\n{}[listener]\nbind = \"127.0.0.1:{}\"\n{}\n{ZONES}{}",
             self.data.display(),
             self.web,
+            self.web_keys,
             self.listener,
             self.listener_keys,
             self.sections
