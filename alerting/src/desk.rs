@@ -117,10 +117,12 @@ pub struct Telling {
 }
 
 /// Where an incident stands in the list: the least is shown first.
-type Place = (std::cmp::Reverse<Severity>, bool, i64);
+type Place = (std::cmp::Reverse<Severity>, bool, bool, i64);
 
+/// Voltage where a crew believes that there is none comes before all else of its severity.
 fn place(incident: &Incident) -> Place {
-    (std::cmp::Reverse(incident.severity), !takes_evidence(incident.life.state), incident.due_at.0)
+    let (handled, other) = (!takes_evidence(incident.life.state), incident.family != Family::Reenergised);
+    (std::cmp::Reverse(incident.severity), handled, other, incident.due_at.0)
 }
 
 fn column(severity: Severity) -> usize {
@@ -298,17 +300,18 @@ mod tests {
             one("p1-soon", Severity::P1, 10, Stage::Departed),
             one("p1-safe", Severity::P1, 1, Stage::MadeSafe),
             one("p1-over", Severity::P1, -5, Stage::Arrived),
+            Incident { family: Family::Reenergised, ..one("live-again", Severity::P1, 29, Stage::Open) },
         ]);
         let filter = DeskFilter { limit: 10, ..DeskFilter::default() };
         let page = page_of(&board, &filter, T);
-        assert_eq!(ids(&page), ["p1-over", "p1-soon", "p1-late", "p1-safe", "p2-soon"]);
+        assert_eq!(ids(&page), ["live-again", "p1-over", "p1-soon", "p1-late", "p1-safe", "p2-soon"]);
         let page = page_of(&board, &DeskFilter { skip: 2, limit: 2, ..filter.clone() }, T);
-        assert_eq!((ids(&page), page.found), (vec!["p1-late", "p1-safe"], 5));
+        assert_eq!((ids(&page), page.found), (vec!["p1-soon", "p1-late"], 6));
         let page = page_of(&board, &DeskFilter { severity: Some(Severity::P2), ..filter.clone() }, T);
         assert_eq!((ids(&page), page.found), (vec!["p2-soon"], 1));
         assert_eq!(
             page.zones.values().map(Counts::all).sum::<usize>(),
-            5,
+            6,
             "zones count what the filter hides"
         );
         assert_eq!(page_of(&board, &DeskFilter { skip: 999, ..filter }, T).items.len(), 0);

@@ -233,7 +233,7 @@ fn tile(look: &Look, board: &Board, zone: &ZoneTile) -> Markup {
                 @match zone.wet {
                     Some("unknown") => { span.warn { "? " (look.say(words::WEATHER_UNKNOWN)) } }
                     Some(because) => {
-                        (look.say(words::WET)) " (" (look.say(words::wet_because(because))) ")"
+                        (look.say(words::WET_SHORT)) ": " (look.say(words::wet_because(because)))
                     }
                     None => { (look.say(words::DRY)) }
                 }

@@ -11,7 +11,7 @@ use super::words;
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 170.0;
 /// Room for the numbers on the left, and for the hours below.
-const LEFT: f64 = 54.0;
+const LEFT: f64 = 66.0;
 const BELOW: f64 = 22.0;
 /// Lines of the drawing: each holds the least and the highest value of its time, so peaks survive.
 const BUCKETS: usize = 450;
@@ -118,13 +118,15 @@ pub(super) fn draw(look: &Look, rows: &[Row], chart: &Chart<'_>) -> Markup {
                 @for piece in &pieces { (heard(piece, &x)) }
                 @for (at, text) in hours(look, chart) {
                     line.grid x1=(f1(x(at))) x2=(f1(x(at))) y1="0" y2=(HEIGHT - BELOW) {}
-                    text.hour x=(f1(x(at))) y=(HEIGHT - 6.0) { (text) }
+                    text.hour x=(f1(x(at).min(WIDTH - 22.0))) y=(HEIGHT - 6.0) { (text) }
                 }
                 text.axis x=(LEFT - 6.0) y="14" { (short(high)) }
                 text.axis x=(LEFT - 6.0) y=(HEIGHT - BELOW) { (short(low)) }
                 @for limit in &inside {
                     line.limit.danger[limit.danger] x1=(LEFT) x2=(WIDTH) y1=(f1(y(limit.value))) y2=(f1(y(limit.value))) {}
-                    text.limit x=(WIDTH - 4.0) y=(f1((y(limit.value) - 4.0).max(11.0))) {
+                    text.limit.danger[limit.danger]
+                        x=(if limit.danger { WIDTH - 4.0 } else { LEFT + 4.0 })
+                        y=(f1((y(limit.value) - 4.0).max(11.0))) {
                         (limit.word) " " (short(limit.value)) " " (unit)
                     }
                 }

@@ -25,8 +25,8 @@ fn title(status: StatusCode) -> Text {
     }
 }
 
-/// A fault as a page of its status.
-pub(super) fn page(look: &Look, fault: &ApiError) -> Response {
+/// A fault as a page of its status; `acted`: somebody wanted to change something.
+pub(super) fn page(look: &Look, fault: &ApiError, acted: bool) -> Response {
     let title = look.say(title(fault.status));
     let state = fault.state.and_then(Stage::from_name).map(words::state);
     let bare = look.who.is_none() || look.here.starts_with("/c/");
@@ -41,9 +41,9 @@ pub(super) fn page(look: &Look, fault: &ApiError) -> Response {
             @if let Some(state) = state {
                 p { (look.say(words::PRESENT_STATE)) ": " b { (look.say(state)) } }
             }
-            p { (look.say(words::NOTHING_CHANGED)) " " (look.say(words::TRY_BACK)) }
+            @if acted { p { (look.say(words::NOTHING_CHANGED)) " " (look.say(words::TRY_BACK)) } }
             p {
-                @if let Some(back) = back { a.button href=(back) { (look.say(words::BACK)) } " " }
+                @if let Some(back) = back.filter(|_| acted) { a.button href=(back) { (look.say(words::BACK)) } " " }
                 @if fault.status == StatusCode::UNAUTHORIZED {
                     a.button href="/signin" { (look.say(words::SIGN_IN)) }
                 } @else if !bare {
@@ -79,7 +79,7 @@ mod tests {
                 "make_safe: nobody has arrived yet: arrive first",
             )
         };
-        let response = page(&look, &fault);
+        let response = page(&look, &fault, true);
         assert_eq!(response.status(), 409);
         let text = text(response).await;
         assert!(text.contains("还没有人到场") && text.contains("待确认"), "{text}");
@@ -89,9 +89,9 @@ mod tests {
     #[tokio::test]
     async fn faults_show_markup_as_text_and_tell_strangers_to_sign_in() {
         let look = test_look(Lang::En, None);
-        let shown = text(page(&look, &ApiError::not_found("no post \"<script>\" is known"))).await;
+        let shown = text(page(&look, &ApiError::not_found("no post \"<script>\" is known"), false)).await;
         assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script"));
         let stranger = ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "x");
-        assert!(text(page(&look, &stranger)).await.contains("/signin"));
+        assert!(text(page(&look, &stranger, false)).await.contains("/signin"));
     }
 }

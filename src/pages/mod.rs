@@ -35,7 +35,7 @@ mod timeline;
 mod words;
 
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -58,11 +58,12 @@ fn is_for_people(path: &str) -> bool {
 /// Makes pages of faults.
 pub(crate) async fn dress(State(instance): Shared, request: Request, next: Next) -> Response {
     let (uri, headers) = (request.uri().clone(), request.headers().clone());
+    let acted = !matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = next.run(request).await;
     if !is_for_people(uri.path()) {
         return response;
     }
     let Some(fault) = response.extensions_mut().remove::<ApiError>() else { return response };
     let who = response.extensions_mut().remove::<Identity>();
-    faults::page(&Look { who, ..Look::of(&instance, &uri, &headers) }, &fault)
+    faults::page(&Look { who, ..Look::of(&instance, &uri, &headers) }, &fault, acted)
 }

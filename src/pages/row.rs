@@ -189,3 +189,7 @@ pub(super) fn row(look: &Look, row: &Row<'_>) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "row_tests.rs"]
+mod tests;

@@ -55,6 +55,7 @@ words! {
     NOBODY_ON_DUTY: "无人当班", "nobody on duty";
     UNTIL: "至", "until";
     WET: "潮湿限值", "wet limits";
+    WET_SHORT: "潮湿", "wet";
     DRY: "干燥限值", "dry limits";
     WEATHER_UNKNOWN: "天气未知，按潮湿限值", "weather unknown, wet limits";
     HIGHEST: "最高", "highest";
@@ -389,7 +390,11 @@ pub(crate) fn event(word: &str) -> Option<Text> {
 
 /// Why a move is refused, in Chinese: reasons come in English from the rules. A reason that is not here is shown
 /// as it is.
-const REASONS: [(&str, &str); 24] = [
+const REASONS: [(&str, &str); 28] = [
+    ("no incident", "没有这个险情"),
+    ("no post", "台账中没有这个灯杆"),
+    ("is missing", "缺少必填内容"),
+    ("there is no such route", "没有这个页面"),
     ("somebody has it already", "已有人接单"),
     ("a crew has departed already", "已有班组出发"),
     ("a crew has arrived already", "已有班组到场"),
