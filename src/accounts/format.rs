@@ -104,7 +104,8 @@ mod tests {
         let path = home.path().join("accounts.db");
         let old = Connection::open(&path).unwrap();
         old.execute_batch(&format!("{FORMAT_1} PRAGMA user_version = 1;")).unwrap();
-        old.execute("INSERT INTO token VALUES (x'01', 'duty', 'desk', NULL, 7)", []).unwrap();
+        let sql = "INSERT INTO token VALUES (?1, 'duty', 'desk', NULL, 7)";
+        old.execute(sql, [crate::accounts::hash("an old token")]).unwrap();
         drop(old);
         for _ in 0..2 {
             let new = open(&path).unwrap();
@@ -115,6 +116,9 @@ mod tests {
             assert_eq!(token.unwrap(), ("duty".to_owned(), "desk".to_owned(), 0));
             let users: i64 = new.query_row("SELECT count(*) FROM user", [], |row| row.get(0)).unwrap();
             assert_eq!(users, 0);
+            let accounts = crate::accounts::Accounts::open(home.path()).unwrap();
+            let who = accounts.token("an old token").unwrap();
+            assert_eq!((who.role, who.name.as_str()), (crate::tokens::Role::Duty, "desk"));
         }
     }
 

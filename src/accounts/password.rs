@@ -4,14 +4,20 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rand::RngExt;
 use tokio::sync::Semaphore;
+
+use super::same;
 
 /// Shortest password, in characters.
 pub(crate) const LENGTH_MIN: usize = 10;
 /// Longest password, in bytes: hashing more would be somebody else's work at our cost.
 pub(crate) const LENGTH_MAX: usize = 256;
+/// Most memory that a stored hash may ask for, KiB.
+const MEMORY_MAX: u32 = 32 << 10;
 /// Checks of one kind that may wait; more are told to come again.
 const WAITING_MAX: usize = 32;
 /// Longest wait for a check.
@@ -49,10 +55,37 @@ pub(crate) fn check_rules(name: &str, password: &str) -> Result<(), Weak> {
     Ok(())
 }
 
+/// Memory of one check, argon2's blocks of 1 KiB. It is asked for in a piece of more than 32 MiB, of which only what
+/// argon2 needs (19 MiB) is ever touched: glibc maps so large a piece by itself and gives it back whole. A smaller one
+/// would stay with each thread that ever checked a password.
+const PIECE: usize = (33 << 20) / Block::SIZE;
+
+/// argon2id of a password, as its parameters say.
+fn digest(argon2: &Argon2<'_>, password: &str, salt: &[u8], output: &mut [u8]) -> Result<(), argon2::Error> {
+    let mut memory = Vec::with_capacity(PIECE);
+    memory.resize(argon2.params().block_count(), Block::default());
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory)
+}
+
 /// argon2id with the crate's parameters (19 MiB, 2 passes) and a random salt. Takes some 20 ms.
 pub(crate) fn hash(password: &str) -> Result<String> {
-    let made = Argon2::default().hash_password(password.as_bytes());
-    Ok(made.map_err(|e| anyhow!("hashing the password: {e}"))?.to_string())
+    let (salt, mut output): ([u8; 16], _) = (rand::random(), [0; Params::DEFAULT_OUTPUT_LEN]);
+    digest(&Argon2::default(), password, &salt, &mut output)
+        .map_err(|e| anyhow!("hashing the password: {e}"))?;
+    let (memory, passes, lanes) = (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST);
+    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
+    Ok(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${output}"))
+}
+
+/// The digest of a password under a stored hash, and the one that stands there; none: it is no hash of ours.
+fn digests(password: &str, hash: &str) -> Option<([u8; Params::DEFAULT_OUTPUT_LEN], Vec<u8>)> {
+    let parsed = PasswordHash::new(hash).ok()?;
+    let (salt, right) = (parsed.salt?, parsed.hash?);
+    let params = Params::try_from(&parsed).ok().filter(|params| params.m_cost() <= MEMORY_MAX)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    digest(&argon2, password, salt.as_ref(), &mut output).ok()?;
+    Some((output, right.as_bytes().to_vec()))
 }
 
 /// Nobody's password: checked where there is no such user, so that the time says nothing.
@@ -63,8 +96,7 @@ pub(crate) fn verify(password: &str, hash: Option<&str>) -> bool {
     // Made at the first check of anybody, so that no name pays for it alone.
     let nobody = NOBODY.as_str();
     let text = hash.unwrap_or(nobody);
-    let right = PasswordHash::new(text)
-        .is_ok_and(|parsed| Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok());
+    let right = digests(password, text).is_some_and(|(output, right)| same(&output, &right));
     right && hash.is_some()
 }
 
@@ -141,6 +173,13 @@ mod tests {
         assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
         assert_ne!(one, hash("correct horse").unwrap());
         assert!(verify("correct horse", Some(&one)));
+        // The format is that of everybody, not ours: the crate's own check takes it too.
+        let parsed = PasswordHash::new(&one).unwrap();
+        assert!(
+            argon2::PasswordVerifier::verify_password(&Argon2::default(), b"correct horse", &parsed).is_ok()
+        );
+        let greedy = one.replace("m=19456", "m=4000000");
+        assert!(!verify("correct horse", Some(&greedy)));
         assert!(!verify("correct hors", Some(&one)) && !verify("correct horse", Some("no hash")));
         assert!(!verify("anything", None));
     }

@@ -12,7 +12,7 @@ pub(super) async fn style() -> Response {
     (kind, include_str!("plain.css")).into_response()
 }
 
-/// A whole page around `body`; `path` is where the other language is found.
+/// A whole page around `body`; `path` is where the other language is found, empty for the address itself.
 pub(super) fn page(lang: Lang, site: &str, title: &str, path: &str, body: &Markup) -> Markup {
     let (other, its) = lang.pick(("en", "English"), ("zh", "中文"));
     let join = if path.contains('?') { '&' } else { '?' };
@@ -54,6 +54,6 @@ impl Words<'_> {
             p { (self.text) }
             @if let Some((to, text)) = self.way { a .button href=(to) { (text) } }
         };
-        answer(status, page(self.lang, self.site, self.title, self.way.map_or("/", |way| way.0), &body))
+        answer(status, page(self.lang, self.site, self.title, self.way.map_or("", |way| way.0), &body))
     }
 }

@@ -31,6 +31,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         ),
         Some(url) => findings.add(Grade::Good, "public_url", url.clone()),
     }
+    if web.tls_cert.is_none() && web.is_secure() && web.proxies.is_empty() {
+        let text = "https:// without TLS of our own means a proxy, and none is named: one stranger's wrong passwords \
+                    count for everybody behind it; cure: [web] proxies";
+        findings.add(Grade::Warn, "proxies", text);
+    }
     for name in ["accounts.db", "links.key", "local.json"] {
         let mode = std::fs::metadata(dir.join(name)).map(|meta| meta.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o077 != 0) {
