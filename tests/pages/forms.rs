@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::common::http::PageAnswer;
 use super::common::{WebhookStub, free_port, seconds, wait_until};
 use super::night::{Night, encoded, post};
 
@@ -370,4 +371,37 @@ fn a_session_carries_its_csrf_in_every_form_and_a_form_without_it_does_nothing()
     assert_eq!(browser.form(&action, &encoded(&[("key", &key), ("csrf", "0000")])).status, 403);
     assert_eq!(browser.form(&action, &encoded(&[("key", &key), ("csrf", &csrf)])).status, 303);
     assert_eq!(night.lampguard.json(&format!("/api/v1/incidents/{id}"))["state"], "acknowledged");
+}
+
+#[test]
+fn page_w10_two_who_press_at_once_one_has_it_and_the_other_reads_who() {
+    let night = Night::start("");
+    let id = night.told("call", &post(0), "shock");
+    let action = format!("/incidents/{id}/acknowledge?lang=zh");
+    let sent: Vec<(&str, PageAnswer)> = std::thread::scope(|scope| {
+        let press = |role: &'static str| {
+            let (night, action) = (&night, &action);
+            scope.spawn(move || (role, night.form(role, action, &[("key", role)])))
+        };
+        [press("duty"), press("crew")].into_iter().map(|pressed| pressed.join().unwrap()).collect()
+    });
+    let first = sent.iter().find(|(_, answer)| answer.status == 303).unwrap();
+    let second = sent.iter().find(|(_, answer)| answer.status == 409).unwrap();
+    for part in ["已有人接单", first.0, "已确认"] {
+        assert!(second.1.text.contains(part), "{part}: {}", second.1.text);
+    }
+    let page = night.page("duty", &format!("/incidents/{id}?lang=zh")).text;
+    assert!(page.contains("操作被拒绝") && page.contains(second.0), "both tries are recorded: {page}");
+}
+
+#[test]
+fn page_w46_pages_are_small_enough_for_a_bad_line() {
+    let night = Night::start("");
+    night.storm(20);
+    let id = &night.open()[0];
+    let sizes = [("/", 60_000), (&*format!("/c/{}", night.link(id)), 16_000), ("/pages.css", 20_000)];
+    for (path, most) in sizes {
+        let size = night.browser("duty").get(path).text.len();
+        assert!(size > 1000 && size < most, "{path} has {size} bytes of {most}");
+    }
 }

@@ -98,3 +98,27 @@ fn page_w1_w31_w32_pages_are_whole_in_both_sizes_and_languages_with_0_3_and_300_
     assert_eq!(next[2], true, "the next step needs no scrolling: {next}");
     each(&mut browser, &night, "missing", "/incidents/LG-NONE", both(&["没有找到"], &["Not found"]));
 }
+
+#[test]
+fn page_w41_w42_a_tap_on_the_next_step_works_in_a_browser_without_scripts_on_a_plain_http_name() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let night = Night::start("");
+    let id = night.told("call", &post(0), "shock");
+    browser.window(390, 844, true);
+    let drawn = browser.open(&format!("{}/c/{}?lang=zh", night.lampguard.url, night.link(&id)), false);
+    assert!(drawn.text.contains("确认收到"), "{}", drawn.text);
+    let at = browser.evaluate(
+        "(() => { const b = document.querySelector('button.next').getBoundingClientRect(); \
+         return [b.left + b.width / 2, b.top + b.height / 2]; })()",
+    );
+    browser.scripts(false);
+    browser.forget();
+    for kind in ["mousePressed", "mouseReleased"] {
+        let event = json!({"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1});
+        browser.call("Input.dispatchMouseEvent", &event);
+    }
+    browser.wait_for_load();
+    let state = || night.lampguard.json(&format!("/api/v1/incidents/{id}"))["state"].clone();
+    assert_eq!(state(), "acknowledged");
+    keep("crew-tapped", &browser.picture(false));
+}
