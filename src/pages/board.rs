@@ -114,11 +114,15 @@ pub(crate) async fn show(
     Query(query): Query<BoardQuery>,
 ) -> Result<Response, ApiError> {
     let done = query.done.as_deref().and_then(take::done);
+    // What was done is said once; a load of the same address keeps the place on the page.
+    let refresh = match done {
+        Some(_) => format!("{REFRESH_S};url={}", query.with(|to| to.page = query.page)),
+        None => REFRESH_S.to_string(),
+    };
     let gather = move || gather(&instance, query);
     let board = tokio::task::spawn_blocking(gather).await.map_err(ApiError::unavailable)?;
-    let title = look.say(words::BOARD);
-    let page =
-        Page { title, refresh_s: Some(REFRESH_S), simulated: board.simulated, done, ..Page::default() };
+    let (title, simulated) = (look.say(words::BOARD), board.simulated);
+    let page = Page { title, refresh: Some(&refresh), simulated, done, ..Page::default() };
     Ok(layout::page(&look, &page, &render(&look, &board)))
 }
 

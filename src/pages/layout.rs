@@ -21,8 +21,8 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:
 pub(crate) struct Page<'p> {
     /// Title of the window.
     pub(crate) title: &'p str,
-    /// Loads itself anew after so many seconds. Never with a form in which somebody types.
-    pub(crate) refresh_s: Option<u32>,
+    /// Loads itself anew: `10`, or `10;url=/elsewhere`. Never with a form in which somebody types.
+    pub(crate) refresh: Option<&'p str>,
     /// Something on it comes from a simulated city.
     pub(crate) simulated: bool,
     /// It is about a drill.
@@ -74,9 +74,7 @@ pub(crate) fn frame(look: &Look, page: &Page<'_>, body: &Markup) -> Markup {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                @if let Some(seconds) = page.refresh_s {
-                    meta http-equiv="refresh" content=(seconds);
-                }
+                @if let Some(refresh) = page.refresh { meta http-equiv="refresh" content=(refresh); }
                 title { (page.title) " · " (look.site) }
                 link rel="stylesheet" href=(css_path());
                 link rel="icon" href="data:,";

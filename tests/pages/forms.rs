@@ -62,6 +62,8 @@ fn page_w5_w6_w7_the_gravest_comes_first_with_its_time_left_and_acknowledging_do
     let (first, second) = (tap(), tap());
     assert_eq!((first.status, first.header("location")), (303, "/?zone=z1&done=acknowledge"));
     assert_eq!(second.status, 303, "a double tap: {}", second.text);
+    let said = night.page("duty", "/?zone=z1&done=acknowledge").text;
+    assert!(said.contains("content=\"10;url=/?zone=z1\""), "it is said once: {said}");
     let page = night.page("duty", "/?lang=zh").text;
     let row = &page[place(&page, &format!("id=\"{own}\""))..];
     let row = &row[..place(row, "</li>")];
