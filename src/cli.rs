@@ -1,11 +1,12 @@
 //! The command line: what can be asked, and how it is explained.
 
+mod accounts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use accounts::{LinkCommand, TokenCommand, UserCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::tokens::Role;
 
 /// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
 ///
@@ -25,7 +26,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run everything in one process with a simulated city; needs nothing installed.
     Demo(Demo),
-    /// Run for real, by the configuration.
+    /// Run for real, by the configuration. SIGHUP has register, [lighting], policy and people read again.
+    ///
+    /// SIGHUP (`kill -HUP PID`, the pid stands in DATA_DIR/lock; `systemctl reload`) reads the configuration file again
+    /// and takes posts.file, [lighting], [policy], and people (crews, shifts, duty, calendar, desk, supervisor, head, and
+    /// those of each zone) from it, without a restart. They are checked as a whole first: a fault changes nothing, is
+    /// logged with file and line, and sets lampguard_reload_failing to 1. Every other section is read at a start alone,
+    /// a new [[zone]] or [[channel]] included.
     Serve,
     /// Run the simulated city against a broker, or into a recording.
     Simulate(Simulate),
@@ -37,6 +44,8 @@ pub(crate) enum Command {
     Backtest(Backtest),
     /// Tell why a post did or did not raise: values, limits in force, wet or dry, what is missing.
     Explain(Explain),
+    /// Tell who would be told, at each rung, for each zone; and where the rota has gaps in the next 7 days.
+    Plan(Plan),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -358,6 +367,24 @@ pub(crate) struct Explain {
     pub(crate) target: Target,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The moment (RFC 3339 with offset, or milliseconds UTC); without it now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Language of the table.
+    #[arg(long, value_enum, default_value_t = Lang::Zh)]
+    pub(crate) lang: Lang,
+    /// Zone of the times in the table; without it that of the configuration.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print a commented sample of every key.
@@ -426,105 +453,6 @@ pub(crate) enum JournalCommand {
     Inspect {
         /// The journal's directory (DATA_DIR/journal).
         dir: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and print it once.
-    Create {
-        /// What its owner may do.
-        #[arg(long)]
-        role: Role,
-        /// Who that is.
-        #[arg(long)]
-        name: String,
-        /// The only zone it acts in; a crew's token needs it.
-        #[arg(long)]
-        zone: Option<String>,
-        /// For a wall: its browser opens /kiosk/TOKEN once. Only looks.
-        #[arg(long)]
-        kiosk: bool,
-    },
-    /// Show every token by its id; the tokens themselves cannot be shown again.
-    List,
-    /// Make a token void at once.
-    Remove {
-        /// Its id by `token list`.
-        id: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum UserCommand {
-    /// Make a user. The password is asked for, piped in, or random.
-    Add {
-        /// Name to sign in with; what stands beside everything the user does.
-        name: String,
-        /// What the user may do.
-        #[arg(long)]
-        role: Role,
-        /// The only zone the user acts in; a crew needs it.
-        #[arg(long)]
-        zone: Option<String>,
-        /// Take a random password and print it once.
-        #[arg(long)]
-        generate: bool,
-    },
-    /// Show every user: role, zone, active or locked, last sign-in.
-    List,
-    /// Another password; every session of the user ends.
-    Password {
-        /// Who.
-        name: String,
-        /// Take a random password and print it once.
-        #[arg(long)]
-        generate: bool,
-    },
-    /// Another role or zone; every session of the user ends.
-    Role {
-        /// Who.
-        name: String,
-        /// What the user may do from now on.
-        #[arg(long)]
-        role: Role,
-        /// The only zone the user acts in.
-        #[arg(long)]
-        zone: Option<String>,
-    },
-    /// Keep a user out; every session of the user ends.
-    Lock {
-        /// Who.
-        name: String,
-    },
-    /// Let a locked user in again.
-    Unlock {
-        /// Who.
-        name: String,
-    },
-    /// Remove a user. What the user did stays on record.
-    Remove {
-        /// Who.
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LinkCommand {
-    /// Take back links that were sent: of an incident, of a crew, or of a crew for an incident.
-    Revoke {
-        /// Which incident; without it every one.
-        #[arg(long)]
-        incident: Option<String>,
-        /// Which crew; without it every one.
-        #[arg(long)]
-        crew: Option<String>,
-    },
-    /// Sign with a new key; links that are out stay good until they expire.
-    Rotate {
-        /// Make every link void that is out.
-        #[arg(long)]
-        now: bool,
     },
 }
 

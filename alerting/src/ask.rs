@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::engine::{Explanation, PostState};
 use crate::incident::{EventView, Incident, IncidentView, Kind};
 use crate::life::is_over;
+use crate::rota::Changes;
 use crate::run::{Alerting, lock};
 use crate::store::{FILE, NoticeView, Reads, StoreError, open_for_reading};
 use crate::wet::Weather;
@@ -138,15 +139,19 @@ impl Alerting {
         Ok(Some(view))
     }
 
-    /// Zone of an incident, over or not; `None`: there is no such incident.
+    /// Zone whose crew acts on an incident, over or not: the one that it opened in, or of an unregistered device that of
+    /// its post, once it has one. `None`: there is no such incident.
     ///
     /// # Errors
     /// [`StoreError`] when it is not in memory and the store cannot be read.
     pub fn zone_of(&self, id: &str) -> Result<Option<Arc<str>>, StoreError> {
         let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
         match shown {
-            Some((incident, _)) => Ok(Some(incident.zone)),
-            None => Ok(Reads::new(&lock(&self.reads)).incident(id)?.map(|incident| incident.zone)),
+            Some((incident, _)) => Ok(Some(lock(&self.engine).zone_of(&incident))),
+            None => {
+                let stored = Reads::new(&lock(&self.reads)).incident(id)?;
+                Ok(stored.map(|incident| lock(&self.engine).zone_of(&incident)))
+            }
         }
     }
 
@@ -247,4 +252,19 @@ pub fn stored_cursor(dir: &Path) -> Result<Option<u64>, StoreError> {
     }
     let conn = open_for_reading(dir)?;
     Ok(Reads::new(&conn).cursor()?.map(|(seq, _)| seq))
+}
+
+/// What the office changed of the rota, as the data directory `dir` keeps it; nothing before the first change. Also
+/// beside a running instance.
+///
+/// # Errors
+/// [`StoreError`]: show it.
+pub fn stored_changes(dir: &Path) -> Result<Changes, StoreError> {
+    if !dir.join(FILE).exists() {
+        return Ok(Changes::default());
+    }
+    let conn = open_for_reading(dir)?;
+    let reads = Reads::new(&conn);
+    // Formats before know no rota.
+    if reads.has_table("rota")? { reads.rota() } else { Ok(Changes::default()) }
 }

@@ -13,6 +13,7 @@
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`life`] | what people do to an incident: every state and move, pure |
+//! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`links`] | signed links that crews open without signing in, pure |
@@ -42,6 +43,7 @@ pub mod metrics;
 pub mod notice;
 pub mod notice_text;
 pub mod notify;
+mod pending;
 mod period;
 pub mod policy;
 pub mod rota;
@@ -54,7 +56,7 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, Standing, StateFilter, stored_cursor};
+pub use ask::{Filter, Page, Standing, StateFilter, stored_changes, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,
@@ -66,6 +68,6 @@ pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
-pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, Setup};
+pub use rota::{Crew, Gap, OnDuty, Person, Rota, Whom, ZoneDuty};
+pub use run::{ActError, Acted, Alerting, AlertingError, GAP_DAYS, Reload, RotaError, RotaRequest, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -244,12 +244,13 @@ fn secret_of(hex: &str) -> Option<[u8; 32]> {
 /// Signs a link for (incident, crew), good until then.
 pub type Signer = Arc<dyn Fn(&Claims) -> Option<String> + Send + Sync>;
 
-/// Makes the link of each notice. The default makes none for crews: everybody signs in.
+/// Makes the link of each notice. The default makes none for crews: everybody signs in. Clones share who belongs to
+/// which crew.
 #[derive(Clone, Default)]
 pub struct Links {
     signer: Option<Signer>,
     /// Crew ids by the names that notices are addressed to.
-    crews: BTreeMap<Arc<str>, Arc<str>>,
+    crews: Arc<RwLock<BTreeMap<Arc<str>, Arc<str>>>>,
 }
 
 impl fmt::Debug for Links {
@@ -259,22 +260,27 @@ impl fmt::Debug for Links {
 }
 
 impl Links {
-    /// Signed links for whoever belongs to a crew of `rota`.
-    pub fn new(signer: Signer, rota: &Rota) -> Self {
+    /// Signed links for whoever belongs to a crew; alerting says who does ([`Links::follow`]).
+    pub fn new(signer: Signer) -> Self {
+        Self { signer: Some(signer), ..Self::default() }
+    }
+
+    /// From now on whoever belongs to a crew of `rota` is led to the crew's page.
+    pub(crate) fn follow(&self, rota: &Rota) {
         let mut crews = BTreeMap::new();
         for crew in rota.crews.values() {
             let members = crew.members.iter().map(|person| person.name.clone());
             let names = members.chain([crew.id.clone(), Arc::from(crew.name.as_str())]);
             crews.extend(names.map(|name| (name, crew.id.clone())));
         }
-        Self { signer: Some(signer), crews }
+        *self.crews.write().unwrap_or_else(PoisonError::into_inner) = crews;
     }
 
     /// Path of the page that a notice about `incident` to `to`, made at `at`, leads to.
     pub(crate) fn path(&self, incident: &Arc<str>, to: &str, at: Timestamp) -> String {
-        let signed = self.signer.as_ref().zip(self.crews.get(to)).and_then(|(signer, crew)| {
-            let claims = Claims { incident: incident.clone(), who: crew.clone(), expires: at + LIFE_MAX };
-            signer(&claims)
+        let crew = self.crews.read().unwrap_or_else(PoisonError::into_inner).get(to).cloned();
+        let signed = self.signer.as_ref().zip(crew).and_then(|(signer, who)| {
+            signer(&Claims { incident: incident.clone(), who, expires: at + LIFE_MAX })
         });
         signed.map_or_else(|| format!("/incidents/{incident}"), |token| format!("/c/{token}"))
     }

@@ -107,7 +107,8 @@ fn notices_to_members_of_a_crew_lead_to_its_page_and_all_others_to_the_incident(
     let rota = Rota { crews: [(crew.id.clone(), Arc::new(crew))].into(), ..Rota::default() };
     let (keys, id) = (keys(), Arc::<str>::from("LG-ABCDEFGH1234"));
     let its = keys.clone();
-    let links = Links::new(Arc::new(move |claims| its.sign(claims).ok()), &rota);
+    let links = Links::new(Arc::new(move |claims| its.sign(claims).ok()));
+    links.follow(&rota);
     for to in ["王强", "c1", "抢修一班"] {
         let path = links.path(&id, to, T);
         let found = keys.check(path.strip_prefix("/c/").unwrap(), T).unwrap();
@@ -117,5 +118,7 @@ fn notices_to_members_of_a_crew_lead_to_its_page_and_all_others_to_the_incident(
     for to in ["desk", "李梅", ""] {
         assert_eq!(links.path(&id, to, T), "/incidents/LG-ABCDEFGH1234");
     }
+    links.clone().follow(&Rota::default());
+    assert_eq!(links.path(&id, "王强", T), "/incidents/LG-ABCDEFGH1234", "who left the crew signs in");
     assert_eq!(Links::default().path(&id, "c1", T), "/incidents/LG-ABCDEFGH1234");
 }

@@ -10,6 +10,7 @@ mod openapi;
 mod page;
 mod posts;
 pub(crate) mod readings;
+mod rota;
 mod server;
 mod signin;
 mod system;
@@ -23,7 +24,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -114,6 +115,8 @@ static ROUTES: &[Route] = &[
     on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
     on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),
     on(Method::POST, "/api/v1/maintenance", DESK, || post(moves::maintain)),
+    on(Method::GET, "/api/v1/rota", EVERYBODY, || get(rota::show)),
+    on(Method::PUT, "/api/v1/rota", DESK, || put(rota::change)),
     on(Method::POST, "/api/v1/readings", REPORTERS, || post(readings::readings)),
     on(Method::POST, "/api/v1/weather", OFFICE, || post(readings::weather)),
     on(Method::POST, "/api/v1/links/revoke", DESK, || post(links::revoke)),

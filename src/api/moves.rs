@@ -47,7 +47,7 @@ fn actor(who: &Identity) -> Actor {
     Actor { name: who.name.clone(), desk: matches!(who.role, Role::Duty | Role::Admin) }
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|e| ApiError::bad(format!("the body: {e}")))
 }
 
@@ -170,7 +170,7 @@ pub(crate) async fn tell(
 }
 
 /// A time of a body: RFC 3339 with offset, or milliseconds UTC.
-fn moment(name: &str, value: Option<&Value>) -> Result<Option<Timestamp>, ApiError> {
+pub(super) fn moment(name: &str, value: Option<&Value>) -> Result<Option<Timestamp>, ApiError> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => time_of(name, Some(text)),
@@ -215,7 +215,8 @@ fn check_scope(instance: &Instance, who: &Identity, scope: &JobScope) -> Result<
         JobScope::Feeder(feeder) => *post.feeder == **feeder,
         JobScope::Road(road) => *post.road == **road,
     };
-    let mut posts = instance.register.posts().iter().filter(|post| touches(post));
+    let register = instance.register.get();
+    let mut posts = register.posts().iter().filter(|post| touches(post));
     match posts.find(|post| !who.acts_in(&post.zone)) {
         None => Ok(()),
         Some(post) => {

@@ -100,7 +100,7 @@ fn seen(post: &Post, last: Option<&LatestReading>, now: Timestamp) -> Seen {
 pub(crate) fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
     let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), now);
     let exemptions = instance.alerting.exemptions(now);
-    rates(&instance.lighting, &instance.register, now, see, |post| exemptions.of(post))
+    rates(&instance.lighting.get(), &instance.register.get(), now, see, |post| exemptions.of(post))
 }
 
 fn rate_json(tally: Tally) -> Value {
@@ -120,7 +120,7 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<ZonesQuery
 /// What the posts of every zone say at `now`.
 pub(crate) fn look(instance: &Instance, now: Timestamp) -> BTreeMap<Arc<str>, Zone> {
     let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::new();
-    for post in instance.register.posts() {
+    for post in instance.register.get().posts() {
         let last = instance.latest.get(&post.post_id);
         zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
     }
@@ -131,6 +131,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
     let now = (instance.clock)();
     let rates = rates_now(instance, now);
     let mut zones = look(instance, now);
+    let rota = instance.alerting.rota();
     let mut items = Vec::new();
     for configured in &instance.config.zones {
         let id: Arc<str> = Arc::from(&*configured.id);
@@ -141,7 +142,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
         // Drills count nowhere (policy.md 5).
         open.retain(|incident| !incident.drill);
         let p1 = open.iter().filter(|incident| incident.severity == "P1").count();
-        let crew = instance.config.crews.iter().find(|crew| crew.id == configured.crew);
+        let crew = rota.on_duty_now(&configured.id, now).crew;
         let mut item = json!({
             "zone": configured.id, "name": configured.name, "posts": zone.posts, "reporting": zone.reporting,
             "open_incidents": open.len(), "open_p1": p1, "lamps": tally, "lighting_rate": rate_json(tally),

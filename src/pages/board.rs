@@ -130,7 +130,8 @@ fn gather(instance: &Instance, query: BoardQuery) -> Board {
     let now = (instance.clock)();
     let page = instance.alerting.desk(&query.filter());
     let tellings = instance.alerting.tellings(page.items.iter().map(|incident| &*incident.id));
-    let posts = page.items.iter().map(|incident| instance.register.by_post(&incident.post_id).cloned());
+    let (register, rota) = (instance.register.get(), instance.alerting.rota());
+    let posts = page.items.iter().map(|incident| register.by_post(&incident.post_id).cloned());
     let posts = posts.collect();
     let mut seen = zones::look(instance, now);
     let rates = zones::rates_now(instance, now);
@@ -140,7 +141,7 @@ fn gather(instance: &Instance, query: BoardQuery) -> Board {
             now: seen.remove(&id).unwrap_or_default(),
             counts: page.zones.get(&id).copied().unwrap_or_default(),
             lamps: rates.zones.get(&id).copied().unwrap_or_default(),
-            duty: super::desk::on_duty(instance, zone, now),
+            duty: rota.on_duty_now(&zone.id, now),
             wet: instance.alerting.wet_because(&zone.id).map(lampguard_alerting::wet::Because::name),
             blind_because: page.blind.get(&id).cloned().unwrap_or_default(),
             id: zone.id.clone(),

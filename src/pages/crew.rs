@@ -36,7 +36,7 @@ pub(crate) async fn show(
     let case = tokio::task::spawn_blocking(move || its.alerting.case(&id, 0)).await;
     let case = case.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)?;
     let incident = case.ok_or_else(|| ApiError::not_found("the incident is not known"))?.incident;
-    let post = instance.register.by_post(&incident.post_id);
+    let post = instance.register.get().by_post(&incident.post_id).cloned();
     let page = Page {
         title: &incident.id,
         simulated: row::is_simulated(&incident),
@@ -49,7 +49,7 @@ pub(crate) async fn show(
     let base = link.path();
     let crew = CrewPage {
         incident: &incident,
-        post: post.map(AsRef::as_ref),
+        post: post.as_deref(),
         base: &base,
         desk_phone: desk_phone.as_deref(),
     };

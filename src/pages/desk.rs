@@ -1,11 +1,9 @@
-//! Forms of the desk: a hazard told by phone, a test by hand; and who is on duty.
+//! Forms of the desk: a hazard told by phone, a test by hand.
 
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use lampguard_alerting::{Crew, OnDuty};
-use lampguard_model::Timestamp;
 use maud::html;
 use serde::Deserialize;
 
@@ -16,16 +14,9 @@ use super::words::{self, Text};
 use crate::api::Shared;
 use crate::serve::Instance;
 
-/// Who is on duty in a zone now.
-pub(super) fn on_duty(instance: &Instance, zone: &crate::config::Zone, _now: Timestamp) -> OnDuty {
-    let crew = instance.config.crews.iter().find(|crew| crew.id == zone.crew);
-    let crew = crew.map(|crew| Crew { id: Arc::from(&*crew.id), name: crew.name.clone(), ..Crew::default() });
-    OnDuty { crew: crew.map(Arc::new), ..OnDuty::default() }
-}
-
 /// The telephone of the desk, where the configuration knows one.
-pub(super) fn phone(_instance: &Instance) -> Option<String> {
-    None
+pub(super) fn phone(instance: &Instance) -> Option<Arc<str>> {
+    instance.alerting.rota().desk.as_ref().and_then(|desk| desk.phone.clone())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -40,7 +31,8 @@ pub(crate) async fn report(State(instance): Shared, look: Look, Query(query): Qu
     const HOW: [(&str, Text); 3] = [("phone", words::PHONE), ("radio", words::RADIO), ("sms", words::SMS)];
     let title = look.say(words::REPORT);
     // Somewhere in the city, so that only the last digits have to be changed.
-    let near = instance.register.posts().first();
+    let register = instance.register.get();
+    let near = register.posts().first();
     let body = html! {
         section.card {
             h1 { (title) }

@@ -44,7 +44,7 @@ pub(crate) async fn show(
     });
     let (case, telling) = found.await.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)?;
     let case = case.ok_or_else(|| ApiError::not_found(format!("no incident {id:?} is known")))?;
-    let post = instance.register.by_post(&case.incident.post_id).cloned();
+    let post = instance.register.get().by_post(&case.incident.post_id).cloned();
     let page = Page {
         title: &case.incident.id,
         simulated: row::is_simulated(&case.incident),

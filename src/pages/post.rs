@@ -59,7 +59,8 @@ pub(crate) async fn show(
 }
 
 fn gather(instance: &Instance, id: &str, now: Timestamp) -> Result<View, ApiError> {
-    let post = instance.register.by_post(id).or_else(|| instance.register.by_device(id)).cloned();
+    let register = instance.register.get();
+    let post = register.by_post(id).or_else(|| register.by_device(id)).cloned();
     let id = post.as_ref().map_or_else(|| id.to_owned(), |post| post.post_id.to_string());
     let latest = instance.latest.get(&id);
     if post.is_none() && latest.is_none() {

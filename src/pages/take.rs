@@ -94,11 +94,14 @@ pub(crate) async fn hand_test(
     form: Bytes,
 ) -> Result<Response, ApiError> {
     let fields = Fields::of(&form)?;
-    let reading = fields.hand_test(&who.name)?;
+    let mut reading = fields.hand_test(&who.name)?;
     let named = fields.get("post").unwrap_or("").to_owned();
-    let known = instance.register.by_post(&named).or_else(|| instance.register.by_device(&named));
+    let register = instance.register.get();
+    // People read the number of the post; its readings go by the name of its sensor.
+    let known = register.by_post(&named).or_else(|| register.by_device(&named));
     // A number with a slip of the finger would be an unknown device, and the danger somewhere else.
     let post = known.ok_or_else(|| ApiError::not_found(format!("no post {named:?} is in the register")))?;
+    reading["post_id"] = serde_json::Value::from(&*post.device_id);
     let to = with_done(&format!("/posts/{}", encoded(&post.post_id)), "hand_test");
     let key = fields.get("key").ok_or_else(|| wrong("key is missing".to_owned()))?.to_owned();
     if is_repeat(&key) {
