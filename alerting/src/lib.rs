@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`run`] | **the story**: readings in, incidents out; the one owner of clock and threads |
-//! | [`ask`] | what can be asked while it runs |
+//! | [`ask`], [`desk`] | what can be asked while it runs; what the duty pages ask |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
 //! | `explain_text` | why a post did or did not raise, in words |
@@ -17,7 +17,8 @@
 //! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
-//! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
+//! | [`links`] | signed links that crews open without signing in, pure |
+//! | [`notice`], [`notice_text`] | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
 //! | [`metrics`] | what Prometheus sees |
 //!
@@ -31,6 +32,7 @@
 pub mod ask;
 mod board;
 pub mod confirm;
+pub mod desk;
 pub mod engine;
 mod explain_text;
 pub mod incident;
@@ -38,9 +40,10 @@ pub mod kind;
 pub mod ladder;
 pub mod life;
 pub mod lighting;
+pub mod links;
 pub mod metrics;
 pub mod notice;
-mod notice_text;
+pub mod notice_text;
 pub mod notify;
 mod pending;
 mod period;
@@ -55,7 +58,7 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, StateFilter, stored_changes, stored_cursor};
+pub use ask::{Filter, Page, Standing, StateFilter, stored_changes, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,
@@ -63,6 +66,7 @@ pub use engine::{
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
 pub use ladder::{EscalationConfig, LadderFault, Ladders, Telling};
+pub use links::Links;
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
