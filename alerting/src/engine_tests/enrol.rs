@@ -15,17 +15,20 @@ use crate::life::{Method, Verb};
 use crate::lighting::{Lighting, LightingConfig};
 use crate::slot::Fact;
 
-const OF_P1: &str = "P1,,z1,人民路,3,塔南路口,F1,C1,113.2,35.2,2,150,false,2019-05,BJ-1,post,all,true,M1,300";
-const OF_P2: &str = "P2,,z1,人民路,4,,F1,C1,113.2,35.2,2,150,true,2019-05,BJ-2,post,all,true,M1,300";
-const OF_P3: &str = "P3,,z2,平原路,1,,F2,C2,113.2,35.2,2,150,false,2019-05,BJ-3,post,all,true,M1,3600";
+pub(super) const OF_P1: &str =
+    "P1,,z1,人民路,3,塔南路口,F1,C1,113.2,35.2,2,150,false,2019-05,BJ-1,post,all,true,M1,300";
+pub(super) const OF_P2: &str =
+    "P2,,z1,人民路,4,,F1,C1,113.2,35.2,2,150,true,2019-05,BJ-2,post,all,true,M1,300";
+pub(super) const OF_P3: &str =
+    "P3,,z2,平原路,1,,F2,C2,113.2,35.2,2,150,false,2019-05,BJ-3,post,all,true,M1,3600";
 
-fn lines(lines: &[String]) -> Arc<Register> {
+pub(super) fn lines(lines: &[String]) -> Arc<Register> {
     let text = format!("{}\n{}\n", lampguard_model::register::header(), lines.join("\n"));
     Arc::new(Register::parse(text.as_bytes()).unwrap())
 }
 
 /// The register of [`register`] with other lines for `P1`.
-fn with_p1(own: &[&str]) -> Arc<Register> {
+pub(super) fn with_p1(own: &[&str]) -> Arc<Register> {
     lines(&own.iter().chain(&[OF_P2, OF_P3]).map(ToString::to_string).collect::<Vec<_>>())
 }
 
@@ -39,16 +42,16 @@ fn street_of(posts: usize, line: impl Fn(usize) -> Option<(&'static str, &'stati
     lines(&own.collect::<Vec<_>>())
 }
 
-fn lit(at: Timestamp) -> StoredReading<'static> {
+pub(super) fn lit(at: Timestamp) -> StoredReading<'static> {
     with(leak(at, 0.8), Field::SupplyV, 229.0)
 }
 
 impl City {
-    fn enrol(&mut self, at: Timestamp, register: &Arc<Register>) {
+    pub(super) fn enrol(&mut self, at: Timestamp, register: &Arc<Register>) {
         self.engine.step(at, Input::Register(register), &mut self.effects);
     }
 
-    fn of_kind(&self, kind: Kind) -> Vec<&Incident> {
+    pub(super) fn of_kind(&self, kind: Kind) -> Vec<&Incident> {
         self.engine.open_incidents().filter(|incident| incident.kinds.contains(&kind)).collect()
     }
 
@@ -63,7 +66,7 @@ impl City {
 }
 
 /// A street that has reported until `T`.
-fn street(posts: usize) -> City {
+pub(super) fn street(posts: usize) -> City {
     let mut city = City::street(posts);
     for round in 0..4 {
         (0..posts).for_each(|n| city.read(&at_post(lit(minutes(-15 + 5 * round)), n)));
@@ -72,7 +75,7 @@ fn street(posts: usize) -> City {
 }
 
 /// Two critical samples of a stranger.
-fn danger_of(city: &mut City, name: &'static str, from: i64) {
+pub(super) fn danger_of(city: &mut City, name: &'static str, from: i64) {
     for minute in [from, from + 5] {
         city.read(&stranger(leak(minutes(minute), 40.0), name));
     }
@@ -383,7 +386,7 @@ fn silence_counts_as_soon_as_another_timetable_expects_supply() {
 }
 
 /// What has to be true of the engine's books whatever the register says.
-fn books_agree(city: &City, seed: u64) {
+pub(super) fn books_agree(city: &City, seed: u64) {
     let engine = &city.engine;
     let mut counted: HashMap<usize, (BTreeSet<u32>, usize)> = HashMap::new();
     let (mut strangers, mut named) = (0, 0);

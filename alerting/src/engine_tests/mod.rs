@@ -10,6 +10,7 @@ mod isolations;
 mod law;
 mod limits;
 mod moves;
+mod names;
 mod numbers;
 mod order;
 mod people;
