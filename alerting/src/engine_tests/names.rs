@@ -1,8 +1,9 @@
 //! Posts that have another name, another feeder or another sensor by another register.
 
-use super::enrol::{OF_P1, danger_of, with_p1};
+use super::enrol::{OF_P1, OF_P2, OF_P3, danger_of, lines, placed, with_p1};
+use super::restart::restarted;
 use super::*;
-use crate::incident::Kind;
+use crate::incident::{Kind, Signal};
 use crate::life::tests::crew;
 use crate::life::{Method, Verb};
 
@@ -82,4 +83,147 @@ fn power_comes_back_only_when_crews_are_clear_whose_post_had_another_name_or_ano
     away.enrol(minutes(9), &with_p1(&[OF_P1]));
     let refused = away.act(minutes(10), &stays, crew(Verb::Restore, "1")).unwrap_err().to_string();
     assert!(refused.contains(&moved), "{refused}");
+}
+
+const P1_BY_D1: &str =
+    "P1,D1,z1,人民路,3,塔南路口,F1,C1,113.2,35.2,2,150,false,2019-05,BJ-1,post,all,true,M1,300";
+
+/// A city whose P1 has the sensor D1, and what is to become of it.
+fn with_sensor() -> City {
+    let mut city = City::new();
+    city.enrol(minutes(-4), &with_p1(&[P1_BY_D1]));
+    city
+}
+
+impl City {
+    /// What D1 says, placed by the register that holds.
+    fn hear_d1(&mut self, r: StoredReading<'static>) {
+        let register = self.engine.register.clone();
+        self.read(&placed(&StoredReading { device: "D1", ..r }, &register));
+    }
+
+    /// The engine after a restart by the register that holds: what the store has of it.
+    fn after_restart(&self) -> Self {
+        let register = self.engine.register.clone();
+        let engine = Engine::new(Policy::default(), register, Sky::default());
+        let mut after = restarted(self, Self { engine, effects: Vec::new() });
+        after.keep_dry(T - Millis::minutes(5));
+        after
+    }
+}
+
+/// P1 by another name, and none at all.
+fn renamed_and_struck() -> [Arc<Register>; 2] {
+    [with_p1(&[&P1_BY_D1.replacen("P1", "Q1", 1)]), with_p1(&[])]
+}
+
+#[test]
+fn a_post_that_is_struck_or_renamed_keeps_its_incident_and_the_words_of_its_sensor() {
+    for register in renamed_and_struck() {
+        let mut city = with_sensor();
+        for minute in [0, 5] {
+            city.hear_d1(lit_shell(minutes(minute), 40.0));
+        }
+        let id = city.the_incident().id.clone();
+        city.enrol(minutes(6), &register);
+        for minute in [10, 15, 20] {
+            city.hear_d1(lit_shell(minutes(minute), 40.0));
+            city.tick(minutes(minute));
+        }
+        city.pass(minutes(20), 8);
+        assert_eq!((&city.the_incident().id, city.the_incident().signal), (&id, Signal::Active));
+        assert_eq!(city.engine.strangers(), usize::from(register.named("D1").is_none()));
+        // Power it off: the crew of that incident hears that it is dead, and not that it is silent.
+        city.hear_d1(with(shell(minutes(30), 0.0), Field::SupplyV, 0.0));
+        assert_eq!(city.the_incident().signal, Signal::Unpowered);
+        // And the same after a restart, with a replay of what was placed by the register of before.
+        let mut after = city.after_restart();
+        after.engine.replaying(true);
+        for minute in [0, 5] {
+            let r = StoredReading { device: "D1", ..lit_shell(minutes(minute), 40.0) };
+            after.read(&placed(&r, &with_p1(&[P1_BY_D1])));
+        }
+        for minute in [10, 15, 20] {
+            after.hear_d1(lit_shell(minutes(minute), 40.0));
+        }
+        after.engine.replaying(false);
+        for minute in [31, 36] {
+            after.hear_d1(lit_shell(minutes(minute), 41.0));
+        }
+        assert!(after.opened().is_empty(), "{:#?}", after.opened());
+        let open = after.engine.open_incidents().next().unwrap();
+        assert_eq!((&open.id, open.signal), (&id, Signal::Active));
+    }
+}
+
+#[test]
+fn a_danger_that_waits_to_be_confirmed_is_confirmed_by_the_sensor_of_a_post_that_was_struck_or_renamed() {
+    for register in renamed_and_struck() {
+        let mut city = with_sensor();
+        city.hear_d1(lit_shell(minutes(0), 40.0));
+        city.enrol(minutes(1), &register);
+        city.hear_d1(lit_shell(minutes(5), 41.0));
+        assert_eq!(city.the_incident().kinds, [Kind::ShellCritical]);
+        // One that talks on has not fallen silent.
+        let mut city = with_sensor();
+        city.hear_d1(lit_shell(minutes(0), 40.0));
+        city.enrol(minutes(1), &register);
+        for minute in [5, 10, 15] {
+            city.hear_d1(lit_shell(minutes(minute), 0.1));
+            city.tick(minutes(minute));
+        }
+        assert!(city.opened().is_empty(), "{:#?}", city.opened());
+    }
+}
+
+#[test]
+fn a_sensor_that_goes_to_a_post_that_was_there_takes_no_incident_of_the_struck_one_along() {
+    let mut city = with_sensor();
+    for minute in [0, 5] {
+        city.hear_d1(lit_shell(minutes(minute), 40.0));
+    }
+    let id = city.the_incident().id.clone();
+    city.enrol(minutes(6), &lines(&[OF_P2.replacen("P2,,", "P2,D1,", 1), OF_P3.to_owned()]));
+    for minute in [10, 15] {
+        city.hear_d1(lit_shell(minutes(minute), 40.0));
+    }
+    let of: Vec<(&str, bool)> = city.opened().iter().map(|i| (&*i.post_id, i.id == id)).collect();
+    assert_eq!(of, [("P1", true), ("P2", false)]);
+}
+
+#[test]
+fn a_post_that_ended_under_its_old_name_is_remembered_under_its_new_one() {
+    let mut city = with_sensor();
+    for minute in [0, 5] {
+        city.hear_d1(lit_shell(minutes(minute), 40.0));
+    }
+    let id = city.the_incident().id.clone();
+    let mut m = crate::life::tests::desk(Verb::Void, "v");
+    if let crate::life::Outcome::Second(pending) = city.act(minutes(6), &id, m.clone()).unwrap().outcome {
+        (m.actor.name, m.body.second) = ("Second".to_owned(), Some(pending));
+        city.moved(minutes(7), &id, m);
+    }
+    city.enrol(minutes(8), &renamed_and_struck()[0]);
+    for minute in [10, 15] {
+        city.hear_d1(lit_shell(minutes(minute), 40.0));
+    }
+    let again = city.opened()[1];
+    assert_eq!((&*again.post_id, &again.life.follows), ("Q1", &vec![id]));
+}
+
+#[test]
+fn a_slot_that_was_taken_over_raises_nothing_a_second_time_in_rain_or_by_another_policy() {
+    let mut city = City::new();
+    for minute in [0, 5] {
+        city.read(&stranger(leak(minutes(minute), 20.0), "D-1"));
+    }
+    city.read(&leak(minutes(4), 0.5));
+    city.enrol(minutes(6), &with_p1(&[&OF_P1.replacen("P1,,", "P1,D-1,", 1)]));
+    let wet = WeatherReport { wet: Some(true), ..dry() };
+    city.weather(minutes(7), "all", &wet);
+    city.weather(minutes(7), UNREGISTERED, &wet);
+    let mut policy = Policy::default();
+    policy.leak_critical.dry = lampguard_model::Milliamps::whole(15);
+    city.enact(minutes(8), &policy);
+    assert_eq!(city.opened().len(), 1, "{:#?}", city.opened());
 }
