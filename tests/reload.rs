@@ -100,6 +100,38 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
 }
 
 #[test]
+fn a_post_in_danger_that_is_renamed_or_struck_is_shown_in_danger_with_its_incident() {
+    let site = Site::new();
+    let with_p1 = |name: &str| {
+        let old = "P001,,z1,";
+        register().replacen(old, &format!("{name},D-1,z1,"), 1)
+    };
+    site.write("posts.csv", &with_p1("P001"));
+    let mut lampguard = site.start();
+    send(&lampguard, "D-1", 0, 60.0);
+    let known = incidents(&lampguard, 1).remove(0);
+    let struck =
+        register().replacen("P001,,z1,解放路,1,,F1,C1,113.62,34.75,1,100,false,2020-01-01,\n", "", 1);
+    for (seq, (name, text)) in [("P901", with_p1("P901")), ("P901", struck)].into_iter().enumerate() {
+        site.write("posts.csv", &text);
+        assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+        send(&lampguard, "D-1", 2 + 2 * seq as u64, 61.0);
+        wait_until("its reading", seconds(10), || {
+            let posts = lampguard.items("/api/v1/posts");
+            posts.iter().any(|post| post["post_id"] == name || post["post_id"] == "D-1")
+        });
+        let posts = lampguard.items("/api/v1/posts");
+        let shown: Vec<&Value> =
+            posts.iter().filter(|post| post["incidents"] == json!([known["id"]])).collect();
+        assert_eq!(shown.len(), 1, "{posts:#?}");
+        assert_eq!(shown[0]["state"], "danger", "{:#}", shown[0]);
+        assert_eq!(incidents(&lampguard, 1)[0]["id"], known["id"], "and it stays one");
+    }
+    lampguard.balanced();
+    lampguard.stop();
+}
+
+#[test]
 fn a_faulty_file_leaves_what_held_in_force_and_is_told_with_its_line_until_a_good_one_comes() {
     let site = Site::new();
     let mut lampguard = site.start();

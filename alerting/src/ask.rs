@@ -179,9 +179,9 @@ impl Alerting {
         lock(&self.engine).sky().get(zone).cloned()
     }
 
-    /// Ids of open incidents for every post that has some.
+    /// Ids of open incidents for every post that has some, by the name that it has today.
     pub fn open_incidents_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
-        self.board.read().unwrap_or_else(PoisonError::into_inner).by_post()
+        lock(&self.engine).open_by_post()
     }
 }
 
