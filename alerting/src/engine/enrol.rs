@@ -28,6 +28,9 @@ const NOTE_STRUCK: &str = "灯杆已从台账删除 (taken out of the register)"
 const NOTE_ENROLLED: &str = "已登记 (registered)";
 const NOTE_RENAMED: &str = "台账更名 (renamed in the register)";
 
+/// Names that posts and devices had, and those of the posts they are now.
+pub(super) type Names = HashMap<Arc<str>, Arc<str>, RandomState>;
+
 /// What becomes of a slot.
 enum Change {
     /// It is that of this post now, whosever it was.
@@ -42,8 +45,7 @@ struct Plan {
     changes: Vec<(usize, Change)>,
     /// Slots of devices whose post has another slot: that takes over.
     merged: HashMap<usize, usize, RandomState>,
-    /// Devices by the names they had, and the posts they are now.
-    names: HashMap<Arc<str>, Arc<str>, RandomState>,
+    names: Names,
 }
 
 impl Engine {
@@ -367,7 +369,7 @@ impl Engine {
             }
         }
         self.renew_isolations();
-        self.move_rechecks(now, effects);
+        self.move_rechecks(&plan.names, now, effects);
         if !self.replaying && !self.people.jobs.is_empty() {
             self.leave_jobs(now, effects);
         }

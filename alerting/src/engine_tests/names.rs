@@ -227,3 +227,59 @@ fn a_slot_that_was_taken_over_raises_nothing_a_second_time_in_rain_or_by_another
     city.enact(minutes(8), &policy);
     assert_eq!(city.opened().len(), 1, "{:#?}", city.opened());
 }
+
+fn rain() -> WeatherReport {
+    WeatherReport { rain_mm_h: Some(5.0), ..WeatherReport::default() }
+}
+
+/// A stranger's fault of a rainy night is closed at minute 14, and is P9's from `enrolled` on.
+fn rain_fault_of_a_stranger(enrolled: i64) -> City {
+    let mut city = City::new();
+    let register = with_p1(&[OF_P1, "P9,D-1,z1,新路,1,,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M1,300"]);
+    city.weather(minutes(-1), "all", &rain());
+    danger_of(&mut city, "D-1", 0);
+    let id = city.the_incident().id.to_string();
+    let desk = |verb| crate::life::tests::desk(verb, "1");
+    let mut repair = crew(Verb::Repair, "1");
+    repair.body.cause = Some("wet junction".to_owned());
+    let moves =
+        [crew(Verb::Arrive, "1"), crew(Verb::MakeSafe, "1"), repair, desk(Verb::Verify), desk(Verb::Close)];
+    for (minute, m) in (10..).zip(moves) {
+        if minute == enrolled {
+            city.enrol(minutes(minute), &register);
+        }
+        city.moved(minutes(minute), &id, m);
+    }
+    if enrolled > 14 {
+        city.enrol(minutes(enrolled), &register);
+    }
+    city
+}
+
+#[test]
+fn the_recheck_of_a_fault_that_opened_at_a_stranger_is_asked_of_its_post_and_finished_there() {
+    for enrolled in [13, 20] {
+        let city = rain_fault_of_a_stranger(enrolled);
+        let task = city.engine.rechecks()[0].clone();
+        assert_eq!((&*task.post, &*task.zone), ("P9", "z1"), "registered at minute {enrolled}");
+    }
+    // Or it was registered while nothing ran.
+    let city = rain_fault_of_a_stranger(20);
+    let (register, task) = (city.engine.register.clone(), city.engine.rechecks()[0].clone());
+    let old =
+        crate::engine::Recheck { post: Arc::from("D-1"), zone: Arc::from(UNREGISTERED), ..task.clone() };
+    for task in [task, old] {
+        let engine = Engine::new(Policy::default(), register.clone(), Sky::default());
+        let mut after = City { engine, effects: Vec::new() };
+        after.engine.seed_recheck(task);
+        after.keep_dry(minutes(60));
+        for minute in [70, 75] {
+            after.weather(minutes(minute), "z1", &rain());
+        }
+        assert!(after.engine.rechecks()[0].asked_at.is_some(), "{:?}", after.engine.rechecks());
+        let mut r = with(reading(minutes(80)), Field::Check, 0.0);
+        (r.post, r.device, r.cause) = ("P9", "D-1", Cause::Manual);
+        after.read(&r);
+        assert!(after.engine.rechecks().is_empty(), "{:?}", after.engine.rechecks());
+    }
+}
