@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  1 read       the configuration file, and the files that it names: checked as at a start, every fault at once
-//!  2 compare    posts that came, went, moved; a register that lost most of its posts is refused
+//!  2 compare    posts that came, went, moved; a register that lost many of its posts is refused
 //!  3 judge      alerting goes on by them, between two readings; what changed stands in its hash chain
 //!  4 place      intake, HTTP and pages see them from their next look on
 //! ```
@@ -27,6 +27,13 @@ use crate::serve::{self, Instance};
 
 /// Who asked for it, in the hash chain.
 const BY: &str = "SIGHUP";
+
+/// So many posts may be taken out at once, whatever their share …
+const GONE_FEW: usize = 20;
+/// … more only up to one in so many: a file that was being written ends anywhere.
+const GONE_SHARE: usize = 20;
+/// Posts that are gone and named in the log; all of them stand in the difference of the files.
+const NAMED_MAX: usize = 20;
 
 /// Begins to listen for SIGHUP, which would end the process otherwise.
 pub(crate) fn hangups() -> Result<Signal> {
@@ -105,6 +112,13 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
         other = difference.other,
         "SIGHUP: read again"
     );
+    if !difference.removed.is_empty() {
+        warn!(
+            removed = difference.removed.len(),
+            posts = difference.names(),
+            "posts are gone from the register: what is open of them stays, their silence counts no more"
+        );
+    }
     go_on(instance, &now, &register, lighting, changes, &difference)?;
     Ok(now)
 }
@@ -211,16 +225,27 @@ impl Difference {
         self.added + self.removed.len() + self.moved + self.other > 0
     }
 
-    /// A file that was being written ends anywhere: nobody takes most posts of a city out at once.
+    /// Nobody takes many posts of a city out in one evening, nor most of a small one.
     fn check(&self, old: &Register, file: &Path) -> Result<()> {
         let (gone, all) = (self.removed.len(), old.posts().len());
-        if gone * 2 > all {
+        if gone * 2 > all || gone > GONE_FEW && gone * GONE_SHARE > all {
             bail!(
-                "register {}: {gone} of {all} posts would go, more than half. Was the file whole? If it is meant, restart",
-                file.display()
+                "register {}: {gone} of {all} posts would go ({}); at most {} may go at once. Was the file whole? If it is meant, restart",
+                file.display(),
+                self.names(),
+                GONE_FEW.max(all / GONE_SHARE).min(all / 2),
             );
         }
         Ok(())
+    }
+
+    /// Names of posts that are gone, some of them when they are many.
+    fn names(&self) -> String {
+        let mut names: Vec<&str> = self.removed.iter().map(|post| &**post).collect();
+        names.sort_unstable();
+        let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+        names.truncate(NAMED_MAX);
+        format!("{}{more}", names.join(", "))
     }
 
     fn json(&self, file: &Path, bytes: &[u8], posts: usize) -> Value {
@@ -262,12 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn a_register_that_lost_more_than_half_of_its_posts_is_refused_with_the_way_out() {
-        let old = register(&["P1 z1 F1 r", "P2 z1 F1 r", "P3 z1 F1 r"]);
-        let check = |new: &Register| Difference::between(&old, new).check(&old, Path::new("posts.csv"));
-        assert!(check(&register(&["P1 z1 F1 r", "P2 z1 F1 r"])).is_ok());
-        let refused = check(&register(&["P1 z1 F1 r"])).unwrap_err().to_string();
-        assert!(refused.contains("2 of 3") && refused.contains("restart"), "{refused}");
-        assert!(check(&register(&[])).is_err(), "a file with its header alone");
+    fn a_register_that_lost_many_of_its_posts_is_refused_with_their_names_and_the_way_out() {
+        let city = |posts: std::ops::Range<usize>| {
+            let lines: Vec<String> = posts.map(|n| format!("P{n:03} z1 F1 r")).collect();
+            register(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let check = |old: &Register, new: &Register| {
+            Difference::between(old, new).check(old, Path::new("posts.csv")).map_err(|e| e.to_string())
+        };
+        // Small: half. Up to 400 posts: 20. Above: one in twenty.
+        for (all, may_go) in [(3, 1), (40, 20), (400, 20), (800, 40)] {
+            assert_eq!(check(&city(0..all), &city(may_go..all)), Ok(()), "{may_go} of {all}");
+            let refused = check(&city(0..all), &city(may_go + 1..all)).unwrap_err();
+            let told = format!("{} of {all} posts would go (P000", may_go + 1);
+            assert!(refused.contains(&told) && refused.contains("restart"), "{refused}");
+            assert!(refused.contains(&format!("at most {may_go} may go")), "{refused}");
+        }
+        assert!(check(&city(0..3), &register(&[])).is_err(), "a file with its header alone");
     }
 }

@@ -64,6 +64,7 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
     assert!(!ids.contains(&"D-77"), "it is P902 now");
     let said = lampguard.process.stderr();
     assert!(said.contains("added=2 removed=1 moved=0"), "{said}");
+    assert!(said.contains("gone from the register") && said.contains("posts=\"P001\""), "{said}");
     send(&lampguard, "P901", 0, 50.0);
     let found = incidents(&lampguard, 2);
     let own = found.iter().find(|incident| incident["post_id"] == "P901").unwrap();
@@ -139,7 +140,7 @@ fn a_faulty_file_leaves_what_held_in_force_and_is_told_with_its_line_until_a_goo
     for (text, told) in [
         (broken.as_str(), "zones without a [[zone]]: z9"),
         (&format!("{}P902,,z1,新路,1,,F9,C9,999,34.75,1,100,false,,\n", register()), "line 42: lon"),
-        (&register()[..400], "more than half"),
+        (&register()[..400], "Was the file whole?"),
     ] {
         site.write("posts.csv", text);
         assert!(!hang_up(&mut lampguard), "{told}");
