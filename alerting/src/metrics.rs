@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Every metric of this crate.
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub queue_full: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
+    /// Hours of the next 7 days in which nobody of a zone can be sent.
+    pub rota_gap_hours: GaugeVec,
 }
 
 impl Metrics {
@@ -83,6 +85,13 @@ impl Metrics {
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
             )?,
+            rota_gap_hours: GaugeVec::new(
+                Opts::new(
+                    "lampguard_alerting_rota_gap_hours",
+                    "Hours of the next 7 days without a crew to send",
+                ),
+                &["zone"],
+            )?,
         };
         put(Box::new(metrics.open_incidents.clone()))?;
         put(Box::new(metrics.notices.clone()))?;
@@ -95,6 +104,7 @@ impl Metrics {
         put(Box::new(metrics.store_failing.clone()))?;
         put(Box::new(metrics.queue_full.clone()))?;
         put(Box::new(metrics.channel_up.clone()))?;
+        put(Box::new(metrics.rota_gap_hours.clone()))?;
         Ok(metrics)
     }
 }

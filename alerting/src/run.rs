@@ -38,14 +38,16 @@ use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
+use crate::rota::Rota;
 use crate::store::{Store, StoreError, Write, open_for_reading};
-use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod duty;
 mod reload;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
+pub use duty::{GAP_DAYS, RotaError, RotaRequest};
 pub use reload::Reload;
 
 /// Batches that may wait to be judged.
@@ -79,6 +81,8 @@ pub struct Setup {
     pub policy: Policies,
     /// Timetables of lighting; none where nobody knows some.
     pub lighting: Option<Arc<Lighting>>,
+    /// Who is on duty, by the configuration.
+    pub rota: Rota,
     /// Whom to tell, and how.
     pub channels: Vec<Channel>,
     /// Words for texts.
@@ -116,6 +120,7 @@ pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool),
+    Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
     Stop,
 }
 
@@ -126,6 +131,7 @@ pub struct Alerting {
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
     pub(crate) clock: Clock,
+    pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -150,6 +156,8 @@ impl Alerting {
         let store = Store::open(&setup.dir)?;
         let reads = Arc::new(Mutex::new(open_for_reading(&setup.dir)?));
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
+        let duty = duty::Duty::take_back(setup.rota.clone(), &store, engine.sky())?;
+        let rota = duty.rota.clone();
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
         let writer = Writer::start(store, follower.clone(), &metrics)?;
@@ -163,7 +171,7 @@ impl Alerting {
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
         let mut story = Story {
-            marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
+            marks: VecDeque::from([(setup.clock.clone()(), from, engine.sky().json())]),
             saved: None,
             effects: Vec::new(),
             reply: None,
@@ -178,6 +186,7 @@ impl Alerting {
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
             follower,
+            duty,
         };
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
@@ -189,7 +198,7 @@ impl Alerting {
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, rota, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -223,10 +232,6 @@ impl Drop for Alerting {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-fn sky_json(sky: &Sky) -> String {
-    serde_json::to_string(sky).unwrap_or_else(|_| "[]".to_owned())
 }
 
 /// Start, step 1: what the store knows.
@@ -290,6 +295,7 @@ struct Story {
     tail: Tail,
     policy: InForce,
     follower: Follower,
+    duty: duty::Duty,
 }
 
 impl Story {
@@ -333,7 +339,7 @@ impl Story {
             info!(from, end, readings = self.metrics.judged.get(), "journal replayed for alerting");
         }
         if self.marks.is_empty() {
-            self.marks.push_back(((self.clock)(), end, sky_json(engine.sky())));
+            self.marks.push_back(((self.clock)(), end, engine.sky().json()));
         }
         self.move_cursor((self.clock)());
         Ok(())
@@ -358,6 +364,7 @@ impl Story {
                     lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
+                Ok(Work::Rota(request, reply)) => self.change_rota(*request, &reply),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -415,6 +422,7 @@ impl Story {
         let now = (self.clock)();
         self.enact(engine, now);
         engine.step(now, Input::Tick, &mut self.effects);
+        self.duty.look(now, &self.metrics);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
         self.follower.report(end);
@@ -426,7 +434,7 @@ impl Story {
     fn mark(&mut self, engine: &Engine, now: Timestamp, seq: u64) {
         let due = |(at, ..): &(Timestamp, u64, String)| now.since(*at) >= CURSOR_EVERY || now < *at;
         if self.marks.back().is_none_or(due) {
-            self.marks.push_back((now, seq, sky_json(engine.sky())));
+            self.marks.push_back((now, seq, engine.sky().json()));
         }
     }
 
@@ -480,6 +488,7 @@ impl Story {
                     self.writes.push(Write::Notices(notices), ticket);
                 }
                 Effect::Weather { zone, weather } => {
+                    self.duty.heed(&zone, weather.warning);
                     self.writes.push(Write::Weather(zone, weather), Ticket::default());
                 }
                 Effect::Remember(memory) => self.writes.push(Write::Remember(memory), Ticket::default()),

@@ -1,3 +1,8 @@
 -- Format 3: people have telephones, and a provider may say that a message was delivered.
 ALTER TABLE outbox ADD COLUMN phone TEXT;              -- as it is dialled; never part of an answer for viewers
 ALTER TABLE outbox ADD COLUMN delivered_at INTEGER;    -- the provider said so; state stays 'sent'
+-- What the office changed of the rota while it ran: one row. Each change is an event too, with who and what.
+CREATE TABLE rota (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    changes    TEXT NOT NULL                -- JSON, see rota/changes.rs
+) STRICT;
