@@ -16,10 +16,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::Reload;
 use lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX;
-use lampguard_model::{Marks, Register};
+use lampguard_model::{Current, Marks, Register};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
@@ -42,20 +43,19 @@ pub(crate) fn hangups() -> Result<Signal> {
 
 /// Follows each SIGHUP, one after the other. Those that come meanwhile are one.
 pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: Signal) {
-    let mut held = instance.config.clone();
+    let held = Current::from(Arc::new(instance.config.clone()));
     while hangups.recv().await.is_some() {
-        let (its, named, before) = (instance.clone(), file.clone(), held.clone());
-        let done = tokio::task::spawn_blocking(move || reload(&its, &before, &named)).await;
-        match done.context("reading the configuration again").and_then(|done| done) {
-            Ok(now) => {
-                held = now;
+        let (its, named, held) = (instance.clone(), file.clone(), held.clone());
+        let done = tokio::task::spawn_blocking(move || reload(&its, &held, &named)).await;
+        match fault(done) {
+            None => {
                 instance.reloads.done.inc();
                 instance.reloads.failing.set(0);
             }
-            Err(e) => {
+            Some(fault) => {
                 instance.reloads.failed.inc();
                 instance.reloads.failing.set(1);
-                error!("SIGHUP: nothing was changed, what held before holds on: {e:#}");
+                error!("{fault}");
             }
         }
     }
@@ -63,9 +63,21 @@ pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: 
     std::future::pending::<()>().await;
 }
 
-/// Reads everything again and goes on by it; returns what holds now.
-fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
-    let read = config::load(file)?;
+/// What went wrong, and what holds now.
+fn fault(done: Result<Result<()>, JoinError>) -> Option<String> {
+    match done {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(format!("SIGHUP: nothing was changed, what held before holds on: {e:#}")),
+        Err(e) => Some(format!(
+            "SIGHUP: following it broke off, the rules may go on by what was read: restart: {e}"
+        )),
+    }
+}
+
+/// Reads everything again and goes on by it, which is what is held from then on.
+fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result<()> {
+    let (read, held) = (config::load(file)?, current.get());
+    let held = &*held;
     if rest(&read) != rest(held) {
         warn!(
             "other sections of the configuration are not those of the start: they are taken at the next one"
@@ -106,7 +118,8 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
     }
     if changes.is_empty() {
         info!("SIGHUP: register, lighting, policy and people are what they were");
-        return Ok(now);
+        current.set(Arc::new(now));
+        return Ok(());
     }
     let kinds: Vec<&str> = changes.iter().map(|(kind, _)| *kind).collect();
     info!(
@@ -125,14 +138,14 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
             "posts are gone from the register: what is open of them stays, their silence counts no more"
         );
     }
-    go_on(instance, &now, &register, lighting, changes, &difference)?;
-    Ok(now)
+    go_on(instance, current, now, &register, lighting, changes, &difference)
 }
 
 /// Steps 3 and 4.
 fn go_on(
     instance: &Instance,
-    now: &Config,
+    current: &Current<Config>,
+    now: Config,
     register: &Arc<Register>,
     lighting: Arc<lampguard_alerting::lighting::Lighting>,
     changes: Vec<(&'static str, Value)>,
@@ -144,17 +157,19 @@ fn go_on(
         register: register.clone(),
         lighting: lighting.clone(),
         policy: now.policies.clone(),
-        rota: config::people::rota(now),
+        rota: config::people::rota(&now),
         changes,
     };
     instance.latest.set_limit(instance.latest.len().max(room) + difference.added);
     let durable = instance.alerting.reload(reload).context("handing it to the alarms")?;
-    if !durable {
-        warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
-    }
+    // The rules go on by it: nothing that may fail stands between that and those who go by it too.
     instance.register.set(register.clone());
     instance.lighting.set(lighting);
     instance.policies.set(Arc::new(now.policies.clone()));
+    current.set(Arc::new(now));
+    if !durable {
+        warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
+    }
     clear_board(instance, register, difference);
     Ok(())
 }
@@ -311,6 +326,16 @@ mod tests {
             .collect();
         let header = "post_id,device_id,zone,road,number,landmark,feeder,cabinet,lon,lat,lamps,lamp_w,low_lying,installed,external_code";
         Register::parse(format!("{header}\n{}\n", rows.join("\n")).as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_broke_off_does_not_say_that_nothing_was_changed_but_asks_for_a_restart() {
+        let done = tokio::task::spawn_blocking(|| -> Result<()> { panic!("on the way") }).await;
+        let told = fault(done).unwrap();
+        assert!(told.contains("restart") && !told.contains("nothing was changed"), "{told}");
+        let told = fault(Ok(Err(anyhow::anyhow!("line 7")))).unwrap();
+        assert!(told.contains("nothing was changed") && told.contains("line 7"), "{told}");
+        assert_eq!(fault(Ok(Ok(()))), None);
     }
 
     #[test]
