@@ -49,13 +49,13 @@ pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: 
         let done = tokio::task::spawn_blocking(move || reload(&its, &held, &named)).await;
         match fault(done) {
             None => {
-                instance.reloads.done.inc();
                 instance.reloads.failing.set(0);
+                instance.reloads.done.inc();
             }
             Some(fault) => {
-                instance.reloads.failed.inc();
-                instance.reloads.failing.set(1);
                 error!("{fault}");
+                instance.reloads.failing.set(1);
+                instance.reloads.failed.inc();
             }
         }
     }

@@ -84,6 +84,20 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
     );
     let devices = lampguard.items("/api/v1/devices?registered=false");
     assert!(devices.is_empty(), "{devices:#?}");
+    // The crew that acts on it finds it in its zone, and sees who called.
+    let of_zone = |zone: &str| {
+        let found = lampguard.items(&format!("/api/v1/incidents?zone={zone}"));
+        found.iter().any(|incident| incident["id"] == stranger["id"])
+    };
+    assert!(of_zone("z1") && !of_zone("unregistered") && !of_zone("z2"));
+    let desk = site.token_named("duty", "desk", &[]);
+    let told = json!({"key": "k", "what": "live", "post_id": "P902", "caller": "13800000000"}).to_string();
+    let url = format!("{}/api/v1/incidents", lampguard.url);
+    assert_eq!(common::http::try_post(&url, Some(&desk), told.as_bytes()).unwrap().status, 201);
+    let crew = site.token_named("crew", "crew", &["--zone", "z1"]);
+    let url = format!("{url}/{}", stranger["id"].as_str().unwrap());
+    let seen = common::http::try_get(&url, Some(&crew)).unwrap();
+    assert!(seen.status == 200 && seen.text.contains("13800000000"), "{}", seen.text);
     lampguard.balanced();
     lampguard.stop();
     let output = site.run(&["audit", "verify"]);

@@ -315,6 +315,13 @@ impl Incident {
         own.or_else(|| register.named(self.life.device.as_ref().unwrap_or(&self.post_id)))
     }
 
+    /// The zone whose crew acts on it: the one that it opened in, or of an unregistered device that of its post, once
+    /// it has one.
+    pub fn zone_in<'r>(&'r self, register: &'r Register) -> &'r Arc<str> {
+        let post = self.post_in(register).filter(|_| *self.zone == *UNREGISTERED);
+        post.map_or(&self.zone, |post| &post.zone)
+    }
+
     /// Where it is, when that is a spot that a person told.
     pub fn told_place(&self) -> Option<&crate::life::Place> {
         self.life.told.as_ref().and_then(|told| told.place.as_ref())
