@@ -6,6 +6,7 @@
 //! | moves to another feeder or zone | leaves the counts of the old one, and counts in the new one |
 //! | is new | gets a slot with its first reading |
 //! | was an unregistered device | the device's slot becomes the post's; where the post has one, that takes it over |
+//! | has another sensor | forgets what was wrong with the one before; its open incidents say so |
 //! | has another name | its sensor stands in a line that is new: the slot goes on under that name |
 //! | is gone | is that of an unregistered device, for which its sensor speaks on; no silence is raised, what is open stays |
 //!
@@ -20,12 +21,14 @@ use foldhash::fast::RandomState;
 use lampguard_model::{Post, Register, Timestamp, UNREGISTERED};
 
 use super::place::{Owner, Subject, set_by_register};
+use super::watch::Watch;
 use super::{Aside, Effect, Engine};
-use crate::incident::{Family, Incident};
+use crate::incident::Family;
 use crate::slot::{Fact, Slot};
 
 const NOTE_STRUCK: &str = "灯杆已从台账删除 (taken out of the register)";
 const NOTE_ENROLLED: &str = "已登记 (registered)";
+const NOTE_SENSOR: &str = "已更换传感器 (another sensor)";
 const NOTE_RENAMED: &str = "台账更名 (renamed in the register)";
 
 /// Names that posts and devices had, and those of the posts they are now.
@@ -57,6 +60,9 @@ impl Engine {
         }
         self.place_feeders();
         let plan = self.plan(&before);
+        let swapped = self.swapped(&plan);
+        let watches: Vec<_> =
+            swapped.iter().filter_map(|(slot, device)| self.leave_watch(*slot, device)).collect();
         self.take_over(&plan);
         let mut stricter: Vec<usize> = Vec::new();
         let mut notes: Aside<usize, String> =
@@ -80,6 +86,11 @@ impl Engine {
                 notes.insert(*slot, self.note_of(*slot));
             }
         }
+        for (slot, _) in &swapped {
+            self.change_sensor(*slot, now, effects);
+            notes.insert(*slot, format!("{NOTE_SENSOR}: {}", self.owners[*slot].device()));
+        }
+        watches.into_iter().for_each(|(post, watch)| self.take_watch(&post, watch));
         self.forget_registered_names();
         self.keep_sensors();
         self.people_of(&plan, now, effects);
@@ -91,10 +102,40 @@ impl Engine {
         self.look_at_feeders(&plan, now, effects);
     }
 
-    /// The zone whose crew acts on an incident.
-    pub(crate) fn zone_of(&self, incident: &Incident) -> Arc<str> {
-        let post = incident.post_in(&self.register).filter(|_| *incident.zone == *UNREGISTERED);
-        post.map_or(&incident.zone, |post| &post.zone).clone()
+    /// The register that holds.
+    pub(crate) fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// Slots of posts that get another sensor, and the one that they had.
+    fn swapped(&self, plan: &Plan) -> Vec<(usize, Arc<str>)> {
+        let of = |(slot, change): &(usize, Change)| match (change, &self.owners[*slot]) {
+            (Change::Hang(post), Owner::Registered(_) | Owner::Struck { .. }) => {
+                let old = self.owners[*slot].device();
+                (*old != post.device_id).then(|| (*slot, old.clone()))
+            }
+            _ => None,
+        };
+        plan.changes.iter().filter_map(of).collect()
+    }
+
+    /// Danger that nothing has confirmed yet was told by a sensor that is another post's now: it is watched for there.
+    fn leave_watch(&mut self, slot: usize, device: &str) -> Option<(Arc<str>, Watch)> {
+        let post = self.register.by_device(device)?.post_id.clone();
+        Some((post, self.watches.remove(&slot)?))
+    }
+
+    fn take_watch(&mut self, post: &str, watch: Watch) {
+        let Some(slot) = self.slot(post) else { return };
+        let until = self.watches.entry(slot).or_insert(watch).until;
+        self.slots[slot].set(Fact::Aside, true);
+        self.wake(slot, until);
+    }
+
+    fn change_sensor(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.slots[slot].change_sensor();
+        self.flags_up.retain(|(of, _), _| *of != slot);
+        self.hear_again(slot, now, effects);
     }
 
     fn note_of(&self, slot: usize) -> String {
@@ -389,7 +430,7 @@ impl Engine {
             if let Subject::Post(slot) = open.subject
                 && let Some(note) = notes.get(&slot).filter(|_| !open.over)
                 && (*open.incident.zone == *UNREGISTERED
-                    || note.starts_with(NOTE_RENAMED)
+                    || [NOTE_RENAMED, NOTE_SENSOR].iter().any(|start| note.starts_with(start))
                     || self.slots[slot].is(Fact::Unregistered)
                     || open.incident.notes.iter().any(|known| known == NOTE_STRUCK))
             {

@@ -6,6 +6,7 @@ use super::*;
 use crate::incident::{Kind, Signal};
 use crate::life::tests::crew;
 use crate::life::{Method, Verb};
+use crate::slot::Fact;
 
 /// P1 is in danger, and its crew has made the whole feeder F1 dead.
 fn dead_feeder() -> (City, String) {
@@ -282,4 +283,43 @@ fn the_recheck_of_a_fault_that_opened_at_a_stranger_is_asked_of_its_post_and_fin
         after.read(&r);
         assert!(after.engine.rechecks().is_empty(), "{:?}", after.engine.rechecks());
     }
+}
+
+#[test]
+fn what_was_wrong_with_a_sensor_ends_with_it_and_its_unconfirmed_danger_goes_where_it_hangs() {
+    let mut city = with_sensor();
+    city.read(&StoredReading { post: "P2", device: "P2", ..lit_shell(minutes(0), 0.4) });
+    // D1 has its flag up for more than a day, is told in whole milliamperes, and leans.
+    for hour in -26..=-1 {
+        let at = T + Millis::hours(hour);
+        let mut r = with(with(leak(at, 2.0), Field::SupplyV, 229.0), Field::TiltDeg, 20.0);
+        r.flags.add(Flags::LEAK_ALARM);
+        r.cause = Cause::Heartbeat;
+        city.keep_dry(at);
+        city.hear_d1(r);
+    }
+    let slot = city.engine.slot("P1").unwrap();
+    assert!(city.engine.slots[slot].is(Fact::LeakFlagStuck));
+    assert_eq!(city.engine.open_incidents().filter(|i| i.family == Family::Electric).count(), 1);
+    city.keep_dry(minutes(0));
+    city.hear_d1(lit_shell(minutes(1), 40.0));
+    // The two had been mixed up.
+    let [p1, p2] = [OF_P1.replacen("P1,,", "P1,P2,", 1), OF_P2.replacen("P2,,", "P2,D1,", 1)];
+    city.enrol(minutes(2), &lines(&[p1, p2, OF_P3.to_owned()]));
+    let noted = |incident: &Incident| incident.notes.iter().any(|note| note.contains("another sensor): P2"));
+    assert!(city.engine.open_incidents().any(|incident| &*incident.post_id == "P1" && noted(incident)));
+    assert!(!city.engine.slots[slot].is(Fact::LeakFlagStuck));
+    // The new one hangs straight: no column fell. Its flag confirms a danger at once.
+    let mut r = with(with(leak(minutes(3), 40.0), Field::SupplyV, 229.0), Field::TiltDeg, 0.5);
+    r.flags.add(Flags::LEAK_ALARM);
+    city.read(&StoredReading { device: "P2", ..r });
+    assert!(city.opened_of(Family::Column).is_empty());
+    let of_p1 = |incident: &&Incident| &*incident.post_id == "P1" && incident.family == Family::Electric;
+    let incident = city.engine.open_incidents().find(of_p1).unwrap();
+    assert!(incident.kinds.contains(&Kind::LeakCritical), "{:?}", incident.kinds);
+    // D1 says nothing more: that is P2's silence after danger.
+    city.pass(minutes(3), 20);
+    let silent = |incident: &&Incident| incident.kinds.contains(&Kind::CriticalThenSilent);
+    let posts: Vec<&str> = city.engine.open_incidents().filter(silent).map(|i| &*i.post_id).collect();
+    assert_eq!(posts, ["P2"]);
 }
