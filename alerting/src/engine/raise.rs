@@ -337,8 +337,7 @@ impl Engine {
                 self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
                 self.on_evidence(place, now, (kind, severity), effects);
             }
-            self.doubt_repair(place, &finding, now, effects);
-            return;
+            return self.doubt_repair(place, &finding, now, effects);
         }
         let open = &mut self.open[place];
         (open.calm_from, open.clear_since) = (None, None);
