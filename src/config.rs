@@ -3,6 +3,7 @@
 //! `LAMPGUARD__SECTION__KEY` overrides a scalar. Paths are relative to the file. The commented sample that
 //! `config print` shows is `deploy/lampguard.toml`; a test proves that it loads and names every key.
 
+pub(crate) mod channel;
 mod check;
 pub(crate) mod policy;
 mod tree;
@@ -16,6 +17,8 @@ use lampguard_alerting::lighting::LightingConfig;
 use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, QuarantineConfig, TsdbConfig};
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
+
+pub(crate) use channel::Channel;
 
 /// The commented sample of every key.
 pub(crate) const SAMPLE: &str = include_str!("../deploy/lampguard.toml");
@@ -106,18 +109,6 @@ pub(crate) struct Zone {
 pub(crate) struct Crew {
     pub(crate) id: String,
     pub(crate) name: String,
-}
-
-/// One `[[channel]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Channel {
-    pub(crate) id: String,
-    pub(crate) kind: String,
-    pub(crate) url: Option<String>,
-    pub(crate) secret_file: Option<PathBuf>,
-    #[serde(default)]
-    pub(crate) allow_private: bool,
 }
 
 /// `[web]`.

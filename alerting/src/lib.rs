@@ -15,8 +15,8 @@
 //! | [`life`] | what people do to an incident: every state and move, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
-//! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
-//! | [`notify`] | console and webhook, each with its own thread, queue and retries |
+//! | [`notice`], `notice_text.rs`, `notice_words.rs` | what people are told: JSON, text, SMS, voice |
+//! | [`notify`] | channels of every kind, each with its own thread, queue, rate and retries |
 //! | [`metrics`] | what Prometheus sees |
 //!
 //! Invariants:
@@ -38,6 +38,7 @@ pub mod lighting;
 pub mod metrics;
 pub mod notice;
 mod notice_text;
+mod notice_words;
 pub mod notify;
 mod period;
 pub mod policy;
@@ -60,7 +61,7 @@ pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
 pub use metrics::Metrics;
 pub use notice::SiteText;
-pub use notify::{Channel, ChannelKind, Secret};
+pub use notify::{Channel, ChannelKind, HiddenUrl, Secret, Web};
 pub use policy::{InForce, Policies, Policy};
 pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
 pub use run::{ActError, Acted, Alerting, AlertingError, Setup};

@@ -10,7 +10,7 @@ use prometheus::{
 pub struct Metrics {
     /// Open incidents by zone and severity.
     pub open_incidents: IntGaugeVec,
-    /// Attempts to tell by channel and outcome: sent, retry, failed.
+    /// Attempts to tell by channel and outcome: sent, retry, failed; and what providers say later: delivered, undelivered.
     pub notices: IntCounterVec,
     /// Receipt to hand-over to the first channel.
     pub alarm_seconds: Histogram,
@@ -28,6 +28,10 @@ pub struct Metrics {
     pub store_failing: IntGauge,
     /// Notices that did not fit a channel's queue and wait in the outbox.
     pub queue_full: IntCounterVec,
+    /// Messages that a channel accepted; one may carry several notices.
+    pub messages: IntCounterVec,
+    /// Failures by channel and kind.
+    pub channel_faults: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
 }
@@ -79,6 +83,14 @@ impl Metrics {
                 Opts::new("lampguard_alerting_queue_full_total", "Notices left in the outbox, queue full"),
                 &["channel"],
             )?,
+            messages: IntCounterVec::new(
+                Opts::new("lampguard_alerting_message_total", "Messages that channels accepted"),
+                &["channel"],
+            )?,
+            channel_faults: IntCounterVec::new(
+                Opts::new("lampguard_alerting_channel_fault_total", "Failures of channels by kind"),
+                &["channel", "fault"],
+            )?,
             channel_up: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
@@ -94,6 +106,8 @@ impl Metrics {
         put(Box::new(metrics.store_dropped.clone()))?;
         put(Box::new(metrics.store_failing.clone()))?;
         put(Box::new(metrics.queue_full.clone()))?;
+        put(Box::new(metrics.messages.clone()))?;
+        put(Box::new(metrics.channel_faults.clone()))?;
         put(Box::new(metrics.channel_up.clone()))?;
         Ok(metrics)
     }

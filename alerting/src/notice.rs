@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, short_hash};
 use crate::life::Proof;
-use crate::notice_text::{incident_text, local_time, place_text};
+use crate::notice_text::{incident_text, incident_words, local_time, place_text};
+use crate::notice_words::{Words, safety_words};
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
@@ -55,6 +56,8 @@ pub struct Notice {
     pub channel: Arc<str>,
     /// JSON as it goes out; `/notice/attempt` is set at each attempt.
     pub body: Value,
+    /// The same in pieces, for SMS, voice and messages that carry several.
+    pub words: Words,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -106,7 +109,7 @@ impl Notice {
         };
         let id = Some(incident.id.clone());
         let subject = Subject { incident: id, about, event, at, drill: incident.life.drill };
-        Self::new(&subject, &view, &text, site, to)
+        Self::new(&subject, &view, &text, site, to).with_words(incident_words(incident, event, post, site))
     }
 
     /// Tells what people did to an incident, or that its danger shows on.
@@ -127,7 +130,11 @@ impl Notice {
             at: event.at,
             drill: incident.life.drill,
         };
-        Self::new(&subject, &view, &text, site, to)
+        let mut words = incident_words(incident, word, post, site);
+        words.title = moved_title(word, words.zh).to_owned();
+        words.danger = moved_by(event).trim_start_matches(" · ").to_owned();
+        words.safety = safety_words(incident.life.safety(), words.zh);
+        Self::new(&subject, &view, &text, site, to).with_words(words)
     }
 
     /// Tells the desk that planned work has ended by itself.
@@ -223,9 +230,17 @@ impl Notice {
             to: to.to.to_owned(),
             phone: to.phone.map(Arc::from),
             channel: Arc::from(to.channel),
+            words: Words::plain(text, site.language.starts_with("zh"), link, base),
             body,
             created_at: subject.at,
         }
+    }
+
+    /// Replaces what was made of the text alone; addresses stay.
+    fn with_words(mut self, words: Words) -> Self {
+        let (link, board) = (self.words.link.take(), self.words.board.take());
+        self.words = Words { link, board, ..words };
+        self
     }
 
     /// The body of this attempt, with the time left as it is at `now`.
@@ -302,6 +317,17 @@ const WORDS: [(&str, &str, &str); 18] = [
     ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
 ];
 
+fn moved_title(word: &str, chinese: bool) -> &str {
+    let words = WORDS.iter().find(|(known, ..)| *known == word);
+    words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en })
+}
+
+/// ` · 张三`; empty when nobody did it.
+fn moved_by(event: &Event) -> String {
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"))
+}
+
 /// What was done, where, by whom, and whether the post may be touched.
 fn moved_text(
     incident: &Incident,
@@ -311,10 +337,8 @@ fn moved_text(
     site: &SiteText,
 ) -> String {
     let chinese = site.language.starts_with("zh");
-    let words = WORDS.iter().find(|(known, ..)| *known == word);
-    let title = words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en });
-    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    let by = body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"));
+    let title = moved_title(word, chinese);
+    let by = moved_by(event);
     let unproven = match (&incident.life.arrived, chinese) {
         (Some(a), true) if a.proof == Proof::Unproven && word == "incident.arrived" => {
             "（未核实，请致电确认）"
@@ -324,6 +348,7 @@ fn moved_text(
         }
         _ => "",
     };
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
     let note = body.pointer("/body/note").and_then(Value::as_str);
     let note = note.map_or_else(String::new, |note| format!(" · {note}"));
     let (place, id) = (place_text(incident, post, chinese), &incident.id);

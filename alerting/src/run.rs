@@ -38,11 +38,12 @@ use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
-use crate::store::{Store, StoreError, Write, open_for_reading};
+use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
 use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod heard;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
 
@@ -114,6 +115,7 @@ pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool),
+    Delivered(Delivery),
     Stop,
 }
 
@@ -151,11 +153,14 @@ impl Alerting {
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
         let writer = Writer::start(store, follower.clone(), &metrics)?;
+        let (queue, batches) = sync_channel(QUEUE_MAX);
+        let heard = heard::Heard::default();
         let around = Surroundings {
             clock: setup.clock.clone(),
             writes: writer.writes(),
             reads: reads.clone(),
             metrics: metrics.clone(),
+            hears: heard.hears(queue.clone()),
         };
         let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
@@ -176,13 +181,13 @@ impl Alerting {
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
             follower,
+            heard,
         };
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
-        let (queue, batches) = sync_channel(QUEUE_MAX);
         let shared = engine.clone();
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
@@ -288,6 +293,7 @@ struct Story {
     tail: Tail,
     policy: InForce,
     follower: Follower,
+    heard: heard::Heard,
 }
 
 impl Story {
@@ -356,11 +362,15 @@ impl Story {
                     lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
+                Ok(Work::Delivered(delivery)) => self.delivered(&delivery),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
+                for delivery in self.heard.take() {
+                    self.delivered(&delivery);
+                }
                 self.tick(&mut lock(engine));
                 self.handle(false);
             }

@@ -10,7 +10,7 @@ use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
 use lampguard_model::register::is_identifier;
 use lampguard_model::wire;
 
-use super::{Channel, Config, Fault};
+use super::{Config, Fault};
 
 /// Makes every path absolute: relative ones are relative to the file.
 pub(super) fn make_absolute(config: &mut Config, base: &Path) {
@@ -22,21 +22,21 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     }
     optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
-    optional.extend(config.channels.iter_mut().map(|channel| &mut channel.secret_file));
+    optional.extend(config.channels.iter_mut().flat_map(super::Channel::files));
     optional.push(&mut config.policy.file);
     for path in optional.into_iter().flatten() {
         *path = base.join(&path);
     }
 }
 
-struct Faults<'f>(&'f mut Vec<Fault>);
+pub(super) struct Faults<'f>(&'f mut Vec<Fault>);
 
 impl Faults<'_> {
-    fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+    pub(super) fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.0.push(Fault { key: key.into(), line: None, reason: reason.into() });
     }
 
-    fn readable(&mut self, key: &str, path: Option<&Path>) {
+    pub(super) fn readable(&mut self, key: &str, path: Option<&Path>) {
         if let Some(path) = path
             && let Err(e) = std::fs::File::open(path)
         {
@@ -73,7 +73,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     check_limits(config, &mut faults);
     check_people(config, &mut faults);
     for (place, channel) in config.channels.iter().enumerate() {
-        check_channel(&format!("channel[{place}]"), channel, &mut faults);
+        super::channel::check(&format!("channel[{place}]"), channel, &mut faults);
     }
     if !config.web.bind.ip().is_loopback() {
         faults.add(
@@ -222,30 +222,5 @@ fn check_people(config: &Config, faults: &mut Faults<'_>) {
     }
     for (place, crew) in config.crews.iter().enumerate().filter(|(_, crew)| crew.name.trim().is_empty()) {
         faults.add(format!("crew[{place}].name"), format!("of crew {} is empty; people read it", crew.id));
-    }
-}
-
-fn check_channel(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
-    match channel.kind.as_str() {
-        "console" => {}
-        "webhook" => {
-            let Some(url) = &channel.url else {
-                return faults.add(format!("{key}.url"), "a webhook needs its url");
-            };
-            if !(url.starts_with("http://") || url.starts_with("https://")) {
-                faults.add(format!("{key}.url"), format!("{url:?} does not begin with http:// or https://"));
-            }
-            if channel.secret_file.is_none() {
-                faults.add(
-                    format!("{key}.secret_file"),
-                    "is missing: the receiver checks our signature with it",
-                );
-            }
-            faults.readable(&format!("{key}.secret_file"), channel.secret_file.as_deref());
-        }
-        other => faults.add(
-            format!("{key}.kind"),
-            format!("{other:?} is not built in this version; console and webhook are"),
-        ),
     }
 }

@@ -91,8 +91,25 @@ pub enum Outcome {
     Sent,
     /// Not accepted; tried again at this time.
     Retry(Timestamp, String),
-    /// Not accepted within a day; given up.
+    /// Not accepted, and no retry can mend it, or none did within a day; given up.
     Failed(String),
+    /// Accepted before; now the provider says that it arrived.
+    Delivered,
+    /// Accepted before; now the provider says that it did not arrive.
+    Undelivered(String),
+}
+
+impl Outcome {
+    /// The word in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Retry(..) => "retry",
+            Self::Failed(_) => "failed",
+            Self::Delivered => "delivered",
+            Self::Undelivered(_) => "undelivered",
+        }
+    }
 }
 
 /// One group of changes that belong together.
@@ -385,7 +402,7 @@ fn append(tx: &Transaction<'_>, event: &Event) -> Result<(), StoreError> {
 
 fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (id, incident, event, step, told, channel, body, created_at, state,
-               attempts, next_at, phone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8, ?9)
+               attempts, next_at, phone, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8, ?9, ?10)
                ON CONFLICT (id) DO NOTHING";
     for n in notices {
         tx.prepare_cached(sql)?.execute(params![
@@ -397,7 +414,8 @@ fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), S
             n.channel,
             n.body.to_string(),
             n.created_at.0,
-            n.phone
+            n.phone,
+            json(&n.words)
         ])?;
     }
     Ok(())
@@ -409,6 +427,16 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
         Outcome::Sent => ("sent", d.at, None, Some(d.at.0)),
         Outcome::Retry(next_at, error) => ("queued", *next_at, Some(error), None),
         Outcome::Failed(error) => ("failed", d.at, Some(error), None),
+        Outcome::Delivered => {
+            let sql = "UPDATE outbox SET delivered_at = ?2 WHERE id = ?1 AND delivered_at IS NULL";
+            tx.prepare_cached(sql)?.execute(params![d.notice.id, d.at.0])?;
+            return Ok(());
+        }
+        Outcome::Undelivered(error) => {
+            let sql = "UPDATE outbox SET state = 'failed', last_error = ?2 WHERE id = ?1";
+            tx.prepare_cached(sql)?.execute(params![d.notice.id, error])?;
+            return Ok(());
+        }
     };
     let sql = "UPDATE outbox SET state = ?2, attempts = max(attempts, ?3), next_at = ?4, last_error = ?5,
                first_accepted_at = coalesce(first_accepted_at, ?6) WHERE id = ?1 AND state <> 'sent'";
