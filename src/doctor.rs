@@ -1,6 +1,7 @@
 //! `doctor`: is what surrounds us safe? Each unsafe setting with its cure.
 
 mod broker;
+mod channels;
 mod database;
 
 use std::fs::OpenOptions;
@@ -69,6 +70,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_secrets(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
+    channels::check(&config, &mut findings);
     for database in &config.tsdbs {
         database::check(database, &mut findings);
     }

@@ -11,6 +11,8 @@ mod demo;
 mod doctor;
 mod explain;
 mod limits;
+mod metrics;
+mod reload;
 mod score;
 mod serve;
 mod simulate;

@@ -5,6 +5,8 @@
 //!    → journal recovered → followers registered → alerting replays and goes live
 //!    → intake and committer → followers' threads → listener, brokers → "ready"
 //! ```
+//! While it runs SIGHUP has register, lighting and policy read again (`reload.rs`).
+//!
 //! Ending goes the other way round: sources stop reading, what was handed over becomes durable and is
 //! acknowledged, followers take the rest, alerting commits.
 
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Policies, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -26,7 +28,7 @@ use lampguard_ingester::source::listener::Listener;
 use lampguard_ingester::{Ingester, Opened, tsdb};
 use lampguard_journal::{Follower, FrameBuf};
 use lampguard_model::record::{self, Record};
-use lampguard_model::{Register, register};
+use lampguard_model::{Current, Register, register};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
@@ -37,6 +39,8 @@ use crate::clock::{self, Clock};
 use crate::config::channel::read_secret;
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
+use crate::metrics::Reloads;
+use crate::reload;
 use crate::tokens::Tokens;
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -46,11 +50,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the HTTP interface sees of a running instance.
 pub(crate) struct Instance {
+    /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`.
     pub(crate) config: Config,
-    pub(crate) register: Arc<Register>,
+    pub(crate) register: Current<Register>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
-    pub(crate) lighting: Arc<Lighting>,
+    pub(crate) lighting: Current<Lighting>,
+    pub(crate) policies: Current<Policies>,
+    pub(crate) reloads: Reloads,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
     pub(crate) tokens: Tokens,
@@ -97,11 +104,16 @@ struct Parts {
 
 /// Runs by the configuration until SIGTERM or Ctrl-C.
 pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
-    let config = config::load(&config::find(file)?)?;
+    let file = config::find(file)?;
+    let config = config::load(&file)?;
     runtime()?.block_on(async {
+        let hangups = reload::hangups()?;
         let running = start(config).await?;
         info!(web = %running.web, "ready");
-        wait_for_the_end().await;
+        tokio::select! {
+            () = wait_for_the_end() => {}
+            () = reload::follow(running.instance.clone(), file, hangups) => {}
+        }
         running.stop().await;
         Ok(())
     })
@@ -133,7 +145,13 @@ pub(crate) async fn wait_for_the_end() {
 pub(crate) fn load_register(config: &Config) -> Result<Register> {
     let path = &config.posts.file;
     let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
-    let register = Register::parse(&bytes).map_err(|faults| register_faults(path, &faults))?;
+    check_register(config, &bytes)
+}
+
+/// The register that these bytes hold, checked against the zones of the configuration.
+pub(crate) fn check_register(config: &Config, bytes: &[u8]) -> Result<Register> {
+    let path = &config.posts.file;
+    let register = Register::parse(bytes).map_err(|faults| register_faults(path, &faults))?;
     let unknown: Vec<_> = register
         .zones()
         .iter()
@@ -187,6 +205,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
     let registry = Registry::new();
+    let reloads = Reloads::register(&registry)?;
     let mut tokens = Tokens::open(dir.path())?;
     let local = tokens.make_local();
 
@@ -204,6 +223,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
     let (view, latest) = (history.view(), history.latest().clone());
+    let register = Current::from(register);
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
 
@@ -219,7 +239,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         register,
         ingester: OnceLock::from(handles),
         alerting,
-        lighting,
+        lighting: lighting.into(),
+        policies: Arc::new(config.policies.clone()).into(),
+        reloads,
         history: view,
         latest,
         tokens,
@@ -241,7 +263,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
 }
 
 /// Keeps the numbers of every version under their fingerprint: what an incident of years ago was judged by.
-fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
+pub(crate) fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
     let folder = dir.join("policies");
     let doing = || format!("keeping the policy in {}", folder.display());
     std::fs::create_dir_all(&folder).with_context(doing)?;

@@ -148,9 +148,15 @@ impl Channel {
         })
     }
 
-    fn secret(&self) -> Result<Secret> {
+    /// Key, password, or what a template calls `{{secret}}`.
+    pub(crate) fn secret(&self) -> Result<Secret> {
         let text = self.secret_file.as_deref().map(read_secret).transpose()?.unwrap_or_default();
         Ok(Secret::new(text.into_bytes()))
+    }
+
+    /// True for `http://`.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.address().is_ok_and(|url| url.scheme() == "http")
     }
 
     fn authority(&self) -> Result<Vec<u8>> {

@@ -14,6 +14,21 @@ impl Secret {
         Self(bytes)
     }
 
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True for what DingTalk gives out.
+    pub fn starts_with_sec(&self) -> bool {
+        self.0.starts_with(b"SEC")
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }

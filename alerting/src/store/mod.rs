@@ -127,6 +127,8 @@ pub enum Write {
     Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
     /// Tasks for the next rain, with their notices.
     Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
+    /// What happened to no incident.
+    Events(Vec<Event>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
@@ -150,7 +152,12 @@ impl Write {
     pub fn is_expendable(&self) -> bool {
         !matches!(
             self,
-            Self::Open(..) | Self::Escalate(..) | Self::Moved(..) | Self::Job(..) | Self::Recheck(..)
+            Self::Open(..)
+                | Self::Escalate(..)
+                | Self::Moved(..)
+                | Self::Job(..)
+                | Self::Recheck(..)
+                | Self::Events(..)
         )
     }
 }
@@ -264,6 +271,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             change(tx, incident, event)?;
             insert_notices(tx, notices)?;
         }
+        Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
         Write::Weather(zone, weather) => {
