@@ -10,8 +10,10 @@ use super::emulators::alertmanager::Alerts;
 use super::emulators::provider::Provider;
 use super::emulators::robots::{self, Robot};
 use super::emulators::smtp::{self as mail, Fault as MailFault};
+use super::errand::{Errand, Outcome as Renewal, Sender};
 use super::tests::{Office, office};
 use super::*;
+use crate::store::Reads;
 use crate::testkit::{T, wait_for};
 
 /// Stands in every secret of these tests.
@@ -164,6 +166,13 @@ fn an_sms_has_two_parts_at_most_and_its_delivery_is_asked_for() {
     });
     let words = office.words();
     assert!(words.contains(&"delivered") && words.contains(&"undelivered"), "{words:?}");
+    let conn = office.around.reads.lock().unwrap();
+    let events = |id: &str| -> Vec<String> {
+        let timeline = Reads::new(&conn).timeline(id).unwrap();
+        timeline.into_iter().map(|(_, event)| event.event).collect()
+    };
+    assert_eq!(events("LG-TEST1"), ["opened", "told", "delivered"]);
+    assert_eq!(events("LG-TEST2"), ["opened", "told", "not_told"]);
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn a_person_without_a_number_and_a_number_that_nobody_has_fail_at_once_and_for_g
     wait_for("both failures", || office.words() == ["failed", "failed"]);
     let failures = office.failures();
     assert!(failures[0].contains("无号") && failures[0].contains("no telephone"), "{failures:?}");
-    assert!(failures[1].contains("MOBILE_NUMBER_ILLEGAL"), "{failures:?}");
+    assert!(failures[1].contains("MOBILE_NUMBER_ILLEGAL") && !failures[1].contains("123"), "{failures:?}");
     assert!(provider.sent().is_empty());
     assert_eq!(office.around.metrics.channel_up.with_label_values(&["sms"]).get(), 0);
     wait_for("the outbox says so", || office.outcomes().iter().all(|(outcome, _)| outcome == "failed"));
@@ -400,7 +409,7 @@ fn an_alert_starts_with_the_incident_and_has_no_empty_label() {
     assert_eq!(alert["startsAt"], "2026-11-23T12:00:00.001Z");
     assert_eq!(alert["endsAt"], (T + Millis::hours(1)).to_rfc3339());
     let conn = office.around.reads.lock().unwrap();
-    let open = crate::store::Reads::new(&conn).open_bodies("am", 10).unwrap();
+    let open = Reads::new(&conn).open_bodies("am", 10).unwrap();
     assert_eq!(open.len(), 1, "what is said again each minute");
     assert_eq!(open[0]["incident"]["id"], "LG-TEST1");
 }
@@ -414,4 +423,39 @@ fn no_secret_is_printed_with_a_channel() {
     }
     let text = format!("{:?}", sms().1);
     assert!(!text.contains(CANARY), "{text}");
+}
+
+#[test]
+fn when_a_robot_says_too_many_everybody_who_waits_is_heard_and_nothing_goes_for_ten_minutes() {
+    let office = office();
+    let (robot, channel) = dingtalk(&office);
+    robot.emulator.order([Answer::json(&serde_json::json!({"errcode": 410_100, "errmsg": "too fast"}))]);
+    let desk = start(&channel, &office);
+    office.open_for(1, "张三", Some(PHONE), &[&desk]);
+    wait_for("the first failure", || office.words() == ["retry"]);
+    office.open_for(2, "李四", Some(PHONE), &[&desk]);
+    wait_for("the one that came later", || office.words() == ["retry", "retry"]);
+    assert!(office.failures()[1].contains("the channel rests"), "{:?}", office.failures());
+    let heard = office.heard.lock().unwrap();
+    let next: Vec<i64> = heard
+        .iter()
+        .map(|delivery| match &delivery.outcome {
+            crate::store::Outcome::Retry(at, _) => at.since(T).as_seconds(),
+            _ => 0,
+        })
+        .collect();
+    assert!(next.iter().all(|seconds| (590..=600).contains(seconds)), "{next:?}");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(robot.emulator.seen().len(), 1);
+}
+
+#[test]
+fn open_incidents_are_said_again_to_alertmanager_in_parts() {
+    let alerts = Alerts::start();
+    let channel = Channel::new("am", ChannelKind::Alertmanager(web(&alerts.emulator.url("/api/v2/alerts"))));
+    let body = |n: usize| crate::testkit::notice(&crate::testkit::incident(n), "am").body.clone();
+    let errand = Errand::Renew((0..1200).map(body).collect());
+    let done = Sender::new(&channel).run(&errand, None, T);
+    assert!(matches!(done, Renewal::Renewed(Ok(()))), "{done:?}");
+    assert_eq!((alerts.all().len(), alerts.emulator.seen().len()), (1200, 3));
 }

@@ -270,3 +270,17 @@ fn the_console_prints_one_clear_line_in_the_language_of_the_site() {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
+
+#[test]
+fn messages_of_the_last_minute_are_counted_after_a_restart() {
+    let (office, server) = (office(), Server::start(Vec::new()));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    for n in 1..=3 {
+        office.clock.set(T + Millis::seconds(40 * n));
+        office.open(n as usize, &[&desk]);
+        wait_for("it is sent", || office.outcomes() == vec![("sent".to_owned(), 1); n as usize]);
+    }
+    let conn = office.around.reads.lock().unwrap();
+    let since = |seconds| Reads::new(&conn).messages_since("hook", T + Millis::seconds(seconds)).unwrap();
+    assert_eq!((since(0), since(60), since(121)), (3, 2, 0));
+}

@@ -67,7 +67,7 @@ impl Provider {
             };
             if phone.len() != 11 || !phone.bytes().all(|c| c.is_ascii_digit()) {
                 return Answer::json(
-                    &json!({"code": "isv.MOBILE_NUMBER_ILLEGAL", "message": "no such number"}),
+                    &json!({"code": "isv.MOBILE_NUMBER_ILLEGAL", "message": format!("no such number: {phone}")}),
                 );
             }
             if text.is_empty() {

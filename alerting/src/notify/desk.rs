@@ -233,9 +233,11 @@ impl Work {
                 Ok(In::Tell(job)) => self.take_in(job),
                 Ok(In::Back(number, done)) => self.came_back(number, done),
                 Ok(In::Stop) => self.stopping = true,
-                Err(RecvTimeoutError::Timeout) => self.between(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // Also while news never ends: a flood holds up neither the outbox nor what is late.
+            self.between();
         }
     }
 
@@ -367,7 +369,7 @@ impl Work {
         }
     }
 
-    /// No news: who waits too long, the outbox, alerts to renew.
+    /// What has its own time: who waits too long, alerts to renew, the outbox.
     fn between(&mut self) {
         let now = Instant::now();
         if until(self.looked_for_late_at + Duration::from_secs(1), now).is_zero() {

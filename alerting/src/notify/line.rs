@@ -189,3 +189,7 @@ impl Line {
         self.bucket.held_for(now)
     }
 }
+
+#[cfg(test)]
+#[path = "../line_tests.rs"]
+mod tests;

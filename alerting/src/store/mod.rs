@@ -438,28 +438,42 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
         Outcome::Delivered => {
             let sql = "UPDATE outbox SET delivered_at = ?2 WHERE id = ?1 AND delivered_at IS NULL";
             tx.prepare_cached(sql)?.execute(params![d.notice.id, d.at.0])?;
-            return Ok(());
+            return note_delivery(tx, d, "delivered", None);
         }
         Outcome::Undelivered(error) => {
             let sql = "UPDATE outbox SET state = 'failed', last_error = ?2 WHERE id = ?1";
             tx.prepare_cached(sql)?.execute(params![d.notice.id, error])?;
-            return Ok(());
+            return note_delivery(tx, d, "not_told", Some(error));
         }
     };
     let sql = "UPDATE outbox SET state = ?2, attempts = max(attempts, ?3), next_at = ?4, last_error = ?5,
                first_accepted_at = coalesce(first_accepted_at, ?6) WHERE id = ?1 AND state <> 'sent'";
     let row = params![d.notice.id, state, d.attempt, next_at.0, error, accepted];
     tx.prepare_cached(sql)?.execute(row)?;
-    if d.outcome != Outcome::Sent {
-        return Ok(());
+    match &d.outcome {
+        Outcome::Sent => note_delivery(tx, d, "told", None),
+        Outcome::Failed(error) => note_delivery(tx, d, "not_told", Some(error)),
+        _ => Ok(()),
     }
+}
+
+/// What became of a notice is part of the incident's record: told, delivered, not told.
+fn note_delivery(
+    tx: &Transaction<'_>,
+    d: &Delivery,
+    kind: &'static str,
+    error: Option<&String>,
+) -> Result<(), StoreError> {
     let n = &d.notice;
-    let body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    let mut body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    if let Some(error) = error {
+        body["error"] = serde_json::json!(error);
+    }
     let event = Event {
-        key: format!("{}:told", n.id),
+        key: format!("{}:{kind}", n.id),
         incident: n.incident.clone().unwrap_or_else(|| Arc::from("")),
         at: d.at,
-        kind: "told",
+        kind,
         body: body.to_string(),
     };
     append(tx, &event)

@@ -14,7 +14,7 @@ use super::{RECENT_MAX, Work};
 use crate::notify::Job;
 use crate::notify::errand::{Errand, Question};
 use crate::notify::fault::{Fault, SendError};
-use crate::notify::letter::Sent;
+use crate::notify::letter::{Letter, Sent};
 use crate::notify::template::Fate;
 use crate::store::{Delivery, Outcome, Write};
 use crate::writer::Ticket;
@@ -54,6 +54,10 @@ impl Work {
 
     /// Step 5, bad.
     pub(super) fn failed(&mut self, jobs: &[Job], error: &SendError) {
+        // What they answer goes into timelines that everybody may read; numbers are not for everybody.
+        let phones = Letter { jobs, phone: self.channel.phone.as_deref() }.phones();
+        let hide = |text: String, phone: &String| text.replace(phone.as_str(), "***");
+        let error = &SendError { text: phones.iter().fold(error.text.clone(), hide), ..error.clone() };
         self.line.back(jobs);
         self.look(Some(error));
         let (at, now) = ((self.around.clock)(), Instant::now());
