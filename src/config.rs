@@ -5,6 +5,7 @@
 
 pub(crate) mod channel;
 mod check;
+pub(crate) mod people;
 pub(crate) mod policy;
 mod tree;
 
@@ -19,6 +20,7 @@ use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
 
 pub(crate) use channel::Channel;
+pub(crate) use people::{Crew, Zone};
 
 /// The commented sample of every key.
 pub(crate) const SAMPLE: &str = include_str!("../deploy/lampguard.toml");
@@ -42,6 +44,12 @@ pub(crate) struct Config {
     pub(crate) tsdbs: Vec<TsdbConfig>,
     pub(crate) zones: Vec<Zone>,
     pub(crate) crews: Vec<Crew>,
+    pub(crate) shifts: Vec<people::ShiftSection>,
+    pub(crate) duty: Vec<people::DutySection>,
+    pub(crate) calendar: people::CalendarSection,
+    pub(crate) desk: Option<people::Someone>,
+    pub(crate) supervisor: Option<people::Someone>,
+    pub(crate) head: Option<people::Someone>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) web: Web,
 }
@@ -92,23 +100,6 @@ impl Default for History {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PolicySection {
     pub(crate) file: Option<PathBuf>,
-}
-
-/// One `[[zone]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Zone {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) crew: String,
-}
-
-/// One `[[crew]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Crew {
-    pub(crate) id: String,
-    pub(crate) name: String,
 }
 
 /// `[web]`.

@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 mod limits;
 mod metrics;
+mod plan;
 mod reload;
 mod score;
 mod serve;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Record(record) => tools::record(file, &record),
         Command::Score(asked) => score::run(file, &asked),
         Command::Backtest(backtest) => backtest::run(&backtest),
+        Command::Plan(asked) => plan::run(file, &asked),
         Command::Explain(asked) => explain::run(file, &asked),
         Command::Config(ConfigCommand::Print { policy: false }) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Print { policy: true }) => {

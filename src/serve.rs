@@ -349,6 +349,7 @@ fn start_alerting(
         register: register.clone(),
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
+        rota: config::people::rota(config),
         channels,
         site: SiteText {
             name: config.site.name.clone(),

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::http::{Answer, try_get, try_post};
+use common::http::{Answer, try_get, try_post, try_put};
 use common::schema::faults;
 use common::{Lampguard, Site, WebhookStub, seconds, wait_until};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const LOOK: [u16; 6] = [401, 200, 200, 200, 200, 200];
 const MOVE: [u16; 6] = [401, 403, 200, 200, 403, 200];
 const TECHNICIANS: [u16; 6] = [401, 403, 403, 403, 200, 200];
 
-const TABLE: [Line; 24] = [
+const TABLE: [Line; 26] = [
     ("GET", "/healthz", "/healthz", None, OPEN),
     ("GET", "/readyz", "/readyz", None, OPEN),
     ("GET", "/metrics", "/metrics", None, OPEN),
@@ -60,6 +60,16 @@ const TABLE: [Line; 24] = [
         "/api/v1/maintenance",
         Some(r#"{"key":"t","scope":{"post_id":"P010"},"crew":"c1","reason":"test"}"#),
         [401, 403, 403, 201, 403, 200],
+    ),
+    ("GET", "/api/v1/rota", "/api/v1/rota", None, LOOK),
+    (
+        "PUT",
+        "/api/v1/rota",
+        "/api/v1/rota",
+        Some(
+            r#"{"duty":[],"overrides":[{"from":"2026-11-23T12:00:00Z","to":"2026-11-24T12:00:00Z","zone":"z1","crew":"c2"}]}"#,
+        ),
+        [401, 403, 403, 200, 403, 200],
     ),
     (
         "POST",
@@ -106,6 +116,7 @@ impl Office {
         let url = format!("{}{to}", self.lampguard.url);
         let token = self.tokens[role].as_deref();
         let answer = match body {
+            Some(body) if line.0 == "PUT" => try_put(&url, token, body.as_bytes()).unwrap(),
             Some(body) => try_post(&url, token, body.as_bytes()).unwrap(),
             None => try_get(&url, token).unwrap(),
         };

@@ -13,6 +13,7 @@
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`life`] | what people do to an incident: every state and move, pure |
+//! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs`, `notice_words.rs` | what people are told: JSON, text, SMS, voice |
@@ -53,7 +54,7 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, StateFilter, stored_cursor};
+pub use ask::{Filter, Page, StateFilter, stored_changes, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,
@@ -64,6 +65,6 @@ pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, HiddenUrl, Secret, Web};
 pub use policy::{InForce, Policies, Policy};
-pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, Reload, Setup};
+pub use rota::{Crew, Gap, OnDuty, Person, Rota, Whom, ZoneDuty};
+pub use run::{ActError, Acted, Alerting, AlertingError, GAP_DAYS, Reload, RotaError, RotaRequest, Setup};
 pub use store::{AuditError, NoticeView, verify_file};

@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Every metric of this crate.
@@ -34,6 +34,8 @@ pub struct Metrics {
     pub channel_faults: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
+    /// Hours of the next 7 days in which nobody of a zone can be sent.
+    pub rota_gap_hours: GaugeVec,
 }
 
 impl Metrics {
@@ -42,7 +44,7 @@ impl Metrics {
     /// # Errors
     /// A name that is registered already: one `Alerting` per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let put = |metric: Box<dyn Collector>| registry.register(metric);
+        let counters = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let alarm = HistogramOpts::new(
             "lampguard_alerting_alarm_seconds",
             "Receipt of the confirming reading to hand-over to the first channel",
@@ -53,8 +55,9 @@ impl Metrics {
                 Opts::new("lampguard_alerting_open_incidents", "Incidents that are open"),
                 &["zone", "severity"],
             )?,
-            notices: IntCounterVec::new(
-                Opts::new("lampguard_alerting_notice_total", "Attempts to tell people"),
+            notices: counters(
+                "lampguard_alerting_notice_total",
+                "Attempts to tell people",
                 &["channel", "outcome"],
             )?,
             alarm_seconds: Histogram::with_opts(alarm)?,
@@ -79,36 +82,52 @@ impl Metrics {
                 "lampguard_alerting_store_failing",
                 "1 while the store refuses writes",
             )?,
-            queue_full: IntCounterVec::new(
-                Opts::new("lampguard_alerting_queue_full_total", "Notices left in the outbox, queue full"),
+            queue_full: counters(
+                "lampguard_alerting_queue_full_total",
+                "Notices left in the outbox, queue full",
                 &["channel"],
             )?,
-            messages: IntCounterVec::new(
-                Opts::new("lampguard_alerting_message_total", "Messages that channels accepted"),
+            messages: counters(
+                "lampguard_alerting_message_total",
+                "Messages that channels accepted",
                 &["channel"],
             )?,
-            channel_faults: IntCounterVec::new(
-                Opts::new("lampguard_alerting_channel_fault_total", "Failures of channels by kind"),
+            channel_faults: counters(
+                "lampguard_alerting_channel_fault_total",
+                "Failures of channels by kind",
                 &["channel", "fault"],
             )?,
             channel_up: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
             )?,
+            rota_gap_hours: GaugeVec::new(
+                Opts::new(
+                    "lampguard_alerting_rota_gap_hours",
+                    "Hours of the next 7 days without a crew to send",
+                ),
+                &["zone"],
+            )?,
         };
-        put(Box::new(metrics.open_incidents.clone()))?;
-        put(Box::new(metrics.notices.clone()))?;
-        put(Box::new(metrics.alarm_seconds.clone()))?;
-        put(Box::new(metrics.judged.clone()))?;
-        put(Box::new(metrics.reviews.clone()))?;
-        put(Box::new(metrics.unreadable.clone()))?;
-        put(Box::new(metrics.store_pending.clone()))?;
-        put(Box::new(metrics.store_dropped.clone()))?;
-        put(Box::new(metrics.store_failing.clone()))?;
-        put(Box::new(metrics.queue_full.clone()))?;
-        put(Box::new(metrics.messages.clone()))?;
-        put(Box::new(metrics.channel_faults.clone()))?;
-        put(Box::new(metrics.channel_up.clone()))?;
+        metrics.put_all(registry)?;
         Ok(metrics)
+    }
+
+    fn put_all(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let put = |metric: Box<dyn Collector>| registry.register(metric);
+        put(Box::new(self.open_incidents.clone()))?;
+        put(Box::new(self.notices.clone()))?;
+        put(Box::new(self.alarm_seconds.clone()))?;
+        put(Box::new(self.judged.clone()))?;
+        put(Box::new(self.reviews.clone()))?;
+        put(Box::new(self.unreadable.clone()))?;
+        put(Box::new(self.store_pending.clone()))?;
+        put(Box::new(self.store_dropped.clone()))?;
+        put(Box::new(self.store_failing.clone()))?;
+        put(Box::new(self.queue_full.clone()))?;
+        put(Box::new(self.messages.clone()))?;
+        put(Box::new(self.channel_faults.clone()))?;
+        put(Box::new(self.channel_up.clone()))?;
+        put(Box::new(self.rota_gap_hours.clone()))
     }
 }

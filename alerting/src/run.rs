@@ -38,15 +38,18 @@ use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
+use crate::rota::Rota;
 use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
-use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod cursor;
+mod duty;
 mod heard;
 mod reload;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
+pub use duty::{GAP_DAYS, RotaError, RotaRequest};
 pub use reload::Reload;
 
 /// Batches that may wait to be judged.
@@ -54,8 +57,6 @@ pub const QUEUE_MAX: usize = 256;
 /// The cursor stays this far behind: enough for 2 samples of the last 3 at any period up to 10 min, and for
 /// two samples within 30 min (`policy.md` 2).
 const REBUILD: Millis = Millis::minutes(40);
-/// The cursor is looked at this often.
-const CURSOR_EVERY: Millis = Millis::minutes(1);
 /// At the end of a replay time passes by this much: longer than a late critical waits for its backlog, plus
 /// the minute between marks.
 const SETTLE: Millis = Millis::seconds(75);
@@ -80,6 +81,8 @@ pub struct Setup {
     pub policy: Policies,
     /// Timetables of lighting; none where nobody knows some.
     pub lighting: Option<Arc<Lighting>>,
+    /// Who is on duty, by the configuration.
+    pub rota: Rota,
     /// Whom to tell, and how.
     pub channels: Vec<Channel>,
     /// Words for texts.
@@ -118,6 +121,7 @@ pub(crate) enum Work {
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool),
     Delivered(Delivery),
+    Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
     Stop,
 }
 
@@ -128,6 +132,7 @@ pub struct Alerting {
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
     pub(crate) clock: Clock,
+    pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -152,6 +157,8 @@ impl Alerting {
         let store = Store::open(&setup.dir)?;
         let reads = Arc::new(Mutex::new(open_for_reading(&setup.dir)?));
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
+        let duty = duty::Duty::take_back(setup.rota.clone(), &store, engine.sky())?;
+        let rota = duty.rota.clone();
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
         let writer = Writer::start(store, follower.clone(), &metrics)?;
@@ -168,7 +175,7 @@ impl Alerting {
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
         let mut story = Story {
-            marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
+            marks: VecDeque::from([(setup.clock.clone()(), from, engine.sky().json())]),
             saved: None,
             effects: Vec::new(),
             reply: None,
@@ -184,6 +191,7 @@ impl Alerting {
             policy: InForce::new(setup.policy.clone()),
             follower,
             heard,
+            duty,
         };
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
@@ -194,7 +202,7 @@ impl Alerting {
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, rota, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -228,10 +236,6 @@ impl Drop for Alerting {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-fn sky_json(sky: &Sky) -> String {
-    serde_json::to_string(sky).unwrap_or_else(|_| "[]".to_owned())
 }
 
 /// Start, step 1: what the store knows.
@@ -296,6 +300,7 @@ struct Story {
     policy: InForce,
     follower: Follower,
     heard: heard::Heard,
+    duty: duty::Duty,
 }
 
 impl Story {
@@ -339,7 +344,7 @@ impl Story {
             info!(from, end, readings = self.metrics.judged.get(), "journal replayed for alerting");
         }
         if self.marks.is_empty() {
-            self.marks.push_back(((self.clock)(), end, sky_json(engine.sky())));
+            self.marks.push_back(((self.clock)(), end, engine.sky().json()));
         }
         self.move_cursor((self.clock)());
         Ok(())
@@ -365,6 +370,7 @@ impl Story {
                     self.handle(false);
                 }
                 Ok(Work::Delivered(delivery)) => self.delivered(&delivery),
+                Ok(Work::Rota(request, reply)) => self.change_rota(*request, &reply),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -425,34 +431,12 @@ impl Story {
         let now = (self.clock)();
         self.enact(engine, now);
         engine.step(now, Input::Tick, &mut self.effects);
+        self.duty.look(now, &self.metrics);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
         self.follower.report(end);
         self.mark(engine, now, end);
         self.move_cursor(now);
-    }
-
-    /// Notes once a minute where the journal stands.
-    fn mark(&mut self, engine: &Engine, now: Timestamp, seq: u64) {
-        let due = |(at, ..): &(Timestamp, u64, String)| now.since(*at) >= CURSOR_EVERY || now < *at;
-        if self.marks.back().is_none_or(due) {
-            self.marks.push_back((now, seq, sky_json(engine.sky())));
-        }
-    }
-
-    /// Moves the cursor to the newest mark that is 40 min old. At most a mark a minute is kept, and a clock
-    /// that goes back empties none of them: the cursor only waits.
-    fn move_cursor(&mut self, now: Timestamp) {
-        while self.marks.get(1).is_some_and(|(at, ..)| now.since(*at) >= REBUILD) {
-            self.marks.pop_front();
-        }
-        if let Some((_, seq, sky)) = self.marks.front()
-            && self.saved != Some(*seq)
-        {
-            self.saved = Some(*seq);
-            let cursor = Write::Cursor { seq: *seq, sky: sky.clone() };
-            self.writes.push(cursor, Ticket::default());
-        }
     }
 
     /// Step 6.
@@ -490,6 +474,7 @@ impl Story {
                     self.writes.push(Write::Notices(notices), ticket);
                 }
                 Effect::Weather { zone, weather } => {
+                    self.duty.heed(&zone, weather.warning);
                     self.writes.push(Write::Weather(zone, weather), Ticket::default());
                 }
                 Effect::Remember(memory) => self.writes.push(Write::Remember(memory), Ticket::default()),

@@ -4,6 +4,7 @@ use lampguard_model::record::{StoredReading, encode_reading, encode_weather};
 use super::*;
 use crate::ask::{Filter, StateFilter, stored_cursor};
 use crate::engine::tests::{leak, minutes, register, shell};
+use crate::rota::{Crew, Duty, Person, Weekly, When, ZoneDuty};
 use crate::store::FILE;
 use crate::testkit::{Answer, HandClock, Server, T, site, wait_for};
 
@@ -35,6 +36,10 @@ impl Station {
     }
 
     pub(crate) fn start(&self, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
+        self.start_with(rota(), channels)
+    }
+
+    pub(crate) fn start_with(&self, rota: Rota, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
         Alerting::start(Setup {
             dir: self.dir.path().join("alerting"),
             journal_dir: self.dir.path().join("journal"),
@@ -42,6 +47,7 @@ impl Station {
             register: register(),
             policy: Policies::default(),
             lighting: None,
+            rota,
             channels,
             site: site(),
             clock: self.clock.clock(),
@@ -50,13 +56,30 @@ impl Station {
     }
 
     /// Makes a batch durable.
-    fn keep(&mut self, mut batch: FrameBuf) {
+    pub(crate) fn keep(&mut self, mut batch: FrameBuf) {
         batch.first_seq = self.tail.end();
         self.journal.as_mut().unwrap().commit(&[batch], self.clock.clock()().0).unwrap();
     }
 
     pub(crate) fn database(&self) -> Connection {
         Connection::open(self.dir.path().join("alerting").join(FILE)).unwrap()
+    }
+}
+
+/// Zone z1 has crew c1; c2 comes when there is a warning, c3 has nobody.
+pub(crate) fn rota() -> Rota {
+    let id = |text: &str| Arc::<str>::from(text);
+    let crew = |of: &str, member: &str| {
+        let person = Person { name: id(member), phone: None, channels: vec![id("console")] };
+        let members = if member.is_empty() { Vec::new() } else { vec![Arc::new(person)] };
+        (id(of), Arc::new(Crew { id: id(of), name: of.to_owned(), vehicle: None, members }))
+    };
+    let rain = Duty { zone: id("z1"), crew: Some(id("c2")), when: When::Warning, ..Duty::default() };
+    Rota {
+        crews: [crew("c1", "m1"), crew("c2", "m2"), crew("c3", "")].into(),
+        zones: [(id("z1"), ZoneDuty { crew: id("c1"), ..ZoneDuty::default() })].into(),
+        weekly: Weekly { duty: vec![rain], ..Weekly::default() },
+        ..Rota::default()
     }
 }
 
@@ -69,7 +92,7 @@ fn batch(readings: &[StoredReading<'_>]) -> FrameBuf {
     batch
 }
 
-fn weather(at: Timestamp, json: &str) -> FrameBuf {
+pub(crate) fn weather(at: Timestamp, json: &str) -> FrameBuf {
     let mut batch = FrameBuf::default();
     batch.closed_at = at.0;
     batch.push(record::WEATHER, |out| encode_weather(at, "all", json.as_bytes(), out));
@@ -379,6 +402,7 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         register: register(),
         policy: Policies::default(),
         lighting: None,
+        rota: Rota::default(),
         channels: Vec::new(),
         site,
         clock: station.clock.clock(),

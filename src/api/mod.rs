@@ -6,6 +6,7 @@ mod moves;
 mod openapi;
 mod posts;
 mod readings;
+mod rota;
 mod system;
 mod zones;
 
@@ -17,7 +18,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -67,7 +68,7 @@ const fn on(
 }
 
 /// Every route, and who may use it. Which moves a crew may make stands in `moves.rs`.
-static ROUTES: [Route; 24] = [
+static ROUTES: [Route; 26] = [
     on(Method::GET, "/healthz", None, || get(|| async { "ok\n" })),
     on(Method::GET, "/readyz", None, || get(system::readyz)),
     on(Method::GET, "/metrics", None, || get(system::metrics)),
@@ -88,6 +89,8 @@ static ROUTES: [Route; 24] = [
     on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
     on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),
     on(Method::POST, "/api/v1/maintenance", DESK, || post(moves::maintain)),
+    on(Method::GET, "/api/v1/rota", EVERYBODY, || get(rota::show)),
+    on(Method::PUT, "/api/v1/rota", DESK, || put(rota::change)),
     on(Method::POST, "/api/v1/readings", REPORTERS, || post(readings::readings)),
     on(Method::POST, "/api/v1/weather", OFFICE, || post(readings::weather)),
     on(Method::POST, "/api/v1/quarantine/retry", TECHNICIANS, || post(readings::retry)),

@@ -125,6 +125,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
         let last = instance.latest.get(&post.post_id);
         zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
     }
+    let rota = instance.alerting.rota();
     let mut items = Vec::new();
     for configured in &instance.config.zones {
         let id: Arc<str> = Arc::from(&*configured.id);
@@ -135,7 +136,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
         // Drills count nowhere (policy.md 5).
         open.retain(|incident| !incident.drill);
         let p1 = open.iter().filter(|incident| incident.severity == "P1").count();
-        let crew = instance.config.crews.iter().find(|crew| crew.id == configured.crew);
+        let crew = rota.on_duty_now(&configured.id, now).crew;
         let mut item = json!({
             "zone": configured.id, "name": configured.name, "posts": zone.posts, "reporting": zone.reporting,
             "open_incidents": open.len(), "open_p1": p1, "lamps": tally, "lighting_rate": rate_json(tally),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Findings, Grade};
+use crate::config::people::everybody;
 use crate::config::{Channel, Config};
 use crate::data_dir::Local;
 
@@ -37,10 +38,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         let lost = || (false, "could not be asked".to_owned());
         asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| lost())).collect()
     });
+    let desk_dials = config.desk.as_ref().is_some_and(|desk| desk.phone.is_some());
     for (channel, (good, text)) in config.channels.iter().zip(reached) {
         let about = format!("channel {}", channel.id);
         findings.add(if good { Grade::Good } else { Grade::Bad }, &about, text);
-        for text in weak(channel) {
+        for text in weak(channel, desk_dials).into_iter().chain(silent_people(config, channel)) {
             findings.add(Grade::Warn, &about, text);
         }
     }
@@ -68,7 +70,7 @@ fn reach(channel: &Channel) -> (bool, String) {
 }
 
 /// What works, but not well.
-fn weak(channel: &Channel) -> Vec<String> {
+fn weak(channel: &Channel, desk_dials: bool) -> Vec<String> {
     let mut found = Vec::new();
     let secret = channel.secret().unwrap_or_default();
     let (kind, length) = (channel.kind.as_str(), secret.len());
@@ -90,7 +92,7 @@ fn weak(channel: &Channel) -> Vec<String> {
     if matches!(kind, "dingtalk" | "wecom") && channel.rate_per_min.is_some_and(|rate| rate > ROBOT_RATE) {
         found.push(format!("rate_per_min is over {ROBOT_RATE}: a clock that differs gets the robot blocked; cure: {ROBOT_RATE}"));
     }
-    if channel.phone.is_none() {
+    if channel.phone.is_none() && !desk_dials {
         match kind {
             "sms_http" | "voice_http" => found.push(
                 "has no phone: who has no number of his own, such as the desk, is not reached; cure: phone = \"…\"".to_owned(),
@@ -105,6 +107,19 @@ fn weak(channel: &Channel) -> Vec<String> {
         found.push("goes unencrypted: numbers and tokens can be read on the way; cure: https://".to_owned());
     }
     found
+}
+
+/// People whom a robot of this channel would name without ringing their phone. (Those whom a dialling channel could not reach are
+/// a fault of the configuration.)
+fn silent_people(config: &Config, channel: &Channel) -> Option<String> {
+    let calls = matches!(channel.kind.as_str(), "dingtalk" | "wecom") && channel.phone.is_none();
+    let named = everybody(config).into_iter().map(|(_, someone)| someone);
+    let mute = named.filter(|someone| someone.channels.contains(&channel.id) && someone.phone.is_none());
+    let mut names: Vec<&str> = mute.map(|someone| someone.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let text = || format!("rings nobody for {}: they have no phone; cure: give them one", names.join(", "));
+    (calls && !names.is_empty()).then(text)
 }
 
 /// What a running instance says of them: `channel_up` is 0 after a failure.

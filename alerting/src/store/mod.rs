@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, Incident};
 use crate::notice::Notice;
+use crate::rota::Changes;
 use crate::wet::Weather;
 
 /// Name of the file in the data directory.
@@ -127,6 +128,8 @@ pub enum Write {
     Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
     /// Tasks for the next rain, with their notices.
     Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
+    /// Duty by date and overrides, as they are from now on.
+    Rota(Box<Changes>, Event),
     /// What happened to no incident.
     Events(Vec<Event>),
     /// Notices without an incident.
@@ -157,6 +160,7 @@ impl Write {
                 | Self::Moved(..)
                 | Self::Job(..)
                 | Self::Recheck(..)
+                | Self::Rota(..)
                 | Self::Events(..)
         )
     }
@@ -270,6 +274,12 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Escalate(incident, event, notices) => {
             change(tx, incident, event)?;
             insert_notices(tx, notices)?;
+        }
+        Write::Rota(changes, event) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO rota (id, changes) VALUES (1, ?1)
+                       ON CONFLICT (id) DO UPDATE SET changes = excluded.changes";
+            tx.prepare_cached(sql)?.execute([json(changes)])?;
         }
         Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
