@@ -3,6 +3,7 @@
 mod broker;
 mod channels;
 mod database;
+mod web;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -71,6 +72,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_disk(&config, &mut findings);
     check_clock(&config, &mut findings);
     check_secrets(&config, &mut findings);
+    web::check(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
     channels::check(&config, &mut findings);
