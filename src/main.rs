@@ -13,6 +13,7 @@ mod doctor;
 mod explain;
 mod limits;
 mod metrics;
+mod pages;
 mod plan;
 mod reload;
 mod score;

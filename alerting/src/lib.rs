@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`run`] | **the story**: readings in, incidents out; the one owner of clock and threads |
-//! | [`ask`] | what can be asked while it runs |
+//! | [`ask`], [`desk`] | what can be asked while it runs; what the duty pages ask |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
 //! | `explain_text` | why a post did or did not raise, in words |
@@ -17,7 +17,7 @@
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`links`] | signed links that crews open without signing in, pure |
-//! | [`notice`], `notice_text.rs`, `notice_words.rs` | what people are told: JSON, text, SMS, voice |
+//! | [`notice`], [`notice_text`], `notice_words.rs` | what people are told: JSON, text, SMS, voice |
 //! | [`notify`] | channels of every kind, each with its own thread, queue, rate and retries |
 //! | [`metrics`] | what Prometheus sees |
 //!
@@ -31,6 +31,7 @@
 pub mod ask;
 mod board;
 pub mod confirm;
+pub mod desk;
 pub mod engine;
 mod explain_text;
 pub mod incident;
@@ -40,7 +41,7 @@ pub mod lighting;
 pub mod links;
 pub mod metrics;
 pub mod notice;
-mod notice_text;
+pub mod notice_text;
 mod notice_words;
 pub mod notify;
 mod pending;

@@ -11,7 +11,7 @@ use crate::notice_words::{Words, safety_words};
 const NAMED_MAX: usize = 20;
 
 /// Title of a kind, in Chinese and in English.
-fn title(kind: Kind) -> [&'static str; 2] {
+pub fn title(kind: Kind) -> [&'static str; 2] {
     match kind {
         Kind::ShellCritical => ["灯杆带电", "live lamp post"],
         Kind::LeakCritical => ["灯杆漏电", "leaking lamp post"],
@@ -64,7 +64,7 @@ fn is_about_current(kind: Kind) -> bool {
 }
 
 /// Value and limit, when the kind has some.
-fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
+pub fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
     if e.kind == Kind::Reported || (e.limit == 0 && e.thousandths.is_none()) {
         return None;
     }
@@ -122,7 +122,8 @@ fn members_text(incident: &Incident, chinese: bool) -> Option<String> {
     (!named.is_empty()).then(|| format!("{}{rest}", named.join(", ")))
 }
 
-pub(crate) fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+/// Where it is, in words.
+pub fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     if let Some(place) = incident.told_place() {
         return format!("{} ({:.5}, {:.5}, {})", place.text, place.lon, place.lat, incident.zone);
     }

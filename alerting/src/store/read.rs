@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::StoreError;
+use crate::desk::Telling;
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, EventView, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::Notice;
@@ -52,6 +53,10 @@ pub struct Reads<'c> {
 const INCIDENT: &str =
     "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
                         severity, scope, place, p1_at, members, links, life FROM incident";
+
+const NOTICE: &str = "SELECT n, id, incident, event, step, told, channel,
+                      CASE WHEN state = 'sent' AND delivered_at IS NOT NULL THEN 'delivered' ELSE state END,
+                      attempts, coalesce(first_accepted_at, next_at) FROM outbox";
 
 impl<'c> Reads<'c> {
     pub(crate) fn new(conn: &'c Connection) -> Self {
@@ -201,26 +206,37 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn notices(&self, from: Timestamp, after: i64, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
-        let sql = "SELECT n, id, incident, event, step, told, channel,
-                   CASE WHEN state = 'sent' AND delivered_at IS NOT NULL THEN 'delivered' ELSE state END, attempts,
-                   coalesce(first_accepted_at, next_at) FROM outbox
-                   WHERE created_at >= ?1 AND n > ?2 ORDER BY n LIMIT ?3";
-        let mut query = self.conn.prepare_cached(sql)?;
-        let rows = query.query_map(params![from.0, after, limit as i64], |row| {
-            Ok(NoticeView {
-                n: row.get(0)?,
-                id: row.get(1)?,
-                incident_id: row.get(2)?,
-                event: row.get(3)?,
-                step: row.get(4)?,
-                to: row.get(5)?,
-                channel: row.get(6)?,
-                outcome: row.get(7)?,
-                attempt: row.get(8)?,
-                at: Timestamp(row.get(9)?).to_rfc3339(),
-            })
-        })?;
+        let sql = format!("{NOTICE} WHERE created_at >= ?1 AND n > ?2 ORDER BY n LIMIT ?3");
+        let mut query = self.conn.prepare_cached(&sql)?;
+        let rows = query.query_map(params![from.0, after, limit as i64], notice)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest notices of one incident, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn notices_of(&self, incident: &str, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
+        let sql = format!("{NOTICE} WHERE incident = ?1 ORDER BY n DESC LIMIT ?2");
+        let mut query = self.conn.prepare_cached(&sql)?;
+        let rows = query.query_map(params![incident, limit as i64], notice)?;
+        let mut notices: Vec<NoticeView> = rows.collect::<Result<_, _>>()?;
+        notices.reverse();
+        Ok(notices)
+    }
+
+    /// How far one incident was told.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn telling(&self, incident: &str) -> Result<Telling, StoreError> {
+        let sql = "SELECT min(first_accepted_at), coalesce(sum(state = 'sent'), 0), coalesce(sum(state = 'queued'), 0),
+                   coalesce(sum(state = 'failed'), 0) FROM outbox WHERE incident = ?1";
+        let telling = self.conn.prepare_cached(sql)?.query_row([incident], |row| {
+            let first_at = row.get::<_, Option<i64>>(0)?.map(Timestamp);
+            Ok(Telling { first_at, sent: row.get(1)?, queued: row.get(2)?, failed: row.get(3)? })
+        })?;
+        Ok(telling)
     }
 
     /// Notices of a channel that were never accepted, those due first, with the attempts made and the time of
@@ -347,6 +363,21 @@ impl<'c> Reads<'c> {
     pub fn verify(&self) -> Result<u64, super::AuditError> {
         super::chain::verify(self.conn)
     }
+}
+
+fn notice(row: &Row<'_>) -> rusqlite::Result<NoticeView> {
+    Ok(NoticeView {
+        n: row.get(0)?,
+        id: row.get(1)?,
+        incident_id: row.get(2)?,
+        event: row.get(3)?,
+        step: row.get(4)?,
+        to: row.get(5)?,
+        channel: row.get(6)?,
+        outcome: row.get(7)?,
+        attempt: row.get(8)?,
+        at: Timestamp(row.get(9)?).to_rfc3339(),
+    })
 }
 
 fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
