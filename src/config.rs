@@ -3,6 +3,7 @@
 //! `LAMPGUARD__SECTION__KEY` overrides a scalar. Paths are relative to the file. The commented sample that
 //! `config print` shows is `deploy/lampguard.toml`; a test proves that it loads and names every key.
 
+pub(crate) mod channel;
 mod check;
 pub(crate) mod people;
 pub(crate) mod policy;
@@ -18,6 +19,7 @@ use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, Qu
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
 
+pub(crate) use channel::Channel;
 pub(crate) use people::{Crew, Zone};
 
 /// The commented sample of every key.
@@ -100,18 +102,6 @@ impl Default for History {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PolicySection {
     pub(crate) file: Option<PathBuf>,
-}
-
-/// One `[[channel]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Channel {
-    pub(crate) id: String,
-    pub(crate) kind: String,
-    pub(crate) url: Option<String>,
-    pub(crate) secret_file: Option<PathBuf>,
-    #[serde(default)]
-    pub(crate) allow_private: bool,
 }
 
 /// `[web]`.

@@ -59,18 +59,14 @@ fn keys_that_the_sample_comments_out_are_known_too() {
         })
         .collect();
     let (home, file) = folder(&uncommented);
-    for name in [
-        "server.pem",
-        "server.key",
-        "sensors.txt",
-        "broker.password",
-        "tsdb.token",
-        "webhook.secret",
-        "web.pem",
-        "web.key",
-    ] {
+    let secrets =
+        ["broker.password", "tsdb.token", "webhook.secret", "dingtalk.secret", "sms.secret", "mail.secret"];
+    let files = ["server.pem", "server.key", "sensors.txt", "office-ca.pem", "web.pem", "web.key"];
+    for name in files.into_iter().chain(secrets) {
         std::fs::write(home.path().join(name), "x").unwrap();
     }
+    std::fs::write(home.path().join("dingtalk.url"), "https://oapi.example/robot/send?access_token=x\n")
+        .unwrap();
     std::fs::write(home.path().join("policy.toml"), lampguard_alerting::policy::sample()).unwrap();
     let faults = load(&file).map(|_| Vec::new()).unwrap_or_else(|bad| bad.faults);
     assert!(faults.is_empty(), "{faults:#?}");
@@ -207,6 +203,78 @@ fn a_policy_file_is_read_relative_to_the_configuration_and_its_faults_are_told_w
     assert!(told.iter().any(|fault| fault.contains("policy.toml: line 2: shell_critical.wet")), "{told:#?}");
     assert!(told.iter().any(|fault| fault.contains("policy.toml: line 3: leek")), "{told:#?}");
     assert!(told.iter().all(|fault| fault.starts_with("line ")), "the line of [policy] file: {told:#?}");
+}
+
+/// What is told about one `[[channel]]`.
+fn faults_of(channel: &str) -> String {
+    let bare = SAMPLE.replace("[[channel]]\nid = \"console\"\nkind = \"console\"\n", "");
+    let (home, file) = folder(&format!("{bare}\n[[channel]]\nid = \"c\"\n{channel}\n"));
+    for (name, text) in [("secret", "SEC1\n"), ("empty", "\n"), ("url", "https://x.example/?key=canary-77\n")]
+    {
+        std::fs::write(home.path().join(name), text).unwrap();
+    }
+    let told = load(&file).map(|_| String::new()).unwrap_or_else(|bad| bad.to_string());
+    assert!(!told.contains("canary"), "{told}");
+    told
+}
+
+#[test]
+fn every_fault_of_a_channel_is_told_and_no_token_with_it() {
+    let sms = "kind = \"sms_http\"\nurl = \"https://sms.example/send\"\n";
+    let body = "body = '{\"m\":\"{{phone}}\",\"t\":\"{{text}}\"}'\n";
+    for (channel, part) in [
+        ("kind = \"pigeon\"", "is no kind of channel"),
+        ("kind = \"dingtalk\"", "channel[0].url: is missing: url, or url_file"),
+        ("kind = \"dingtalk\"\nurl = \"ftp://h.example/canary-1\"", "ftp://h.example/*** does not begin"),
+        ("kind = \"dingtalk\"\nurl = \"http://h.example/canary-1\"", "goes unencrypted"),
+        ("kind = \"dingtalk\"\nurl_file = \"url\"\nurl = \"https://h.example/\"", "stands beside url"),
+        ("kind = \"dingtalk\"\nurl_file = \"url\"\nrate_per_min = 21", "21 is over 20"),
+        ("kind = \"dingtalk\"\nurl_file = \"url\"\nrate_per_min = 0", "nothing would ever be told"),
+        ("kind = \"dingtalk\"\nurl_file = \"url\"\nmsgtype = \"card\"", "not text or markdown"),
+        ("kind = \"dingtalk\"\nurl_file = \"url\"\nphone = \"call me\"", "no telephone number"),
+        ("kind = \"dingtalk\"\nurl_file = \"url\"\nsecret_file = \"empty\"", "its first line is empty"),
+        ("kind = \"dingtalk\"\nurl_file = \"gone\"", "gone is not readable"),
+        ("kind = \"wecom\"\nurl_file = \"url\"\nsecret_file = \"secret\"", "is no key of kind wecom"),
+        ("kind = \"console\"\nurl = \"https://h.example/canary-1\"", "is no key of kind console"),
+        (&format!("{sms}body = \"{{{{fone}}}}\""), "nobody knows {{fone}}"),
+        (&format!("{sms}body = \"{{{{text}}}}\""), "{{phone}} stands neither in url nor in body"),
+        (&format!("{sms}{body}success_path = \"/code\""), "is there alone"),
+        (&format!("{sms}{body}success_path = \"code\"\nsuccess_value = \"0\""), "is a JSON pointer"),
+        (&format!("{sms}{body}method = \"DELETE\""), "not POST, GET or PUT"),
+        (
+            &format!(
+                "{sms}{body}message_id_path = \"/id\"\ndelivered_path = \"/s\"\ndelivered_value = \"1\"\n\
+                 status_url = \"https://other.example/{{{{message_id}}}}?k=canary-2\""
+            ),
+            "is not on the host of url",
+        ),
+        ("kind = \"sms_http\"\nurl = \"https://{{phone}}/\"", "placeholders stand behind the host"),
+        (
+            "kind = \"smtp\"\nurl = \"smtp://mail.example\"\nfrom = \"a@b\"\nto = [\"c@d\"]",
+            "this machine only",
+        ),
+        (
+            "kind = \"smtp\"\nurl = \"smtps://mail.example\"\nfrom = \"a@b\"\nto = [\"nobody\"]",
+            "no mail address",
+        ),
+        ("kind = \"smtp\"\nurl = \"smtps://mail.example\"\nfrom = \"a@b\"", "nobody is there"),
+        (
+            "kind = \"smtp\"\nurl = \"smtps://mail.example\"\nfrom = \"a@b\"\nto = [\"c@d\"]\nusername = \"u\"",
+            "go together",
+        ),
+    ] {
+        let told = faults_of(channel);
+        assert!(told.contains(part), "{part} is not told of\n{channel}\n{told}");
+    }
+    for good in [
+        "kind = \"dingtalk\"\nurl_file = \"url\"\nsecret_file = \"secret\"\nrate_per_min = 20",
+        "kind = \"feishu\"\nurl = \"http://127.0.0.1:9/hook\"",
+        "kind = \"wecom\"\nurl = \"http://gateway.office/hook\"\nallow_private = true",
+        &format!("{sms}{body}"),
+        "kind = \"smtp\"\nurl = \"smtp://127.0.0.1:2525\"\nfrom = \"灯 <a@b>\"\nto = [\"c@d\"]",
+    ] {
+        assert_eq!(faults_of(good), "", "{good}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `doctor`: is what surrounds us safe? Each unsafe setting with its cure.
 
 mod broker;
+mod channels;
 mod database;
 mod web;
 
@@ -74,6 +75,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     web::check(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
+    channels::check(&config, &mut findings);
     for database in &config.tsdbs {
         database::check(database, &mut findings);
     }
@@ -280,7 +282,7 @@ fn newest_file(dir: &Path) -> Option<SystemTime> {
 fn check_secrets(config: &Config, findings: &mut Findings) {
     let brokers = config.brokers.iter().filter_map(|broker| broker.password_file.as_deref());
     let databases = config.tsdbs.iter().filter_map(|database| database.token_file.as_deref());
-    let channels = config.channels.iter().filter_map(|channel| channel.secret_file.as_deref());
+    let channels = config.channels.iter().flat_map(config::Channel::secret_files);
     let listener =
         config.listener.iter().flat_map(|listener| [&listener.credentials_file, &listener.tls_key]);
     for path in brokers.chain(databases).chain(channels).chain(listener.flatten().map(|path| path.as_path()))

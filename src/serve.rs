@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, Links, Policies, Secret, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Links, Policies, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -37,6 +37,7 @@ use tracing::{info, warn};
 use crate::accounts::Accounts;
 use crate::api;
 use crate::clock::{self, Clock};
+use crate::config::channel::read_secret;
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::metrics::Reloads;
@@ -402,35 +403,10 @@ fn open_tls(web: &config::Web) -> Result<Option<api::Tls>> {
 }
 
 fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
-    let console = || lampguard_alerting::Channel {
-        id: "console".to_owned(),
-        to: "desk".to_owned(),
-        kind: ChannelKind::Console,
-    };
     if config.channels.is_empty() {
-        return Ok(vec![console()]);
+        return Ok(vec![lampguard_alerting::Channel::new("console", ChannelKind::Console)]);
     }
-    let one = |channel: &config::Channel| {
-        let kind = match (&channel.url, &channel.secret_file) {
-            (Some(url), secret) if channel.kind == "webhook" => {
-                let secret = secret.as_deref().map(read_secret).transpose()?.unwrap_or_default();
-                ChannelKind::Webhook {
-                    url: url.clone(),
-                    secret: Secret::new(secret.into_bytes()),
-                    allow_private: channel.allow_private,
-                }
-            }
-            _ => ChannelKind::Console,
-        };
-        Ok(lampguard_alerting::Channel { id: channel.id.clone(), to: "desk".to_owned(), kind })
-    };
-    config.channels.iter().map(one).collect()
-}
-
-/// The first line of a secret file.
-fn read_secret(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading secret {}", path.display()))?;
-    Ok(text.lines().next().unwrap_or("").to_owned())
+    config.channels.iter().map(config::Channel::build).collect()
 }
 
 /// Step 6 of the way of one reading: every closed frame, before it is on disk.

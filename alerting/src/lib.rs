@@ -18,8 +18,8 @@
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`links`] | signed links that crews open without signing in, pure |
-//! | [`notice`], [`notice_text`] | what people are told, as JSON and as text |
-//! | [`notify`] | console and webhook, each with its own thread, queue and retries |
+//! | [`notice`], [`notice_text`], `notice_words.rs` | what people are told: JSON, text, SMS, voice |
+//! | [`notify`] | channels of every kind, each with its own thread, queue, rate and retries |
 //! | [`metrics`] | what Prometheus sees |
 //!
 //! Invariants:
@@ -44,6 +44,7 @@ pub mod links;
 pub mod metrics;
 pub mod notice;
 pub mod notice_text;
+mod notice_words;
 pub mod notify;
 mod pending;
 mod period;
@@ -69,7 +70,7 @@ pub use ladder::{EscalationConfig, LadderFault, Ladders, Telling};
 pub use links::Links;
 pub use metrics::Metrics;
 pub use notice::SiteText;
-pub use notify::{Channel, ChannelKind, Secret};
+pub use notify::{Channel, ChannelKind, HiddenUrl, Secret, Web};
 pub use policy::{InForce, Policies, Policy};
 pub use rota::{Crew, Gap, OnDuty, Person, Rota, Whom, ZoneDuty};
 pub use run::{ActError, Acted, Alerting, AlertingError, GAP_DAYS, Reload, RotaError, RotaRequest, Setup};

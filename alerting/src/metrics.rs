@@ -10,7 +10,7 @@ use prometheus::{
 pub struct Metrics {
     /// Open incidents by zone and severity.
     pub open_incidents: IntGaugeVec,
-    /// Attempts to tell by channel and outcome: sent, retry, failed.
+    /// Attempts to tell by channel and outcome: sent, retry, failed; and what providers say later: delivered, undelivered.
     pub notices: IntCounterVec,
     /// Receipt to hand-over to the first channel.
     pub alarm_seconds: Histogram,
@@ -28,6 +28,10 @@ pub struct Metrics {
     pub store_failing: IntGauge,
     /// Notices that did not fit a channel's queue and wait in the outbox.
     pub queue_full: IntCounterVec,
+    /// Messages that a channel accepted; one may carry several notices.
+    pub messages: IntCounterVec,
+    /// Failures by channel and kind.
+    pub channel_faults: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
     /// Hours of the next 7 days in which nobody of a zone can be sent.
@@ -40,7 +44,7 @@ impl Metrics {
     /// # Errors
     /// A name that is registered already: one `Alerting` per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let put = |metric: Box<dyn Collector>| registry.register(metric);
+        let counters = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let alarm = HistogramOpts::new(
             "lampguard_alerting_alarm_seconds",
             "Receipt of the confirming reading to hand-over to the first channel",
@@ -51,8 +55,9 @@ impl Metrics {
                 Opts::new("lampguard_alerting_open_incidents", "Incidents that are open"),
                 &["zone", "severity"],
             )?,
-            notices: IntCounterVec::new(
-                Opts::new("lampguard_alerting_notice_total", "Attempts to tell people"),
+            notices: counters(
+                "lampguard_alerting_notice_total",
+                "Attempts to tell people",
                 &["channel", "outcome"],
             )?,
             alarm_seconds: Histogram::with_opts(alarm)?,
@@ -77,9 +82,20 @@ impl Metrics {
                 "lampguard_alerting_store_failing",
                 "1 while the store refuses writes",
             )?,
-            queue_full: IntCounterVec::new(
-                Opts::new("lampguard_alerting_queue_full_total", "Notices left in the outbox, queue full"),
+            queue_full: counters(
+                "lampguard_alerting_queue_full_total",
+                "Notices left in the outbox, queue full",
                 &["channel"],
+            )?,
+            messages: counters(
+                "lampguard_alerting_message_total",
+                "Messages that channels accepted",
+                &["channel"],
+            )?,
+            channel_faults: counters(
+                "lampguard_alerting_channel_fault_total",
+                "Failures of channels by kind",
+                &["channel", "fault"],
             )?,
             channel_up: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
@@ -93,18 +109,25 @@ impl Metrics {
                 &["zone"],
             )?,
         };
-        put(Box::new(metrics.open_incidents.clone()))?;
-        put(Box::new(metrics.notices.clone()))?;
-        put(Box::new(metrics.alarm_seconds.clone()))?;
-        put(Box::new(metrics.judged.clone()))?;
-        put(Box::new(metrics.reviews.clone()))?;
-        put(Box::new(metrics.unreadable.clone()))?;
-        put(Box::new(metrics.store_pending.clone()))?;
-        put(Box::new(metrics.store_dropped.clone()))?;
-        put(Box::new(metrics.store_failing.clone()))?;
-        put(Box::new(metrics.queue_full.clone()))?;
-        put(Box::new(metrics.channel_up.clone()))?;
-        put(Box::new(metrics.rota_gap_hours.clone()))?;
+        metrics.put_all(registry)?;
         Ok(metrics)
+    }
+
+    fn put_all(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let put = |metric: Box<dyn Collector>| registry.register(metric);
+        put(Box::new(self.open_incidents.clone()))?;
+        put(Box::new(self.notices.clone()))?;
+        put(Box::new(self.alarm_seconds.clone()))?;
+        put(Box::new(self.judged.clone()))?;
+        put(Box::new(self.reviews.clone()))?;
+        put(Box::new(self.unreadable.clone()))?;
+        put(Box::new(self.store_pending.clone()))?;
+        put(Box::new(self.store_dropped.clone()))?;
+        put(Box::new(self.store_failing.clone()))?;
+        put(Box::new(self.queue_full.clone()))?;
+        put(Box::new(self.messages.clone()))?;
+        put(Box::new(self.channel_faults.clone()))?;
+        put(Box::new(self.channel_up.clone()))?;
+        put(Box::new(self.rota_gap_hours.clone()))
     }
 }

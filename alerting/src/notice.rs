@@ -6,11 +6,12 @@ use lampguard_model::{Post, Timestamp};
 use serde_json::{Value, json};
 
 use crate::engine::{Asking, Job, JobScope, Recheck};
-use crate::incident::{Event, Incident, short_hash};
+use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
-use crate::notice_text::{incident_text, line_text, local_time, place_text};
+use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text};
+use crate::notice_words::{Words, safety_words};
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
@@ -28,6 +29,9 @@ pub const RECHECK_OVERDUE: &str = "recheck.overdue";
 pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
+
+/// Incidents of a list whose lines end within its first bytes count as told: a robot of WeCom takes 2,048, link included.
+const LIST_BYTES: usize = 1900;
 
 /// What the texts need to know about the place.
 #[derive(Clone, Debug)]
@@ -63,6 +67,8 @@ pub struct Notice {
     pub channel: Arc<str>,
     /// JSON as it goes out; `/notice/attempt` is set at each attempt.
     pub body: Value,
+    /// The same in pieces, for SMS, voice and messages that carry several.
+    pub words: Words,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -114,7 +120,7 @@ impl Notice {
         };
         let id = Some(incident.id.clone());
         let subject = Subject { incident: id, about, event, at, drill: incident.life.drill };
-        Self::new(&subject, &view, &text, site, to)
+        Self::new(&subject, &view, &text, site, to).with_words(incident_words(incident, event, post, site))
     }
 
     /// Tells what people did to an incident, or that its danger shows on.
@@ -135,7 +141,11 @@ impl Notice {
             at: event.at,
             drill: incident.life.drill,
         };
-        Self::new(&subject, &view, &text, site, to)
+        let mut words = incident_words(incident, word, post, site);
+        words.title = moved_title(word, words.zh).to_owned();
+        words.danger = moved_by(event).trim_start_matches(" · ").to_owned();
+        words.safety = safety_words(incident.life.safety(), words.zh);
+        Self::new(&subject, &view, &text, site, to).with_words(words)
     }
 
     /// Tells the next rung of its ladder.
@@ -170,7 +180,10 @@ impl Notice {
         let (about, at) = (event.key.clone(), event.at);
         let id = Some(incident.id.clone());
         let subject = Subject { incident: id, about, event: word, at, drill: incident.life.drill };
-        Self::new(&subject, &view, &text, site, to).at_step(step)
+        let mut words = incident_words(incident, word, post, site);
+        words.title = format!("{why} {}", words.title);
+        words.safety = safety_words(safety, words.zh);
+        Self::new(&subject, &view, &text, site, to).with_words(words).at_step(step)
     }
 
     /// One message for many incidents.
@@ -187,10 +200,14 @@ impl Notice {
             true => format!("【险情汇总 {total} 起】"),
             false => format!("[{total} incidents] "),
         };
-        let rows = lines.iter().map(|(incident, post)| {
-            format!("{}{}", drill_text(incident, chinese), line_text(incident, *post, chinese))
-        });
-        text += &rows.collect::<Vec<_>>().join("\n");
+        let mut named = Vec::new();
+        for (incident, post) in lines {
+            text += &format!("\n{}{}", drill_text(incident, chinese), line_text(incident, *post, chinese));
+            // What a small chat cuts off was not told.
+            if text.len() <= LIST_BYTES {
+                named.push(&incident.id);
+            }
+        }
         if list.more > 0 {
             let roads = list.roads.iter().map(|(road, count)| format!("{road} {count}")).collect::<Vec<_>>();
             let roads = roads.join(if chinese { "，" } else { ", " });
@@ -205,7 +222,8 @@ impl Notice {
         let about = format!("{}:{}:{}", list.person.name, now.0, list.number);
         let subject = Subject { incident: None, about, event: DIGEST, at: now, drill: false };
         let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
-        notice.body["incidents"] = json!(list.incidents);
+        notice.body["incidents"] = json!(named);
+        notice.words.urgent = lines.iter().any(|(incident, _)| incident.severity == Severity::P1);
         notice.body["more"] = json!(list.more);
         let road = |(road, count): &(Arc<str>, u32)| json!({ "road": road, "count": count });
         notice.body["roads"] = list.roads.iter().map(road).collect();
@@ -334,9 +352,17 @@ impl Notice {
             to: to.to.to_owned(),
             phone: to.phone.map(Arc::from),
             channel: Arc::from(to.channel),
+            words: Words::plain(text, site.language.starts_with("zh"), link, base),
             body,
             created_at: subject.at,
         }
+    }
+
+    /// Replaces what was made of the text alone; addresses stay.
+    fn with_words(mut self, words: Words) -> Self {
+        let (link, board) = (self.words.link.take(), self.words.board.take());
+        self.words = Words { link, board, ..words };
+        self
     }
 
     /// The body of this attempt, with the time left as it is at `now`.
@@ -420,6 +446,17 @@ const WORDS: [(&str, &str, &str); 21] = [
     ),
 ];
 
+fn moved_title(word: &str, chinese: bool) -> &str {
+    let words = WORDS.iter().find(|(known, ..)| *known == word);
+    words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en })
+}
+
+/// ` · 张三`; empty when nobody did it.
+fn moved_by(event: &Event) -> String {
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"))
+}
+
 /// What was done, where, by whom, and whether the post may be touched.
 fn moved_text(
     incident: &Incident,
@@ -429,10 +466,8 @@ fn moved_text(
     site: &SiteText,
 ) -> String {
     let chinese = site.language.starts_with("zh");
-    let words = WORDS.iter().find(|(known, ..)| *known == word);
-    let title = words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en });
-    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    let by = body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"));
+    let title = moved_title(word, chinese);
+    let by = moved_by(event);
     let unproven = match (&incident.life.arrived, chinese) {
         (Some(a), true) if a.proof == Proof::Unproven && word == "incident.arrived" => {
             "（未核实，请致电确认）"
@@ -442,6 +477,7 @@ fn moved_text(
         }
         _ => "",
     };
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
     let note = body.pointer("/body/note").and_then(Value::as_str);
     let note = note.map_or_else(String::new, |note| format!(" · {note}"));
     let (place, id) = (place_text(incident, post, chinese), &incident.id);

@@ -5,6 +5,7 @@ use lampguard_model::{Field, Post, Timestamp};
 
 use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
 use crate::notice::SiteText;
+use crate::notice_words::{Words, safety_words};
 
 /// Posts named in a text; the rest is a count.
 const NAMED_MAX: usize = 20;
@@ -95,8 +96,9 @@ pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &Sit
     parts.extend(members_text(incident, chinese));
     parts.extend(incident.notes.iter().cloned());
     if is_about_current(kind) && incident.severity >= Severity::P2 {
-        let english = "未确认断电，视为带电 (not confirmed dead, treat as live)";
-        parts.push(pick(["未确认断电，视为带电", english]).to_owned());
+        let safety = incident.life.safety();
+        let english = || format!("{safety} ({})", safety_words(safety, false));
+        parts.push(if chinese { safety.to_owned() } else { english() });
     }
     if let Some(due) = incident.due() {
         let due = local_time(due, site);
@@ -147,6 +149,92 @@ pub fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> St
     }
 }
 
+/// Road, landmark and number: what a short message says of the place.
+fn short_place(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+    if let Some(place) = incident.told_place() {
+        return place.text.clone();
+    }
+    let (road, feeder) = (&incident.road, &incident.feeder);
+    match (incident.scope, post, chinese) {
+        (Scope::Feeder, _, true) => format!("{road} 回路 {feeder}"),
+        (Scope::Feeder, _, false) => format!("{road} feeder {feeder}"),
+        (Scope::Post, Some(post), _) => {
+            let landmark =
+                if post.landmark.is_empty() { String::new() } else { format!(" {}", post.landmark) };
+            let (road, number) = (&post.road, &post.number);
+            if chinese {
+                format!("{road}{landmark} {number}号杆")
+            } else {
+                format!("{road}{landmark} post {number}")
+            }
+        }
+        _ => place_text(incident, post, chinese),
+    }
+}
+
+/// Event words that tell how far people are: never urgent.
+const PROGRESS: [&str; 12] = [
+    "incident.acknowledged",
+    "incident.departed",
+    "incident.arrived",
+    "incident.made_safe",
+    "incident.repaired",
+    "incident.verified",
+    "incident.closed",
+    "incident.voided",
+    "incident.returned",
+    "incident.pending",
+    "incident.reassigned",
+    "incident.accepted",
+];
+
+/// The pieces of a telling about an incident.
+pub(crate) fn incident_words(
+    incident: &Incident,
+    event: &str,
+    post: Option<&Post>,
+    site: &SiteText,
+) -> Words {
+    let zh = site.language.starts_with("zh");
+    let pick = |words: [&'static str; 2]| words[usize::from(!zh)];
+    let e = &incident.evidence;
+    let value = (e.kind != Kind::Reported && (e.limit != 0 || e.thousandths.is_some())).then(|| {
+        let unit = if e.field == Field::DoorOpen.name() { "min" } else { e.unit() };
+        let value = e.thousandths.map(|v| format!("{} {unit}", Thousandths(v)));
+        format!("{} {}", pick(measured(e)), value.unwrap_or_else(|| pick(["数值未知", "unknown"]).to_owned()))
+    });
+    let count = match (incident.members.len(), zh) {
+        (0, _) => None,
+        (count, true) => Some(format!("{count} 杆")),
+        (count, false) => Some(format!("{count} posts")),
+    };
+    let current = is_about_current(e.kind) && incident.severity >= Severity::P2;
+    let calls = e.kind == Kind::Reenergised || event == "incident.help";
+    let is_open = incident.life.arrived.is_none() && incident.life.ended.is_none();
+    Words {
+        zh,
+        drill: incident.life.drill,
+        severity: incident.severity.name().to_owned(),
+        title: pick(title(e.kind)).to_owned(),
+        place: short_place(incident, post, zh),
+        road: incident.road.to_string(),
+        danger: value.into_iter().chain(count).collect::<Vec<_>>().join(" "),
+        safety: if current { safety_words(incident.life.safety(), zh) } else { String::new() },
+        id: incident.id.to_string(),
+        due_ms: incident.due().filter(|_| is_open).map(|due| due.0),
+        urgent: calls || (incident.severity == Severity::P1 && !PROGRESS.contains(&event)),
+        rank: match incident.severity {
+            _ if calls => 0,
+            Severity::P1 => 1,
+            Severity::P2 => 2,
+            Severity::P3 => 3,
+            Severity::P4 => 4,
+        },
+        link: None,
+        board: None,
+    }
+}
+
 /// `2026-11-23 20:30:00+08:00`.
 pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
     let zone = jiff::tz::TimeZone::get(&site.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
@@ -156,10 +244,10 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
     }
 }
 
-/// One line of a list: how grave, what, where, its value, its id.
+/// One line of a list: how grave, what, where, its value, its id. Short: twenty of them go into the smallest chat.
 pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     let title = title(incident.evidence.kind)[usize::from(!chinese)];
-    let (severity, place) = (incident.severity.name(), place_text(incident, post, chinese));
+    let (severity, place) = (incident.severity.name(), short_place(incident, post, chinese));
     let value =
         incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
     format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)

@@ -1,40 +1,57 @@
+//! The way of a notice, through the webhook.
+#![expect(clippy::disallowed_methods, reason = "what is tested waits by a running clock")]
+
+use std::collections::HashSet;
+
+use lampguard_model::Millis;
 use prometheus::Registry;
 
+use super::desk::pause;
 use super::*;
-use crate::store::Store;
-use crate::testkit::{Answer, HandClock, SECRET, Server, T, event, incident, notice, wait_for};
+use crate::store::{Outcome, Reads, Store, Write};
+use crate::testkit::{Answer, HandClock, SECRET, Server, T, event, incident, notice, notice_to, wait_for};
 use crate::writer::Writer;
 
-struct Office {
+pub(super) struct Office {
     _dir: tempfile::TempDir,
     writer: Writer,
-    around: Surroundings,
-    clock: HandClock,
+    pub(super) around: Surroundings,
+    pub(super) clock: HandClock,
+    /// What the ladder was told.
+    pub(super) heard: Arc<Mutex<Vec<Delivery>>>,
 }
 
-fn office() -> Office {
+pub(super) fn office() -> Office {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Metrics::register(&Registry::new()).unwrap();
     let store = Store::open(dir.path()).unwrap();
     let follower = lampguard_journal::Tail::default().follow("alerting", 0);
     let writer = Writer::start(store, follower, &metrics).unwrap();
     let clock = HandClock::at(T);
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ears = heard.clone();
     let around = Surroundings {
+        hears: Arc::new(move |delivery| ears.lock().unwrap().push(delivery)),
         clock: clock.clock(),
         writes: writer.writes(),
         reads: Arc::new(Mutex::new(crate::store::open_for_reading(dir.path()).unwrap())),
         metrics,
-        delivered: Arc::new(|_| {}),
     };
-    Office { _dir: dir, writer, around, clock }
+    Office { _dir: dir, writer, around, clock, heard }
 }
 
 impl Office {
     /// Opens incident `n` for `desks`, the way `run.rs` does: channels first, then the store.
     fn open(&self, n: usize, desks: &[&Desk]) {
+        self.open_for(n, "crew", None, desks);
+    }
+
+    /// The same for one person.
+    pub(super) fn open_for(&self, n: usize, to: &str, phone: Option<&str>, desks: &[&Desk]) {
         let i = incident(n);
         let ticket = Ticket::default();
-        let notices: Vec<Arc<Notice>> = desks.iter().map(|desk| notice(&i, &desk.channel().id)).collect();
+        let make = |desk: &&Desk| notice_to(&i, &desk.channel().id, to, phone);
+        let notices: Vec<Arc<Notice>> = desks.iter().map(make).collect();
         for (desk, notice) in desks.iter().zip(&notices) {
             desk.tell(Job {
                 notice: notice.clone(),
@@ -48,10 +65,26 @@ impl Office {
         self.around.writes.push(Write::Open(Box::new(i), e, notices), ticket);
     }
 
-    fn outcomes(&self) -> Vec<(String, u32)> {
+    pub(super) fn outcomes(&self) -> Vec<(String, u32)> {
         let conn = self.around.reads.lock().unwrap();
         let notices = Reads::new(&conn).notices(Timestamp(0), 0, 9999).unwrap();
         notices.into_iter().map(|n| (n.outcome, n.attempt)).collect()
+    }
+
+    /// Outcomes that the ladder heard, by their words.
+    pub(super) fn words(&self) -> Vec<&'static str> {
+        self.heard.lock().unwrap().iter().map(|delivery| delivery.outcome.word()).collect()
+    }
+
+    /// Texts of the failures that the ladder heard.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let text = |delivery: &Delivery| match &delivery.outcome {
+            Outcome::Retry(_, text) | Outcome::Failed(text) | Outcome::Undelivered(text) => {
+                Some(text.clone())
+            }
+            Outcome::Sent | Outcome::Delivered => None,
+        };
+        self.heard.lock().unwrap().iter().filter_map(text).collect()
     }
 }
 
@@ -61,7 +94,7 @@ fn a_webhook_is_signed_and_says_what_where_and_until_when() {
     let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
     office.open(1, &[&desk]);
     let request = server.next();
-    let expected = webhook::signature(&Secret::new(SECRET.to_vec()), &request.body);
+    let expected = sign::webhook(&Secret::new(SECRET.to_vec()), &request.body);
     assert_eq!(request.header(webhook::SIGNATURE), Some(&*expected));
     assert!(expected.starts_with("sha256=") && expected.len() == 7 + 64);
     let body = request.json();
@@ -75,14 +108,6 @@ fn a_webhook_is_signed_and_says_what_where_and_until_when() {
     assert_eq!(body["notice"]["to"], "crew");
     assert_eq!(body["notice"]["link"], "http://desk.example/incidents/LG-TEST1");
     wait_for("the outbox says sent", || office.outcomes() == [("sent".to_owned(), 1)]);
-}
-
-#[test]
-fn the_signature_is_the_known_answer_of_hmac_sha256() {
-    let text = b"what do ya want for nothing?";
-    let known = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-    assert_eq!(webhook::signature(&Secret::new(b"Jefe".to_vec()), text), known, "RFC 4231, test case 2");
-    assert_eq!(format!("{:?}", Secret::new(b"Jefe".to_vec())), "***");
 }
 
 #[test]
@@ -154,9 +179,9 @@ fn fault_n5_peer_p14_a_hanging_channel_delays_no_other() {
 #[test]
 fn a_full_queue_leaves_notices_in_the_outbox_and_they_go_out_later() {
     let office = office();
-    let server = Server::start(vec![Answer::Hang(Duration::from_millis(500))]);
+    let server = Server::start(vec![Answer::Hang(Duration::from_millis(1500)); 4]);
     let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
-    let many = QUEUE_MAX + 40;
+    let many = 2 * QUEUE_MAX + 40;
     for n in 0..many {
         office.open(n, &[&desk]);
     }
@@ -208,13 +233,15 @@ fn pauses_double_to_a_minute_with_jitter() {
 
 #[test]
 fn a_host_name_that_leads_into_the_own_network_is_refused_and_a_literal_address_is_not() {
-    let hook = webhook::Webhook::new("http://localhost:1/x", Secret::new(Vec::new()), false);
-    let refused = hook.post(&serde_json::json!({})).unwrap_err().to_string();
-    assert!(refused.contains("allow_private"), "{refused}");
+    let post = |url: &str, allow_private| {
+        let web = Web { url: HiddenUrl::new(url), allow_private, ..Web::default() };
+        webhook::Webhook::new(&web).post(&serde_json::json!({}), T).unwrap_err()
+    };
+    let refused = post("http://localhost:1/x", false);
+    assert_eq!((refused.fault, refused.permanent), (Fault::Private, true));
+    assert!(refused.text.contains("allow_private"), "{refused}");
     for (url, allow) in [("http://localhost:1/x", true), ("http://127.0.0.1:1/x", false)] {
-        let hook = webhook::Webhook::new(url, Secret::new(Vec::new()), allow);
-        let refused = hook.post(&serde_json::json!({})).unwrap_err();
-        assert!(matches!(refused, SendError::Http(_)), "{refused}");
+        assert_eq!(post(url, allow).fault, Fault::Connect);
     }
 }
 
@@ -242,4 +269,18 @@ fn the_console_prints_one_clear_line_in_the_language_of_the_site() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+#[test]
+fn messages_of_the_last_minute_are_counted_after_a_restart() {
+    let (office, server) = (office(), Server::start(Vec::new()));
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    for n in 1..=3 {
+        office.clock.set(T + Millis::seconds(40 * n));
+        office.open(n as usize, &[&desk]);
+        wait_for("it is sent", || office.outcomes() == vec![("sent".to_owned(), 1); n as usize]);
+    }
+    let conn = office.around.reads.lock().unwrap();
+    let since = |seconds| Reads::new(&conn).messages_since("hook", T + Millis::seconds(seconds)).unwrap();
+    assert_eq!((since(0), since(60), since(121)), (3, 2, 0));
 }

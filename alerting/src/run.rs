@@ -44,7 +44,9 @@ use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod cursor;
 mod duty;
+mod heard;
 mod reload;
 mod telling;
 
@@ -57,8 +59,6 @@ pub const QUEUE_MAX: usize = 256;
 /// The cursor stays this far behind: enough for 2 samples of the last 3 at any period up to 10 min, and for
 /// two samples within 30 min (`policy.md` 2).
 const REBUILD: Millis = Millis::minutes(40);
-/// The cursor is looked at this often.
-const CURSOR_EVERY: Millis = Millis::minutes(1);
 /// At the end of a replay time passes by this much: longer than a late critical waits for its backlog, plus
 /// the minute between marks.
 const SETTLE: Millis = Millis::seconds(75);
@@ -169,13 +169,13 @@ impl Alerting {
         let follower = setup.tail.follow(FOLLOWER, from);
         let writer = Writer::start(store, follower.clone(), &metrics)?;
         let (queue, batches) = sync_channel(QUEUE_MAX);
-        let (delivered, deliveries) = telling::mailbox(queue.clone());
+        let heard = heard::Heard::default();
         let around = Surroundings {
-            delivered,
             clock: setup.clock.clone(),
             writes: writer.writes(),
             reads: reads.clone(),
             metrics: metrics.clone(),
+            hears: heard.hears(queue.clone()),
         };
         let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
@@ -197,7 +197,7 @@ impl Alerting {
             policy: InForce::new(setup.policy.clone()),
             follower,
             crowd: Crowd::default(),
-            deliveries,
+            heard,
             duty,
         };
         engine.set_rota(story.duty.now());
@@ -326,8 +326,7 @@ struct Story {
     follower: Follower,
     /// Who gets lists instead of messages.
     crowd: Crowd,
-    /// What became of messages while the queue was full.
-    deliveries: telling::Mailbox,
+    heard: heard::Heard,
     duty: duty::Duty,
 }
 
@@ -408,9 +407,11 @@ impl Story {
             }
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
+                for delivery in self.heard.take() {
+                    self.delivered(&mut lock(engine), &delivery);
+                }
                 self.tick(&mut lock(engine));
                 self.handle(false);
-                self.late_deliveries(&mut lock(engine));
                 self.send_lists();
             }
         }
@@ -472,29 +473,6 @@ impl Story {
         self.follower.report(end);
         self.mark(engine, now, end);
         self.move_cursor(now);
-    }
-
-    /// Notes once a minute where the journal stands.
-    fn mark(&mut self, engine: &Engine, now: Timestamp, seq: u64) {
-        let due = |(at, ..): &(Timestamp, u64, String)| now.since(*at) >= CURSOR_EVERY || now < *at;
-        if self.marks.back().is_none_or(due) {
-            self.marks.push_back((now, seq, engine.sky().json()));
-        }
-    }
-
-    /// Moves the cursor to the newest mark that is 40 min old. At most a mark a minute is kept, and a clock
-    /// that goes back empties none of them: the cursor only waits.
-    fn move_cursor(&mut self, now: Timestamp) {
-        while self.marks.get(1).is_some_and(|(at, ..)| now.since(*at) >= REBUILD) {
-            self.marks.pop_front();
-        }
-        if let Some((_, seq, sky)) = self.marks.front()
-            && self.saved != Some(*seq)
-        {
-            self.saved = Some(*seq);
-            let cursor = Write::Cursor { seq: *seq, sky: sky.clone() };
-            self.writes.push(cursor, Ticket::default());
-        }
     }
 
     /// Step 6.

@@ -11,7 +11,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use crate::incident::{Event, Evidence, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::{Address, Notice, SiteText};
-use crate::notify::{Channel, ChannelKind, Clock, Secret};
+use crate::notify::{Channel, ChannelKind, Clock, HiddenUrl, Secret, Web};
 
 pub(crate) const T: Timestamp = Timestamp(1_795_435_200_000);
 pub(crate) const SECRET: &[u8] = b"not in the repository";
@@ -73,7 +73,12 @@ pub(crate) fn site() -> SiteText {
 }
 
 pub(crate) fn notice(incident: &Incident, channel: &str) -> Arc<Notice> {
-    let to = Address { channel, to: "crew", phone: None };
+    notice_to(incident, channel, "crew", None)
+}
+
+/// For one person.
+pub(crate) fn notice_to(incident: &Incident, channel: &str, to: &str, phone: Option<&str>) -> Arc<Notice> {
+    let to = Address { channel, to, phone };
     Arc::new(Notice::opened(incident, None, &site(), to))
 }
 
@@ -180,15 +185,9 @@ impl Server {
     }
 
     pub(crate) fn channel(&self, id: &str) -> Channel {
-        Channel {
-            id: id.to_owned(),
-            to: "crew".to_owned(),
-            kind: ChannelKind::Webhook {
-                url: self.url.clone(),
-                secret: Secret::new(SECRET.to_vec()),
-                allow_private: false,
-            },
-        }
+        let web =
+            Web { url: HiddenUrl::new(&*self.url), secret: Secret::new(SECRET.to_vec()), ..Web::default() };
+        Channel { to: "crew".to_owned(), ..Channel::new(id, ChannelKind::Webhook(web)) }
     }
 
     /// The next request; fails after ten seconds.
@@ -221,4 +220,26 @@ fn read(stream: &mut TcpStream) -> Option<Request> {
     request.body.resize(length, 0);
     reader.read_exact(&mut request.body).ok()?;
     Some(request)
+}
+
+/// A life in which the post was isolated at `now`.
+pub(crate) fn isolated(now: Timestamp) -> crate::life::Life {
+    let mark = crate::life::Mark {
+        by: "张三".to_owned(),
+        recorded_by: None,
+        channel: crate::life::Channel::Web,
+        at: now,
+        claimed_at: None,
+        received_at: now,
+        heard_through: None,
+    };
+    let safe = crate::life::Safe {
+        mark,
+        method: crate::life::Method::Isolated,
+        breaker: Some("Q1".to_owned()),
+        extent: None,
+        restored: None,
+        reenergised_at: None,
+    };
+    crate::life::Life { safe: Some(safe), ..crate::life::Life::default() }
 }

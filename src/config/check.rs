@@ -11,7 +11,7 @@ use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
 use lampguard_model::register::is_identifier;
 use lampguard_model::wire;
 
-use super::{Channel, Config, Fault, Web, people};
+use super::{Config, Fault, Web, people};
 
 /// Makes every path absolute: relative ones are relative to the file.
 pub(super) fn make_absolute(config: &mut Config, base: &Path) {
@@ -23,7 +23,7 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     }
     optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
-    optional.extend(config.channels.iter_mut().map(|channel| &mut channel.secret_file));
+    optional.extend(config.channels.iter_mut().flat_map(super::Channel::files));
     optional.push(&mut config.policy.file);
     optional.extend([&mut config.web.tls_cert, &mut config.web.tls_key]);
     for path in optional.into_iter().flatten() {
@@ -38,7 +38,7 @@ impl Faults<'_> {
         self.0.push(Fault { key: key.into(), line: None, reason: reason.into() });
     }
 
-    fn readable(&mut self, key: &str, path: Option<&Path>) {
+    pub(super) fn readable(&mut self, key: &str, path: Option<&Path>) {
         if let Some(path) = path
             && let Err(e) = std::fs::File::open(path)
         {
@@ -76,7 +76,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     people::check(config, &mut faults);
     faults.unique("channel", config.channels.iter().map(|channel| channel.id.as_str()));
     for (place, channel) in config.channels.iter().enumerate() {
-        check_channel(&format!("channel[{place}]"), channel, &mut faults);
+        super::channel::check(&format!("channel[{place}]"), channel, &mut faults);
     }
     check_web(&config.web, &mut faults);
 }
@@ -247,29 +247,4 @@ pub(super) fn ladders(configs: &[EscalationConfig], config: &Config, faults: &mu
         faults.extend(found.into_iter().map(fault));
         Ladders::default()
     })
-}
-
-fn check_channel(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
-    match channel.kind.as_str() {
-        "console" => {}
-        "webhook" => {
-            let Some(url) = &channel.url else {
-                return faults.add(format!("{key}.url"), "a webhook needs its url");
-            };
-            if !(url.starts_with("http://") || url.starts_with("https://")) {
-                faults.add(format!("{key}.url"), format!("{url:?} does not begin with http:// or https://"));
-            }
-            if channel.secret_file.is_none() {
-                faults.add(
-                    format!("{key}.secret_file"),
-                    "is missing: the receiver checks our signature with it",
-                );
-            }
-            faults.readable(&format!("{key}.secret_file"), channel.secret_file.as_deref());
-        }
-        other => faults.add(
-            format!("{key}.kind"),
-            format!("{other:?} is not built in this version; console and webhook are"),
-        ),
-    }
 }

@@ -131,7 +131,7 @@ impl<'de> Deserialize<'de> for Someone {
 }
 
 /// Everybody who is named, with the key of the place.
-fn everybody(config: &Config) -> Vec<(String, &Someone)> {
+pub(crate) fn everybody(config: &Config) -> Vec<(String, &Someone)> {
     let mut found = Vec::new();
     for (place, crew) in config.crews.iter().enumerate() {
         let members = crew.members.iter().enumerate();

@@ -140,7 +140,7 @@ fn of_engine(look: &Look, event: &EventView) -> Markup {
             "note" => { @if body.get("move").is_none() { (text(body, "note").unwrap_or("")) } }
             "members" => { (list("members")) }
             "linked" => { @if let Some(id) = text(body, "incident") { a href={ "/incidents/" (id) } { (id) } } }
-            "told" => { (text(body, "to").unwrap_or("")) " · " (text(body, "channel").unwrap_or("")) }
+            "told" | "delivered" | "not_told" => { (text(body, "to").unwrap_or("")) " · " (text(body, "channel").unwrap_or("")) }
             "refused" | "second_wanted" => {
                 @if let Some(verb) = text(body, "move").and_then(Verb::from_name) {
                     " · " (look.say(words::verb(verb)))

@@ -378,6 +378,8 @@ pub(crate) fn event(word: &str) -> Option<Text> {
         "note" => Text("说明", "Note"),
         "signal" => Text("信号变化", "Signal"),
         "told" => Text("已通知", "Told"),
+        "delivered" => Text("已送达", "Delivered"),
+        "not_told" => Text("未送达", "Not told"),
         "refused" => Text("操作被拒绝", "Refused"),
         "second_wanted" => Text("申请，等待另一人同意", "Asked, waits for a second person"),
         "breached" => Text("超时未到场", "Breached"),

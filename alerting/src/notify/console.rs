@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use super::SendError;
+use super::fault::{Fault, SendError};
 use crate::notice::Notice;
 
 /// Prints what happened, where, how dangerous, until when, and the id.
 ///
 /// # Errors
-/// [`SendError::Console`]: standard output is closed or full; tried again.
+/// [`Fault::Output`]: standard output is closed or full; tried again.
 pub(super) fn print(out: &mut impl Write, notice: &Notice, attempt: u32) -> Result<(), SendError> {
-    writeln!(out, "{}", notice.text(attempt))?;
-    Ok(out.flush()?)
+    let printed = writeln!(out, "{}", notice.text(attempt)).and_then(|()| out.flush());
+    printed.map_err(|e| SendError::new(Fault::Output, format!("console: {e}")))
 }

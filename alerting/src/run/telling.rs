@@ -7,55 +7,34 @@
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody has
 //! is told to the desk, with a line that says so.
 
-use std::collections::VecDeque;
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use lampguard_model::{Timestamp, UNREGISTERED};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::{Story, Work, lock};
+use super::Story;
 use crate::engine::{Engine, Input};
 use crate::incident::{Event, Incident, Severity};
 use crate::ladder::{Telling, crew_named};
 use crate::life::is_over;
 use crate::notice::{Address, BREACHED, ESCALATED, Notice, OPENED};
-use crate::notify::{AlarmWatch, ChannelKind, Delivered, Desk, Job};
+use crate::notify::{AlarmWatch, ChannelKind, Desk, Job};
 use crate::rota::{Person, Rota, Whom, is_reachable};
 use crate::store::{Delivery, Outcome, Write};
 use crate::writer::Ticket;
 
-/// What became of messages waits here while the queue is full; beyond, the oldest is forgotten and counted.
-const DELIVERIES_MAX: usize = 4096;
-
-/// Deliveries that the queue had no room for.
-pub(super) type Mailbox = Arc<Mutex<VecDeque<Delivery>>>;
-
-/// Where channels say what became of a message: into the queue, or beside it while that is full. Never waits.
-pub(super) fn mailbox(queue: SyncSender<Work>) -> (Delivered, Mailbox) {
-    let late = Mailbox::default();
-    let kept = late.clone();
-    let delivered = move |delivery: Delivery| {
-        if queue.try_send(Work::Delivered(delivery.clone())).is_err() {
-            let mut late = lock(&kept);
-            if late.len() >= DELIVERIES_MAX {
-                warn!(
-                    max = DELIVERIES_MAX,
-                    "the oldest word on a message was forgotten: its incident may stay red"
-                );
-                late.pop_front();
-            }
-            late.push_back(delivery);
-        }
-    };
-    (Arc::new(delivered), late)
-}
-
 /// True for a channel that makes a telephone ring.
 fn rings(kind: &ChannelKind) -> bool {
     match kind {
-        ChannelKind::Console | ChannelKind::Webhook { .. } => false,
+        ChannelKind::Sms(_) | ChannelKind::Voice(_) => true,
+        ChannelKind::Console
+        | ChannelKind::Webhook(_)
+        | ChannelKind::DingTalk { .. }
+        | ChannelKind::WeCom(_)
+        | ChannelKind::Feishu(_)
+        | ChannelKind::Smtp(_)
+        | ChannelKind::Alertmanager(_) => false,
     }
 }
 
@@ -372,28 +351,22 @@ impl Story {
 
     /// What became of a message: an incident that it named is told, or its next rung goes at once.
     pub(super) fn delivered(&mut self, engine: &mut Engine, delivery: &Delivery) {
-        let (notice, accepted) = (&delivery.notice, delivery.outcome == Outcome::Sent);
+        let notice = &delivery.notice;
+        let accepted = matches!(delivery.outcome, Outcome::Sent | Outcome::Delivered);
         let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED) || notice.event == "digest";
         if !accepted && !calls {
             return;
         }
         let now = (self.clock)();
-        for incident in notice.incident.as_deref().into_iter().chain(notice.listed()) {
+        // A call or an SMS has no room for a list: it names none of them.
+        let small = |desk: &Desk| *desk.channel().id == *notice.channel && rings(&desk.channel().kind);
+        let listed = notice.listed().filter(|_| !self.desks.iter().any(small));
+        let named: Vec<&str> = notice.incident.as_deref().into_iter().chain(listed).collect();
+        for incident in named {
             let input = Input::Delivery { incident, step: notice.step, accepted };
             engine.step(now, input, &mut self.effects);
         }
         self.handle(false);
-    }
-
-    /// Words on messages that the queue had no room for.
-    pub(super) fn late_deliveries(&mut self, engine: &mut Engine) {
-        let late: Vec<Delivery> = lock(&self.deliveries).drain(..).collect();
-        for delivery in late
-            .iter()
-            .filter(|delivery| !matches!(delivery.outcome, Outcome::Retry(..)) || delivery.attempt <= 2)
-        {
-            self.delivered(engine, delivery);
-        }
     }
 
     pub(super) fn count_open(&self) {

@@ -92,8 +92,25 @@ pub enum Outcome {
     Sent,
     /// Not accepted; tried again at this time.
     Retry(Timestamp, String),
-    /// Not accepted within a day; given up.
+    /// Not accepted, and no retry can mend it, or none did within a day; given up.
     Failed(String),
+    /// Accepted before; now the provider says that it arrived.
+    Delivered,
+    /// Accepted before; now the provider says that it did not arrive.
+    Undelivered(String),
+}
+
+impl Outcome {
+    /// The word in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Retry(..) => "retry",
+            Self::Failed(_) => "failed",
+            Self::Delivered => "delivered",
+            Self::Undelivered(_) => "undelivered",
+        }
+    }
 }
 
 /// One group of changes that belong together.
@@ -416,7 +433,7 @@ fn append(tx: &Transaction<'_>, event: &Event) -> Result<(), StoreError> {
 
 fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), StoreError> {
     let sql = "INSERT INTO outbox (id, incident, event, step, told, channel, body, created_at, state,
-               attempts, next_at, phone) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8, ?9)
+               attempts, next_at, phone, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued', 0, ?8, ?9, ?10)
                ON CONFLICT (id) DO NOTHING";
     for n in notices {
         tx.prepare_cached(sql)?.execute(params![
@@ -428,7 +445,8 @@ fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), S
             n.channel,
             n.body.to_string(),
             n.created_at.0,
-            n.phone
+            n.phone,
+            json(&n.words)
         ])?;
     }
     Ok(())
@@ -440,21 +458,45 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
         Outcome::Sent => ("sent", d.at, None, Some(d.at.0)),
         Outcome::Retry(next_at, error) => ("queued", *next_at, Some(error), None),
         Outcome::Failed(error) => ("failed", d.at, Some(error), None),
+        Outcome::Delivered => {
+            let sql = "UPDATE outbox SET delivered_at = ?2 WHERE id = ?1 AND delivered_at IS NULL";
+            tx.prepare_cached(sql)?.execute(params![d.notice.id, d.at.0])?;
+            return note_delivery(tx, d, "delivered", None);
+        }
+        Outcome::Undelivered(error) => {
+            let sql = "UPDATE outbox SET state = 'failed', last_error = ?2 WHERE id = ?1";
+            tx.prepare_cached(sql)?.execute(params![d.notice.id, error])?;
+            return note_delivery(tx, d, "not_told", Some(error));
+        }
     };
     let sql = "UPDATE outbox SET state = ?2, attempts = max(attempts, ?3), next_at = ?4, last_error = ?5,
                first_accepted_at = coalesce(first_accepted_at, ?6) WHERE id = ?1 AND state <> 'sent'";
     let row = params![d.notice.id, state, d.attempt, next_at.0, error, accepted];
     tx.prepare_cached(sql)?.execute(row)?;
-    if d.outcome != Outcome::Sent {
-        return Ok(());
+    match &d.outcome {
+        Outcome::Sent => note_delivery(tx, d, "told", None),
+        Outcome::Failed(error) => note_delivery(tx, d, "not_told", Some(error)),
+        _ => Ok(()),
     }
+}
+
+/// What became of a notice is part of the incident's record: told, delivered, not told.
+fn note_delivery(
+    tx: &Transaction<'_>,
+    d: &Delivery,
+    kind: &'static str,
+    error: Option<&String>,
+) -> Result<(), StoreError> {
     let n = &d.notice;
-    let body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    let mut body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    if let Some(error) = error {
+        body["error"] = serde_json::json!(error);
+    }
     let event = Event {
-        key: format!("{}:told", n.id),
+        key: format!("{}:{kind}", n.id),
         incident: n.incident.clone().unwrap_or_else(|| Arc::from("")),
         at: d.at,
-        kind: "told",
+        kind,
         body: body.to_string(),
     };
     append(tx, &event)?;

@@ -11,6 +11,7 @@ use crate::desk::Telling;
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, EventView, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::Notice;
+use crate::notice_words::Words;
 use crate::rota::Changes;
 use crate::wet::{Sky, Weather};
 
@@ -32,7 +33,7 @@ pub struct NoticeView {
     pub to: String,
     /// By which channel.
     pub channel: String,
-    /// queued, sent, failed.
+    /// queued, sent, delivered (where the provider can say so), failed.
     pub outcome: String,
     /// Attempts so far.
     pub attempt: u32,
@@ -56,8 +57,9 @@ const INCIDENT: &str =
     "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
                         severity, scope, place, p1_at, members, links, life FROM incident";
 
-const NOTICE: &str = "SELECT n, id, incident, event, step, told, channel, state, attempts,
-                      coalesce(first_accepted_at, next_at),
+const NOTICE: &str = "SELECT n, id, incident, event, step, told, channel,
+                      CASE WHEN state = 'sent' AND delivered_at IS NOT NULL THEN 'delivered' ELSE state END,
+                      attempts, coalesce(first_accepted_at, next_at),
                       CASE event WHEN 'digest' THEN json_extract(body, '$.incidents') END FROM outbox";
 
 impl<'c> Reads<'c> {
@@ -255,25 +257,57 @@ impl<'c> Reads<'c> {
     /// [`StoreError`] when the store cannot be read.
     pub fn unsent(&self, channel: &str, limit: usize) -> Result<Vec<(Notice, u32, Timestamp)>, StoreError> {
         let sql =
-            "SELECT id, incident, event, step, told, body, created_at, attempts, next_at, phone FROM outbox
+            "SELECT id, incident, event, step, told, body, created_at, attempts, next_at, phone, words FROM outbox
                    WHERE channel = ?1 AND state = 'queued' ORDER BY next_at, n LIMIT ?2";
         let mut query = self.conn.prepare_cached(sql)?;
         let rows = query.query_map(params![channel, limit as i64], |row| {
             let body: String = row.get(5)?;
+            let words: Option<String> = row.get(10)?;
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+            let text = body.get("text").and_then(serde_json::Value::as_str).unwrap_or_default();
+            let words = words.and_then(|words| serde_json::from_str(&words).ok());
             let notice = Notice {
+                // An older version kept no pieces.
+                words: words.unwrap_or_else(|| Words::plain(text, true, None, None)),
                 id: row.get(0)?,
                 incident: row.get(1)?,
                 event: row.get(2)?,
                 step: row.get(3)?,
                 to: row.get(4)?,
                 channel: Arc::from(channel),
-                body: serde_json::from_str(&body).unwrap_or_default(),
+                body,
                 created_at: Timestamp(row.get(6)?),
                 phone: row.get(9)?,
             };
             Ok((notice, row.get(7)?, Timestamp(row.get(8)?)))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Messages that a channel accepted at or after `from`; several notices in one are one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn messages_since(&self, channel: &str, from: Timestamp) -> Result<usize, StoreError> {
+        let sql = "SELECT count(DISTINCT first_accepted_at) FROM outbox
+                   WHERE channel = ?1 AND first_accepted_at >= ?2";
+        let count: i64 =
+            self.conn.prepare_cached(sql)?.query_row(params![channel, from.0], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// The newest body that a channel had of every incident that is not over.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn open_bodies(&self, channel: &str, limit: usize) -> Result<Vec<serde_json::Value>, StoreError> {
+        let sql = "SELECT o.body FROM incident i JOIN outbox o ON o.n =
+                     (SELECT max(n) FROM outbox WHERE incident = i.id AND channel = ?1)
+                   WHERE i.ended_at IS NULL ORDER BY i.due_at, i.id LIMIT ?2";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map(params![channel, limit as i64], |row| row.get::<_, String>(0))?;
+        let bodies = rows.map(|row| Ok(serde_json::from_str(&row?).unwrap_or_default()));
+        bodies.collect()
     }
 
     /// Where replay starts and the weather there; `None` before the first run.

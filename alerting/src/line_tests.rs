@@ -1,0 +1,169 @@
+//! Who goes next, in simulated time.
+#![expect(clippy::disallowed_methods, reason = "an Instant has no other beginning")]
+
+use std::collections::{HashMap, HashSet};
+
+use super::*;
+use crate::notify::QUEUE_MAX;
+use crate::testkit::{incident, notice_to};
+use crate::writer::Ticket;
+
+fn job(n: usize, to: &str, urgent: bool, now: Instant) -> Job {
+    let mut notice = (*notice_to(&incident(n), "c", to, None)).clone();
+    notice.id = Arc::from(format!("N-{n}-{to}-{urgent}"));
+    notice.words.urgent = urgent;
+    if !urgent {
+        notice.words.severity = "P2".to_owned();
+        notice.words.rank = 2;
+    }
+    Job { notice: Arc::new(notice), attempt: 1, ticket: Ticket::done(), watch: None, handed_at: now }
+}
+
+fn line(sharing: Sharing, rate: Option<u32>, now: Instant) -> Line {
+    Line::new(sharing, Bucket::new(rate, 0, now))
+}
+
+fn ids(jobs: &[Job]) -> Vec<String> {
+    jobs.iter().map(|job| job.notice.id.to_string()).collect()
+}
+
+#[test]
+fn what_is_urgent_goes_first_and_equals_in_their_order() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Nobody, None, now);
+    for (n, urgent) in [(1, false), (2, true), (3, false), (4, true)] {
+        assert!(line.push(job(n, "a", urgent, now)));
+    }
+    let order: Vec<String> = std::iter::from_fn(|| line.take(now)).flat_map(|jobs| ids(&jobs)).collect();
+    assert_eq!(order, ["N-2-a-true", "N-4-a-true", "N-1-a-false", "N-3-a-false"]);
+}
+
+#[test]
+fn of_one_incident_and_person_one_is_on_the_way_and_help_waits_for_no_progress() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Nobody, None, now);
+    let of = |to: &str, urgent: bool, id: &str| {
+        let mut notice = (*job(1, to, urgent, now).notice).clone();
+        notice.id = Arc::from(id);
+        Job { notice: Arc::new(notice), ..job(1, to, urgent, now) }
+    };
+    for (to, urgent, id) in
+        [("a", true, "opened"), ("a", false, "departed"), ("a", true, "help"), ("b", true, "other")]
+    {
+        line.push(of(to, urgent, id));
+    }
+    let first = line.take(now).unwrap();
+    assert_eq!(ids(&first), ["opened"]);
+    assert_eq!(ids(&line.take(now).unwrap()), ["other"], "another person");
+    assert!(line.take(now).is_none(), "the rest waits for the first");
+    line.back(&first);
+    let help = line.take(now).unwrap();
+    assert_eq!(ids(&help), ["help"]);
+    line.back(&help);
+    assert_eq!(ids(&line.take(now).unwrap()), ["departed"]);
+}
+
+#[test]
+fn a_newer_notice_brings_the_retry_of_the_older_forward() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Nobody, None, now);
+    assert!(line.push_retry(now + Duration::from_secs(60), job(1, "a", true, now)));
+    assert!(line.take(now).is_none());
+    let mut newer = (*job(1, "a", true, now).notice).clone();
+    newer.id = Arc::from("newer");
+    line.push(Job { notice: Arc::new(newer), ..job(1, "a", true, now) });
+    let first = line.take(now).unwrap();
+    assert_eq!(ids(&first), ["N-1-a-true"]);
+    line.back(&first);
+    assert_eq!(ids(&line.take(now).unwrap()), ["newer"]);
+}
+
+#[test]
+fn when_there_is_no_room_the_ordinary_goes_back_to_the_outbox_before_the_urgent() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Nobody, Some(1), now);
+    for n in 0..QUEUE_MAX {
+        assert!(line.push(job(n, "a", n % 2 == 0, now)));
+    }
+    assert!(!line.push(job(5000, "a", false, now)), "said, and left behind");
+    assert!(!line.push(job(5001, "a", true, now)), "said: an ordinary one was left behind for it");
+    let held: HashSet<String> = line.jobs().map(|job| job.notice.id.to_string()).collect();
+    assert_eq!(held.len(), QUEUE_MAX);
+    assert!(held.contains("N-5001-a-true") && !held.contains("N-5000-a-false"));
+    assert!((0..QUEUE_MAX).step_by(2).all(|n| held.contains(&format!("N-{n}-a-true"))));
+}
+
+/// A night in simulated time: bursts and quiet, urgent and not, people, failures; at most the rate in any minute, each notice in
+/// exactly one accepted message, P1 soon.
+fn night(seed: u64, sharing: Sharing) {
+    let start = Instant::now();
+    let mut line = line(sharing, Some(18), start);
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut roll = move |sides: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % sides
+    };
+    let (mut sent, mut told) = (Vec::new(), HashMap::<String, u32>::new());
+    let mut pushed = 0;
+    let mut longest = Duration::ZERO;
+    for second in 0..3600_u64 {
+        let now = start + Duration::from_secs(second);
+        let burst = match roll(200) {
+            0 => 60,
+            1..20 => 2,
+            _ => 0,
+        };
+        for _ in 0..if second < 3000 { burst } else { 0 } {
+            let to = ["a", "b", "c"][roll(3) as usize];
+            assert!(line.push(job(pushed, to, roll(2) == 0, now)), "seed {seed}");
+            pushed += 1;
+        }
+        while let Some(jobs) = line.take(now) {
+            sent.push(now);
+            line.back(&jobs);
+            if roll(10) == 0 {
+                for job in jobs {
+                    let again = Job { attempt: job.attempt + 1, ..job };
+                    assert!(line.push_retry(now + Duration::from_secs(2), again));
+                }
+                continue;
+            }
+            if sharing != Sharing::Channel {
+                let people: HashSet<&str> = jobs.iter().map(|job| &*job.notice.to).collect();
+                assert_eq!(people.len(), 1, "seed {seed}");
+            }
+            for (place, job) in jobs.into_iter().enumerate() {
+                if place >= 20 && job.notice.words.is_p1() {
+                    line.again(job);
+                    continue;
+                }
+                if job.notice.words.urgent && job.attempt == 1 {
+                    longest = longest.max(now - job.handed_at);
+                }
+                *told.entry(job.notice.id.to_string()).or_default() += 1;
+            }
+        }
+    }
+    assert!(
+        told.len() == pushed && told.values().all(|times| *times == 1),
+        "seed {seed}: {} of {pushed}",
+        told.len()
+    );
+    for (place, first) in sent.iter().enumerate() {
+        let minute = sent[place..].iter().take_while(|at| **at - *first < Duration::from_secs(60)).count();
+        assert!(minute <= 18, "seed {seed}: {minute} in a minute");
+    }
+    if sharing == Sharing::Channel {
+        assert!(longest <= Duration::from_secs(60), "seed {seed}: a P1 waited {longest:?}");
+    }
+}
+
+#[test]
+fn fault_n1_peer_p13_a_night_of_bursts_stays_within_the_rate_and_tells_everything_once() {
+    for seed in 1..=20 {
+        night(seed, Sharing::Channel);
+        night(seed, Sharing::Person);
+    }
+}

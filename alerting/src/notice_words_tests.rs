@@ -1,0 +1,155 @@
+//! Exact texts, in both languages.
+
+use super::*;
+use crate::notice::{Address, Notice, SiteText};
+use crate::testkit::{T, incident, site};
+use lampguard_model::Millis;
+
+fn words(zh: bool) -> Words {
+    Words {
+        zh,
+        severity: "P1".to_owned(),
+        title: if zh { "灯杆带电" } else { "live lamp post" }.to_owned(),
+        place: if zh { "人民路 塔南路口 3号杆" } else { "Renmin Road post 3" }.to_owned(),
+        road: "人民路".to_owned(),
+        danger: if zh { "外壳电压 115.5 V" } else { "shell voltage 115.5 V" }.to_owned(),
+        safety: safety_words(crate::life::TREAT_AS_LIVE, zh),
+        id: "LG-7F3A".to_owned(),
+        due_ms: Some(T.0 + 28 * 60_000 + 59_000),
+        urgent: true,
+        rank: 1,
+        link: Some("https://lamps.example/c/Ab3".to_owned()),
+        board: Some("https://lamps.example/".to_owned()),
+        ..Words::default()
+    }
+}
+
+#[test]
+fn an_sms_says_what_where_how_dangerous_how_long_and_the_link() {
+    let sms = words(true).sms(1, T);
+    assert_eq!(
+        sms,
+        "【P1 灯杆带电】人民路 塔南路口 3号杆，外壳电压 115.5 V，未确认断电，视为带电，剩余28分钟，LG-7F3A https://lamps.example/c/Ab3"
+    );
+    assert!(units(&sms) <= 134);
+    let english = Words { place: "Renmin Road post 3".to_owned(), ..words(false) }.sms(2, T);
+    assert_eq!(
+        english,
+        "[P1 live lamp post #2] Renmin Road post 3, not confirmed dead, treat as live, 28 min left, LG-7F3A https://lamps.example/c/Ab3",
+        "the value gave way to the link"
+    );
+}
+
+#[test]
+fn an_sms_with_little_to_say_is_one_part() {
+    let short = Words { link: None, danger: String::new(), ..words(true) };
+    let sms = short.sms(1, T);
+    assert_eq!(sms, "【P1 灯杆带电】人民路 塔南路口 3号杆，未确认断电，视为带电，剩余28分钟，LG-7F3A");
+    assert!(units(&sms) <= 70, "{}", units(&sms));
+}
+
+#[test]
+fn fault_n14_no_name_is_too_long_for_two_parts_and_none_is_cut_in_the_middle_of_a_character() {
+    for length in [0, 1, 15, 16, 40, 66, 67, 200, 5000] {
+        for letter in ["路", "😀", "x"] {
+            for zh in [true, false] {
+                let long = Words { place: letter.repeat(length), ..words(zh) };
+                let sms = long.sms(1, T);
+                assert!(units(&sms) <= 134, "{length} {letter}: {}", units(&sms));
+                assert!(sms.contains("P1") && sms.contains("28"), "{sms}");
+                assert!(sms.contains(&long.safety), "the words of safety are never cut: {sms}");
+                let all = [&long; 30];
+                assert!(units(&many_sms(&all).text) <= 134);
+            }
+        }
+    }
+    assert_eq!(cut_bytes("路路路", 8), "路…");
+    assert_eq!(cut_bytes("路路路", 9), "路路路");
+}
+
+#[test]
+fn a_voice_reads_digits_one_by_one_and_no_symbols() {
+    assert_eq!(
+        words(true).spoken(T),
+        "一级险情。灯杆带电。人民路塔南路口三号杆。外壳电压一一五点五伏。未确认断电，视为带电。还剩二八分钟。"
+    );
+    let late = Words { due_ms: Some(T.0 - 3 * 60_000), drill: true, ..words(false) };
+    assert_eq!(
+        late.spoken(T),
+        "this is a drill. priority one. live lamp post. Renmin Road post three. \
+         shell voltage one one five point five volts. not confirmed dead, treat as live. three minutes overdue."
+    );
+    assert_eq!(say("F-12/3#A（潮湿）", true), "F一二三A潮湿");
+    assert_eq!(say("-5 ° 30 mA", true), "负五度三零毫安");
+}
+
+#[test]
+fn twenty_are_named_by_danger_and_the_rest_is_a_count_with_its_roads() {
+    let many_words: Vec<Words> = (0..25)
+        .map(|n| Words {
+            id: format!("LG-{n}"),
+            severity: if n < 23 { "P1" } else { "P2" }.to_owned(),
+            road: format!("{}路", n % 3),
+            danger: String::new(),
+            place: format!("{n}号杆"),
+            ..words(true)
+        })
+        .collect();
+    let all: Vec<&Words> = many_words.iter().collect();
+    let whole = many(&all, T, |_| true);
+    assert_eq!(whole.named, 20);
+    let lines: Vec<&str> = whole.text.lines().collect();
+    assert_eq!(lines[0], "【险情 25 条，其中 P1 23 条】");
+    assert_eq!(lines[1], "P1 灯杆带电 0号杆 剩余 28 分钟 LG-0");
+    assert_eq!(lines[20], "P1 灯杆带电 19号杆 剩余 28 分钟 LG-19");
+    assert_eq!(lines[21], "另有 5 条（P1 3 条）：2路、0路、1路");
+    assert_eq!(lines[22], "https://lamps.example/");
+    let small = many(&all, T, |text| text.len() <= 500);
+    assert!(
+        small.text.len() <= 500
+            && small.named < 20
+            && small.text.contains(&format!("LG-{}", small.named - 1))
+    );
+    let sms = many_sms(&all);
+    assert_eq!(
+        sms.text,
+        "【险情25条，P1 23条】P1 0号杆 LG-0；P1 1号杆 LG-1；P1 2号杆 LG-2；P1 3号杆 LG-3；P1 4号杆 LG-4；P1 5号杆 LG-5；P1 6号杆 LG-6；另18条 https://lamps.example/"
+    );
+    assert_eq!(sms.named, 7);
+    let call = many_spoken(&all[..4], T);
+    assert!(
+        call.text.starts_with("共有四条险情，其中一级四条。一级险情。灯杆带电。零号杆。"),
+        "{}",
+        call.text
+    );
+    assert_eq!(call.named, 3);
+}
+
+#[test]
+fn a_chat_says_what_may_be_touched_as_it_is_now() {
+    let mut dead = incident(1);
+    let to = Address { channel: "c", to: "crew", phone: None };
+    assert!(Notice::opened(&dead, None, &site(), to).text(1).contains("未确认断电，视为带电"));
+    let now = T + Millis::minutes(1);
+    dead.life = crate::testkit::isolated(now);
+    let text = Notice::escalated(&dead, now, None, &site(), to);
+    assert!(text.text(1).contains("· 已断电 ·") && text.words.safety == "已断电", "{}", text.text(1));
+    let english = SiteText { language: "en".to_owned(), ..site() };
+    let text = Notice::escalated(&dead, now, None, &english, to);
+    assert!(text.text(1).contains("已断电 (power is off)") && text.words.safety == "power is off");
+}
+
+#[test]
+fn a_text_about_no_incident_is_taken_apart_at_its_brackets() {
+    let words = Words::plain("【天气未知】责任区 z1：没有数据", true, None, Some("http://desk.example"));
+    assert_eq!((&*words.title, &*words.place, &*words.severity), ("天气未知", "责任区 z1：没有数据", ""));
+    assert_eq!(words.sms(1, T), "【天气未知】责任区 z1：没有数据");
+    assert_eq!(words.spoken(T), "天气未知。责任区z一没有数据。");
+    let english = Words::plain("[weather unknown] zones z1: no weather", false, None, None);
+    assert_eq!(english.sms(1, T), "[weather unknown] zones z1: no weather");
+}
+
+#[test]
+fn names_from_outside_turn_no_line_and_hide_nothing() {
+    assert_eq!(clean("a\u{202e}b\u{1b}[1m\tc\nd"), "a b [1m c\nd");
+}

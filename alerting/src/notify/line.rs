@@ -1,0 +1,195 @@
+//! Who waits for a channel, and who goes next. Pure: it takes the time.
+//!
+//! 1. What is urgent goes before what is not; among equals the first that came.
+//! 2. Of one incident and person only one is on the way at a time, so the order is kept.
+//! 3. A message costs a token of the bucket. Who had to wait for one, or comes while tokens are low, shares the message
+//!    with everybody who waits for the same recipients.
+//! 4. A failed notice waits between attempts; a newer one about the same incident for the same person brings it
+//!    forward, so that they go in order.
+//!
+//! At most [`super::QUEUE_MAX`] wait, and as many between attempts; what does not fit is left in the outbox, the
+//! ordinary before the urgent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::bucket::Bucket;
+use super::letter::person;
+use super::{Job, QUEUE_MAX};
+
+/// Who can share a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// Nobody: each notice is a message.
+    Nobody,
+    /// All of the channel: a group chat.
+    Channel,
+    /// Those for the same person.
+    Person,
+}
+
+/// Incident (or the notice itself) and person: what keeps its order.
+type Key = (Arc<str>, Arc<str>);
+
+fn key(job: &Job) -> Key {
+    let about = job.notice.incident.clone().unwrap_or_else(|| job.notice.id.clone());
+    (about, person(&job.notice))
+}
+
+#[derive(Debug)]
+struct Waiting {
+    job: Job,
+    key: Key,
+    /// Had to wait for a token.
+    dry: bool,
+}
+
+/// The line before one channel.
+#[derive(Debug)]
+pub(super) struct Line {
+    sharing: Sharing,
+    pub(super) bucket: Bucket,
+    ready: Vec<Waiting>,
+    retry: Vec<(Instant, Job)>,
+    /// On the way.
+    away: Vec<Key>,
+}
+
+impl Line {
+    pub(super) fn new(sharing: Sharing, bucket: Bucket) -> Self {
+        Self { sharing, bucket, ready: Vec::new(), retry: Vec::new(), away: Vec::new() }
+    }
+
+    /// A new notice. False: no room, it stays in the outbox.
+    pub(super) fn push(&mut self, job: Job) -> bool {
+        let key = key(&job);
+        self.bring_forward(&key);
+        if self.ready.len() >= QUEUE_MAX {
+            let ordinary = self.ready.iter().rposition(|w| !w.job.notice.words.urgent);
+            match ordinary.filter(|_| job.notice.words.urgent) {
+                Some(place) => drop(self.ready.remove(place)),
+                None => return false,
+            }
+            self.ready.push(Waiting { job, key, dry: false });
+            return false;
+        }
+        self.ready.push(Waiting { job, key, dry: false });
+        true
+    }
+
+    /// Tried again at `at`. False: no room.
+    pub(super) fn push_retry(&mut self, at: Instant, job: Job) -> bool {
+        let room = self.retry.len() < QUEUE_MAX;
+        if room {
+            self.retry.push((at, job));
+        }
+        room
+    }
+
+    fn bring_forward(&mut self, key: &Key) {
+        while let Some(place) = self.retry.iter().position(|(_, job)| self::key(job) == *key) {
+            let (_, job) = self.retry.remove(place);
+            self.ready.push(Waiting { key: key.clone(), job, dry: true });
+        }
+    }
+
+    /// Those that waited out their pause wait for a token now.
+    fn promote(&mut self, now: Instant) {
+        while let Some(place) = self.retry.iter().position(|(at, _)| *at <= now) {
+            if self.ready.len() >= QUEUE_MAX {
+                return;
+            }
+            let (_, job) = self.retry.swap_remove(place);
+            self.ready.push(Waiting { key: key(&job), job, dry: true });
+        }
+    }
+
+    /// The first that may go, if any is not held up by one of its own: on the way, or before it in the line. A call
+    /// for help does not wait behind "on the way".
+    fn first(&self) -> Option<usize> {
+        let urgent = |waiting: &Waiting| waiting.job.notice.words.urgent;
+        let free = |(place, waiting): (usize, &Waiting)| {
+            let own = |other: &&Waiting| other.key == waiting.key && (urgent(other) || !urgent(waiting));
+            let held = self.away.contains(&waiting.key) || self.ready[..place].iter().any(|w| own(&w));
+            (!held).then_some(place)
+        };
+        let all = || self.ready.iter().enumerate();
+        all().filter(|(_, waiting)| urgent(waiting)).find_map(free).or_else(|| all().find_map(free))
+    }
+
+    /// The next message, the most dangerous first; `None`: nobody may go now.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Vec<Job>> {
+        self.promote(now);
+        let place = self.first()?;
+        let urgent = self.ready[place].job.notice.words.urgent;
+        let shares = self.sharing != Sharing::Nobody && (self.ready[place].dry || self.bucket.is_low());
+        if !self.bucket.take(urgent, now) {
+            self.ready.iter_mut().for_each(|waiting| waiting.dry = true);
+            return None;
+        }
+        let first = self.ready.remove(place);
+        let whom = person(&first.job.notice);
+        let mut taken = vec![first];
+        if shares {
+            let mut place = 0;
+            while let Some(other) = self.ready.get(place) {
+                let same = self.sharing == Sharing::Channel || person(&other.job.notice) == whom;
+                if same && !self.away.contains(&other.key) {
+                    taken.push(self.ready.remove(place));
+                } else {
+                    place += 1;
+                }
+            }
+        }
+        taken.sort_by_key(|waiting| {
+            let words = &waiting.job.notice.words;
+            (words.rank, words.due_ms.unwrap_or(i64::MAX))
+        });
+        for waiting in &taken {
+            if !self.away.contains(&waiting.key) {
+                self.away.push(waiting.key.clone());
+            }
+        }
+        Some(taken.into_iter().map(|waiting| waiting.job).collect())
+    }
+
+    /// A message is not on the way any more.
+    pub(super) fn back(&mut self, jobs: &[Job]) {
+        let keys: Vec<Key> = jobs.iter().map(key).collect();
+        self.away.retain(|away| !keys.contains(away));
+    }
+
+    /// Was in a message and not named: in front of the line again, for the next message.
+    pub(super) fn again(&mut self, job: Job) {
+        self.ready.insert(0, Waiting { key: key(&job), job, dry: true });
+    }
+
+    /// When somebody may go; `None`: nobody waits, or only behind what is on the way.
+    pub(super) fn next_at(&mut self, now: Instant) -> Option<Instant> {
+        let retry = self.retry.iter().map(|(at, _)| *at).min();
+        let ready = self.first().map(|place| {
+            let urgent = self.ready[place].job.notice.words.urgent;
+            self.bucket.ready_at(urgent, now)
+        });
+        retry.into_iter().chain(ready).min()
+    }
+
+    /// Everybody who waits.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.ready.iter().map(|waiting| &waiting.job).chain(self.retry.iter().map(|(_, job)| job))
+    }
+
+    /// Room for so many more.
+    pub(super) fn room(&self) -> usize {
+        QUEUE_MAX.saturating_sub(self.retry.len().max(self.ready.len()))
+    }
+
+    /// How long nothing goes, because the other side said so.
+    pub(super) fn held_for(&self, now: Instant) -> Duration {
+        self.bucket.held_for(now)
+    }
+}
+
+#[cfg(test)]
+#[path = "../line_tests.rs"]
+mod tests;
