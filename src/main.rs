@@ -83,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             tools::create_token(file, role, &name, zone.as_deref())
         }
         Command::Audit(AuditCommand::Verify) => tools::verify_audit(file),
+        Command::Report(asked) => tools::report(file, &asked),
         Command::Healthcheck(target) => tools::healthcheck(file, &target),
         Command::Bench(bench) => bench::run(bench),
     }

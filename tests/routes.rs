@@ -22,7 +22,7 @@ const LOOK: [u16; 6] = [401, 200, 200, 200, 200, 200];
 const MOVE: [u16; 6] = [401, 403, 200, 200, 403, 200];
 const TECHNICIANS: [u16; 6] = [401, 403, 403, 403, 200, 200];
 
-const TABLE: [Line; 24] = [
+const TABLE: [Line; 27] = [
     ("GET", "/healthz", "/healthz", None, OPEN),
     ("GET", "/readyz", "/readyz", None, OPEN),
     ("GET", "/metrics", "/metrics", None, OPEN),
@@ -52,6 +52,9 @@ const TABLE: [Line; 24] = [
         MOVE,
     ),
     ("GET", "/api/v1/notices", "/api/v1/notices", None, LOOK),
+    ("GET", "/api/v1/reports/monthly", "/api/v1/reports/monthly?month=2026-11", None, LOOK),
+    ("GET", "/api/v1/reports/monthly.csv", "/api/v1/reports/monthly.csv?month=2026-11", None, LOOK),
+    ("GET", "/api/v1/reports/shift", "/api/v1/reports/shift", None, LOOK),
     ("GET", "/api/v1/accounting", "/api/v1/accounting", None, LOOK),
     ("GET", "/api/v1/maintenance", "/api/v1/maintenance", None, LOOK),
     (

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::engine::{Explanation, PostState};
 use crate::incident::{EventView, Incident, IncidentView, Kind};
 use crate::run::{Alerting, lock};
-use crate::store::{FILE, NoticeView, Reads, StoreError, open_for_reading};
+use crate::store::{FILE, NoticeFilter, NoticeView, Reads, StoreError, open_for_reading};
 use crate::wet::Weather;
 
 /// Which incidents to list.
@@ -152,8 +152,17 @@ impl Alerting {
     ) -> Result<Page<NoticeView>, StoreError> {
         let from = from.unwrap_or(Timestamp(i64::MIN));
         let after = after.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let limit = limit.max(1);
-        let mut items = Reads::new(&lock(&self.reads)).notices(from, after, limit + 1)?;
+        self.notices_of(NoticeFilter { from, after, limit, ..NoticeFilter::default() })
+    }
+
+    /// Notices that a filter wants, oldest first; the cursor is the running number of the last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn notices_of(&self, mut filter: NoticeFilter) -> Result<Page<NoticeView>, StoreError> {
+        let limit = filter.limit.max(1);
+        filter.limit = limit + 1;
+        let mut items = Reads::new(&lock(&self.reads)).notices_of(&filter)?;
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|notice| notice.n.to_string());

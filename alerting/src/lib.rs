@@ -17,6 +17,7 @@
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
+//! | [`report`] | the month of the head of the office, and the report of a shift |
 //! | [`metrics`] | what Prometheus sees |
 //!
 //! Invariants:
@@ -41,6 +42,7 @@ mod notice_text;
 pub mod notify;
 mod period;
 pub mod policy;
+pub mod report;
 pub mod rota;
 pub mod run;
 mod sample;
@@ -64,4 +66,4 @@ pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
 pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
 pub use run::{ActError, Acted, Alerting, AlertingError, Setup};
-pub use store::{AuditError, NoticeView, verify_file};
+pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};

@@ -23,6 +23,13 @@ pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
 
+/// Event word of a proof: a known leak that came in by the real way. In no list and no count.
+pub const PROOF: &str = "proof";
+/// Event words of the test that each person on duty confirms.
+pub const TEST_DISPATCH: &str = "test_dispatch.sent";
+/// Somebody has not confirmed it in time.
+pub const TEST_UNCONFIRMED: &str = "test_dispatch.unconfirmed";
+
 /// What the texts need to know about the place.
 #[derive(Clone, Debug)]
 pub struct SiteText {

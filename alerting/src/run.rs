@@ -43,6 +43,7 @@ use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod note;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
 
@@ -124,6 +125,7 @@ pub struct Alerting {
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
     pub(crate) clock: Clock,
+    writes: Writes,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -175,8 +177,10 @@ impl Alerting {
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
+            noted_policy: note::policy_of(&lock(&reads)),
             follower,
         };
+        let writes = story.writes.clone();
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
@@ -187,7 +191,8 @@ impl Alerting {
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, writes, thread })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -287,6 +292,8 @@ struct Story {
     clock: Clock,
     tail: Tail,
     policy: InForce,
+    /// Fingerprint of the policy that the record last names.
+    noted_policy: Option<String>,
     follower: Follower,
 }
 
@@ -412,6 +419,7 @@ impl Story {
     fn tick(&mut self, engine: &mut Engine) {
         let now = (self.clock)();
         self.enact(engine, now);
+        self.note_policy(now);
         engine.step(now, Input::Tick, &mut self.effects);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.

@@ -127,7 +127,9 @@ fn a_dangerous_reading_becomes_an_incident_that_is_stored_and_told() {
     assert!(alerting.weather("all").is_some());
     alerting.shutdown();
     let path = station.dir.path().join("alerting").join(FILE);
-    assert_eq!(crate::verify_file(&path).unwrap(), 2);
+    let kinds = crate::verify_file(&path).unwrap().kinds;
+    let words: Vec<(&str, u64)> = kinds.iter().map(|(kind, count)| (&**kind, *count)).collect();
+    assert_eq!(words, [("opened", 1), ("policy", 1), ("told", 1)]);
 }
 
 #[test]
@@ -233,7 +235,7 @@ fn replaying_twice_gives_the_same_incidents_and_nothing_twice() {
         seen.push((id, words, single.opened_at));
         drop(alerting);
         let path = station.dir.path().join("alerting").join(FILE);
-        assert_eq!(crate::verify_file(&path).unwrap(), 2);
+        assert_eq!(crate::verify_file(&path).unwrap().events, 3, "opened, evidence, and the policy once");
     }
     assert_eq!(seen[0].1, ["opened", "evidence"]);
     assert_eq!(seen[0].2, "2026-11-23T11:48:00.000Z", "at the wet switch");

@@ -6,6 +6,7 @@ mod moves;
 mod openapi;
 mod posts;
 mod readings;
+pub(crate) mod reports;
 mod system;
 mod zones;
 
@@ -67,7 +68,7 @@ const fn on(
 }
 
 /// Every route, and who may use it. Which moves a crew may make stands in `moves.rs`.
-static ROUTES: [Route; 24] = [
+static ROUTES: [Route; 27] = [
     on(Method::GET, "/healthz", None, || get(|| async { "ok\n" })),
     on(Method::GET, "/readyz", None, || get(system::readyz)),
     on(Method::GET, "/metrics", None, || get(system::metrics)),
@@ -84,6 +85,9 @@ static ROUTES: [Route; 24] = [
     on(Method::GET, "/api/v1/incidents/{id}", EVERYBODY, || get(incidents::one)),
     on(Method::POST, "/api/v1/incidents/{id}/{move}", MOVERS, || post(moves::act)),
     on(Method::GET, "/api/v1/notices", EVERYBODY, || get(incidents::notices)),
+    on(Method::GET, "/api/v1/reports/monthly", EVERYBODY, || get(reports::monthly)),
+    on(Method::GET, "/api/v1/reports/monthly.csv", EVERYBODY, || get(reports::monthly_csv)),
+    on(Method::GET, "/api/v1/reports/shift", EVERYBODY, || get(reports::shift)),
     on(Method::GET, "/api/v1/accounting", EVERYBODY, || get(system::accounting)),
     on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
     on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),

@@ -1,3 +1,6 @@
 -- Format 3: people have telephones, and a provider may say that a message was delivered.
 ALTER TABLE outbox ADD COLUMN phone TEXT;              -- as it is dialled; never part of an answer for viewers
 ALTER TABLE outbox ADD COLUMN delivered_at INTEGER;    -- the provider said so; state stays 'sent'
+CREATE INDEX event_by_kind ON event (kind, at);         -- reports ask for one kind of some time
+CREATE INDEX outbox_by_time ON outbox (created_at);
+CREATE INDEX incident_opened ON incident (opened_at);

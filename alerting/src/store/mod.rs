@@ -5,9 +5,11 @@
 
 mod chain;
 mod read;
+mod report;
 
-pub use chain::{AuditError, verify_file};
+pub use chain::{Audit, AuditError, verify_file};
 pub use read::{LastEnded, NoticeView, Reads};
+pub use report::NoticeFilter;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, Incident};
-use crate::notice::Notice;
+use crate::notice::{Notice, PROOF};
 use crate::wet::Weather;
 
 /// Name of the file in the data directory.
@@ -27,6 +29,8 @@ const FORMATS: [&str; 3] =
     [include_str!("format_1.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
 /// Format this version writes.
 const FORMAT: i64 = FORMATS.len() as i64;
+/// Letters of an error that stay in the record for good.
+const ERROR_KEPT: usize = 300;
 /// How long a statement waits for another process's lock. Telling does not wait for it.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -114,6 +118,8 @@ pub enum Write {
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
     Delivery(Delivery),
+    /// Something that belongs to no incident and must stand in the record: another policy, another rota, a test.
+    Note(Event),
     /// The weather of a zone.
     Weather(Arc<str>, Box<Weather>),
     /// What must outlive a restart about a post.
@@ -133,7 +139,12 @@ impl Write {
     pub fn is_expendable(&self) -> bool {
         !matches!(
             self,
-            Self::Open(..) | Self::Escalate(..) | Self::Moved(..) | Self::Job(..) | Self::Recheck(..)
+            Self::Open(..)
+                | Self::Escalate(..)
+                | Self::Moved(..)
+                | Self::Job(..)
+                | Self::Recheck(..)
+                | Self::Note(..)
         )
     }
 }
@@ -145,7 +156,7 @@ pub struct Store {
 }
 
 /// Refuses a file of a newer format; returns the format found, 0 for a new file.
-fn check_format(conn: &Connection) -> Result<i64, StoreError> {
+pub(crate) fn check_format(conn: &Connection) -> Result<i64, StoreError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > FORMAT { Err(StoreError::Newer { found }) } else { Ok(found) }
 }
@@ -249,6 +260,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         }
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
+        Write::Note(event) => append(tx, event)?,
         Write::Weather(zone, weather) => {
             let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)
                        ON CONFLICT (zone) DO UPDATE SET state = excluded.state";
@@ -403,8 +415,13 @@ fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), S
     Ok(())
 }
 
-/// Notes an attempt; the first accepted one is also an event of the incident.
+/// Notes an attempt. The first accepted one is also an event of the incident, and so are the first that failed and the
+/// end of all tries. A proof that came out leaves nothing behind.
 fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
+    if d.notice.event == PROOF && d.outcome == Outcome::Sent {
+        tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([&d.notice.id])?;
+        return Ok(());
+    }
     let (state, next_at, error, accepted) = match &d.outcome {
         Outcome::Sent => ("sent", d.at, None, Some(d.at.0)),
         Outcome::Retry(next_at, error) => ("queued", *next_at, Some(error), None),
@@ -414,16 +431,22 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
                first_accepted_at = coalesce(first_accepted_at, ?6) WHERE id = ?1 AND state <> 'sent'";
     let row = params![d.notice.id, state, d.attempt, next_at.0, error, accepted];
     tx.prepare_cached(sql)?.execute(row)?;
-    if d.outcome != Outcome::Sent {
-        return Ok(());
-    }
+    let kind = match &d.outcome {
+        Outcome::Sent => "told",
+        Outcome::Failed(_) => "given_up",
+        Outcome::Retry(..) if d.attempt <= 1 => "tell_failed",
+        Outcome::Retry(..) => return Ok(()),
+    };
     let n = &d.notice;
-    let body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    let mut body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
+    if let Some(error) = error {
+        body["error"] = error.chars().take(ERROR_KEPT).collect::<String>().into();
+    }
     let event = Event {
-        key: format!("{}:told", n.id),
+        key: format!("{}:{kind}", n.id),
         incident: n.incident.clone().unwrap_or_else(|| Arc::from("")),
         at: d.at,
-        kind: "told",
+        kind,
         body: body.to_string(),
     };
     append(tx, &event)

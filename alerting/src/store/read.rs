@@ -44,10 +44,10 @@ pub type LastEnded = (Arc<str>, Arc<str>, Timestamp);
 /// Reading side of a connection.
 #[derive(Debug)]
 pub struct Reads<'c> {
-    conn: &'c Connection,
+    pub(super) conn: &'c Connection,
 }
 
-const INCIDENT: &str =
+pub(super) const INCIDENT: &str =
     "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
                         severity, scope, place, p1_at, members, links, life FROM incident";
 
@@ -177,32 +177,6 @@ impl<'c> Reads<'c> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Notices made at or after `from`, behind running number `after`.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store cannot be read.
-    pub fn notices(&self, from: Timestamp, after: i64, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
-        let sql = "SELECT n, id, incident, event, step, told, channel, state, attempts,
-                   coalesce(first_accepted_at, next_at) FROM outbox
-                   WHERE created_at >= ?1 AND n > ?2 ORDER BY n LIMIT ?3";
-        let mut query = self.conn.prepare_cached(sql)?;
-        let rows = query.query_map(params![from.0, after, limit as i64], |row| {
-            Ok(NoticeView {
-                n: row.get(0)?,
-                id: row.get(1)?,
-                incident_id: row.get(2)?,
-                event: row.get(3)?,
-                step: row.get(4)?,
-                to: row.get(5)?,
-                channel: row.get(6)?,
-                outcome: row.get(7)?,
-                attempt: row.get(8)?,
-                at: Timestamp(row.get(9)?).to_rfc3339(),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// Notices of a channel that were never accepted, those due first, with the attempts made and the time of
     /// the next.
     ///
@@ -293,11 +267,11 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`super::AuditError`] names the first bad row.
     pub fn verify(&self) -> Result<u64, super::AuditError> {
-        super::chain::verify(self.conn)
+        super::chain::verify(self.conn).map(|audit| audit.events)
     }
 }
 
-fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
+pub(super) fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
     let id: Arc<str> = row.get(0)?;
     let unreadable = |what| StoreError::Unreadable { what, id: id.to_string() };
     let (signal, notes, evidence, kinds): (String, String, String, String) =

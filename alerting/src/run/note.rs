@@ -1,0 +1,47 @@
+//! What stands in the record and belongs to no incident: another policy, another rota, tests of people.
+
+use std::sync::Arc;
+
+use lampguard_model::Timestamp;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::{Alerting, Event, Story, Ticket, Write};
+use crate::incident::short_hash;
+use crate::store::Reads;
+
+impl Alerting {
+    /// Puts something into the record that belongs to no incident: another rota, other accounts. `body` holds who did
+    /// it, and no secret.
+    pub fn note(&self, kind: &'static str, body: &Value) {
+        self.writes.push(Write::Note(event(kind, (self.clock)(), body)), Ticket::default());
+    }
+}
+
+/// An event without an incident. Two of one kind and text in one millisecond are one.
+pub(crate) fn event(kind: &'static str, at: Timestamp, body: &Value) -> Event {
+    let body = body.to_string();
+    let key = format!("{kind}:{}:{}", at.0, short_hash(&[&body], 8));
+    Event { key, incident: Arc::from(""), at, kind, body }
+}
+
+/// Fingerprint of the policy that the record last names. A store that cannot be read says none: then it is named once
+/// more.
+pub(super) fn policy_of(conn: &Connection) -> Option<String> {
+    let body = Reads::new(conn).newest_of("policy").ok().flatten()?;
+    body.get("policy_hash")?.as_str().map(str::to_owned)
+}
+
+impl Story {
+    /// Another policy than the last one in the record is in force: it decides over people, so it stands there.
+    pub(super) fn note_policy(&mut self, now: Timestamp) {
+        let version = self.policy.version();
+        if self.noted_policy.as_deref() == Some(&*version.hash) {
+            return;
+        }
+        let (hash, reason) = (&version.hash, &version.reason);
+        let body = json!({ "policy_hash": hash, "reason": reason, "before": self.noted_policy });
+        self.noted_policy = Some(version.hash.to_string());
+        self.writes.push(Write::Note(event("policy", now, &body)), Ticket::default());
+    }
+}
