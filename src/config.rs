@@ -17,6 +17,9 @@ use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, Qu
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
 
+use crate::heartbeat::HeartbeatConfig;
+use crate::proof::ProofConfig;
+
 /// The commented sample of every key.
 pub(crate) const SAMPLE: &str = include_str!("../deploy/lampguard.toml");
 
@@ -41,6 +44,10 @@ pub(crate) struct Config {
     pub(crate) crews: Vec<Crew>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) web: Web,
+    /// Without it no proofs are sent.
+    pub(crate) proof: Option<ProofConfig>,
+    /// Without it nobody outside hears of us.
+    pub(crate) heartbeat: Option<HeartbeatConfig>,
 }
 
 /// `[site]`.

@@ -59,8 +59,16 @@ fn keys_that_the_sample_comments_out_are_known_too() {
         })
         .collect();
     let (home, file) = folder(&uncommented);
-    for name in ["server.pem", "server.key", "sensors.txt", "broker.password", "tsdb.token", "webhook.secret"]
-    {
+    for name in [
+        "server.pem",
+        "server.key",
+        "sensors.txt",
+        "broker.password",
+        "tsdb.token",
+        "webhook.secret",
+        "proof.password",
+        "heartbeat.url",
+    ] {
         std::fs::write(home.path().join(name), "x").unwrap();
     }
     std::fs::write(home.path().join("policy.toml"), lampguard_alerting::policy::sample()).unwrap();

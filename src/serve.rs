@@ -36,6 +36,9 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
+use crate::heartbeat::{self, Pulse};
+use crate::metrics::Metrics;
+use crate::proof;
 use crate::tokens::Tokens;
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -55,6 +58,11 @@ pub(crate) struct Instance {
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
+    /// Proofs that are on their way, and how the last ones went; none where none are sent.
+    pub(crate) proofs: Option<Arc<proof::Watch>>,
+    /// How the last heartbeat went.
+    pub(crate) pulse: Pulse,
+    pub(crate) metrics: Metrics,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -194,11 +202,15 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
     keep_policies(&config, dir.path())?;
+    let metrics = Metrics::register(&registry, config.proof.is_some(), config.heartbeat.is_some())?;
+    let proofs = proof::Watch::open(&config, &register, metrics.clone())?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
+    let opened = opened.with_proofs(proofs.as_ref().map(proof::Watch::for_intake));
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
-    let alerting = start_alerting(&config, &dir, &opened, (&register, &lighting), &clock, &registry)?;
+    let alerting =
+        start_alerting(&config, &dir, &opened, (&register, &lighting, proofs.as_ref()), &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
@@ -224,6 +236,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         tokens,
         registry,
         clock,
+        proofs,
+        pulse: Pulse::default(),
+        metrics,
         live,
         config,
     });
@@ -233,8 +248,10 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
     // It ends by itself with the interface.
-    tokio::spawn(crate::watch::run(instance.clone(), watch_ending));
     let listener_address = listener.as_ref().map(Listener::address);
+    proof::start(&instance, listener_address, &watch_ending)?;
+    tokio::spawn(heartbeat::run(instance.clone(), watch_ending.clone()));
+    tokio::spawn(crate::watch::run(instance.clone(), watch_ending));
     let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
@@ -314,7 +331,7 @@ fn start_alerting(
     config: &Config,
     dir: &DataDir,
     opened: &Opened,
-    (register, lighting): (&Arc<Register>, &Arc<Lighting>),
+    (register, lighting, proofs): (&Arc<Register>, &Arc<Lighting>, Option<&Arc<proof::Watch>>),
     clock: &Clock,
     registry: &Registry,
 ) -> Result<Arc<Alerting>> {
@@ -327,6 +344,7 @@ fn start_alerting(
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
         channels,
+        proof: proofs.map(|proofs| proofs.for_alerting(config)).transpose()?,
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),
@@ -366,7 +384,7 @@ fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
 }
 
 /// The first line of a secret file.
-fn read_secret(path: &Path) -> Result<String> {
+pub(crate) fn read_secret(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading secret {}", path.display()))?;
     Ok(text.lines().next().unwrap_or("").to_owned())
 }

@@ -142,6 +142,7 @@ pub(crate) fn inspect_journal(dir: &Path) -> Result<()> {
 fn kind_name(kind: u8) -> &'static str {
     match kind {
         record::READING => "readings",
+        record::PROOF => "proofs",
         record::WEATHER => "weather",
         record::STATUS => "status",
         record::QUARANTINED => "quarantined",

@@ -184,6 +184,11 @@ impl Alerting {
         lock(&self.engine).sky().get(zone).cloned()
     }
 
+    /// Why nothing is heard of a zone, in Chinese and English.
+    pub fn why_blind(&self, zone: &str) -> String {
+        lock(&self.engine).why_blind(zone, (self.clock)())
+    }
+
     /// Ids of open incidents for every post that has some.
     pub fn open_incidents_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
         self.board.read().unwrap_or_else(PoisonError::into_inner).by_post()

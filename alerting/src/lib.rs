@@ -17,6 +17,7 @@
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
+//! | [`proof`] | known leaks of our own: what the rules make of them |
 //! | [`report`] | the month of the head of the office, and the report of a shift |
 //! | [`metrics`] | what Prometheus sees |
 //!
@@ -42,6 +43,7 @@ mod notice_text;
 pub mod notify;
 mod period;
 pub mod policy;
+pub mod proof;
 pub mod report;
 pub mod rota;
 pub mod run;
@@ -64,6 +66,7 @@ pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
+pub use proof::{OnProof, ProofSetup, Reached};
 pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, Setup};
+pub use run::{ActError, Acted, Alerting, AlertingError, SINK, Setup};
 pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};

@@ -183,6 +183,17 @@ impl Notice {
         Self::new(&subject, &Value::Null, &text, site, to)
     }
 
+    /// What the rules raised for a proof of that number: it goes to the sink alone.
+    pub fn proof(incident: &Incident, number: u64, site: &SiteText, to: Address<'_>) -> Self {
+        let view = serde_json::to_value(incident.view(incident.opened_at)).unwrap_or_default();
+        let about = format!("{}:{number}", incident.post_id);
+        let text = format!("proof {about}");
+        let subject = Subject { incident: None, about, event: PROOF, at: incident.opened_at, drill: true };
+        let mut notice = Self::new(&subject, &view, &text, site, to);
+        notice.body["proof"] = json!({ "post_id": incident.post_id, "number": number });
+        notice
+    }
+
     /// Tells the desk that nobody knows the weather.
     pub fn weather_unknown(
         now: Timestamp,

@@ -38,14 +38,17 @@ use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
+use crate::proof::ProofSetup;
 use crate::store::{Store, StoreError, Write, open_for_reading};
 use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
 mod note;
+mod proof;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
+pub use proof::SINK;
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -80,6 +83,8 @@ pub struct Setup {
     pub lighting: Option<Arc<Lighting>>,
     /// Whom to tell, and how.
     pub channels: Vec<Channel>,
+    /// How proofs are judged and heard of; none where none are sent.
+    pub proof: Option<ProofSetup>,
     /// Words for texts.
     pub site: SiteText,
     /// Wall clock.
@@ -114,7 +119,7 @@ pub enum AlertingError {
 pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
-    System(Arc<str>, bool),
+    System(Arc<str>, bool, Arc<str>),
     Stop,
 }
 
@@ -159,6 +164,7 @@ impl Alerting {
             reads: reads.clone(),
             metrics: metrics.clone(),
         };
+        let proving = setup.proof.as_ref().map(|proof| proof::Proving::start(proof, around.clone()));
         let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
@@ -177,6 +183,7 @@ impl Alerting {
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
+            proving: None,
             noted_policy: note::policy_of(&lock(&reads)),
             follower,
         };
@@ -184,6 +191,7 @@ impl Alerting {
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
+        story.proving = proving.transpose()?;
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
         let (queue, batches) = sync_channel(QUEUE_MAX);
@@ -201,12 +209,6 @@ impl Alerting {
         if self.queue.send(Work::Batch(batch)).is_err() {
             error!("alerting has ended, a batch was not judged; the next start's replay judges it");
         }
-    }
-
-    /// A part of the system works, or does not (see [`Input::System`]). False when the queue is full or closed:
-    /// say it again.
-    pub fn system(&self, part: &str, good: bool) -> bool {
-        self.queue.try_send(Work::System(Arc::from(part), good)).is_ok()
     }
 
     /// Judges what is queued, lets the channels finish, commits and closes. Under 2 s unless the disk hangs.
@@ -292,6 +294,8 @@ struct Story {
     clock: Clock,
     tail: Tail,
     policy: InForce,
+    /// None in a replay, and where no proofs are sent.
+    proving: Option<proof::Proving>,
     /// Fingerprint of the policy that the record last names.
     noted_policy: Option<String>,
     follower: Follower,
@@ -358,8 +362,8 @@ impl Story {
                     // Whoever asked may have gone; what was done stays done.
                     let _ = reply.send(answer);
                 }
-                Ok(Work::System(part, good)) => {
-                    let input = Input::System { part: &part, good };
+                Ok(Work::System(part, good, because)) => {
+                    let input = Input::System { part: &part, good, because: &because };
                     lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
@@ -378,7 +382,7 @@ impl Story {
     fn judge_records(&mut self, engine: &mut Engine, records: Records<'_>, from: u64) {
         let mut judged = 0;
         for (seq, kind, bytes) in records {
-            if seq < from || !matches!(kind, record::READING | record::WEATHER) {
+            if seq < from || !matches!(kind, record::READING | record::WEATHER | record::PROOF) {
                 continue;
             }
             match record::decode(kind, bytes) {
@@ -396,6 +400,7 @@ impl Story {
                     }
                     Err(error) => self.unreadable(&error),
                 },
+                Ok(Record::Proof(reading)) => self.prove(&reading),
                 Ok(_) => {}
                 Err(error) => self.unreadable(&error),
             }
@@ -579,12 +584,10 @@ impl Story {
     /// Step 9.
     fn stop(mut self) {
         let deadline = Instant::now() + CHANNELS_END;
-        for desk in &mut self.desks {
-            desk.begin_stop();
-        }
-        for desk in &mut self.desks {
-            desk.end_stop(deadline);
-        }
+        let mut desks = std::mem::take(&mut self.desks);
+        desks.extend(self.proving.take().map(|proving| proving.desk));
+        desks.iter_mut().for_each(Desk::begin_stop);
+        desks.iter_mut().for_each(|desk| desk.end_stop(deadline));
         self.writer.stop();
         info!("alerting stopped");
     }

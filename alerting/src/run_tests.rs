@@ -35,6 +35,14 @@ impl Station {
     }
 
     pub(crate) fn start(&self, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
+        self.start_with(channels, None)
+    }
+
+    pub(crate) fn start_with(
+        &self,
+        channels: Vec<Channel>,
+        proof: Option<ProofSetup>,
+    ) -> Result<Alerting, AlertingError> {
         Alerting::start(Setup {
             dir: self.dir.path().join("alerting"),
             journal_dir: self.dir.path().join("journal"),
@@ -43,6 +51,7 @@ impl Station {
             policy: Policies::default(),
             lighting: None,
             channels,
+            proof,
             site: site(),
             clock: self.clock.clock(),
             registry: Registry::new(),
@@ -50,7 +59,7 @@ impl Station {
     }
 
     /// Makes a batch durable.
-    fn keep(&mut self, mut batch: FrameBuf) {
+    pub(crate) fn keep(&mut self, mut batch: FrameBuf) {
         batch.first_seq = self.tail.end();
         self.journal.as_mut().unwrap().commit(&[batch], self.clock.clock()().0).unwrap();
     }
@@ -382,6 +391,7 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         policy: Policies::default(),
         lighting: None,
         channels: Vec::new(),
+        proof: None,
         site,
         clock: station.clock.clock(),
         registry: Registry::new(),

@@ -32,6 +32,9 @@ use crate::intake::{Chunk, Fate, Gate, Input, Message, Settled, Tally, profile_o
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::profile;
+use crate::proof::Proofs;
+
+mod proof;
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
@@ -69,6 +72,8 @@ pub struct Setup {
     pub losses: Arc<LossBook>,
     /// The gate.
     pub gate: Arc<Gate>,
+    /// How proofs are known; without it there are none.
+    pub proofs: Option<Proofs>,
 }
 
 /// The thread `intake`.
@@ -304,6 +309,9 @@ impl Intake {
         };
         if !register::is_identifier(device) {
             return Err(Refusal::BadDevice);
+        }
+        if self.take_proof(message, &reading, device, context) {
+            return Ok(());
         }
         if named.is_some() && self.speaks_for_another(message, hint, device) {
             if message.alone || message.fate == Fate::Again(Refusal::OtherDevice) {

@@ -12,6 +12,9 @@ use lampguard_model::wire;
 
 use super::{Channel, Config, Fault};
 
+#[path = "check_watching.rs"]
+mod watching;
+
 /// Makes every path absolute: relative ones are relative to the file.
 pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     let paths = [&mut config.site.data_dir, &mut config.posts.file];
@@ -24,6 +27,10 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
     optional.extend(config.channels.iter_mut().map(|channel| &mut channel.secret_file));
     optional.push(&mut config.policy.file);
+    if let Some(proof) = &mut config.proof {
+        optional.extend([&mut proof.password_file, &mut proof.key_file]);
+    }
+    optional.extend(config.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.url_file));
     for path in optional.into_iter().flatten() {
         *path = base.join(&path);
     }
@@ -75,6 +82,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     for (place, channel) in config.channels.iter().enumerate() {
         check_channel(&format!("channel[{place}]"), channel, &mut faults);
     }
+    watching::check(config, &mut faults);
     if !config.web.bind.ip().is_loopback() {
         faults.add(
             "web.bind",

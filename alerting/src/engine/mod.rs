@@ -9,6 +9,7 @@
 //! | `watch.rs` | danger that nothing confirmed, and then silence |
 //! | `feeder.rs` | a broken neutral; a step of the residual current in a cabinet |
 //! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
+//! | `blind.rs` | why a zone is blind |
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
 //! | `trend.rs` | medians while dry, heights of storms, units |
 //! | `isolation.rs`, `exempt.rs` | voltage where there must be none; how lamps there count |
@@ -22,6 +23,7 @@
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
 //! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
 
+mod blind;
 mod column;
 mod comms;
 mod effect;
@@ -292,7 +294,7 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
-            Input::System { part, good } => self.system(now, part, good, effects),
+            Input::System { part, good, because } => self.system(now, part, (good, because), effects),
             Input::Policy(policy) => self.enact(now, policy, effects),
             Input::Move(request) => self.act(now, request, effects),
             Input::Told(request) => self.tell(now, request, effects),

@@ -102,7 +102,7 @@ fn play(city: &mut City, steps: &[(Timestamp, Step)], mut look: impl FnMut(&City
             Step::Read(r) => city.read(r),
             Step::Sky(report) => city.weather(*now, "all", report),
             Step::Part(good) => {
-                let input = Input::System { part: "listener", good: *good };
+                let input = Input::System { part: "listener", good: *good, because: "" };
                 city.engine.step(*now, input, &mut city.effects);
             }
             Step::Tick => city.tick(*now),

@@ -9,6 +9,8 @@
 mod console;
 mod webhook;
 
+pub use webhook::is_private;
+
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,6 +82,18 @@ pub enum ChannelKind {
         /// Host names may resolve to private and loopback addresses. Literal ones always may.
         allow_private: bool,
     },
+    /// Nobody: what comes out there shows that telling works (`proof.rs`).
+    Sink(Sink),
+}
+
+/// Where proofs come out: called with each notice, may not wait.
+#[derive(Clone)]
+pub struct Sink(pub Arc<dyn Fn(&Notice) + Send + Sync>);
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sink")
+    }
 }
 
 /// One configured channel.
@@ -237,12 +251,14 @@ impl Desk {
 enum Sender {
     Console,
     Webhook(webhook::Webhook),
+    Sink(Sink),
 }
 
 impl Sender {
     fn new(channel: &Channel) -> Self {
         match &channel.kind {
             ChannelKind::Console => Self::Console,
+            ChannelKind::Sink(sink) => Self::Sink(sink.clone()),
             ChannelKind::Webhook { url, secret, allow_private } => {
                 Self::Webhook(webhook::Webhook::new(url, secret.clone(), *allow_private))
             }
@@ -253,6 +269,10 @@ impl Sender {
         match self {
             Self::Console => console::print(&mut std::io::stdout().lock(), notice, attempt),
             Self::Webhook(webhook) => webhook.post(&notice.body_at(attempt, now)),
+            Self::Sink(sink) => {
+                (sink.0)(notice);
+                Ok(())
+            }
         }
     }
 }

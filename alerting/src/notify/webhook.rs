@@ -72,7 +72,8 @@ impl Webhook {
     }
 }
 
-fn is_private(address: IpAddr) -> bool {
+/// Addresses of the own network and of this machine.
+pub fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
         IpAddr::V6(v6) => {

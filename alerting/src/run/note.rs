@@ -1,4 +1,5 @@
-//! What stands in the record and belongs to no incident: another policy, another rota, tests of people.
+//! What is told to the rules from outside, and what stands in the record and belongs to no incident: another policy,
+//! another rota, tests of people.
 
 use std::sync::Arc;
 
@@ -6,11 +7,24 @@ use lampguard_model::Timestamp;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{Alerting, Event, Story, Ticket, Write};
+use super::{Alerting, Event, Story, Ticket, Work, Write};
 use crate::incident::short_hash;
 use crate::store::Reads;
 
 impl Alerting {
+    /// A part of the system works, or does not, and why (see [`crate::Input::System`]). False when the queue is full or closed:
+    /// say it again.
+    pub fn system(&self, part: &str, good: bool, because: &str) -> bool {
+        self.queue.try_send(Work::System(Arc::from(part), good, Arc::from(because))).is_ok()
+    }
+
+    /// True when the store takes a write within `patience`.
+    pub fn keeps(&self, patience: std::time::Duration) -> bool {
+        let ticket = Ticket::default();
+        self.writes.push(Write::Alive((self.clock)()), ticket.clone());
+        ticket.wait(patience)
+    }
+
     /// Puts something into the record that belongs to no incident: another rota, other accounts. `body` holds who did
     /// it, and no secret.
     pub fn note(&self, kind: &'static str, body: &Value) {

@@ -120,6 +120,8 @@ pub enum Write {
     Delivery(Delivery),
     /// Something that belongs to no incident and must stand in the record: another policy, another rota, a test.
     Note(Event),
+    /// We live at this moment: shows that the store takes writes, and after a restart how long nobody watched.
+    Alive(Timestamp),
     /// The weather of a zone.
     Weather(Arc<str>, Box<Weather>),
     /// What must outlive a restart about a post.
@@ -261,6 +263,7 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
         Write::Note(event) => append(tx, event)?,
+        Write::Alive(at) => set_meta(tx, "alive_at", &at.0.to_string())?,
         Write::Weather(zone, weather) => {
             let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)
                        ON CONFLICT (zone) DO UPDATE SET state = excluded.state";
