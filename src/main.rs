@@ -14,6 +14,7 @@ mod heartbeat;
 mod limits;
 mod metrics;
 mod proof;
+mod reload;
 mod score;
 mod serve;
 mod simulate;

@@ -1,11 +1,41 @@
-//! What Prometheus sees of those who watch the watcher.
+//! Metrics of the wiring itself; those of each part stand in its own `metrics.rs`.
 
 use anyhow::Result;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// What `/metrics` tells of SIGHUP: see `reload.rs`.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloads {
+    pub(crate) done: IntCounter,
+    pub(crate) failed: IntCounter,
+    pub(crate) failing: IntGauge,
+}
+
+impl Reloads {
+    pub(crate) fn register(registry: &Registry) -> Result<Self> {
+        let metrics = Self {
+            done: IntCounter::new("lampguard_reload_done_total", "Times that SIGHUP was followed.")?,
+            failed: IntCounter::new(
+                "lampguard_reload_failed_total",
+                "Times that what SIGHUP read had faults.",
+            )?,
+            failing: IntGauge::new(
+                "lampguard_reload_failing",
+                "1 while the files have faults and what held before holds on.",
+            )?,
+        };
+        registry.register(Box::new(metrics.done.clone()))?;
+        registry.register(Box::new(metrics.failed.clone()))?;
+        registry.register(Box::new(metrics.failing.clone()))?;
+        Ok(metrics)
+    }
+}
 
 /// Every metric of proofs and the heartbeat.
 #[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct Watching {
     /// Rounds by zone and outcome: `told`, or the step at which a proof failed.
     pub(crate) proofs: IntCounterVec,
     /// 1 while the last proof of a zone came out.
@@ -18,7 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) heartbeat_up: IntGauge,
 }
 
-impl Metrics {
+impl Watching {
     /// Makes the metrics. Those of a part that is not configured are not registered: a gauge that says 0 for want of
     /// a part would be a false alarm.
     pub(crate) fn register(registry: &Registry, proofs: bool, heartbeat: bool) -> Result<Self> {

@@ -5,6 +5,8 @@
 //!    → journal recovered → followers registered → alerting replays and goes live
 //!    → intake and committer → followers' threads → listener, brokers → "ready"
 //! ```
+//! While it runs SIGHUP has register, lighting and policy read again (`reload.rs`).
+//!
 //! Ending goes the other way round: sources stop reading, what was handed over becomes durable and is
 //! acknowledged, followers take the rest, alerting commits.
 
@@ -16,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, Secret, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Policies, Secret, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -26,7 +28,7 @@ use lampguard_ingester::source::listener::Listener;
 use lampguard_ingester::{Ingester, Opened, tsdb};
 use lampguard_journal::{Follower, FrameBuf};
 use lampguard_model::record::{self, Record};
-use lampguard_model::{Register, register};
+use lampguard_model::{Current, Register, register};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
@@ -37,8 +39,9 @@ use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::heartbeat::{self, Pulse};
-use crate::metrics::Metrics;
 use crate::proof;
+use crate::metrics::{Reloads, Watching};
+use crate::reload;
 use crate::tokens::Tokens;
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -48,11 +51,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the HTTP interface sees of a running instance.
 pub(crate) struct Instance {
+    /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`.
     pub(crate) config: Config,
-    pub(crate) register: Arc<Register>,
+    pub(crate) register: Current<Register>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
-    pub(crate) lighting: Arc<Lighting>,
+    pub(crate) lighting: Current<Lighting>,
+    pub(crate) policies: Current<Policies>,
+    pub(crate) reloads: Reloads,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
     pub(crate) tokens: Tokens,
@@ -62,7 +68,7 @@ pub(crate) struct Instance {
     pub(crate) proofs: Option<Arc<proof::Watch>>,
     /// How the last heartbeat went.
     pub(crate) pulse: Pulse,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Watching,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -104,11 +110,16 @@ struct Parts {
 
 /// Runs by the configuration until SIGTERM or Ctrl-C.
 pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
-    let config = config::load(&config::find(file)?)?;
+    let file = config::find(file)?;
+    let config = config::load(&file)?;
     runtime()?.block_on(async {
+        let hangups = reload::hangups()?;
         let running = start(config).await?;
         info!(web = %running.web, "ready");
-        wait_for_the_end().await;
+        tokio::select! {
+            () = wait_for_the_end() => {}
+            () = reload::follow(running.instance.clone(), file, hangups) => {}
+        }
         running.stop().await;
         Ok(())
     })
@@ -140,7 +151,13 @@ pub(crate) async fn wait_for_the_end() {
 pub(crate) fn load_register(config: &Config) -> Result<Register> {
     let path = &config.posts.file;
     let bytes = std::fs::read(path).with_context(|| format!("reading register {}", path.display()))?;
-    let register = Register::parse(&bytes).map_err(|faults| register_faults(path, &faults))?;
+    check_register(config, &bytes)
+}
+
+/// The register that these bytes hold, checked against the zones of the configuration.
+pub(crate) fn check_register(config: &Config, bytes: &[u8]) -> Result<Register> {
+    let path = &config.posts.file;
+    let register = Register::parse(bytes).map_err(|faults| register_faults(path, &faults))?;
     let unknown: Vec<_> = register
         .zones()
         .iter()
@@ -194,6 +211,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
     let registry = Registry::new();
+    let reloads = Reloads::register(&registry)?;
     let mut tokens = Tokens::open(dir.path())?;
     let local = tokens.make_local();
 
@@ -202,7 +220,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
     keep_policies(&config, dir.path())?;
-    let metrics = Metrics::register(&registry, config.proof.is_some(), config.heartbeat.is_some())?;
+    let metrics = Watching::register(&registry, config.proof.is_some(), config.heartbeat.is_some())?;
     let proofs = proof::Watch::open(&config, &register, metrics.clone())?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let opened = opened.with_proofs(proofs.as_ref().map(proof::Watch::for_intake));
@@ -215,6 +233,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
     let (view, latest) = (history.view(), history.latest().clone());
+    let register = Current::from(register);
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
 
@@ -230,7 +249,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         register,
         ingester: OnceLock::from(handles),
         alerting,
-        lighting,
+        lighting: lighting.into(),
+        policies: Arc::new(config.policies.clone()).into(),
+        reloads,
         history: view,
         latest,
         tokens,
@@ -257,7 +278,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
 }
 
 /// Keeps the numbers of every version under their fingerprint: what an incident of years ago was judged by.
-fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
+pub(crate) fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
     let folder = dir.join("policies");
     let doing = || format!("keeping the policy in {}", folder.display());
     std::fs::create_dir_all(&folder).with_context(doing)?;

@@ -128,15 +128,19 @@ impl Alerting {
         Ok(Some(view))
     }
 
-    /// Zone of an incident, over or not; `None`: there is no such incident.
+    /// Zone whose crew acts on an incident, over or not: the one that it opened in, or of an unregistered device that of
+    /// its post, once it has one. `None`: there is no such incident.
     ///
     /// # Errors
     /// [`StoreError`] when it is not in memory and the store cannot be read.
     pub fn zone_of(&self, id: &str) -> Result<Option<Arc<str>>, StoreError> {
         let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
         match shown {
-            Some((incident, _)) => Ok(Some(incident.zone)),
-            None => Ok(Reads::new(&lock(&self.reads)).incident(id)?.map(|incident| incident.zone)),
+            Some((incident, _)) => Ok(Some(lock(&self.engine).zone_of(&incident))),
+            None => {
+                let stored = Reads::new(&lock(&self.reads)).incident(id)?;
+                Ok(stored.map(|incident| lock(&self.engine).zone_of(&incident)))
+            }
         }
     }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use lampguard_model::units::to_f64;
-use lampguard_model::{Field, Timestamp};
+use lampguard_model::{Field, Post, Register, Timestamp, UNREGISTERED};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::kind::{FAMILIES, Family, KINDS, Kind, NO_DUE, Scope, Severity, TOLD_WITHIN};
 use crate::life::Life;
 /// Post id of the incident into which unregistered devices beyond the bound fall together.
-pub const COLLAPSED: &str = lampguard_model::UNREGISTERED;
+pub const COLLAPSED: &str = UNREGISTERED;
 
 /// What stands in the notes of an incident that simulated readings opened or fed.
 pub const NOTE_SIMULATED: &str = "模拟数据";
@@ -303,6 +303,15 @@ impl Incident {
     /// What it is about, in one word for each subject of a family (`Reads::last_ended` says it the same way).
     pub(crate) fn about(&self) -> String {
         about(self.scope, &self.post_id, &self.feeder, &self.zone, &self.place)
+    }
+
+    /// The post that it is about, as the register has it: that of the device, where it opened for one that nobody
+    /// had registered yet.
+    pub fn post_in<'r>(&self, register: &'r Register) -> Option<&'r Arc<Post>> {
+        match *self.zone == *UNREGISTERED {
+            true => register.named(&self.post_id),
+            false => register.by_post(&self.post_id),
+        }
     }
 
     /// Where it is, when that is a spot that a person told.

@@ -2,14 +2,27 @@
 
 use lampguard_model::Millis;
 
+use crate::policy::Period;
+
 /// Gaps kept per state of supply (`policy.md` 1).
 const GAPS: usize = 20;
-/// Gaps needed before they are believed.
-const GAPS_NEEDED: usize = 5;
-/// No period is taken as shorter, seconds.
-pub(crate) const PERIOD_S_MIN: u16 = 60;
-/// Taken when neither gaps, register nor profile know better, seconds.
-pub(crate) const PERIOD_S_DEFAULT: u16 = 300;
+
+/// A length of the policy as periods are kept: whole seconds, rounded up, at most 18 h.
+fn seconds(length: Millis) -> u16 {
+    u16::try_from((length.0 + 999) / 1000).unwrap_or(u16::MAX)
+}
+
+impl Period {
+    /// A period as it is told by register or profile, never under the shortest one, seconds.
+    pub(crate) fn at_least(&self, period_s: u32) -> u16 {
+        u16::try_from(period_s).unwrap_or(u16::MAX).max(seconds(self.shortest))
+    }
+
+    /// Taken when neither gaps, register nor profile know better, seconds.
+    pub(crate) fn unknown_s(&self) -> u32 {
+        u32::from(seconds(self.unknown))
+    }
+}
 
 /// The last gaps between periodic samples, packed into twelve bits each; a gap above 18 h counts as 18 h.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,15 +76,15 @@ impl Gaps {
         self.count = if self.count < 2 * GAPS as u8 - 1 { self.count + 1 } else { GAPS as u8 };
     }
 
-    /// The period they tell, seconds, never under 60; `None` while there are fewer than five.
-    pub(crate) fn period_s(&self) -> Option<u16> {
+    /// The period they tell, seconds, never under the shortest one; `None` while there are too few.
+    pub(crate) fn period_s(&self, rules: &Period) -> Option<u16> {
         let count = usize::from(self.count).min(GAPS);
-        if count < GAPS_NEEDED {
+        if count < rules.gaps_needed as usize {
             return None;
         }
         let mut sorted: [u16; GAPS] = std::array::from_fn(|place| self.get(place));
         let (_, median, _) = sorted[..count].select_nth_unstable(count / 2);
-        Some((*median).max(PERIOD_S_MIN))
+        Some((*median).max(seconds(rules.shortest)))
     }
 }
 
@@ -93,20 +106,20 @@ mod tests {
 
     #[test]
     fn five_gaps_tell_the_period_and_one_outage_does_not_change_it() {
-        let mut gaps = Gaps::default();
+        let (mut gaps, rules) = (Gaps::default(), Period::default());
         for _ in 0..4 {
             gaps.push(Millis(300_400));
         }
-        assert_eq!(gaps.period_s(), None);
+        assert_eq!(gaps.period_s(&rules), None);
         gaps.push(Millis::hours(30));
-        assert_eq!(gaps.period_s(), Some(300));
+        assert_eq!(gaps.period_s(&rules), Some(300));
         for _ in 0..11 {
             gaps.push(Millis::minutes(15));
         }
-        assert_eq!(gaps.period_s(), Some(900), "the last twenty decide");
+        assert_eq!(gaps.period_s(&rules), Some(900), "the last twenty decide");
         for _ in 0..20 {
             gaps.push(Millis::seconds(5));
         }
-        assert_eq!(gaps.period_s(), Some(60), "never under a minute");
+        assert_eq!(gaps.period_s(&rules), Some(60), "never under a minute");
     }
 }

@@ -46,9 +46,11 @@ use crate::writer::{Ticket, Writer, Writes, until};
 mod act;
 mod note;
 mod proof;
+mod reload;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
 pub use proof::SINK;
+pub use reload::Reload;
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -512,7 +514,7 @@ impl Story {
             due_at = %incident.due_at, replayed, "incident opened"
         );
         self.put(&incident, &event);
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         let site = &self.site;
         let make = |to: Address<'_>| Notice::opened(&incident, post.map(|p| &**p), site, to);
         let notices = if told { self.notices(make) } else { Vec::new() };
@@ -529,7 +531,7 @@ impl Story {
             due_at = %incident.due_at, replayed, "incident became graver"
         );
         self.put(&incident, &event);
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         let (at, site) = (event.at, &self.site);
         let make = |to: Address<'_>| Notice::escalated(&incident, at, post.map(|p| &**p), site, to);
         let notices = if told { self.notices(make) } else { Vec::new() };

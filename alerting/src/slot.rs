@@ -1,24 +1,19 @@
 //! What the engine keeps of one post: flat, at most 256 bytes.
 
 use lampguard_model::time::EARLIEST;
-use lampguard_model::{Cause, Field, Millis, StoredReading, Timestamp};
+use lampguard_model::{Cause, Field, Millis, Quantity, StoredReading, Timestamp, Volts};
 
 use crate::engine::{Habits, Heard};
 use crate::kind::{SAMPLED, Sampled};
-use crate::period::{Gaps, PERIOD_S_MIN};
-use crate::policy::Wet;
+use crate::period::Gaps;
+use crate::policy::{Confirm, PEAKS_KEPT, Period, Policy, Samples, Wet};
 use crate::sample::Ring;
 use crate::wet::{Because, is_drying};
-
-/// One sample is believed above this period (`policy.md` 2), seconds.
-const LONG_S: u16 = 600;
-/// Supply above this means powered (`policy.md` 1), thousandths of a volt.
-const POWERED_ABOVE: i64 = 50_000;
 
 /// A value that is not known yet.
 const UNKNOWN: u16 = u16::MAX;
 /// Wet peaks kept (`policy.md` 2, trend).
-pub(crate) const PEAKS: usize = 3;
+pub(crate) const PEAKS: usize = PEAKS_KEPT as usize;
 
 /// The rule state of one post.
 #[derive(Clone, Debug)]
@@ -78,6 +73,16 @@ const _: () = assert!(size_of::<Slot>() + size_of::<u32>() <= 256, "the promise 
 /// Where a post's readings come in, two bits above those of [`Fact`].
 const SOURCE_SHIFT: u32 = 30;
 
+/// What has told how finely, as three bits each above those of [`Fact`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fineness {
+    Leak = 24,
+    Supply = 27,
+}
+
+/// Decimal places by those three bits, thousandths of the unit; 0 = nothing was told.
+const STEPS: [i64; 7] = [i64::MAX, 100_000, 10_000, 1000, 100, 10, 1];
+
 /// A yes/no fact of a post.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fact {
@@ -106,10 +111,6 @@ pub(crate) enum Fact {
     LeakFlagStuck = 4096,
     /// Its shell flag never goes down: it confirms nothing.
     ShellFlagStuck = 8192,
-    /// It has told leakage finer than whole milliamperes.
-    FineLeak = 16_384,
-    /// It has told supply finer than whole volts.
-    FineSupply = 32_768,
     /// A storm goes on; its height is being noted.
     InStorm = 65_536,
     /// Its leakage is 10, 100 or 1000 times that of its model.
@@ -137,7 +138,7 @@ pub(crate) fn from_seconds(seconds: u32) -> Option<Timestamp> {
 }
 
 impl Slot {
-    pub(crate) fn new(zone: u16, base_period_s: u32) -> Self {
+    pub(crate) fn new(zone: u16, base_period_s: u32, rules: &Period) -> Self {
         Self {
             newest: [0; 2],
             rings: [Ring::default(); SAMPLED.len()],
@@ -154,7 +155,7 @@ impl Slot {
             periodic_key: 0,
             zone,
             feeder: 0,
-            base_period_s: u16::try_from(base_period_s).unwrap_or(u16::MAX).max(PERIOD_S_MIN),
+            base_period_s: rules.at_least(base_period_s),
             learned_s: [0; 2],
             baselines: [UNKNOWN; SAMPLED.len()],
             peaks: [0; PEAKS],
@@ -197,6 +198,23 @@ impl Slot {
         self.bits = self.bits & !(3 << SOURCE_SHIFT) | u32::from(source & 3) << SOURCE_SHIFT;
     }
 
+    /// The finest decimal place that it has told of a quantity, thousandths; nothing told is the coarsest.
+    pub(crate) fn finest(&self, of: Fineness) -> i64 {
+        STEPS[((self.bits >> of as u32) & 7) as usize % STEPS.len()]
+    }
+
+    /// A value tells its last place that is not zero; zero tells none.
+    pub(crate) fn note_fineness(&mut self, of: Fineness, thousandths: i64) {
+        let known = ((self.bits >> of as u32) & 7) as usize;
+        let mut step = known.max(1);
+        while step + 1 < STEPS.len() && thousandths % STEPS[step] != 0 {
+            step += 1;
+        }
+        if step > known && thousandths != 0 {
+            self.bits = self.bits & !(7 << of as u32) | (step as u32) << of as u32;
+        }
+    }
+
     pub(crate) fn ring(&self, sampled: Sampled) -> &Ring {
         &self.rings[sampled.place()]
     }
@@ -225,8 +243,8 @@ impl Slot {
         self.feeder.checked_sub(1).map(usize::from)
     }
 
-    pub(crate) fn set_feeder(&mut self, place: usize) {
-        self.feeder = u16::try_from(place + 1).unwrap_or(0);
+    pub(crate) fn set_feeder(&mut self, place: Option<usize>) {
+        self.feeder = place.and_then(|place| u16::try_from(place + 1).ok()).unwrap_or(0);
     }
 
     /// Newest supply voltage, thousandths.
@@ -309,6 +327,32 @@ impl Slot {
         self.tilt = step_towards(self.tilt, u16::try_from(thousandths / 10).unwrap_or(UNKNOWN - 1));
     }
 
+    /// What another slot has heard of the same sensor counts as heard here.
+    pub(crate) fn take_over(&mut self, other: &Self) {
+        for (ring, others) in self.rings.iter_mut().zip(&other.rings) {
+            for sample in others.samples() {
+                ring.insert(*sample);
+            }
+        }
+        if other.newest_at() > self.newest_at() {
+            self.set_newest_at(other.newest_at());
+            for fact in [Fact::Powered, Fact::Lit, Fact::Immersed, Fact::Simulated] {
+                self.set(fact, other.is(fact));
+            }
+            self.set(Fact::TellsSupply, self.is(Fact::TellsSupply) || other.is(Fact::TellsSupply));
+        }
+        if self.heard_s < other.heard_s {
+            self.heard_s = other.heard_s;
+            self.set_source(other.source());
+        }
+        self.immersed_s = self.immersed_s.max(other.immersed_s);
+        for sampled in SAMPLED {
+            if let Some(at) = other.calm_at(sampled) {
+                self.note_calm(sampled, at);
+            }
+        }
+    }
+
     /// Place of its incident in the engine's list.
     pub(crate) fn incident(&self) -> Option<usize> {
         self.incident.checked_sub(1).map(|place| place as usize)
@@ -372,8 +416,21 @@ impl Slot {
     }
 
     /// How often it is taken to report until its gaps tell, seconds.
-    pub(crate) fn set_base_period(&mut self, period_s: u32) {
-        self.base_period_s = u16::try_from(period_s).unwrap_or(u16::MAX).max(PERIOD_S_MIN);
+    pub(crate) fn set_base_period(&mut self, period_s: u32, rules: &Period) {
+        self.base_period_s = rules.at_least(period_s);
+    }
+
+    /// Other numbers of the period hold from now on. What the gaps no longer tell by them stays as it was learned;
+    /// `told_s` is what the register says.
+    pub(crate) fn renew_periods(&mut self, told_s: Option<u32>, before: &Period, rules: &Period) {
+        for lit in [0, 1] {
+            let learned = self.learned_s[lit];
+            let at_least = if learned == 0 { 0 } else { rules.at_least(u32::from(learned)) };
+            self.learned_s[lit] = self.gaps[lit].period_s(rules).unwrap_or(at_least);
+        }
+        let nobody = self.base_period_s == before.at_least(before.unknown_s());
+        let told_s = told_s.unwrap_or(if nobody { rules.unknown_s() } else { u32::from(self.base_period_s) });
+        self.set_base_period(told_s, rules);
     }
 
     /// How often it reports in the state its lamp is in.
@@ -390,8 +447,8 @@ impl Slot {
     }
 
     /// A sample measured longer before receipt is *late* (`policy.md` 1).
-    pub(crate) fn late_bound(&self) -> Millis {
-        Millis(self.period().0 * 2).max(Millis::minutes(10))
+    pub(crate) fn late_bound(&self, rules: &Samples) -> Millis {
+        Millis(self.period().0 * i64::from(rules.late_periods)).max(rules.late_min)
     }
 
     /// No data for longer is *silent*.
@@ -400,13 +457,13 @@ impl Slot {
     }
 
     /// A sensor that reports less often is believed on one sample.
-    pub(crate) fn is_slow(&self) -> bool {
-        self.period() > Millis::seconds(i64::from(LONG_S))
+    pub(crate) fn is_slow(&self, rules: &Confirm) -> bool {
+        self.period() > rules.long_period
     }
 
     /// Learns from a periodic sample how often the sensor reports. True when the period moved by more than a
-    /// fifth, or over the ten minutes above which one sample is believed.
-    pub(crate) fn learn(&mut self, at: Timestamp, lit: bool, key: u32) -> bool {
+    /// fifth, or over the length above which one sample is believed.
+    pub(crate) fn learn(&mut self, at: Timestamp, lit: bool, key: u32, policy: &Policy) -> bool {
         let (known, same_state) = (self.periodic_s != 0, self.is(Fact::Lit) == lit);
         let (seconds, key) = (to_seconds(at), (key ^ key >> 16) as u8);
         if seconds <= self.periodic_s || key == self.periodic_key {
@@ -419,12 +476,13 @@ impl Slot {
         }
         let lit = usize::from(lit);
         self.gaps[lit].push(gap);
-        let Some(new) = self.gaps[lit].period_s() else {
+        let Some(new) = self.gaps[lit].period_s(&policy.period) else {
             return false;
         };
         let old = if self.learned_s[lit] == 0 { self.base_period_s } else { self.learned_s[lit] };
         self.learned_s[lit] = new;
-        u32::from(old.abs_diff(new)) * 5 > u32::from(old) || (old > LONG_S) != (new > LONG_S)
+        let long = |period_s: u16| Millis::seconds(i64::from(period_s)) > policy.confirm.long_period;
+        u32::from(old.abs_diff(new)) * 5 > u32::from(old) || long(old) != long(new)
     }
 }
 
@@ -456,13 +514,13 @@ pub(crate) fn is_lit(reading: &StoredReading<'_>, powered: bool) -> bool {
 
 /// Taken with supply (`policy.md` 1): measured supply, else the field, else yes. For hand tests only a
 /// written `supply: on` counts (`policy.md` 3).
-pub(crate) fn is_powered(reading: &StoredReading<'_>) -> bool {
+pub(crate) fn is_powered(reading: &StoredReading<'_>, above: Volts) -> bool {
     let said = reading.fields.flag(Field::Supply);
     if reading.cause == Cause::Manual {
         return said == Some(true);
     }
     match reading.fields.get(Field::SupplyV) {
-        Some(volts) => volts > POWERED_ABOVE,
+        Some(volts) => volts > above.thousandths(),
         None => said.unwrap_or(true),
     }
 }

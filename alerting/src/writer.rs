@@ -2,9 +2,9 @@
 //!
 //! Limits: at most [`PENDING_MAX`] writes wait in memory. At the limit, writes that the next one of their
 //! kind or the journal repeats are dropped and counted; incidents are always kept (there are at most as many
-//! as posts, plus 10,001 for unregistered devices).
+//! as posts, plus 10,001 for unregistered devices). What is remembered of posts waits aside, once a post, at most
+//! [`MEMORIES_MAX`] of them: see `pending.rs`.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,12 +13,10 @@ use lampguard_journal::Follower;
 use tracing::{error, info};
 
 use crate::metrics::Metrics;
+pub use crate::pending::{MEMORIES_MAX, PENDING_MAX};
+use crate::pending::{Pending, Waiting};
 use crate::store::{Store, StoreError, Write};
 
-/// Writes that may wait in memory.
-pub const PENDING_MAX: usize = 65_536;
-/// Writes per transaction.
-const GROUP_MAX: usize = 256;
 /// A full disk is tried again this often.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
@@ -48,19 +46,19 @@ impl Ticket {
 }
 
 #[derive(Debug, Default)]
-struct Pending {
-    queue: VecDeque<(Write, Ticket)>,
+struct State {
+    pending: Pending,
     stopping: bool,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    pending: Mutex<Pending>,
+    pending: Mutex<State>,
     wake: Condvar,
 }
 
 impl Shared {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
+    fn pending(&self) -> MutexGuard<'_, State> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,15 +71,15 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// Queues one write. The ticket is completed when it is durable.
+    /// Queues one write. The ticket is completed when it is durable; of what is remembered of a post, that of the
+    /// newest alone.
     pub fn push(&self, write: Write, ticket: Ticket) {
-        let mut pending = self.shared.pending();
-        if pending.queue.len() >= PENDING_MAX && write.is_expendable() {
+        let pending = &mut self.shared.pending().pending;
+        if !pending.push(write, ticket) {
             self.metrics.store_dropped.inc();
             return;
         }
-        pending.queue.push_back((write, ticket));
-        self.metrics.store_pending.set(pending.queue.len() as i64);
+        self.metrics.store_pending.set(pending.len() as i64);
         self.shared.wake.notify_one();
     }
 }
@@ -156,39 +154,37 @@ impl Work {
                     }
                     failing = true;
                     self.metrics.store_failing.set(1);
-                    let mut pending = self.shared.pending();
-                    for item in group.into_iter().rev() {
-                        pending.queue.push_front(item);
-                    }
-                    if pending.stopping {
-                        let lost = pending.queue.len();
+                    let mut state = self.shared.pending();
+                    state.pending.put_back(group);
+                    if state.stopping {
+                        let lost = state.pending.len();
                         error!(lost, "stopping with writes the disk does not take; replay will find them");
                         return;
                     }
                 }
             }
-            let waiting = self.shared.pending().queue.len();
+            let waiting = self.shared.pending().pending.len();
             self.metrics.store_pending.set(waiting as i64);
         }
     }
 
     /// Waits for writes; `None` when stopping and nothing is left.
-    fn next_group(&self, failing: bool) -> Option<Vec<(Write, Ticket)>> {
-        let mut pending = self.shared.pending();
+    fn next_group(&self, failing: bool) -> Option<Vec<Waiting>> {
+        let mut state = self.shared.pending();
         if failing {
-            let waited = self.shared.wake.wait_timeout_while(pending, RETRY_EVERY, |p| !p.stopping);
-            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.shared.wake.wait_timeout_while(state, RETRY_EVERY, |state| !state.stopping);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let idle = |p: &mut Pending| p.queue.is_empty() && !p.stopping;
-        let waited = self.shared.wake.wait_while(pending, idle);
-        pending = waited.unwrap_or_else(PoisonError::into_inner);
-        let count = pending.queue.len().min(GROUP_MAX);
-        (count > 0).then(|| pending.queue.drain(..count).collect())
+        let idle = |state: &mut State| state.pending.is_empty() && !state.stopping;
+        let waited = self.shared.wake.wait_while(state, idle);
+        state = waited.unwrap_or_else(PoisonError::into_inner);
+        let group = state.pending.take();
+        (!group.is_empty()).then_some(group)
     }
 
     /// One transaction; when a write itself is at fault, each alone, so that one bad write stops no other.
-    fn commit(&mut self, group: &[(Write, Ticket)]) -> Result<(), StoreError> {
-        match self.store.commit(group.iter().map(|(write, _)| write)) {
+    fn commit(&mut self, group: &[Waiting]) -> Result<(), StoreError> {
+        match self.store.commit(group.iter().map(|waiting| &waiting.write)) {
             Ok(()) => {
                 self.committed(group);
                 Ok(())
@@ -196,10 +192,10 @@ impl Work {
             Err(error) if !error.is_final() => Err(error),
             Err(_) => {
                 for one in group.chunks(1) {
-                    match self.store.commit(one.iter().map(|(write, _)| write)) {
+                    match self.store.commit(one.iter().map(|waiting| &waiting.write)) {
                         Ok(()) => self.committed(one),
                         Err(error) if error.is_final() => {
-                            error!(%error, write = ?one[0].0, "the incident store cannot take this write");
+                            error!(%error, write = ?one[0].write, "the incident store cannot take this write");
                             self.metrics.store_dropped.inc();
                         }
                         Err(error) => return Err(error),
@@ -210,10 +206,10 @@ impl Work {
         }
     }
 
-    fn committed(&self, group: &[(Write, Ticket)]) {
-        for (write, ticket) in group {
-            ticket.complete();
-            if let Write::Cursor { seq, .. } = write {
+    fn committed(&self, group: &[Waiting]) {
+        for waiting in group {
+            waiting.ticket.complete();
+            if let Write::Cursor { seq, .. } = &waiting.write {
                 self.follower.keep_from(*seq);
             }
         }

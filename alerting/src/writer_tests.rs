@@ -96,8 +96,8 @@ fn memory_for_waiting_writes_is_bounded_and_incidents_are_kept() {
     let mut writer = Writer::start(Store::open(dir.path()).unwrap(), follower, &metrics).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let writes = writer.writes();
-    for n in 0..PENDING_MAX + 500 {
-        writes.push(cursor(n as u64), Ticket::default());
+    for _ in 0..PENDING_MAX + 500 {
+        writes.push(Write::Weather(Arc::from("z1"), Box::default()), Ticket::default());
     }
     let ticket = Ticket::default();
     writes.push(open(1), ticket.clone());
@@ -105,4 +105,45 @@ fn memory_for_waiting_writes_is_bounded_and_incidents_are_kept() {
     other.execute_batch("ROLLBACK").unwrap();
     assert!(ticket.wait(Duration::from_secs(60)));
     writer.stop();
+}
+
+#[test]
+fn a_city_whose_lamps_come_on_is_remembered_once_a_post_and_holds_up_no_incident() {
+    const POSTS: usize = 100_000;
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let other = rusqlite::Connection::open(dir.path().join(crate::store::FILE)).unwrap();
+    let count = "CREATE TABLE counted (n INTEGER); INSERT INTO counted VALUES (0);
+        CREATE TRIGGER new AFTER INSERT ON memory BEGIN UPDATE counted SET n = n + 1; END;
+        CREATE TRIGGER again AFTER UPDATE ON memory BEGIN UPDATE counted SET n = n + 1; END; BEGIN IMMEDIATE";
+    other.execute_batch(count).unwrap();
+    let mut writer = Writer::start(store, Tail::default().follow("alerting", 0), &metrics).unwrap();
+    let writes = writer.writes();
+    // The supply flickers as it comes.
+    for lit_s in [300, 301, 302] {
+        for post in 0..POSTS {
+            let (post, habits) = (Arc::from(format!("P{post}")), crate::engine::Habits::default());
+            let memory = crate::engine::Memory { post, period_s: [0, lit_s], immersed_at: None, habits };
+            writes.push(Write::Remember(memory), Ticket::default());
+        }
+    }
+    let ticket = Ticket::default();
+    writes.push(open(1), ticket.clone());
+    assert_eq!(metrics.store_dropped.get(), 0, "more posts than writes may wait");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(ticket.wait(Duration::from_secs(60)));
+    let counted =
+        || other.query_row("SELECT n FROM counted", [], |row| row.get::<_, i64>(0)).unwrap() as usize;
+    let before = counted();
+    writer.stop();
+    assert!(before < POSTS / 4, "{before} posts were written before the incident was durable");
+    let written = counted();
+    assert!((POSTS..POSTS + 2 * crate::pending::GROUP_MAX).contains(&written), "{written} writes");
+    let last = "SELECT count(*) FROM memory WHERE lit_s = 302";
+    assert_eq!(
+        other.query_row(last, [], |row| row.get::<_, i64>(0)).unwrap(),
+        POSTS as i64,
+        "the newest of each"
+    );
 }

@@ -59,7 +59,7 @@ type Shard = HashMap<Box<str>, Entry, RandomState>;
 struct Inner {
     shards: [Mutex<Shard>; SHARDS],
     posts: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
     refused: AtomicU64,
 }
 
@@ -75,10 +75,15 @@ impl Latest {
         let inner = Inner {
             shards: std::array::from_fn(|_| Mutex::default()),
             posts: AtomicUsize::new(0),
-            limit,
+            limit: AtomicUsize::new(limit),
             refused: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on there is room for so many posts. What stands there stays.
+    pub fn set_limit(&self, limit: usize) {
+        self.inner.limit.store(limit, Ordering::Relaxed);
     }
 
     fn shard(&self, post: &str) -> MutexGuard<'_, Shard> {
@@ -117,7 +122,7 @@ impl Latest {
     }
 
     fn insert(&self, shard: &mut Shard, reading: &StoredReading<'_>) -> bool {
-        if self.inner.posts.fetch_add(1, Ordering::Relaxed) >= self.inner.limit {
+        if self.inner.posts.fetch_add(1, Ordering::Relaxed) >= self.inner.limit.load(Ordering::Relaxed) {
             self.inner.posts.fetch_sub(1, Ordering::Relaxed);
             self.inner.refused.fetch_add(1, Ordering::Relaxed);
             return false;

@@ -74,6 +74,8 @@ fn the_table_is_bounded_and_says_what_it_refused() {
     assert!(latest.observe(&reading("P3", NOON, 1)));
     let posts: Vec<Box<str>> = latest.snapshot().into_iter().map(|one| one.post).collect();
     assert_eq!(posts, ["P2".into(), "P3".into()]);
+    latest.set_limit(3);
+    assert!(latest.observe(&reading("P4", NOON, 1)), "a register with more posts");
     let untracked = StoredReading { marks: Marks::UNTRACKED, ..reading("P2", NOON + 9, 1) };
     assert!(!latest.observe(&untracked));
 }

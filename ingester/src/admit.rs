@@ -134,6 +134,12 @@ impl Admission {
         Some(name)
     }
 
+    /// Another register holds: devices that it knows give their room among the unregistered ones back, and those that
+    /// left it take some. With more of them than there is room for, what is known of each stays.
+    pub(crate) fn recount(&mut self, is_registered: impl Fn(&str) -> bool) {
+        self.unregistered = self.devices.keys().filter(|device| !is_registered(device)).count();
+    }
+
     /// Marks what is odd about a reading's time, and decides whether it is new.
     pub fn admit(
         &mut self,

@@ -147,6 +147,22 @@ fn fault_f5_a_million_invented_names_do_not_exhaust_memory() {
 }
 
 #[test]
+fn devices_that_a_new_register_knows_give_their_room_to_other_strangers() {
+    let mut admission = Admission::default();
+    let name = |n: usize| format!("D-{n}");
+    for n in 0..UNREGISTERED_TRACKED_MAX {
+        assert!(admission.track(&name(n)).is_some());
+    }
+    assert!(admission.track("D-new").is_none(), "no room");
+    admission.recount(|device| device == "D-7");
+    assert!(admission.track("D-new").is_some());
+    assert!(admission.track("D-newer").is_none());
+    // It leaves the register again: it is known, and takes room.
+    admission.recount(|_| false);
+    assert!(admission.track("D-7").is_some() && admission.track("D-newer").is_none());
+}
+
+#[test]
 fn what_is_in_the_journal_is_known_after_a_restart() {
     let mut before = Admission::default();
     let mut kept = reading(3, 7, 5);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lampguard_journal::{Disk, JournalError, Options, Reader, RealDisk, Recovery, Tail, Writer};
 use lampguard_model::record::{self, Record};
-use lampguard_model::{Millis, Register, Timestamp};
+use lampguard_model::{Current, Millis, Register, Timestamp};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -108,7 +108,7 @@ impl Opened {
     /// [`IngesterError`] names the file or thread.
     pub fn start(
         self,
-        register: Arc<Register>,
+        register: Current<Register>,
         judge: Judge,
         clock: Clock,
         registry: &Registry,
@@ -119,7 +119,7 @@ impl Opened {
         let losses = Arc::new(LossBook::open(&self.data_dir.join("possible_loss.json")));
         let gate = Gate::new(metrics.clone());
         let tail = self.writer.tail().clone();
-        let admission = learn(&self.journal_dir, &tail, &register, clock())?;
+        let admission = learn(&self.journal_dir, &tail, &register.get(), clock())?;
         let follower = tail.follow("quarantine", self.quarantine.cursor()?);
         let (sender, inlet) = mpsc::channel(QUEUE_CHUNKS);
         let (units, waiting) = std::sync::mpsc::channel();
@@ -192,7 +192,7 @@ fn learn(dir: &Path, tail: &Tail, register: &Register, now: Timestamp) -> Result
             let Ok(Record::Reading(stored)) = record::decode(kind, bytes) else {
                 continue;
             };
-            let post = register.by_device(stored.device).or_else(|| register.by_post(stored.device)).cloned();
+            let post = register.named(stored.device).cloned();
             let device = match &post {
                 Some(post) => Some(post.device_id.clone()),
                 None => admission.track(stored.device),

@@ -56,7 +56,7 @@ impl Offline {
         let now = Arc::new(AtomicI64::new(0));
         let clock = now.clone();
         let setup = Setup {
-            register,
+            register: register.into(),
             // Frames are taken out behind each message.
             judge: Box::new(|_| {}),
             clock: Arc::new(move || Timestamp(clock.load(Ordering::Relaxed))),

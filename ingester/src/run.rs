@@ -21,7 +21,7 @@ use lampguard_journal::{FrameBuf, Recovery};
 use lampguard_model::record::{self, Quarantined, Source, StoredReading, StoredStatus};
 use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
-use lampguard_model::{Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
+use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -58,8 +58,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What the intake needs.
 pub struct Setup {
-    /// The register of posts.
-    pub register: Arc<Register>,
+    /// The register of posts. It may be replaced: each chunk is placed by the one that holds when it is taken.
+    pub register: Current<Register>,
     /// Who judges; also fed with readings that the journal cannot take now.
     pub judge: Judge,
     /// Tells the time.
@@ -79,6 +79,8 @@ pub struct Setup {
 /// The thread `intake`.
 pub(crate) struct Intake {
     setup: Setup,
+    /// The register by which the chunk at hand is placed.
+    register: Arc<Register>,
     admission: Admission,
     pub(crate) totals: Totals,
     next_seq: u64,
@@ -102,7 +104,18 @@ impl Intake {
         let frame = FrameBuf::new(recovery.next_seq);
         let unit = Unit::new(totals.clone());
         let next_seq = recovery.next_seq;
-        Self { setup, admission, totals, next_seq, frame, unit, decoded: Vec::new(), judge_only: false }
+        let register = setup.register.get();
+        Self {
+            setup,
+            register,
+            admission,
+            totals,
+            next_seq,
+            frame,
+            unit,
+            decoded: Vec::new(),
+            judge_only: false,
+        }
     }
 
     /// Works until the inlet is closed.
@@ -144,10 +157,20 @@ impl Intake {
         let _ = commit.send(unit);
     }
 
+    /// Takes the register that holds now, if it is another one.
+    fn look_at_register(&mut self) {
+        let register = self.setup.register.get();
+        if !Arc::ptr_eq(&register, &self.register) {
+            self.admission.recount(|device| register.named(device).is_some());
+            self.register = register;
+        }
+    }
+
     /// Steps 2 to 5 for every message of a chunk.
     fn take(&mut self, chunk: Chunk) {
         let Chunk { origin, epoch, received_at, judge_only, messages, mut held } = chunk;
         held.arrive();
+        self.look_at_register();
         let shed = judge_only || (self.setup.gate.is_stopped() && self.setup.gate.is_full());
         if shed != self.judge_only {
             self.close_frame();
@@ -354,8 +377,7 @@ impl Intake {
     /// own may not; of the others nobody here knows whether it is a gateway that hangs on a post, and a danger that
     /// it reports has to be heard: the reading is taken and marked.
     fn speaks_for_another(&self, message: &Message, hint: Option<(&str, &str)>, device: &str) -> bool {
-        let register = &self.setup.register;
-        let post_of = |name: &str| register.by_device(name).or_else(|| register.by_post(name));
+        let post_of = |name: &str| self.register.named(name);
         let own = message.alone || message.fate == Fate::Again(Refusal::OtherDevice);
         let speaker = hint.map(|(_, name)| name).or_else(|| message.topic.split('/').nth(2));
         let Some(speaker) = speaker.filter(|speaker| *speaker != device) else {
@@ -372,8 +394,7 @@ impl Intake {
     /// Where a device belongs, by the register.
     fn place(&mut self, device: &str, reading: &mut Reading, hint: Option<(&str, &str)>) -> Place {
         // A payload may name the post instead of its device.
-        let post = self.setup.register.by_device(device).or_else(|| self.setup.register.by_post(device));
-        let Some(post) = post else {
+        let Some(post) = self.register.named(device).cloned() else {
             reading.marks.add(Marks::UNREGISTERED);
             let device = self.admission.track(device);
             if device.is_none() {
@@ -384,7 +405,7 @@ impl Intake {
         if hint.is_some_and(|(zone, _)| zone != &*post.zone) {
             reading.marks.add(Marks::ZONE_MISMATCH);
         }
-        Place { post: Some(post.clone()), device: Some(post.device_id.clone()) }
+        Place { device: Some(post.device_id.clone()), post: Some(post) }
     }
 
     /// Admission without remembering: a reading that is judged and not kept must not turn its own later copy
@@ -438,7 +459,7 @@ impl Intake {
             // Weather of then is nothing that holds now.
             return self.quarantine(message, 0, Refusal::Weather, context);
         }
-        let known = zone == ALL_ZONES || self.setup.register.has_zone(zone);
+        let known = zone == ALL_ZONES || self.register.has_zone(zone);
         let report = match WeatherReport::decode(&message.payload) {
             Ok(report) if known => report,
             _ => return self.quarantine(message, 0, Refusal::Weather, context),

@@ -38,6 +38,7 @@ impl Origin for Sender {
 
 /// An intake on its own thread, and the committer's end of its queue.
 struct Site {
+    register: Current<Register>,
     inlet: mpsc::Sender<Input>,
     units: std::sync::mpsc::Receiver<Unit>,
     gate: Arc<Gate>,
@@ -58,8 +59,9 @@ impl Site {
         let (gate, accounts) = (Gate::new(metrics.clone()), Arc::new(Accounts::default()));
         let judged = Arc::new(Mutex::new(0));
         let heard = judged.clone();
+        let register = Current::from(Arc::new(Register::default()));
         let setup = Setup {
-            register: Arc::new(Register::default()),
+            register: register.clone(),
             judge: Box::new(move |frame| *heard.lock().unwrap() += u64::from(frame.count())),
             clock: Arc::new(|| NOW),
             metrics: metrics.clone(),
@@ -73,7 +75,7 @@ impl Site {
         let (sender, units) = std::sync::mpsc::channel();
         let origin = Arc::new(Sender { mappings: Mapping::canonical(), shed: Mutex::default() });
         let thread = std::thread::spawn(move || intake.run(chunks, &sender));
-        Self { inlet, units, gate, accounts, judged, metrics, origin, thread }
+        Self { register, inlet, units, gate, accounts, judged, metrics, origin, thread }
     }
 
     /// One message in a chunk of its own, and the intake has judged it.
@@ -172,4 +174,26 @@ fn a_proof_is_a_record_of_its_own_in_no_count_and_another_of_its_name_is_a_readi
     assert_eq!(seen.lock().unwrap().len(), 1);
     site.inlet.blocking_send(Input::Close).ok().unwrap();
     site.thread.join().unwrap();
+}
+
+#[test]
+fn another_register_places_the_next_chunk_and_the_one_before_was_placed_by_the_old() {
+    let site = Site::new();
+    site.send(0, false);
+    let text = format!("{}\nP9,P1,z2,r,1,,F1,C1,113.2,35.2,1,100,false,,", register::header());
+    site.register.set(Arc::new(Register::parse(text.as_bytes()).unwrap()));
+    site.send(1, false);
+    site.register.set(Arc::new(Register::default()));
+    site.send(2, false);
+    let mut placed = Vec::new();
+    while placed.len() < 3 {
+        let unit = site.units.recv_timeout(Duration::from_secs(10)).unwrap();
+        for (_, kind, bytes) in unit.frames.iter().flat_map(|frame| frame.records()) {
+            let Ok(record::Record::Reading(stored)) = record::decode(kind, bytes) else {
+                panic!("a reading")
+            };
+            placed.push([stored.post.to_owned(), stored.zone.to_owned(), stored.feeder.to_owned()]);
+        }
+    }
+    assert_eq!(placed, [["P1", UNREGISTERED, ""], ["P9", "z2", "F1"], ["P1", UNREGISTERED, ""]]);
 }

@@ -114,7 +114,7 @@ fn start(home: &Path, now: Timestamp) -> Site {
     let clock: lampguard_ingester::run::Clock = Arc::new(move || now);
     let registry = prometheus::Registry::new();
     let register = Arc::new(Register::default());
-    let ingester = opened.start(register, Box::new(|_| {}), clock.clone(), &registry).unwrap();
+    let ingester = opened.start(register.into(), Box::new(|_| {}), clock.clone(), &registry).unwrap();
     let options = Options {
         id: "test".to_owned(),
         host: "127.0.0.1".to_owned(),

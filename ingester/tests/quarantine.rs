@@ -33,7 +33,7 @@ impl Site {
         let opened = Opened::open(home.path(), &journal, &QuarantineConfig::default(), &[]).unwrap();
         let registry = prometheus::Registry::new();
         let register = Arc::new(Register::default());
-        let ingester = opened.start(register, Box::new(|_| {}), Arc::new(|| NOW), &registry).unwrap();
+        let ingester = opened.start(register.into(), Box::new(|_| {}), Arc::new(|| NOW), &registry).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self { home, ingester, registry, runtime }
     }

@@ -11,10 +11,12 @@
 //! | [`wire`] | canonical payload; `mend.rs` reads what cheap firmware prints |
 //! | [`topic`] | topic grammar and MQTT filters |
 //! | [`register`] | the register of posts (台账) |
+//! | [`Current`] | what holds now and may be replaced, as the register is |
 //! | [`weather`] | rain and warnings for one zone |
 //! | [`record`] | what the journal keeps: the binary form that every follower reads |
 
 mod canonical;
+mod current;
 pub mod field;
 mod mend;
 pub mod reading;
@@ -26,6 +28,7 @@ pub mod units;
 pub mod weather;
 pub mod wire;
 
+pub use current::Current;
 pub use field::{Field, Fields};
 pub use reading::{Cause, Flags, Marks, Reading};
 pub use record::{Record, StoredReading};

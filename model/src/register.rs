@@ -181,6 +181,11 @@ impl Register {
         self.by_post.get(post).map(|place| &self.posts[*place])
     }
 
+    /// The post that a device or a payload means by a name: that of its device, else its own.
+    pub fn named(&self, name: &str) -> Option<&Arc<Post>> {
+        self.by_device(name).or_else(|| self.by_post(name))
+    }
+
     /// Every post, in the order of the file.
     pub fn posts(&self) -> &[Arc<Post>] {
         &self.posts

@@ -1,6 +1,7 @@
 //! Posts: how each stands now, its past, and the devices nobody registered.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use axum::Json;
@@ -92,15 +93,14 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
     let open = instance.alerting.open_incidents_by_post();
     let rechecks = rechecks(&instance);
     let (mut items, mut next) = (Vec::new(), None);
-    for (place, entry) in entries(&instance).into_iter().enumerate().skip(start) {
+    for (place, entry) in entries(&instance, &open).into_iter().enumerate().skip(start) {
         if !entry.is_of(query.kind.unwrap_or_default())
             || query.zone.as_deref().is_some_and(|zone| zone != entry.zone())
             || query.q.as_deref().is_some_and(|text| !entry.holds(text))
         {
             continue;
         }
-        let incidents = open.get(entry.id()).map_or(&[][..], Vec::as_slice);
-        let item = describe(&instance, &entry, incidents, &rechecks);
+        let item = describe(&instance, &entry, &incidents_of(&entry, &open), &rechecks);
         if query.state.as_deref().is_some_and(|state| item["state"] != state) {
             continue;
         }
@@ -113,17 +113,32 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<PostsQuery
     Ok(page(items, next))
 }
 
-fn entries(instance: &Instance) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = instance.register.posts().iter().cloned().map(Entry::Registered).collect();
+/// Ids of open incidents by post.
+type Open<S> = HashMap<Arc<str>, Vec<Arc<str>>, S>;
+
+/// A post that was taken out of the register is listed as long as something of it is open.
+fn entries<S: BuildHasher>(instance: &Instance, open: &Open<S>) -> Vec<Entry> {
+    let register = instance.register.get();
+    let mut entries: Vec<Entry> = register.posts().iter().cloned().map(Entry::Registered).collect();
     let mut others = Vec::new();
     instance.latest.for_each(|reading| {
-        if reading.row.marks.has(Marks::UNREGISTERED) {
+        let shown = reading.row.marks.has(Marks::UNREGISTERED) || open.contains_key(&*reading.post);
+        if shown && register.named(&reading.post).is_none() {
             others.push(reading.device.to_string());
         }
     });
     others.sort_unstable();
     entries.extend(others.into_iter().map(Entry::Unregistered));
     entries
+}
+
+/// Ids of the open incidents of a post, those included that opened for its device before it was registered.
+fn incidents_of<S: BuildHasher>(entry: &Entry, open: &Open<S>) -> Vec<Arc<str>> {
+    let device = match entry {
+        Entry::Registered(post) if post.device_id != post.post_id => open.get(&post.device_id),
+        _ => None,
+    };
+    [open.get(entry.id()), device].into_iter().flatten().flatten().cloned().collect()
 }
 
 /// `next_wet` or `due` for every post that people look at in the rain.
@@ -171,8 +186,8 @@ fn last_json(last: &LatestReading) -> Value {
 }
 
 fn find(instance: &Instance, id: &str) -> Result<Entry, ApiError> {
-    let registered = instance.register.by_post(id).or_else(|| instance.register.by_device(id));
-    match registered {
+    let register = instance.register.get();
+    match register.by_post(id).or_else(|| register.by_device(id)) {
         Some(post) => Ok(Entry::Registered(post.clone())),
         None if instance.latest.get(id).is_some() => Ok(Entry::Unregistered(id.to_owned())),
         None => Err(ApiError::not_found(format!("no post and no device {id:?} is known"))),
@@ -182,8 +197,7 @@ fn find(instance: &Instance, id: &str) -> Result<Entry, ApiError> {
 pub(super) async fn one(State(instance): Shared, Path(id): Path<String>) -> Answer {
     let entry = find(&instance, &id)?;
     let open = instance.alerting.open_incidents_by_post();
-    let incidents = open.get(entry.id()).map_or(&[][..], Vec::as_slice);
-    let mut item = describe(&instance, &entry, incidents, &rechecks(&instance));
+    let mut item = describe(&instance, &entry, &incidents_of(&entry, &open), &rechecks(&instance));
     if let (Entry::Registered(post), Some(item)) = (&entry, item.as_object_mut()) {
         let more = json!({
             "device_id": post.device_id, "number": post.number, "landmark": post.landmark, "cabinet": post.cabinet,
@@ -250,7 +264,7 @@ pub(super) async fn explain(
         }
         Some(at) => {
             let dir = instance.config.site.data_dir.join("journal");
-            let (register, policies) = (instance.register.clone(), instance.config.policies.clone());
+            let (register, policies) = (instance.register.get(), (*instance.policies.get()).clone());
             let replay = move || crate::explain::from_journal(&dir, &register, policies, &id, at);
             let told = tokio::task::spawn_blocking(replay).await.map_err(ApiError::unavailable)?;
             told.map_err(|e| ApiError::not_found(format!("{e:#}")))?
@@ -288,14 +302,15 @@ pub(super) struct DevicesQuery {
 
 pub(super) async fn devices(State(instance): Shared, Query(query): Query<DevicesQuery>) -> Answer {
     let limit = limit_of(query.limit)?;
-    let mut found = Vec::new();
+    let (mut found, register) = (Vec::new(), instance.register.get());
     instance.latest.for_each(|reading| {
-        let registered = !reading.row.marks.has(Marks::UNREGISTERED);
+        let post = register.named(&reading.device);
+        let registered = post.is_some();
         let behind = query.cursor.as_deref().is_none_or(|cursor| &*reading.device > cursor);
         if behind && query.registered.is_none_or(|asked| asked == registered) {
             found.push((
                 reading.device.to_string(),
-                reading.post.to_string(),
+                post.map_or_else(|| reading.post.to_string(), |post| post.post_id.to_string()),
                 registered,
                 last_json(reading),
             ));

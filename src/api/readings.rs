@@ -46,10 +46,10 @@ fn check_zone(instance: &Instance, who: &Identity, body: &[u8]) -> Result<(), Ap
         // What cannot be read as a whole is quarantined like anybody's.
         return Ok(());
     }
+    let register = instance.register.get();
     // As the decoder names the devices, and no second way of reading them.
     for name in readings.iter().flatten().filter_map(|reading| reading.device.as_deref()) {
-        let post = instance.register.by_device(name).or_else(|| instance.register.by_post(name));
-        if let Some(post) = post.filter(|post| who.zone.as_deref() != Some(&*post.zone)) {
+        if let Some(post) = register.named(name).filter(|post| who.zone.as_deref() != Some(&*post.zone)) {
             let text = format!("{name} is in zone {}, this token is for another one", post.zone);
             return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
         }
@@ -82,7 +82,7 @@ pub(super) async fn readings(
 pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
     let report = WeatherReport::decode(&body).map_err(|e| ApiError::bad(e.to_string()))?;
     let zone = report.zone.as_deref().unwrap_or("all");
-    if zone != "all" && !instance.register.has_zone(zone) {
+    if zone != "all" && !instance.register.get().has_zone(zone) {
         return Err(ApiError::bad(format!("zone {zone:?} has no posts; name one of the register, or all")));
     }
     let tally = hand_over(&instance, &format!("weather/{zone}/rain"), body).await?;

@@ -67,7 +67,7 @@ pub(super) async fn accounting(State(instance): Shared) -> Answer {
 
 /// The policies by date: which is in force, its numbers, and what was accepted below a floor.
 pub(super) async fn policy(State(instance): Shared) -> Answer {
-    let policies = &instance.config.policies;
+    let policies = instance.policies.get();
     let in_force = policies.at((instance.clock)());
     let versions: Vec<Value> = policies.versions().iter().map(version_json).collect();
     let mut numbers = Map::new();

@@ -129,7 +129,7 @@ fn seen(post: &Post, last: Option<&LatestReading>, now: Timestamp) -> Seen {
 fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
     let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), now);
     let exemptions = instance.alerting.exemptions(now);
-    rates(&instance.lighting, &instance.register, now, see, |post| exemptions.of(post))
+    rates(&instance.lighting.get(), &instance.register.get(), now, see, |post| exemptions.of(post))
 }
 
 fn rate_json(tally: Tally) -> Value {
@@ -150,7 +150,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
     let now = (instance.clock)();
     let rates = rates_now(instance, now);
     let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::new();
-    for post in instance.register.posts() {
+    for post in instance.register.get().posts() {
         let last = instance.latest.get(&post.post_id);
         zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
     }

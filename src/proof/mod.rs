@@ -28,7 +28,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::Watching;
 
 /// Zone of the proof that the heartbeat sends inside; its post is in no register.
 pub(crate) const INSIDE: &str = "inside";
@@ -123,7 +123,7 @@ pub(crate) struct Watch {
     awaited: Mutex<HashMap<(String, u64), Awaited>>,
     /// By zone and way.
     verdicts: Mutex<BTreeMap<String, BTreeMap<String, Verdict>>>,
-    metrics: Metrics,
+    metrics: Watching,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -138,7 +138,7 @@ pub(crate) fn post_of(zone: &str) -> String {
 impl Watch {
     /// Makes the key ready and checks that no real post has a name of ours; `None` when neither proofs nor the heartbeat
     /// are configured.
-    pub(crate) fn open(config: &Config, register: &Register, metrics: Metrics) -> Result<Option<Arc<Self>>> {
+    pub(crate) fn open(config: &Config, register: &Register, metrics: Watching) -> Result<Option<Arc<Self>>> {
         if config.proof.is_none() && config.heartbeat.is_none() {
             return Ok(None);
         }

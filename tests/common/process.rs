@@ -119,6 +119,13 @@ impl Program {
         (status, started.elapsed())
     }
 
+    /// SIGHUP by its pid.
+    pub fn hang_up(&mut self) {
+        assert!(self.is_alive(), "{} had ended before SIGHUP:\n{}", self.name, self.stderr());
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     fn join_readers(&mut self) {
         for reader in self.readers.drain(..) {
             let _ = reader.join();

@@ -86,7 +86,7 @@ impl Engine {
         if incident.family != Family::Column || incident.life.drill {
             return;
         }
-        if let Some(slot) = self.places.get(&incident.post_id).map(|place| *place as usize) {
+        if let Some(slot) = self.slot_of_incident(incident) {
             self.slots[slot].set(Fact::TiltAnew, true);
             self.keep_in_mind(slot, effects);
         }

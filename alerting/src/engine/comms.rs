@@ -214,13 +214,13 @@ impl Engine {
         self.put(finding, now, effects);
     }
 
-    fn is_dark(&self, feeder: usize) -> bool {
+    pub(super) fn is_dark(&self, feeder: usize) -> bool {
         let (p, feeder) = (&self.policy.feeder_dark, &self.feeders[feeder]);
         let share = feeder.silent as i64 * 100_000;
         feeder.silent >= p.posts as usize && share >= p.share.0 * feeder.members.len() as i64
     }
 
-    fn raise_dark(&mut self, feeder: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn raise_dark(&mut self, feeder: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let wet = self.zone_wet(self.feeders[feeder].zone).is_some();
         let policy = self.policy.clone();
         let mut finding = self.finding(Subject::Feeder(feeder), Kind::FeederDark, now);
@@ -387,7 +387,7 @@ impl Engine {
     }
 
     /// Silence of one of its silent posts counts now.
-    fn counts_as_silent(&self, feeder: usize, now: Timestamp) -> bool {
+    pub(super) fn counts_as_silent(&self, feeder: usize, now: Timestamp) -> bool {
         let slots = self.feeders[feeder].members.iter().map(|slot| *slot as usize);
         slots
             .into_iter()

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use lampguard_model::record::StoredReading;
-use lampguard_model::{Timestamp, WeatherReport};
+use lampguard_model::{Register, Timestamp, WeatherReport};
 
 use super::moves::{Answer, MoveRequest};
 use super::people::{Job, JobRequest, TellRequest};
 use super::recheck::{Asking, Recheck};
 use crate::incident::{Event, Incident};
 use crate::life::Refused;
+use crate::lighting::Lighting;
 use crate::policy::Policy;
 use crate::wet::Weather;
 
@@ -37,6 +38,10 @@ pub enum Input<'a> {
     },
     /// Another policy is in force from now on.
     Policy(&'a Policy),
+    /// From now on this is the register.
+    Register(&'a Arc<Register>),
+    /// From now on lamps are switched by these timetables, made for the register that holds or comes next.
+    Lighting(&'a Arc<Lighting>),
     /// Somebody does something to an incident; `now` is receipt. Ends in one [`Effect::Answered`].
     Move(&'a MoveRequest),
     /// A hazard told by a person. Ends in one [`Effect::Answered`].

@@ -121,6 +121,9 @@ impl Engine {
         finding.evidence.measured_at = shown.at();
         finding.evidence.received_at = heard.unwrap_or(now);
         confirmed.rule.name().clone_into(&mut finding.evidence.rule);
+        if notes.iter().any(|note| note == raise::NOTE_LATE) {
+            finding.due = Some(self.policy.samples.historic_due);
+        }
         finding.notes = notes;
         finding.key = confirmed.opening.key();
         finding.key_at = (!confirmed.opening.has(Bits::RECEIPT)).then(|| confirmed.opening.at());
@@ -200,7 +203,7 @@ impl Engine {
         let (limit, _) = self.limit(slot, sampled, true, now);
         let s = &self.slots[slot];
         let samples = s.ring(sampled).samples();
-        let row = if s.is_slow() { 1 } else { self.policy.confirm.row as usize };
+        let row = if s.is_slow(&self.policy.confirm) { 1 } else { self.policy.confirm.row as usize };
         let Some(row) = samples.len().checked_sub(row).map(|from| &samples[from..]) else {
             return;
         };
@@ -209,7 +212,8 @@ impl Engine {
         };
         let over = self.policy.leak_warning.over;
         let since = self.above.get(&slot).copied().unwrap_or(first.at()).min(first.at());
-        let long = s.is_slow() || sampled == Sampled::Shell || last.at().since(since) >= over;
+        let long =
+            s.is_slow(&self.policy.confirm) || sampled == Sampled::Shell || last.at().since(since) >= over;
         if !long || !row.iter().all(|sample| sample.is_above(limit)) {
             return;
         }
@@ -421,7 +425,9 @@ impl Engine {
         for sampled in SAMPLED {
             let limit = self.limit_when(sampled, false, because.is_some());
             let key = admission_key(reading);
-            let sample = sample_of(reading, sampled, reading.measured_at(), is_powered(reading), key);
+            let powered = is_powered(reading, self.policy.samples.powered_above);
+            let with = (powered, self.policy.hand_test.live_band);
+            let sample = sample_of(reading, sampled, reading.measured_at(), with, key);
             let Some(shown) = sample.filter(|s| s.is_above(limit)) else {
                 continue;
             };

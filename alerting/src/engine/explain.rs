@@ -238,7 +238,7 @@ impl Engine {
             period: s.period(),
             came: samples.len().checked_sub(1),
         };
-        let fresh = Millis(2 * s.period().0);
+        let fresh = Millis(i64::from(self.policy.samples.fresh_periods) * s.period().0);
         Quantified {
             field: sampled.field().name().to_owned(),
             kind: kind.name().to_owned(),

@@ -21,7 +21,7 @@ impl Engine {
         let mut changed = false;
         let lit = is_lit(reading, powered);
         if reading.cause == Cause::Periodic {
-            changed = s.learn(at, lit, (key ^ key >> 32) as u32);
+            changed = s.learn(at, lit, (key ^ key >> 32) as u32, &self.policy);
         }
         let went_out = newest && s.is(Fact::Lit) && !lit && reading.cause != Cause::Manual;
         let data = !reading.fields.is_empty() || reading.marks.has(Marks::SATURATED);
@@ -105,8 +105,10 @@ impl Engine {
             self.note_supply(feeder, powered, moment);
         }
         self.note_heard(moment, effects);
-        let s = &self.slots[slot];
-        self.wake(slot, moment.now + s.silent_bound(2, Millis::minutes(10)));
+        let (silent, drowned) = (&self.policy.offline, &self.policy.sensor_drowned);
+        let periods = silent.dry_periods.min(silent.wet_periods).min(drowned.silent_periods);
+        let bound = self.slots[slot].silent_bound(periods, silent.silent_min.min(drowned.silent_min));
+        self.wake(slot, moment.now + bound);
     }
 }
 

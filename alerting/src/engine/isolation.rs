@@ -56,28 +56,32 @@ impl Engine {
 
     /// What crews have made dead, as the open incidents say it. Its silence no longer counts; voltage in it does.
     pub(super) fn renew_isolations(&mut self) {
-        let extent_of = |incident: &Incident| {
+        let extent_of = |open: &super::Open| {
+            let incident = &open.incident;
             let safe = incident.life.isolation_in_force().filter(|_| !incident.life.drill)?;
             let extent = match is_whole_feeder(incident, safe.extent) {
                 true => Extent::Feeder(incident.feeder.clone()),
-                false => Extent::Post(incident.post_id.clone()),
+                false => Extent::Post(match open.subject {
+                    // It may have been a device that nobody had registered.
+                    Subject::Post(slot) => self.owners[slot].name().clone(),
+                    _ => incident.post_id.clone(),
+                }),
             };
             Some(Isolation { extent, since: safe.mark.at })
         };
         let live = self.open.iter().filter(|open| !open.over);
-        self.isolations = live.filter_map(|open| extent_of(&open.incident)).collect();
+        self.isolations = live.filter_map(extent_of).collect();
     }
 
     /// Voltage was found where it was made dead: the incidents whose isolation that was say so from here on.
     fn note_reenergised(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        let (post, feeder) = match &self.owners[slot] {
-            super::place::Owner::Registered(post) => (post.post_id.clone(), post.feeder.clone()),
-            super::place::Owner::Stranger(name) => (name.clone(), Arc::from("")),
-        };
+        let owner = &self.owners[slot];
+        let post = owner.name().clone();
+        let feeder = owner.post().map_or_else(|| Arc::from(""), |post| post.feeder.clone());
         for place in 0..self.open.len() {
             let open = &mut self.open[place];
             let whole = !feeder.is_empty() && open.incident.feeder == feeder;
-            let inside = open.incident.post_id == post || whole;
+            let inside = open.subject == Subject::Post(slot) || open.incident.post_id == post || whole;
             let safe =
                 open.incident.life.safe.as_mut().filter(|safe| safe.isolates() && inside && !open.over);
             if let Some(safe) = safe.filter(|safe| safe.reenergised_at.is_none()) {

@@ -40,7 +40,7 @@ impl Engine {
     ) -> Option<Moment> {
         let s = &mut self.slots[slot];
         let again = self.replaying && s.heard_at().is_some_and(|known| now < known + Millis::seconds(1));
-        let bound = s.late_bound();
+        let bound = s.late_bound(&self.policy.samples);
         let mut measured_at = reading.measured_at();
         let late = now.since(measured_at) > bound;
         if !late {
@@ -169,7 +169,10 @@ impl Engine {
         let mut review = false;
         for sampled in SAMPLED {
             let key = admission_key(reading);
-            let Some(sample) = sample_of(reading, sampled, measured_at, powered, key) else { continue };
+            let live_band = self.policy.hand_test.live_band;
+            let Some(sample) = sample_of(reading, sampled, measured_at, (powered, live_band), key) else {
+                continue;
+            };
             let (limit, _) = self.limit(slot, sampled, false, now);
             self.note_held(slot, sampled, sample, now);
             let s = &mut self.slots[slot];

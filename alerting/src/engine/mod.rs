@@ -21,7 +21,8 @@
 //! | `sweep.rs`, `ending.rs` | what happens because time passes; the end in a back-test |
 //! | `effect.rs` | what happens to the engine, and what is to be done about it |
 //! | `place.rs`, `state.rs` | posts, feeders, zones; how a post looks |
-//! | `supply.rs`, `law.rs`, `explain.rs` | supply by the timetable; another policy; why a post did or did not raise |
+//! | `supply.rs`, `explain.rs` | supply by the timetable; why a post did or did not raise |
+//! | `law.rs`, `enrol.rs` | another policy, other timetables; another register |
 
 mod blind;
 mod column;
@@ -29,6 +30,7 @@ mod comms;
 mod effect;
 mod electric;
 mod ending;
+mod enrol;
 mod exempt;
 mod explain;
 mod facts;
@@ -65,7 +67,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use lampguard_model::record::StoredReading;
-use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp};
+use lampguard_model::{Cause, Field, Flags, Marks, Millis, Quantity, Register, Timestamp, Volts};
 
 use crate::incident::{Family, Incident, Kind, Signal};
 use crate::kind::{SAMPLED, Sampled};
@@ -85,8 +87,6 @@ const ADVANCE_EVERY: Millis = Millis::seconds(1);
 const STEP_BACK: Millis = Millis::minutes(1);
 /// No step for longer means that we were not running.
 const PAUSE: Millis = Millis::minutes(5);
-/// A pen band from here on is a live post, thousandths of a volt (`policy.md` 3).
-const BAND_LIVE: i64 = 12_000;
 /// The value of the field `check` that means live, thousandths.
 const CHECK_LIVE: i64 = 2_000;
 
@@ -296,6 +296,8 @@ impl Engine {
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
             Input::System { part, good, because } => self.system(now, part, (good, because), effects),
             Input::Policy(policy) => self.enact(now, policy, effects),
+            Input::Register(register) => self.enrol(now, register, effects),
+            Input::Lighting(lighting) => self.light_by(now, lighting),
             Input::Move(request) => self.act(now, request, effects),
             Input::Told(request) => self.tell(now, request, effects),
             Input::Maintenance(request) => self.maintain(now, request, effects),
@@ -337,7 +339,7 @@ impl Engine {
             return;
         }
         let tracked = !reading.marks.has(Marks::UNTRACKED);
-        let slot = if tracked { self.slot(reading.post, reading.zone) } else { None };
+        let slot = if tracked { self.slot_of(reading) } else { None };
         let Some(slot) = slot else {
             self.judge_untracked(now, reading, effects);
             return;
@@ -345,7 +347,7 @@ impl Engine {
         if let Some(period_s) = reading.period_s
             && self.owners[slot].post().is_none_or(|post| post.period_s.is_none())
         {
-            self.slots[slot].set_base_period(period_s);
+            self.slots[slot].set_base_period(period_s, &self.policy.period);
         }
         let Some(moment) = self.place_in_time(slot, now, reading, effects) else {
             return;
@@ -365,8 +367,9 @@ impl Engine {
             self.judge_cabinet(&moment, reading, effects);
             return;
         }
+        let live_band = self.policy.hand_test.live_band;
         let came = SAMPLED.map(|sampled| {
-            let mut sample = sample_of(reading, sampled, moment.measured_at, powered, key)?;
+            let mut sample = sample_of(reading, sampled, moment.measured_at, (powered, live_band), key)?;
             sample = self.without_stuck_flag(slot, sampled, sample);
             match self.slots[slot].rings[sampled.place()].insert(sample) {
                 Inserted::At(place) => Some(place),
@@ -486,12 +489,13 @@ fn admission_key(reading: &StoredReading<'_>) -> u64 {
     }
 }
 
-/// The sample of one quantity in a reading, if there is a valid one.
+/// The sample of one quantity in a reading, if there is a valid one. A pen band from `live_band` on is a live post
+/// (`policy.md` 3).
 fn sample_of(
     reading: &StoredReading<'_>,
     sampled: Sampled,
     measured_at: Timestamp,
-    powered: bool,
+    (powered, live_band): (bool, Volts),
     key: u64,
 ) -> Option<Sample> {
     let flag = match sampled {
@@ -499,7 +503,7 @@ fn sample_of(
         Sampled::Leak => Flags::LEAK_ALARM,
     };
     let manual = reading.cause == Cause::Manual;
-    let band = reading.fields.get(Field::PenBandV).filter(|v| *v >= BAND_LIVE);
+    let band = reading.fields.get(Field::PenBandV).filter(|v| *v >= live_band.thousandths());
     let by_hand = reading.fields.get(Field::Check) == Some(CHECK_LIVE) || band.is_some();
     let live = manual && sampled == Sampled::Shell && by_hand;
     let value = reading.fields.get(sampled.field()).max(band.filter(|_| live));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Millis, Timestamp, UNREGISTERED};
+use lampguard_model::{Millis, Quantity, Timestamp, UNREGISTERED};
 use serde_json::json;
 
 use super::isolation::is_whole_feeder;
@@ -167,8 +167,9 @@ impl Engine {
         (kind, severity): (Kind, Severity),
         effects: &mut Vec<Effect>,
     ) {
+        // People hear of it below.
+        self.verify_anew(place, now, now, None, effects);
         let open = &mut self.open[place];
-        open.shown = crate::life::Calm::default();
         open.incident.life.on_evidence();
         if open.incident.life.state == Stage::Arrived || !takes_evidence(open.incident.life.state) {
             // A warning leaves the danger itself still to be told. What a finding is counts, not what its kind usually
@@ -186,6 +187,28 @@ impl Engine {
                 Some(REPEATED),
                 effects,
             );
+        }
+    }
+
+    /// Evidence after a repair begins the half hour of the verification anew. One that was made already stands no
+    /// longer: back to *repaired*, until somebody verifies again.
+    pub(super) fn verify_anew(
+        &mut self,
+        place: usize,
+        because_of: Timestamp,
+        now: Timestamp,
+        told: Option<&'static str>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let verified = self.open[place].incident.life.verified.as_ref().map(|verified| &verified.mark);
+        // A replay brings what was there before somebody verified.
+        let old = verified.is_some_and(|mark| self.was_before(mark.through(), now));
+        let open = &mut self.open[place];
+        open.shown = crate::life::Calm::default();
+        if !old && open.incident.life.verify_anew() {
+            let body = json!({ "measured_at": because_of.to_rfc3339() });
+            let key = format!("verify_again:{}", because_of.0);
+            self.say(place, now, &key, "verify_again", &body, told, effects);
         }
     }
 
@@ -299,8 +322,12 @@ impl Engine {
                 self.say(place, now, &key, "above_after_repair", &body, Some(REPEATED), effects);
             }
         } else if warm {
-            // Warning evidence begins the half hour anew (policy.md 4).
-            open.shown = crate::life::Calm::default();
+            // Warning evidence begins the half hour anew (policy.md 4). The desk that overrode it knew of that.
+            if open.incident.life.is_overridden() {
+                open.shown = crate::life::Calm::default();
+            } else {
+                self.verify_anew(place, at, now, Some(REPEATED), effects);
+            }
         } else if calm && seen {
             open.shown.add(at);
         }
@@ -361,9 +388,9 @@ impl Engine {
 
     /// The newest receipt that may have been evidence of an incident: after a clock step that is not `now`.
     fn heard_through(&self, incident: &Incident, now: Timestamp) -> Timestamp {
-        let slot = self.places.get(&incident.post_id).map(|place| &self.slots[*place as usize]);
+        let slot = self.slot_of_incident(incident);
         // Receipt is kept to the second.
-        let heard = slot.and_then(crate::slot::Slot::heard_at).map(|at| at + Millis::seconds(1));
+        let heard = slot.and_then(|slot| self.slots[slot].heard_at()).map(|at| at + Millis::seconds(1));
         heard.map_or(now, |heard| heard.max(now)).max(incident.opened_at)
     }
 
@@ -424,10 +451,11 @@ impl Engine {
     /// Remembers the last incident of a family and subject (`Reads::last_ended`) that is over, and when it ended. There are as many as the register
     /// holds, and invented devices: beyond `LAST_KEPT` posts no more are remembered.
     pub fn seed_last(&mut self, about: &Arc<str>, id: &Arc<str>, at: Timestamp) {
+        let about = self.about_now(about);
         let last = &mut self.people.last;
-        let newer = last.get(about).is_some_and(|last| last.at > at);
-        if !newer && (last.len() < LAST_KEPT || last.contains_key(about)) {
-            last.insert(about.clone(), super::people::Last { id: id.clone(), at });
+        let newer = last.get(&about).is_some_and(|last| last.at > at);
+        if !newer && (last.len() < LAST_KEPT || last.contains_key(&about)) {
+            last.insert(about, super::people::Last { id: id.clone(), at });
         }
     }
 
@@ -438,9 +466,9 @@ impl Engine {
         told_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Facts {
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         let open = place.map(|place| &self.open[place]);
-        let slot = self.places.get(&incident.post_id).map(|place| *place as usize);
+        let slot = self.slot_of_incident(incident);
         let slow = |slot: usize| {
             self.slots[slot].is(Fact::Unmonitored)
                 || self.slots[slot].period() > self.policy.verify.manual_above
@@ -486,7 +514,8 @@ impl Engine {
             let wet = || self.limit_when(sampled, false, true);
             slot.map_or_else(wet, |slot| self.limit(slot, sampled, false, now).0) as f64 / 1000.0
         };
-        HandLimits { shell_v: of(Sampled::Shell), leakage_ma: of(Sampled::Leak) }
+        let live_band_v = self.policy.hand_test.live_band.thousandths() as f64 / 1000.0;
+        HandLimits { shell_v: of(Sampled::Shell), leakage_ma: of(Sampled::Leak), live_band_v }
     }
 
     /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear.

@@ -163,17 +163,32 @@ impl Engine {
         self.people.jobs.iter().find(|job| job.until > now && job.scope.holds(post))
     }
 
-    /// Planned work where an incident of a feeder shows: on all of it, or at a post that the incident names.
+    /// Planned work that holds all of what an incident of a feeder is about: the feeder, or every post that the
+    /// incident names. At a post outside nobody works, and it goes the ordinary way.
     pub(super) fn job_among(&self, incident: &Incident) -> Option<&Job> {
+        let posts: Option<Vec<&Arc<Post>>> =
+            incident.members.iter().map(|name| self.register.by_post(name)).collect();
+        let posts = posts.unwrap_or_default();
+        let all = |scope: &JobScope| !posts.is_empty() && posts.iter().all(|post| scope.holds(post));
+        self.jobs_beside(incident).find(|job| is_feeder(&job.scope, incident) || all(&job.scope))
+    }
+
+    /// Who works at some of the posts that an incident of a feeder names, and not at all: they stand in the danger.
+    pub(super) fn crews_inside(&self, incident: &Incident) -> Vec<String> {
         let posts: Vec<&Arc<Post>> =
             incident.members.iter().filter_map(|name| self.register.by_post(name)).collect();
-        let there = |scope: &JobScope| match scope {
-            JobScope::Feeder(feeder) if *incident.feeder == **feeder => true,
-            scope => posts.iter().any(|post| scope.holds(post)),
-        };
-        let at = incident.opened_at;
-        let of_feeder = incident.scope == Scope::Feeder;
-        self.people.jobs.iter().find(|job| of_feeder && job.until > at && there(&job.scope))
+        let some = |job: &&Job| posts.iter().any(|post| job.scope.holds(post));
+        let mut crews: Vec<String> =
+            self.jobs_beside(incident).filter(some).map(|job| job.crew.clone()).collect();
+        crews.sort_unstable();
+        crews.dedup();
+        crews
+    }
+
+    /// Planned work that may have to do with an incident of a feeder.
+    fn jobs_beside(&self, incident: &Incident) -> impl Iterator<Item = &Job> {
+        let (at, of_feeder) = (incident.opened_at, incident.scope == Scope::Feeder);
+        self.people.jobs.iter().filter(move |job| of_feeder && job.until > at)
     }
 
     /// Planned work that goes on.
@@ -188,33 +203,44 @@ impl Engine {
 
     /// Planned work where an incident shows.
     fn job_of(&self, incident: &Incident, now: Timestamp) -> Option<&Job> {
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         post.and_then(|post| self.job_at(post, now)).or_else(|| self.job_among(incident))
     }
 
     /// Where no planned work goes on any more, incidents go the ordinary way again. What was only recorded and
     /// calls for people is told now: its crew may have left, and nobody else knows of it.
-    fn leave_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn leave_jobs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         for place in 0..self.open.len() {
-            let open = &self.open[place];
-            if open.over || open.incident.life.job.is_none() || self.job_of(&open.incident, now).is_some() {
-                continue;
-            }
-            let open = &mut self.open[place];
-            let incident = &mut open.incident;
-            let untold = !incident.is_told() && incident.life.arrived.is_none();
-            incident.life.job = None;
-            // It may have become so during the work, long after it opened; what was due in a day stays a list's.
-            let soon = incident.due_at > now && incident.is_told_at(now);
-            let shows = incident.signal != Signal::Normal;
-            let mut told = untold && shows && (incident.is_told() || soon);
-            if let (Subject::Post(slot), Kind::LampOut) = (&open.subject, incident.evidence.kind) {
-                let slot = *slot;
-                told = told && self.may_tell_road(slot, now);
-            }
-            let (key, body) = (format!("maintenance_ended:{}", now.0), json!({ "told": told }));
-            self.say(place, now, &key, "maintenance_ended", &body, told.then_some(REPEATED), effects);
+            self.leave_job(place, "maintenance_ended", now, effects);
         }
+    }
+
+    /// The same for one incident.
+    pub(super) fn leave_job(
+        &mut self,
+        place: usize,
+        why: &'static str,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let open = &self.open[place];
+        if open.over || open.incident.life.job.is_none() || self.job_of(&open.incident, now).is_some() {
+            return;
+        }
+        let open = &mut self.open[place];
+        let incident = &mut open.incident;
+        let untold = !incident.is_told() && incident.life.arrived.is_none();
+        incident.life.job = None;
+        // It may have become so during the work, long after it opened; what was due in a day stays a list's.
+        let soon = incident.due_at > now && incident.is_told_at(now);
+        let shows = incident.signal != Signal::Normal;
+        let mut told = untold && shows && (incident.is_told() || soon);
+        if let (Subject::Post(slot), Kind::LampOut) = (&open.subject, incident.evidence.kind) {
+            let slot = *slot;
+            told = told && self.may_tell_road(slot, now);
+        }
+        let (key, body) = (format!("{why}:{}", now.0), json!({ "told": told }));
+        self.say(place, now, &key, why, &body, told.then_some(REPEATED), effects);
     }
 
     /// Work whose time is over ends, and the desk is told.
@@ -323,7 +349,7 @@ impl Engine {
         let family = if request.what == What::Other { Family::Other } else { Family::Electric };
         let subject = match (&request.post_id, &told.place) {
             (Some(_), _) => {
-                let slot = self.slot(&name, &zone);
+                let slot = self.slot(&name);
                 slot.map_or_else(|| Subject::Untracked(name.clone()), Subject::Post)
             }
             // Two people who tell of one spot say it in other words: each call is a case of its own.
@@ -394,8 +420,9 @@ impl Engine {
         self.open[place].incident.life.keys.push(request.once());
         self.attach(place, finding, now, effects);
         if had && !graver {
+            // People hear of it below.
+            self.verify_anew(place, told.mark.at, now, None, effects);
             let open = &mut self.open[place];
-            open.shown = crate::life::Calm::default();
             open.incident.life.on_evidence();
             let note = note_of(told);
             if !open.incident.notes.contains(&note) {
@@ -428,6 +455,11 @@ impl Engine {
         let incident = incident_of(id, finding, self.whereabouts(subject), life, now);
         self.begin(incident, subject, true, effects)
     }
+}
+
+/// Planned work on the whole feeder of an incident.
+fn is_feeder(scope: &JobScope, incident: &Incident) -> bool {
+    matches!(scope, JobScope::Feeder(feeder) if *incident.feeder == **feeder)
 }
 
 /// Its severity as the desk chose it; shock and live are P1.

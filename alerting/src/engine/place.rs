@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use lampguard_model::time::EARLIEST;
-use lampguard_model::{Post, PostKind, Timestamp};
+use lampguard_model::{Marks, Post, PostKind, StoredReading, Timestamp, UNREGISTERED};
 
 use super::{Engine, Heard, Memory, UNREGISTERED_MAX};
 use crate::incident::{COLLAPSED, Family, Incident, Scope};
 use crate::life::takes_evidence;
-use crate::period::PERIOD_S_DEFAULT;
 use crate::slot::{Fact, Slot};
 use crate::wet::Because;
 
@@ -16,21 +15,24 @@ use crate::wet::Because;
 #[derive(Clone, Debug)]
 pub(super) enum Owner {
     Registered(Arc<Post>),
+    /// A device that the register does not know, by its own name.
     Stranger(Arc<str>),
+    /// A post that is no longer in the register, by the post's name.
+    Struck(Arc<str>),
 }
 
 impl Owner {
     pub(super) fn name(&self) -> &Arc<str> {
         match self {
             Self::Registered(post) => &post.post_id,
-            Self::Stranger(name) => name,
+            Self::Stranger(name) | Self::Struck(name) => name,
         }
     }
 
     pub(super) fn post(&self) -> Option<&Arc<Post>> {
         match self {
             Self::Registered(post) => Some(post),
-            Self::Stranger(_) => None,
+            Self::Stranger(_) | Self::Struck(_) => None,
         }
     }
 }
@@ -114,7 +116,7 @@ impl Engine {
     }
 
     /// The place of a feeder, made when it is new.
-    fn feeder(&mut self, name: &Arc<str>, zone: usize) -> usize {
+    pub(super) fn feeder(&mut self, name: &Arc<str>, zone: usize) -> usize {
         if let Some(place) = self.feeder_places.get(name) {
             return *place;
         }
@@ -135,8 +137,29 @@ impl Engine {
         place
     }
 
-    /// The slot of a post, made when it is new; `None` for an unregistered device beyond the bound.
-    pub(super) fn slot(&mut self, post: &str, zone: &str) -> Option<usize> {
+    /// The slot of a reading's post. What came as an unregistered device may be that of a post by now: a replay
+    /// brings it under its old name.
+    pub(super) fn slot_of(&mut self, reading: &StoredReading<'_>) -> Option<usize> {
+        match reading.marks.has(Marks::UNREGISTERED) {
+            true => self.slot_of_device(reading.post),
+            false => self.slot(reading.post),
+        }
+    }
+
+    /// The slot of a device that was not registered when it spoke.
+    fn slot_of_device(&mut self, device: &str) -> Option<usize> {
+        match self.register.named(device).map(|post| post.post_id.clone()) {
+            Some(post) => self.slot(&post),
+            None => self.slot_by(device, Owner::Stranger),
+        }
+    }
+
+    /// The slot of a post, made when it is new; `None` for one that the register does not know, beyond the bound.
+    pub(super) fn slot(&mut self, post: &str) -> Option<usize> {
+        self.slot_by(post, Owner::Struck)
+    }
+
+    fn slot_by(&mut self, post: &str, unknown: fn(Arc<str>) -> Owner) -> Option<usize> {
         if let Some(place) = self.places.get(post) {
             return Some(*place as usize);
         }
@@ -144,25 +167,21 @@ impl Engine {
         if known.is_none() && self.strangers >= UNREGISTERED_MAX {
             return None;
         }
-        let zone = self.zone(known.as_ref().map_or(zone, |post| &post.zone));
-        let default = u32::from(PERIOD_S_DEFAULT);
-        let period = known.as_ref().and_then(|post| post.period_s).unwrap_or(default);
-        let mut slot = Slot::new(zone, period);
+        let zone = self.zone(known.as_ref().map_or(UNREGISTERED, |post| &post.zone));
+        let rules = &self.policy.period;
+        let period = known.as_ref().and_then(|post| post.period_s).unwrap_or(rules.unknown_s());
+        let mut slot = Slot::new(zone, period, rules);
         let place = self.slots.len();
         let owner = match known {
             Some(post) => {
-                slot.set(Fact::LowLying, post.low_lying);
-                slot.set(Fact::Cabinet, post.kind == PostKind::Feeder);
-                slot.set(Fact::Unmonitored, !post.monitored);
-                if !post.feeder.is_empty() {
-                    slot.set_feeder(self.feeder(&post.feeder, usize::from(zone)));
-                }
+                set_by_register(&mut slot, &post);
+                slot.set_feeder(self.feeder_of(&post, zone));
                 Owner::Registered(post)
             }
             None => {
                 self.strangers += 1;
                 slot.set(Fact::Unregistered, true);
-                Owner::Stranger(Arc::from(post))
+                unknown(Arc::from(post))
             }
         };
         self.places.insert(owner.name().clone(), place as u32);
@@ -170,6 +189,21 @@ impl Engine {
         self.wakes.push(u32::MAX);
         self.owners.push(owner);
         Some(place)
+    }
+
+    /// The place of a post's feeder.
+    pub(super) fn feeder_of(&mut self, post: &Post, zone: u16) -> Option<usize> {
+        (!post.feeder.is_empty()).then(|| self.feeder(&post.feeder, usize::from(zone)))
+    }
+
+    /// The slot of the post that an incident is about.
+    pub(super) fn slot_of_incident(&self, incident: &Incident) -> Option<usize> {
+        let own = || self.places.get(&incident.post_id);
+        let place = match incident.post_in(&self.register) {
+            Some(post) => self.places.get(&post.post_id).or_else(own),
+            None => own(),
+        };
+        place.map(|place| *place as usize)
     }
 
     /// The incident of that family that still takes evidence.
@@ -233,10 +267,13 @@ impl Engine {
         let (zone, family) = (incident.zone.clone(), incident.family);
         let subject = match incident.scope {
             Scope::Post if *incident.post_id == *COLLAPSED => Subject::Collapsed,
-            Scope::Post => match self.slot(&incident.post_id, &zone) {
-                Some(slot) => Subject::Post(slot),
-                None => Subject::Untracked(incident.post_id.clone()),
-            },
+            Scope::Post => {
+                let slot = match *zone == *UNREGISTERED {
+                    true => self.slot_of_device(&incident.post_id),
+                    false => self.slot(&incident.post_id),
+                };
+                slot.map_or_else(|| Subject::Untracked(incident.post_id.clone()), Subject::Post)
+            }
             Scope::Feeder => {
                 let zone = usize::from(self.zone(&zone));
                 Subject::Feeder(self.feeder(&incident.feeder, zone))
@@ -245,7 +282,7 @@ impl Engine {
             Scope::Place => Subject::Place(incident.place.clone(), zone.clone()),
             Scope::System => Subject::System(incident.place.clone()),
         };
-        if *zone == *lampguard_model::UNREGISTERED && !incident.life.drill {
+        if *zone == *UNREGISTERED && !incident.life.drill {
             self.strangers_open += 1;
         }
         let drill = incident.life.drill;
@@ -261,10 +298,19 @@ impl Engine {
 
     /// Takes back what was remembered of a post.
     pub fn remember(&mut self, memory: &Memory) {
-        let zone = self.register.by_post(&memory.post).map(|post| post.zone.clone());
-        let zone = zone.unwrap_or_else(|| Arc::from(lampguard_model::UNREGISTERED));
-        if let Some(slot) = self.slot(&memory.post, &zone) {
-            self.slots[slot].learned_s = memory.period_s;
+        let is_post = self.register.by_post(&memory.post).is_some();
+        let post =
+            self.register.by_device(&memory.post).filter(|_| !is_post).map(|post| post.post_id.clone());
+        let slot = match post {
+            // Of a post that has a memory of its own, or of one that had this name, its device says nothing.
+            Some(post) if self.places.contains_key(&post) || memory.habits.heard.is_some() => None,
+            Some(post) => self.slot(&post),
+            None => self.slot_by(&memory.post, Owner::Stranger),
+        };
+        if let Some(slot) = slot {
+            // The policy may have become another one since.
+            let at_least = |period_s| self.policy.period.at_least(u32::from(period_s));
+            self.slots[slot].learned_s = memory.period_s.map(|s| if s == 0 { 0 } else { at_least(s) });
             self.slots[slot].set_habits(&memory.habits);
             if let Some(at) = memory.immersed_at {
                 self.slots[slot].immerse(at);
@@ -282,7 +328,7 @@ impl Engine {
         // What only the profile says is not known until it speaks, and may be an hour away.
         let by_register = self.owners[slot].post().is_some_and(|post| post.period_s.is_some());
         if !by_register && heard.base_period_s != 0 {
-            self.slots[slot].set_base_period(u32::from(heard.base_period_s));
+            self.slots[slot].set_base_period(u32::from(heard.base_period_s), &self.policy.period);
         }
         let s = &self.slots[slot];
         let (zone, silent) = (usize::from(s.zone), s.is(Fact::Silent));
@@ -313,4 +359,11 @@ impl Engine {
     pub(super) fn is_collapsed(&self, place: usize) -> bool {
         self.open[place].subject == Subject::Collapsed
     }
+}
+
+/// What the register says of a post.
+pub(super) fn set_by_register(slot: &mut Slot, post: &Post) {
+    slot.set(Fact::LowLying, post.low_lying);
+    slot.set(Fact::Cabinet, post.kind == PostKind::Feeder);
+    slot.set(Fact::Unmonitored, !post.monitored);
 }

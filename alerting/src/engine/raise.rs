@@ -26,6 +26,8 @@ const NOTE_WEATHER: &str = "天气未知, 按潮湿限值";
 pub(super) const NOTE_CHATTERING: &str = "时有时无 (chattering)";
 const NOTE_STUCK: &str = "读数不变 (stuck)";
 const NOTE_UNIT: &str = "单位可疑 (unit suspect)";
+/// Prefix of the notes that name crews of planned work in the midst of it.
+const NOTE_INSIDE: &str = "其中有检修 (planned work inside): ";
 /// Prefix of the notes that name devices in the collapsed incident.
 const NOTE_DEVICE: &str = "设备 ";
 
@@ -259,6 +261,10 @@ impl Engine {
         if incident.life.job.is_none() {
             incident.life.job = self.job_among(&incident).map(|job| job.crew.clone());
         }
+        if incident.life.job.is_none() {
+            let inside = self.crews_inside(&incident).into_iter();
+            incident.notes.extend(inside.map(|crew| format!("{NOTE_INSIDE}{crew}")));
+        }
         assert!(incident.due_at > incident.opened_at, "a deadline lies behind its start");
         let event = Event {
             key: format!("{}:opened", incident.id),
@@ -419,6 +425,10 @@ impl Engine {
             body: json!({ "members": new }).to_string(),
         };
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+        // It may have grown beyond the planned work that it was within.
+        if self.open[place].incident.life.job.is_some() {
+            self.leave_job(place, "beyond_maintenance", now, effects);
+        }
     }
 
     /// Writes on both incidents that they belong together (policy.md 4, merge). The parent gets the highest

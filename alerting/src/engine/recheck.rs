@@ -7,7 +7,7 @@ use lampguard_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Effect, Engine, Owner};
+use super::{Effect, Engine};
 use crate::incident::{Event, Incident};
 use crate::life::Stage;
 use crate::slot::Fact;
@@ -49,7 +49,10 @@ impl Engine {
     }
 
     /// Takes back a task from before the restart.
-    pub fn seed_recheck(&mut self, recheck: Recheck) {
+    pub fn seed_recheck(&mut self, mut recheck: Recheck) {
+        if let Some(post) = self.register.by_post(&recheck.post) {
+            recheck.zone = post.zone.clone();
+        }
         self.people.rechecks.push(recheck);
     }
 
@@ -107,6 +110,17 @@ impl Engine {
         }
     }
 
+    /// Another register holds: a task lies in the zone of its post.
+    pub(super) fn move_rechecks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for task in &mut self.people.rechecks {
+            let zone = self.register.by_post(&task.post).map(|post| &post.zone);
+            if let Some(zone) = zone.filter(|zone| **zone != task.zone) {
+                task.zone = zone.clone();
+                effects.push(of(vec![task.clone()], Asking::Quiet, "recheck_moved", now));
+            }
+        }
+    }
+
     /// Tasks that nobody has finished six hours after the rain began.
     pub(super) fn remind_rechecks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let late = |task: &&mut Recheck| {
@@ -128,8 +142,7 @@ impl Engine {
 
     /// A hand test at a post finishes what was asked for there.
     pub(super) fn finish_recheck(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Owner::Registered(post) = &self.owners[slot] else { return };
-        let name = &post.post_id;
+        let name = self.owners[slot].name();
         let asked = |task: &Recheck| task.post == *name && task.asked_at.is_some_and(|asked| asked <= now);
         let Some(place) = self.people.rechecks.iter().position(asked) else { return };
         let mut task = self.people.rechecks.remove(place);

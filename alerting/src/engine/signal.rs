@@ -2,6 +2,7 @@
 
 use lampguard_model::{Millis, Quantity, Timestamp};
 
+use super::moves::REPEATED;
 use super::place::Subject;
 use super::{Effect, Engine, Moment, Open, raise};
 use crate::confirm::Rule;
@@ -176,6 +177,10 @@ impl Engine {
         if !gone {
             open.shown = Calm::default();
             (open.clear_since, open.calm_from) = (None, None);
+            // The desk that overrode a state that lasts knew of it.
+            if !open.incident.life.is_overridden() {
+                self.verify_anew(at, now, now, Some(REPEATED), effects);
+            }
             self.set_signal(at, Signal::Active, now, now, effects);
             return;
         }

@@ -32,6 +32,7 @@ impl Engine {
             || reading.fields.flag(Field::Supply).is_some()
             || reading.cause == Cause::Manual;
         let expected = if says_it { None } else { self.timetable_of(slot, measured_at) };
-        expected.map_or_else(|| slot::is_powered(reading), |expected| expected.on)
+        let above = self.policy.samples.powered_above;
+        expected.map_or_else(|| slot::is_powered(reading, above), |expected| expected.on)
     }
 }

@@ -73,7 +73,7 @@ impl Engine {
             due = due.min(wake);
         }
         if self.units_at.0 != i64::MIN {
-            due = due.min(self.units_at + super::trend::UNITS_EVERY);
+            due = due.min(self.units_at + self.policy.unit_suspect.median_over);
         }
         for open in &self.open {
             if let Some((_, after)) = self.silent_after(open) {

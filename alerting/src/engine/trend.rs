@@ -10,11 +10,9 @@ use super::place::Subject;
 use super::{Effect, Engine, Moment};
 use crate::incident::{Family, Kind};
 use crate::kind::{SAMPLED, Sampled};
-use crate::slot::{Fact, PEAKS, from_seconds, to_seconds};
+use crate::slot::{Fact, Fineness, PEAKS, from_seconds, to_seconds};
 use crate::wet::Because;
 
-/// Units are compared with those of the model this often.
-pub(super) const UNITS_EVERY: Millis = Millis::hours(24);
 /// Posts of a model that a comparison needs.
 const MODEL_MIN: usize = 10;
 /// A median below this tells nothing of a unit, thousandths of a milliampere.
@@ -45,11 +43,11 @@ impl Engine {
             }
         }
         let leak = values[Sampled::Leak.place()];
-        if leak.is_some_and(|leak| leak % 1000 != 0) {
-            s.set(Fact::FineLeak, true);
+        if let Some(leak) = leak {
+            s.note_fineness(Fineness::Leak, leak);
         }
-        if reading.fields.get(Field::SupplyV).is_some_and(|volts| volts % 1000 != 0) {
-            s.set(Fact::FineSupply, true);
+        if let Some(volts) = reading.fields.get(Field::SupplyV) {
+            s.note_fineness(Fineness::Supply, volts);
         }
         if powered {
             self.note_standing(moment, reading, effects);
@@ -83,8 +81,9 @@ impl Engine {
             Some(_) => s.zero_s = 0,
         }
         let lasted = |since: u32| from_seconds(since).map_or(Millis(0), |since| moment.now.since(since));
-        let stuck = u32::from(s.same) >= p.samples && lasted(s.same_s) > p.lit && s.is(Fact::FineSupply);
-        let open = lasted(s.zero_s) >= ct.lit && s.is(Fact::FineLeak);
+        let fine = s.finest(Fineness::Supply) <= p.supply_step.thousandths();
+        let stuck = u32::from(s.same) >= p.samples && lasted(s.same_s) > p.lit && fine;
+        let open = lasted(s.zero_s) >= ct.lit && s.finest(Fineness::Leak) <= ct.leak_step.thousandths();
         let was = [Fact::Stuck, Fact::OpenCt].map(|fact| s.is(fact));
         s.set(Fact::Stuck, stuck);
         s.set(Fact::OpenCt, open);
@@ -125,7 +124,8 @@ impl Engine {
         let peaks = s.peaks.map(|peak| i64::from(peak) * 10);
         let last = peaks[PEAKS - 1];
         let usual = s.baseline(Sampled::Leak);
-        let grows = peaks.windows(2).all(|pair| pair[0] > 0 && pair[1] >= p.growth.of(pair[0]))
+        let in_row = &peaks[PEAKS - (p.peaks as usize).clamp(2, PEAKS)..];
+        let grows = in_row.windows(2).all(|pair| pair[0] > 0 && pair[1] >= p.growth.of(pair[0]))
             && last >= p.last_peak.thousandths();
         let high = p.peak_above.thousandths().max(p.over_baseline.of(usual.unwrap_or(0)));
         let found = grows || (usual.is_some() && last > high);
@@ -145,12 +145,12 @@ impl Engine {
         self.follow_state(&subject, Family::Trend, false, Millis(0), now, effects);
     }
 
-    /// Once a day: whose medians are 10, 100 or 1000 times those of their model, or as many times less.
+    /// Once in `median_over`: whose medians are 10, 100 or 1000 times those of their model, or as many times less.
     pub(super) fn compare_units(&mut self, now: Timestamp) {
         if self.units_at.0 == i64::MIN {
             self.units_at = now;
         }
-        if now.since(self.units_at) < UNITS_EVERY {
+        if now.since(self.units_at) < self.policy.unit_suspect.median_over {
             return;
         }
         self.units_at = now;

@@ -192,6 +192,7 @@ impl Engine {
         let due = self.timetable_of(slot, measured_at + self.watched_for(slot));
         let finding = self.silent_finding(Subject::Post(slot), &watch, now);
         let mut finding = finding.note(raise::NOTE_LATE);
+        finding.due = Some(self.policy.samples.historic_due);
         if due.map_or(said_off, |due| !due.on) {
             let policy = self.policy.clone();
             finding = finding.with(Severity::P2, &policy).note(NOTE_SWITCH_OFF);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Millis, Timestamp, UNREGISTERED, WeatherReport};
+use lampguard_model::{Millis, Timestamp, WeatherReport};
 
 use super::{Effect, Engine};
 use crate::slot::Fact;
@@ -56,7 +56,8 @@ impl Engine {
         let mut unknown: Vec<Arc<str>> = Vec::new();
         let mut since = Timestamp(i64::MIN);
         let all = self.sky.get(crate::wet::ALL).and_then(|w| w.newest_at);
-        for zone in self.zones.iter().filter(|zone| *zone.name != *UNREGISTERED) {
+        // Of a zone that the register no longer has nobody needs the weather.
+        for zone in self.zones.iter().filter(|zone| self.register.has_zone(&zone.name)) {
             let known = self.sky.is_known(&zone.name, now);
             let told = self.sky.get(&zone.name).is_some_and(|w| w.unknown_told);
             if known == told && (known || !grace) {

@@ -58,7 +58,7 @@ fn an_isolation_for_what_a_whole_feeder_says_covers_the_feeder_whatever_extent_w
     city.moved(minutes(5), &id, crew(Verb::Arrive, "1"));
     city.moved(minutes(6), &id, isolated("1", Extent::Post));
     for post in ["S0", "S3"] {
-        let slot = city.engine.slot(post, "z1").unwrap();
+        let slot = city.engine.slot(post).unwrap();
         assert!(city.engine.is_isolated(slot), "{post}");
     }
     // And the power comes back when everybody on the feeder is done, not only at one post.

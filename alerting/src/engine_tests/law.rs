@@ -10,12 +10,6 @@ fn stricter() -> Policy {
     policy
 }
 
-impl City {
-    fn enact(&mut self, at: Timestamp, policy: &Policy) {
-        self.engine.step(at, Input::Policy(policy), &mut self.effects);
-    }
-}
-
 #[test]
 fn a_stricter_policy_judges_fresh_samples_again_and_its_fingerprint_stands_on_what_it_opens() {
     let mut city = City::new();

@@ -3,12 +3,14 @@
 mod columns;
 mod electric;
 mod ending;
+mod enrol;
 mod explain;
 mod feeders;
 mod isolations;
 mod law;
 mod limits;
 mod moves;
+mod numbers;
 mod order;
 mod people;
 mod planned;
@@ -21,6 +23,7 @@ mod silence;
 mod speed;
 mod supply;
 mod times;
+mod verifying;
 mod weather;
 
 use std::sync::Arc;
@@ -101,6 +104,20 @@ impl City {
 
     pub(crate) fn without_weather() -> Self {
         Self { engine: Engine::new(Policy::default(), register(), Sky::default()), effects: Vec::new() }
+    }
+
+    /// Judged by that policy; dry, and known to be.
+    pub(crate) fn under(policy: &Policy) -> Self {
+        assert_eq!(policy.faults(), []);
+        let mut city =
+            Self { engine: Engine::new(policy.clone(), register(), Sky::default()), effects: Vec::new() };
+        city.keep_dry(T - Millis::minutes(5));
+        city
+    }
+
+    pub(crate) fn enact(&mut self, at: Timestamp, policy: &Policy) {
+        assert_eq!(policy.faults(), []);
+        self.engine.step(at, Input::Policy(policy), &mut self.effects);
     }
 
     /// Posts S0, S1, … of one feeder FS in zone z1, all of one road; every third low-lying.

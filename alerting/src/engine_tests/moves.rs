@@ -125,7 +125,7 @@ fn situation_s17_an_isolation_keeps_its_state_through_the_silence_it_makes() {
     let (mut city, id) = raised();
     made_safe(&mut city, &id, Method::Isolated);
     let mut is_isolated = |post: &str| {
-        let slot = city.engine.slot(post, "z1").unwrap();
+        let slot = city.engine.slot(post).unwrap();
         city.engine.is_isolated(slot)
     };
     assert!(is_isolated("P2"), "the whole feeder");

@@ -55,9 +55,9 @@ fn a_hand_test_below_the_limits_raises_nothing_and_is_powered_only_when_written(
     }
     assert!(city.opened().is_empty());
     let mut r = with(by_hand(T), Field::SupplyV, 230.0);
-    assert!(!crate::slot::is_powered(&r));
+    assert!(!crate::slot::is_powered(&r, Policy::default().samples.powered_above));
     r.fields.set(Field::Supply, 1000);
-    assert!(crate::slot::is_powered(&r));
+    assert!(crate::slot::is_powered(&r, Policy::default().samples.powered_above));
 }
 
 #[test]

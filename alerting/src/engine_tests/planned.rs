@@ -200,14 +200,14 @@ fn situation_s49_during_planned_work_what_is_raised_names_its_crew_and_the_work_
 }
 
 #[test]
-fn what_a_whole_feeder_says_names_the_crew_that_works_on_it_or_at_one_of_its_posts() {
+fn what_a_whole_feeder_says_is_of_planned_work_only_when_all_posts_it_names_lie_within() {
     let scopes = [
-        (JobScope::Feeder("FS".to_owned()), Some("Meter crew")),
-        (JobScope::PostId("S1".to_owned()), Some("Meter crew")),
-        (JobScope::Road("人民路".to_owned()), Some("Meter crew")),
-        (JobScope::PostId("S7".to_owned()), None),
+        (JobScope::Feeder("FS".to_owned()), Some("Meter crew"), false),
+        (JobScope::Road("人民路".to_owned()), Some("Meter crew"), false),
+        (JobScope::PostId("S1".to_owned()), None, true),
+        (JobScope::PostId("S7".to_owned()), None, false),
     ];
-    for (scope, crew) in scopes {
+    for (scope, crew, inside) in scopes {
         let mut city = City::street(8);
         for round in 0..3 {
             for n in 0..8 {
@@ -220,8 +220,49 @@ fn what_a_whole_feeder_says_names_the_crew_that_works_on_it_or_at_one_of_its_pos
                 city.read(&at_post(shell(minutes(-5 + 5 * round) + Millis(n as i64), 45.0), n));
             }
         }
-        assert_eq!(city.the(Family::Neutral).life.job.as_deref(), crew, "{scope:?}");
+        let neutral = city.the(Family::Neutral);
+        assert_eq!(neutral.life.job.as_deref(), crew, "{scope:?}");
+        let named = neutral.notes.iter().any(|note| note.ends_with(": Meter crew"));
+        assert_eq!(named, inside, "who works at one of them stands in the danger: {:?}", neutral.notes);
     }
+}
+
+/// Posts S0 to S7 speak, then those of `silent` do no more, from minute 0 on.
+fn silent_posts(city: &mut City, silent: std::ops::Range<usize>, from: i64, to: i64) {
+    for minute in (from..to).step_by(5) {
+        city.keep_dry(minutes(minute));
+        for n in (0..8).filter(|n| minute < 0 || !silent.contains(n)) {
+            let r = with(leak(minutes(minute) + Millis(n as i64), 0.3), Field::SupplyV, 229.0);
+            city.read(&at_post(r, n));
+        }
+        city.pass(minutes(minute), 5);
+    }
+}
+
+#[test]
+fn a_feeder_that_grows_dark_beyond_the_planned_work_is_no_longer_of_it() {
+    let text = |n: usize| {
+        let road = if n < 6 { "人民路" } else { "平原路" };
+        format!("\nS{n},,z1,{road},{n},,FS,C1,113.2,35.2,1,100,false,,,post,all,true,M1,300")
+    };
+    let rows: String = (0..8).map(text).collect();
+    let register = Register::parse(format!("{}{rows}", lampguard_model::register::header()).as_bytes());
+    let engine = Engine::new(Policy::default(), Arc::new(register.unwrap()), Sky::default());
+    let mut city = City { engine, effects: Vec::new() };
+    silent_posts(&mut city, 0..6, -15, 0);
+    maintain(&mut city, minutes(0), &job(JobScope::Road("人民路".to_owned()), "1")).unwrap();
+    silent_posts(&mut city, 0..6, 0, 25);
+    let dark = |city: &City| {
+        let mut open = city.engine.open_incidents();
+        open.find(|incident| incident.scope == crate::incident::Scope::Feeder).unwrap().clone()
+    };
+    assert_eq!(dark(&city).life.job.as_deref(), Some("Meter crew"), "all six lie on the road");
+    city.effects.clear();
+    silent_posts(&mut city, 0..8, 25, 50);
+    assert_eq!((dark(&city).members.len(), dark(&city).life.job), (8, None), "S6 and S7 lie outside");
+    let said =
+        |effect: &Effect| matches!(effect, Effect::Moved { event, .. } if event.kind == "beyond_maintenance");
+    assert_eq!(city.effects.iter().filter(|effect| said(effect)).count(), 1);
 }
 
 #[test]

@@ -7,21 +7,21 @@ use super::*;
 use crate::incident::{Kind, Severity};
 
 /// A stream of numbers from a seed.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, n: u64) -> usize {
+    pub(super) fn below(&mut self, n: u64) -> usize {
         self.0 = mix(self.0.wrapping_add(0x9e37_79b9_7f4a_7c15));
         (self.0 >> 20) as usize % n as usize
     }
 
-    fn of<T: Copy>(&mut self, values: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.below(values.len() as u64)]
     }
 }
 
 /// One thing that happens.
-enum Step {
+pub(super) enum Step {
     Read(Box<StoredReading<'static>>),
     Sky(WeatherReport),
     Part(bool),
@@ -67,7 +67,7 @@ fn a_reading(dice: &mut Dice, now: Timestamp, n: usize) -> StoredReading<'static
 }
 
 /// A stormy day of twelve posts.
-fn stream(seed: u64) -> Vec<(Timestamp, Step)> {
+pub(super) fn stream(seed: u64) -> Vec<(Timestamp, Step)> {
     let mut dice = Dice(seed);
     let mut now = T;
     let mut steps = Vec::new();
@@ -96,7 +96,7 @@ fn stream(seed: u64) -> Vec<(Timestamp, Step)> {
     steps
 }
 
-fn play(city: &mut City, steps: &[(Timestamp, Step)], mut look: impl FnMut(&City)) {
+pub(super) fn play(city: &mut City, steps: &[(Timestamp, Step)], mut look: impl FnMut(&City)) {
     for (now, step) in steps {
         match step {
             Step::Read(r) => city.read(r),

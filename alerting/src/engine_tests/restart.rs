@@ -27,7 +27,7 @@ fn street() -> City {
 }
 
 /// What the store gives back: memories by post, the newest of each; open incidents.
-fn restarted(city: &City, mut after: City) -> City {
+pub(super) fn restarted(city: &City, mut after: City) -> City {
     let of = |effect: &Effect| match effect {
         Effect::Remember(memory) => Some((memory.post.to_string(), memory.clone())),
         _ => None,

@@ -39,7 +39,7 @@ fn follows(incident: &Incident) -> Vec<&str> {
 }
 
 /// Nothing shows for a while: readings of every five minutes, powered and calm.
-fn calm(city: &mut City, from: i64, to: i64) {
+pub(super) fn calm(city: &mut City, from: i64, to: i64) {
     for minute in (from..=to).step_by(5) {
         city.keep_dry(minutes(minute));
         city.read(&lit(minutes(minute), 1.0));

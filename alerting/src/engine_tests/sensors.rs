@@ -155,8 +155,7 @@ fn lamps_that_burnt_by_day_and_are_dark_by_night_are_told_once_per_road_too() {
 }
 
 /// Storms of these heights, a dry day between them.
-fn storms(peaks: &[f64]) -> City {
-    let mut city = City::new();
+pub(super) fn storms(mut city: City, peaks: &[f64]) -> City {
     for (storm, peak) in peaks.iter().enumerate() {
         let start = storm as i64 * 48 * 60;
         for n in 0..24 {
@@ -189,7 +188,7 @@ fn three_storms_each_a_third_higher_and_the_last_above_three_are_a_trend() {
         (&[7.0], true),
         (&[5.9], false),
     ] {
-        let city = storms(peaks);
+        let city = storms(City::new(), peaks);
         let found = city.opened_of(Family::Trend);
         assert_eq!(found.len(), usize::from(raised), "{peaks:?}");
         if raised {

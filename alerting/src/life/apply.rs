@@ -482,7 +482,7 @@ impl Act<'_> {
         let on = match &missing {
             None if self.facts.needs_hand_test || !self.has_gone() => "by_hand",
             None => "readings",
-            Some(_) if reason.is_some() => "override",
+            Some(_) if reason.is_some() => super::OVERRIDE,
             Some(what) => {
                 let desk = if self.m.actor.desk { "; the desk may override with reason" } else { "" };
                 return Err(self.illegal(life, format!("{what}{desk}")));

@@ -5,9 +5,6 @@ use lampguard_model::Timestamp;
 use super::order::HandReading;
 use crate::policy::Verify;
 
-/// A pen band from here on is a live post, V.
-const BAND_LIVE: f64 = 12.0;
-
 /// Powered valid readings at or below a share of the limit (70 %), without one above the warning limit in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calm {
@@ -46,13 +43,15 @@ impl Calm {
     }
 }
 
-/// Limits for a reading by hand, V and mA: it has to be at or below the share of verifying (70 %) of them.
+/// Limits for a reading by hand, V and mA: it has to be at or below the share of verifying (70 %) of the first two.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HandLimits {
     /// Shell voltage.
     pub shell_v: f64,
     /// Leakage.
     pub leakage_ma: f64,
+    /// A pen band from here on is a live post, V.
+    pub live_band_v: f64,
 }
 
 /// What is wrong with a manual reading as the ground of a verification; none when it is good.
@@ -76,7 +75,7 @@ pub(super) fn fault_of(reading: &HandReading, limits: HandLimits, verify: &Verif
             "the reading is above {percent} % of the limit ({volts:.1} V, {milliamps:.1} mA)"
         ));
     }
-    if reading.pen_band_v.is_some_and(|band| !band.is_finite() || band >= BAND_LIVE) {
+    if reading.pen_band_v.is_some_and(|band| !band.is_finite() || band >= limits.live_band_v) {
         return Some("reading.pen_band_v shows a live post".to_owned());
     }
     let says = reading.shell_v.is_some()

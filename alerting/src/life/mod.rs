@@ -434,6 +434,9 @@ pub struct Life {
     pub keys: Vec<String>,
 }
 
+/// On what the desk's own word stands, in [`Verified::on`].
+const OVERRIDE: &str = "override";
+
 /// What prints where a crew reads whether it may touch the post.
 pub const DEAD: &str = "已断电";
 /// Guarded or behind a barrier.
@@ -482,6 +485,21 @@ impl Life {
     /// New evidence: ends shelving.
     pub fn on_evidence(&mut self) {
         self.shelved = None;
+    }
+
+    /// Evidence after the verification: its half hour begins anew, and somebody verifies again (`policy.md` 4). True
+    /// when there was one to take back.
+    pub fn verify_anew(&mut self) -> bool {
+        let verified = self.state == Stage::Verifying;
+        if verified {
+            (self.state, self.verified) = (Stage::Repaired, None);
+        }
+        verified
+    }
+
+    /// The desk believed the repair although the readings did not show it.
+    pub fn is_overridden(&self) -> bool {
+        self.verified.as_ref().is_some_and(|verified| verified.on == OVERRIDE)
     }
 
     /// The danger was not to be seen. After made_safe this is what makes the next signal a new incident; with a

@@ -27,7 +27,7 @@ pub(crate) fn facts() -> Facts {
         calm: Calm { count: 2, first: minutes(100), last: minutes(130) },
         needs_hand_test: false,
         gone_for: None,
-        limits: HandLimits { shell_v: 12.0, leakage_ma: 15.0 },
+        limits: HandLimits { shell_v: 12.0, leakage_ma: 15.0, live_band_v: 12.0 },
         extent_open: Vec::new(),
         linked_open: Vec::new(),
         members: None,

@@ -31,7 +31,7 @@ pub use sample::sample;
 pub use unread::UNREAD;
 pub use words::*;
 
-use lampguard_model::Millis;
+use lampguard_model::{Millis, Volts};
 use rule::policy;
 use sha2::{Digest, Sha256};
 
@@ -43,6 +43,12 @@ const REBUILD_MAX: Millis = Millis::minutes(30);
 const RAIN_KEPT: Millis = Millis::hours(24);
 /// Gaps kept of a post.
 const GAPS_KEPT: u32 = 20;
+/// Wet peaks kept of a post.
+pub(crate) const PEAKS_KEPT: u32 = 3;
+/// The highest band of a test pen (`policy.md` 3).
+const BAND_MAX: Volts = Volts::whole(220);
+/// Periods are kept as whole seconds in 16 bits.
+const PERIOD_MAX: Millis = Millis::hours(18);
 
 policy! {
     /// The rules of alarm, as far as they are numbers. `Default` is `policy.md`.
@@ -132,6 +138,7 @@ impl Policy {
             ("shell_critical.normal_samples", self.shell_critical.normal_samples, SAMPLES_KEPT),
             ("leak_critical.normal_samples", self.leak_critical.normal_samples, SAMPLES_KEPT),
             ("period.gaps_needed", self.period.gaps_needed, GAPS_KEPT),
+            ("trend.peaks", self.trend.peaks, PEAKS_KEPT),
         ] {
             if count > kept {
                 add(key.to_owned(), "", format!("is {count}, but only {kept} are kept of each post"));
@@ -141,16 +148,36 @@ impl Policy {
             ("confirm.pair_within", self.confirm.pair_within, REBUILD_MAX, "a restart replays no more"),
             ("confirm.long_period", self.confirm.long_period, REBUILD_MAX, "a restart replays no more"),
             ("wet.rain_within", self.wet.rain_within, RAIN_KEPT, "rain is kept by the minute for no longer"),
+            ("period.shortest", self.period.shortest, PERIOD_MAX, "no longer period is kept"),
+            ("period.unknown", self.period.unknown, PERIOD_MAX, "no longer period is kept"),
+            ("samples.late_min", self.samples.late_min, Millis::hours(24), "that is no state of now"),
         ] {
             if length > most {
                 add(key.to_owned(), "", format!("is {}, above {}: {why}", length.to_text(), most.to_text()));
             }
         }
+        let (second, hour) = (Millis::seconds(1), Millis::hours(1));
+        let least: [(&str, &dyn Number, &dyn Number, &str); 3] = [
+            ("trend.peaks", &self.trend.peaks, &2, "growth needs two"),
+            ("period.shortest", &self.period.shortest, &second, "periods are kept in whole seconds"),
+            ("unit_suspect.median_over", &self.unit_suspect.median_over, &hour, "medians move slowly"),
+        ];
+        for (key, number, least, why) in least {
+            // Zero has been told already.
+            if number.size() > 0 && number.size() < least.size() {
+                let (is, least) = (number.to_text(), least.to_text());
+                add(key.to_owned(), "", format!("is {is}, below {least}: {why}"));
+            }
+        }
+        if self.hand_test.live_band > BAND_MAX {
+            let (is, most) = (self.hand_test.live_band.to_text(), BAND_MAX.to_text());
+            add("hand_test.live_band".to_owned(), "", format!("is {is}, above {most}: no pen shows more"));
+        }
         faults
     }
 
     /// Numbers that stand in a fixed order.
-    fn ordered(&self) -> [Pair<'_>; 19] {
+    fn ordered(&self) -> [Pair<'_>; 21] {
         let (shell, leak) = (&self.shell_critical, &self.leak_critical);
         let (shell_w, leak_w) = (&self.shell_warning, &self.leak_warning);
         let (supply, neutral) = (&self.supply_voltage, &self.neutral_break);
@@ -194,6 +221,8 @@ impl Policy {
             ),
             ("flood.end_below", &self.flood.end_below, "flood.begin_above", &self.flood.begin_above),
             ("due.p1", &self.due.p1, "due.p2", &self.due.p2),
+            ("period.shortest", &self.period.shortest, "period.unknown", &self.period.unknown),
+            ("samples.powered_above", &self.samples.powered_above, "supply_voltage.low", &supply.low),
         ]
     }
 

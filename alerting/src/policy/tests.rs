@@ -51,6 +51,18 @@ fn the_defaults_are_those_of_the_rules_page() {
         "arrival.within=\"300 m\"",
         "trend.growth=1.3",
         "due.p1=\"30 min\"",
+        "samples.late_periods=2",
+        "samples.late_min=\"10 min\"",
+        "samples.powered_above=\"50 V\"",
+        "samples.historic_due=\"30 min\"",
+        "period.gaps_needed=5",
+        "period.shortest=\"1 min\"",
+        "period.unknown=\"5 min\"",
+        "stuck.supply_step=\"0.1 V\"",
+        "open_ct.leak_step=\"0.1 mA\"",
+        "unit_suspect.median_over=\"24 h\"",
+        "hand_test.live_band=\"12 V\"",
+        "trend.peaks=3",
     ] {
         assert!(texts.contains(line), "{line}");
     }
@@ -78,11 +90,48 @@ fn a_zero_limit_and_a_wet_limit_above_the_dry_one_are_refused() {
 }
 
 #[test]
+fn numbers_that_the_state_of_a_post_cannot_hold_are_refused_with_their_limit() {
+    let mut policy = Policy::default();
+    policy.trend.peaks = 4;
+    policy.period.gaps_needed = 21;
+    policy.period.unknown = Millis::hours(19);
+    policy.samples.late_min = Millis::hours(25);
+    policy.samples.powered_above = Volts::whole(181);
+    policy.unit_suspect.median_over = Millis::minutes(59);
+    policy.hand_test.live_band = Volts::whole(221);
+    let told: Vec<String> = policy.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "policy: samples.powered_above is \"181 V\", above supply_voltage.low (\"180 V\"); it may be at most that",
+            "policy: period.gaps_needed is 21, but only 20 are kept of each post",
+            "policy: trend.peaks is 4, but only 3 are kept of each post",
+            "policy: period.unknown is \"19 h\", above \"18 h\": no longer period is kept",
+            "policy: samples.late_min is \"25 h\", above \"24 h\": that is no state of now",
+            "policy: unit_suspect.median_over is \"59 min\", below \"1 h\": medians move slowly",
+            "policy: hand_test.live_band is \"221 V\", above \"220 V\": no pen shows more",
+        ]
+    );
+    let mut policy = Policy::default();
+    (policy.trend.peaks, policy.period.shortest) = (1, Millis(999));
+    let told: Vec<String> = policy.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "policy: trend.peaks is 1, below 2: growth needs two",
+            "policy: period.shortest is \"0.999 s\", below \"1 s\": periods are kept in whole seconds",
+        ]
+    );
+}
+
+#[test]
 fn floors_stand_on_what_makes_a_critical_limit_critical() {
     let mut floors = Vec::new();
     Policy::default().each(&mut |rule, _| floors.extend(rule.floor.map(|_| rule.key())));
     for key in
         ["shell_critical.dry", "shell_critical.wet", "leak_critical.dry", "leak_critical.wet", "due.p1"]
+            .into_iter()
+            .chain(["samples.historic_due", "hand_test.live_band"])
     {
         assert!(floors.iter().any(|floor| floor == key), "{key}");
     }

@@ -35,12 +35,12 @@ groups! {
         /// A measured supply above this means powered.
         powered_above: Volts = Volts::whole(50),
         /// A late critical that nothing contradicts ("历史超限, 待核实") is due so long after the decision.
-        historic_due: Millis = Millis::minutes(30),
+        @most historic_due: Millis = Millis::minutes(30),
     }
 
     /// How often a sensor reports (policy.md 1, Period).
     Period {
-        /// Gaps needed before the learned period is believed; 20 are kept.
+        /// Gaps needed before the learned period is believed; 20 are kept, lit and unlit apart.
         gaps_needed: u32 = 5,
         /// No period is taken as shorter.
         shortest: Millis = Millis::seconds(60),
@@ -86,7 +86,7 @@ groups! {
         samples: u32 = 24,
         /// … over more than this while lit …
         lit: Millis = Millis::hours(2),
-        /// … count as stuck when the supply is told at least this finely.
+        /// … count as stuck when the supply is told at least this finely, by its decimal places.
         supply_step: Volts = Volts::milli(100),
     }
 
@@ -94,13 +94,13 @@ groups! {
     OpenCt {
         /// Exactly zero for so long while lit …
         lit: Millis = Millis::hours(6),
-        /// … counts when leakage is told at least this finely.
+        /// … counts when leakage is told at least this finely, by its decimal places.
         leak_step: Milliamps = Milliamps::milli(100),
     }
 
     /// A model whose values jump by 10, 100 or 1000 (policy.md 2, Unit suspect): told, never rescaled.
     UnitSuspect {
-        /// Median of the model over this time, dry.
+        /// Medians while dry, of post and model, are compared each time this has passed.
         median_over: Millis = Millis::hours(24),
         /// A jump counts when it is this close to 10, 100 or 1000 times.
         tolerance: Percent = Percent::whole(20),
@@ -118,14 +118,14 @@ groups! {
     /// Hand tests (policy.md 3).
     HandTest {
         /// A pen band from here on is live: one manual critical.
-        live_band: Volts = Volts::whole(12),
+        @most live_band: Volts = Volts::whole(12),
         /// "suspect" is a P2, due so soon.
         suspect_due: Millis = Millis::hours(24),
     }
 
     /// Growth from storm to storm (policy.md 2, trend): P3, before the next rain.
     Trend {
-        /// So many wet peaks in a row …
+        /// So many wet peaks in a row (2 or 3: three are kept) …
         peaks: u32 = 3,
         /// … each so many times the one before …
         growth: Factor = Factor(1300),

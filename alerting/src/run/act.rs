@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 
 use super::{
-    Address, Alerting, Arc, Engine, Event, Input, Notice, Story, SyncSender, Ticket, Work, Write, lock,
+    Address, Alerting, Arc, Engine, Event, Input, Notice, Reload, Story, SyncSender, Ticket, Work, Write,
+    lock,
 };
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) enum Order {
     Move(Box<MoveRequest>),
     Told(Box<TellRequest>),
     Job(JobRequest),
+    Reload(Box<Reload>),
 }
 
 /// What became of it, as the engine says it.
@@ -36,6 +38,13 @@ pub(crate) enum Said {
 pub(crate) struct Reply {
     said: Option<Said>,
     ticket: Ticket,
+}
+
+impl Reply {
+    /// Done, and durable with this ticket.
+    pub(super) fn kept(ticket: Ticket) -> Self {
+        Self { said: None, ticket }
+    }
 }
 
 /// What somebody did was done.
@@ -123,7 +132,7 @@ impl Alerting {
         }
     }
 
-    fn order(&self, order: Order) -> Result<(Option<Said>, bool), ActError> {
+    pub(super) fn order(&self, order: Order) -> Result<(Option<Said>, bool), ActError> {
         let (send, reply): (SyncSender<Reply>, _) = sync_channel(1);
         self.queue.send(Work::People(order, send)).map_err(|_| ActError::Ended)?;
         let reply = reply.recv().map_err(|_| ActError::Ended)?;
@@ -149,15 +158,16 @@ impl Alerting {
 impl Story {
     /// One order, from the engine to the channels and the store.
     pub(super) fn obey(&mut self, engine: &mut Engine, order: &Order) -> Reply {
-        self.reply = Some(Reply { said: None, ticket: Ticket::done() });
+        self.reply = Some(Reply::kept(Ticket::done()));
         let input = match order {
             Order::Move(request) => Input::Move(request),
             Order::Told(request) => Input::Told(request),
             Order::Job(request) => Input::Maintenance(request),
+            Order::Reload(reload) => return self.reload(engine, reload),
         };
         engine.step((self.clock)(), input, &mut self.effects);
         self.handle(false);
-        self.reply.take().unwrap_or(Reply { said: None, ticket: Ticket::done() })
+        self.reply.take().unwrap_or_else(|| Reply::kept(Ticket::done()))
     }
 
     pub(super) fn answered(&mut self, said: Said) {
@@ -182,7 +192,7 @@ impl Story {
     ) {
         info!(incident = %incident.id, event = event.kind, state = incident.life.state.name(), "people moved");
         self.put(&incident, &event);
-        let post = self.register.by_post(&incident.post_id);
+        let post = incident.post_in(&self.register);
         let site = &self.site;
         let make = |word| {
             self.notices(|to: Address<'_>| {

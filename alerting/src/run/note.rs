@@ -28,7 +28,7 @@ impl Alerting {
     /// Puts something into the record that belongs to no incident: another rota, other accounts. `body` holds who did
     /// it, and no secret.
     pub fn note(&self, kind: &'static str, body: &Value) {
-        self.writes.push(Write::Note(event(kind, (self.clock)(), body)), Ticket::default());
+        self.writes.push(Write::Events(vec![event(kind, (self.clock)(), body)]), Ticket::default());
     }
 }
 
@@ -56,6 +56,6 @@ impl Story {
         let (hash, reason) = (&version.hash, &version.reason);
         let body = json!({ "policy_hash": hash, "reason": reason, "before": self.noted_policy });
         self.noted_policy = Some(version.hash.to_string());
-        self.writes.push(Write::Note(event("policy", now, &body)), Ticket::default());
+        self.writes.push(Write::Events(vec![event("policy", now, &body)]), Ticket::default());
     }
 }

@@ -114,12 +114,12 @@ pub enum Write {
     Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
     /// Tasks for the next rain, with their notices.
     Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
+    /// What happened to no incident.
+    Events(Vec<Event>),
     /// Notices without an incident.
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
     Delivery(Delivery),
-    /// Something that belongs to no incident and must stand in the record: another policy, another rota, a test.
-    Note(Event),
     /// We live at this moment: shows that the store takes writes, and after a restart how long nobody watched.
     Alive(Timestamp),
     /// The weather of a zone.
@@ -146,7 +146,7 @@ impl Write {
                 | Self::Moved(..)
                 | Self::Job(..)
                 | Self::Recheck(..)
-                | Self::Note(..)
+                | Self::Events(..)
         )
     }
 }
@@ -260,9 +260,9 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             change(tx, incident, event)?;
             insert_notices(tx, notices)?;
         }
+        Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
-        Write::Note(event) => append(tx, event)?,
         Write::Alive(at) => set_meta(tx, "alive_at", &at.0.to_string())?,
         Write::Weather(zone, weather) => {
             let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)

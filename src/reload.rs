@@ -1,0 +1,273 @@
+//! SIGHUP: register, timetables and policy are read again while it runs.
+//!
+//! ```text
+//!  1 read       the configuration file, and the files that it names: checked as at a start, every fault at once
+//!  2 compare    posts that came, went, moved; a register that lost most of its posts is refused
+//!  3 judge      alerting goes on by them, between two readings; what changed stands in its hash chain
+//!  4 place      intake, HTTP and pages see them from their next look on
+//! ```
+//! A fault at 1 or 2 changes nothing: what held before holds on, the log names file, line and way out, and
+//! `lampguard_reload_failing` is 1 until one succeeds. Everything else in the configuration is read at a start alone.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use lampguard_alerting::Reload;
+use lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX;
+use lampguard_model::{Marks, Register};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::config::{self, Config};
+use crate::serve::{self, Instance};
+
+/// Who asked for it, in the hash chain.
+const BY: &str = "SIGHUP";
+
+/// Begins to listen for SIGHUP, which would end the process otherwise.
+pub(crate) fn hangups() -> Result<Signal> {
+    signal(SignalKind::hangup()).context("listening for SIGHUP")
+}
+
+/// Follows each SIGHUP, one after the other. Those that come meanwhile are one.
+pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: Signal) {
+    let mut held = instance.config.clone();
+    while hangups.recv().await.is_some() {
+        let (its, named, before) = (instance.clone(), file.clone(), held.clone());
+        let done = tokio::task::spawn_blocking(move || reload(&its, &before, &named)).await;
+        match done.context("reading the configuration again").and_then(|done| done) {
+            Ok(now) => {
+                held = now;
+                instance.reloads.done.inc();
+                instance.reloads.failing.set(0);
+            }
+            Err(e) => {
+                instance.reloads.failed.inc();
+                instance.reloads.failing.set(1);
+                error!("SIGHUP: nothing was changed, what held before holds on: {e:#}");
+            }
+        }
+    }
+    // No signal can come any more; that is no reason to end.
+    std::future::pending::<()>().await;
+}
+
+/// Reads everything again and goes on by it; returns what holds now.
+fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
+    let read = config::load(file)?;
+    if rest(&read) != rest(held) {
+        warn!(
+            "other sections of the configuration are not those of the start: they are taken at the next one"
+        );
+    }
+    let now = Config {
+        posts: read.posts,
+        lighting: read.lighting,
+        policy: read.policy,
+        policies: read.policies,
+        ..held.clone()
+    };
+    let posts = &now.posts.file;
+    let bytes = std::fs::read(posts).with_context(|| format!("reading register {}", posts.display()))?;
+    let register = serve::check_register(&now, &bytes)
+        .context("the zones are those of the start; a new [[zone]] needs a restart")?;
+    let (old, register) = (instance.register.get(), Arc::new(register));
+    let difference = Difference::between(&old, &register);
+    difference.check(&old, posts)?;
+    let lighting = serve::load_lighting(&now, &register)?;
+    serve::keep_policies(&now, &held.site.data_dir)?;
+    let mut changes = Vec::new();
+    if difference.is_some() || old.posts() != register.posts() {
+        changes.push(("register_changed", difference.json(posts, &bytes, register.posts().len())));
+    }
+    if format!("{:?}", now.lighting) != format!("{:?}", held.lighting) {
+        let bytes = std::fs::read(file).unwrap_or_default();
+        changes.push(("lighting_changed", json!({ "by": BY, "file": file, "sha256": sha256(&bytes) })));
+    }
+    if now.policies != held.policies {
+        changes.push(("policy_changed", of_policy(&now)));
+    }
+    if changes.is_empty() {
+        info!("SIGHUP: register, lighting and policy are what they were");
+        return Ok(now);
+    }
+    let kinds: Vec<&str> = changes.iter().map(|(kind, _)| *kind).collect();
+    info!(
+        changed = kinds.join(","),
+        posts = register.posts().len(),
+        added = difference.added,
+        removed = difference.removed.len(),
+        moved = difference.moved,
+        other = difference.other,
+        "SIGHUP: read again"
+    );
+    go_on(instance, &now, &register, lighting, changes, &difference)?;
+    Ok(now)
+}
+
+/// Steps 3 and 4.
+fn go_on(
+    instance: &Instance,
+    now: &Config,
+    register: &Arc<Register>,
+    lighting: Arc<lampguard_alerting::lighting::Lighting>,
+    changes: Vec<(&'static str, Value)>,
+    difference: &Difference,
+) -> Result<()> {
+    // Room on the board first: a new post may speak at once.
+    let room = register.posts().len() + UNREGISTERED_TRACKED_MAX;
+    let reload = Reload {
+        register: register.clone(),
+        lighting: lighting.clone(),
+        policy: now.policies.clone(),
+        changes,
+    };
+    instance.latest.set_limit(instance.latest.len().max(room) + difference.added);
+    let durable = instance.alerting.reload(reload).context("handing it to the alarms")?;
+    if !durable {
+        warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
+    }
+    instance.register.set(register.clone());
+    instance.lighting.set(lighting);
+    instance.policies.set(Arc::new(now.policies.clone()));
+    clear_board(instance, register, difference);
+    Ok(())
+}
+
+/// The board no longer shows devices under the names they had before they were registered, nor posts that are gone and
+/// have nothing open.
+fn clear_board(instance: &Instance, register: &Register, difference: &Difference) {
+    let mut gone: Vec<Box<str>> = Vec::new();
+    instance.latest.for_each(|reading| {
+        let is_other = |post: &Arc<lampguard_model::Post>| *post.post_id != *reading.post;
+        if reading.row.marks.has(Marks::UNREGISTERED) && register.named(&reading.post).is_some_and(is_other) {
+            gone.push(reading.post.clone());
+        }
+    });
+    let open = instance.alerting.open_incidents_by_post();
+    let struck = difference.removed.iter().filter(|post| !open.contains_key(*post));
+    gone.iter()
+        .map(|post| &**post)
+        .chain(struck.map(|post| &**post))
+        .for_each(|post| instance.latest.remove(post));
+}
+
+/// What is read at a start alone, as text that can be compared. Secrets are not in it.
+fn rest(config: &Config) -> String {
+    let none = Config::default();
+    let rest = Config {
+        posts: none.posts,
+        lighting: none.lighting,
+        policy: none.policy,
+        policies: none.policies,
+        ..config.clone()
+    };
+    format!("{rest:?}")
+}
+
+fn of_policy(config: &Config) -> Value {
+    let version = |version: &lampguard_alerting::policy::Version| json!({ "from": version.from.map(lampguard_model::Timestamp::to_rfc3339), "hash": version.hash });
+    let versions: Vec<Value> = config.policies.versions().iter().map(version).collect();
+    json!({ "by": BY, "file": config.policy.file, "versions": versions })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How one register differs from another.
+#[derive(Debug, Default)]
+struct Difference {
+    added: usize,
+    /// Posts that are gone.
+    removed: HashSet<Arc<str>>,
+    /// In another zone, or on another feeder.
+    moved: usize,
+    /// Only something else of their line is new.
+    other: usize,
+}
+
+impl Difference {
+    fn between(old: &Register, new: &Register) -> Self {
+        let mut told = Self::default();
+        for post in new.posts() {
+            match old.by_post(&post.post_id) {
+                None => told.added += 1,
+                Some(known) if known == post => {}
+                Some(known) if (&known.zone, &known.feeder) == (&post.zone, &post.feeder) => told.other += 1,
+                Some(_) => told.moved += 1,
+            }
+        }
+        let gone = old.posts().iter().filter(|post| new.by_post(&post.post_id).is_none());
+        told.removed = gone.map(|post| post.post_id.clone()).collect();
+        told
+    }
+
+    fn is_some(&self) -> bool {
+        self.added + self.removed.len() + self.moved + self.other > 0
+    }
+
+    /// A file that was being written ends anywhere: nobody takes most posts of a city out at once.
+    fn check(&self, old: &Register, file: &Path) -> Result<()> {
+        let (gone, all) = (self.removed.len(), old.posts().len());
+        if gone * 2 > all {
+            bail!(
+                "register {}: {gone} of {all} posts would go, more than half. Was the file whole? If it is meant, restart",
+                file.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn json(&self, file: &Path, bytes: &[u8], posts: usize) -> Value {
+        json!({
+            "by": BY, "file": file, "sha256": sha256(bytes), "posts": posts, "added": self.added,
+            "removed": self.removed.len(), "moved": self.moved, "other": self.other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn register(lines: &[&str]) -> Register {
+        let rows: Vec<String> = lines
+            .iter()
+            .map(|line| {
+                let (post, zone, feeder, road) = {
+                    let mut parts = line.split(' ');
+                    let mut next = || parts.next().unwrap();
+                    (next(), next(), next(), next())
+                };
+                format!("{post},,{zone},{road},1,,{feeder},C1,113.2,35.2,1,100,false,,")
+            })
+            .collect();
+        let header = "post_id,device_id,zone,road,number,landmark,feeder,cabinet,lon,lat,lamps,lamp_w,low_lying,installed,external_code";
+        Register::parse(format!("{header}\n{}\n", rows.join("\n")).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn posts_that_came_went_moved_and_changed_are_counted_apart() {
+        let old = register(&["P1 z1 F1 r", "P2 z1 F1 r", "P3 z1 F1 r", "P4 z1 F1 r", "P5 z1 F1 r"]);
+        let new = register(&["P1 z1 F1 r", "P2 z2 F1 r", "P3 z1 F2 r", "P4 z1 F1 other", "P6 z1 F1 r"]);
+        let told = Difference::between(&old, &new);
+        assert_eq!((told.added, told.removed.len(), told.moved, told.other), (1, 1, 2, 1));
+        assert!(told.removed.contains("P5") && told.check(&old, Path::new("posts.csv")).is_ok());
+        assert!(!Difference::between(&old, &old).is_some());
+    }
+
+    #[test]
+    fn a_register_that_lost_more_than_half_of_its_posts_is_refused_with_the_way_out() {
+        let old = register(&["P1 z1 F1 r", "P2 z1 F1 r", "P3 z1 F1 r"]);
+        let check = |new: &Register| Difference::between(&old, new).check(&old, Path::new("posts.csv"));
+        assert!(check(&register(&["P1 z1 F1 r", "P2 z1 F1 r"])).is_ok());
+        let refused = check(&register(&["P1 z1 F1 r"])).unwrap_err().to_string();
+        assert!(refused.contains("2 of 3") && refused.contains("restart"), "{refused}");
+        assert!(check(&register(&[])).is_err(), "a file with its header alone");
+    }
+}

@@ -1,0 +1,155 @@
+//! SIGHUP: register, lighting and policy change while `serve` runs, whole or not at all.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::site::register;
+use common::{Lampguard, Site, now_ms, reading, seconds, wait_until};
+use serde_json::{Value, json};
+
+/// Asks for it and waits until it was followed, or refused.
+fn hang_up(lampguard: &mut Lampguard) -> bool {
+    let counts = |it: &Lampguard| {
+        ["lampguard_reload_done_total", "lampguard_reload_failed_total"].map(|name| it.metric(name))
+    };
+    let before = counts(lampguard);
+    lampguard.process.hang_up();
+    wait_until("SIGHUP to be followed", seconds(20), || counts(lampguard) != before);
+    let after = counts(lampguard);
+    assert_eq!(after[0] + after[1], before[0] + before[1] + 1.0);
+    after[0] > before[0]
+}
+
+fn send(lampguard: &Lampguard, device: &str, from: u64, leakage_ma: f64) {
+    for seq in from..from + 2 {
+        let mut one: Value = serde_json::from_str(&reading(1, seq, leakage_ma)).unwrap();
+        one["device"] = json!(device);
+        assert_eq!(lampguard.post("/api/v1/readings", &one.to_string()).status, 200);
+    }
+}
+
+fn incidents(lampguard: &Lampguard, count: usize) -> Vec<Value> {
+    wait_until(&format!("{count} incidents"), seconds(20), || {
+        lampguard.items("/api/v1/incidents").len() >= count
+    });
+    let found = lampguard.items("/api/v1/incidents");
+    assert_eq!(found.len(), count, "{found:#?}");
+    found
+}
+
+/// Minutes of the day in Asia/Shanghai from now, as a timetable says them.
+fn clock(from_now: i64) -> String {
+    let minute = (now_ms() / 60_000 + 480 + from_now).rem_euclid(1440);
+    format!("{:02}:{:02}", minute / 60, minute % 60)
+}
+
+#[test]
+fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_incident_becomes_its_posts() {
+    let site = Site::new();
+    let mut lampguard = site.start();
+    assert_eq!(lampguard.items("/api/v1/posts").len(), 40);
+    send(&lampguard, "D-77", 0, 60.0);
+    let stranger = incidents(&lampguard, 1).remove(0);
+    assert_eq!((&stranger["post_id"], &stranger["zone"]), (&json!("D-77"), &json!("unregistered")));
+    let new = "P901,,z2,新路,1,,F9,C9,113.62,34.75,1,100,false,2026-11-25,\n\
+               P902,D-77,z1,新路,2,,F9,C9,113.62,34.75,1,100,false,2026-11-25,\n";
+    // P001 goes.
+    let text = register().replacen("P001,,z1,解放路,1,,F1,C1,113.62,34.75,1,100,false,2020-01-01,\n", "", 1);
+    site.write("posts.csv", &format!("{text}{new}"));
+    assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+    let posts = lampguard.items("/api/v1/posts");
+    let ids: Vec<&str> = posts.iter().map(|post| post["post_id"].as_str().unwrap()).collect();
+    assert!(posts.len() == 41 && ids.contains(&"P901") && !ids.contains(&"P001"), "{ids:?}");
+    assert!(!ids.contains(&"D-77"), "it is P902 now");
+    let said = lampguard.process.stderr();
+    assert!(said.contains("added=2 removed=1 moved=0"), "{said}");
+    send(&lampguard, "P901", 0, 50.0);
+    let found = incidents(&lampguard, 2);
+    let own = found.iter().find(|incident| incident["post_id"] == "P901").unwrap();
+    assert_eq!((&own["zone"], &own["feeder"], &own["road"]), (&json!("z2"), &json!("F9"), &json!("新路")));
+    // What comes from the stranger now is P902's, and stays one incident.
+    send(&lampguard, "D-77", 2, 70.0);
+    wait_until("the reading of P902", seconds(10), || {
+        !lampguard.json("/api/v1/posts/P902")["last"].is_null()
+    });
+    let found = incidents(&lampguard, 2);
+    assert!(found.iter().any(|incident| incident["id"] == stranger["id"]));
+    let post = lampguard.json("/api/v1/posts/P902");
+    assert_eq!(
+        (&post["incidents"], &post["state"]),
+        (&json!([stranger["id"]]), &json!("danger")),
+        "{post:#}"
+    );
+    let devices = lampguard.items("/api/v1/devices?registered=false");
+    assert!(devices.is_empty(), "{devices:#?}");
+    lampguard.balanced();
+    lampguard.stop();
+    let output = site.run(&["audit", "verify"]);
+    assert!(output.status.success(), "{output:?}");
+    // And after a restart by the new register nothing is lost or twice.
+    let again = site.start();
+    let kept = incidents(&again, 2);
+    let due = |incidents: &[Value]| {
+        let mut due: Vec<String> = incidents.iter().map(|i| format!("{} {}", i["id"], i["due_at"])).collect();
+        due.sort();
+        due
+    };
+    assert_eq!(due(&kept), due(&found));
+    again.stop();
+}
+
+#[test]
+fn a_faulty_file_leaves_what_held_in_force_and_is_told_with_its_line_until_a_good_one_comes() {
+    let site = Site::new();
+    let mut lampguard = site.start();
+    let broken = format!("{}P901,,z9,新路,1,,F9,C9,113.62,34.75,1,100,false,,\n", register());
+    for (text, told) in [
+        (broken.as_str(), "zones without a [[zone]]: z9"),
+        (&format!("{}P902,,z1,新路,1,,F9,C9,999,34.75,1,100,false,,\n", register()), "line 42: lon"),
+        (&register()[..400], "more than half"),
+    ] {
+        site.write("posts.csv", text);
+        assert!(!hang_up(&mut lampguard), "{told}");
+        let said = lampguard.process.stderr();
+        assert!(said.contains(told) && said.contains("what held before holds on"), "{told}: {said}");
+        assert_eq!(lampguard.items("/api/v1/posts").len(), 40);
+        assert!((lampguard.metric("lampguard_reload_failing") - 1.0).abs() < f64::EPSILON);
+    }
+    send(&lampguard, "P040", 0, 50.0);
+    assert_eq!(incidents(&lampguard, 1)[0]["zone"], "z2", "it went on by the old one");
+    site.write("posts.csv", &register());
+    assert!(hang_up(&mut lampguard));
+    assert!(lampguard.metric("lampguard_reload_failing") < f64::EPSILON);
+    lampguard.stop();
+}
+
+#[test]
+fn sighup_takes_other_timetables_and_another_policy_and_leaves_the_rest_for_the_next_start() {
+    let site = Site::new();
+    let mut lampguard = site.start();
+    let due = |it: &Lampguard| it.json("/api/v1/posts/P001/explain")["supply"]["expected"].clone();
+    send(&lampguard, "P001", 0, 1.0);
+    wait_until("the reading", seconds(10), || !lampguard.json("/api/v1/posts/P001")["last"].is_null());
+    assert_eq!(due(&lampguard), Value::Null, "no timetable");
+    let before = lampguard.json("/api/v1/policy");
+    let text = std::fs::read_to_string(site.path("lampguard.toml")).unwrap();
+    site.write("policy.toml", "[leak_critical]\ndry = \"20 mA\"\n");
+    let more = format!(
+        "[policy]\nfile = \"policy.toml\"\n[lighting]\n[[lighting.timetable]]\nplans = [\"all\"]\non = \"{}\"\noff = \"{}\"\n",
+        clock(-120),
+        clock(120)
+    );
+    site.write("lampguard.toml", &format!("{}{more}", text.replace("name = \"test\"", "name = \"other\"")));
+    assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+    assert_eq!(due(&lampguard), json!(true));
+    let after = lampguard.json("/api/v1/policy");
+    assert_ne!(before["in_force"], after["in_force"]);
+    assert_eq!(after["numbers"]["leak_critical.dry"], "20 mA");
+    let why = lampguard.json("/api/v1/posts/P001/explain");
+    assert_eq!(why["policy_hash"], after["in_force"]);
+    let said = lampguard.process.stderr();
+    assert!(said.contains("lighting_changed,policy_changed"), "{said}");
+    assert!(said.contains("other sections"), "the name of the site: {said}");
+    lampguard.stop();
+}
