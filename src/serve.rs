@@ -366,6 +366,7 @@ fn start_alerting(
         lighting: Some(lighting.clone()),
         channels,
         proof: proofs.map(|proofs| proofs.for_alerting(config)).transpose()?,
+        tests: None,
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),

@@ -17,6 +17,7 @@
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
+//! | [`test_dispatch`] | the test of each shift: who is asked to confirm, and who has not |
 //! | [`proof`] | known leaks of our own: what the rules make of them |
 //! | [`report`] | the month of the head of the office, and the report of a shift |
 //! | [`metrics`] | what Prometheus sees |
@@ -51,6 +52,7 @@ pub mod run;
 mod sample;
 mod slot;
 pub mod store;
+pub mod test_dispatch;
 #[cfg(test)]
 mod testkit;
 pub mod wet;
@@ -69,5 +71,5 @@ pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
 pub use proof::{OnProof, ProofSetup, Reached};
 pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, Reload, SINK, Setup};
+pub use run::{ActError, Acted, Alerting, AlertingError, Confirm, Reload, RotaNow, SINK, Setup, TestSetup};
 pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub store_failing: IntGauge,
     /// Notices that did not fit a channel's queue and wait in the outbox.
     pub queue_full: IntCounterVec,
+    /// Tests of people: sent, confirmed, late, unconfirmed.
+    pub tests: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
 }
@@ -79,6 +81,13 @@ impl Metrics {
                 Opts::new("lampguard_alerting_queue_full_total", "Notices left in the outbox, queue full"),
                 &["channel"],
             )?,
+            tests: IntCounterVec::new(
+                Opts::new(
+                    "lampguard_alerting_test_dispatch_total",
+                    "Tests of people on duty by what became of them",
+                ),
+                &["outcome"],
+            )?,
             channel_up: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
@@ -95,6 +104,7 @@ impl Metrics {
         put(Box::new(metrics.store_failing.clone()))?;
         put(Box::new(metrics.queue_full.clone()))?;
         put(Box::new(metrics.channel_up.clone()))?;
+        put(Box::new(metrics.tests.clone()))?;
         Ok(metrics)
     }
 }

@@ -9,6 +9,7 @@ use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, short_hash};
 use crate::life::Proof;
 use crate::notice_text::{incident_text, local_time, place_text};
+use crate::test_dispatch::Test;
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
@@ -192,6 +193,62 @@ impl Notice {
         let mut notice = Self::new(&subject, &view, &text, site, to);
         notice.body["proof"] = json!({ "post_id": incident.post_id, "number": number });
         notice
+    }
+
+    /// Asks somebody on duty to confirm that this reached them. Not an alarm, and marked so.
+    pub fn test(test: &Test, token: &str, site: &SiteText, to: Address<'_>) -> Self {
+        let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
+        let link = base.map(|url| format!("{url}/t/{token}"));
+        let (due, id) = (local_time(test.due_at, site), &test.id);
+        let text = match (site.language.starts_with("zh"), &link) {
+            (true, Some(link)) => {
+                format!("【演练】【通道测试】不是险情。请在 {due} 前确认收到：{link} · {id}")
+            }
+            (true, None) => format!("【演练】【通道测试】不是险情。请在 {due} 前向值班台报告收到 · {id}"),
+            (false, Some(link)) => {
+                format!("[drill 演练] [test] No danger. Confirm by {due} that you got this: {link} · {id}")
+            }
+            (false, None) => {
+                format!("[drill 演练] [test] No danger. Tell the desk by {due} that you got this · {id}")
+            }
+        };
+        let (about, at) = (test.id.to_string(), test.sent_at);
+        let subject = Subject { incident: None, about, event: TEST_DISPATCH, at, drill: true };
+        let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
+        notice.body["notice"]["link"] = json!(link);
+        notice.body["test"] = json!({ "id": test.id, "due_at": test.due_at.to_rfc3339() });
+        notice
+    }
+
+    /// Tells the desk who has not confirmed.
+    pub fn tests_unconfirmed(
+        tests: &[Test],
+        about: &str,
+        now: Timestamp,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let name = |test: &Test| match test.zones.is_empty() {
+            true => test.person.to_string(),
+            false => format!("{} ({})", test.person, test.zones.join(", ")),
+        };
+        let names: Vec<String> = tests.iter().map(name).collect();
+        let (names, count) = (names.join(", "), tests.len());
+        let text = if site.language.starts_with("zh") {
+            format!("【通道测试未确认】{count} 人：{names}。请换一种方式联系, 险情时可能叫不到")
+        } else {
+            format!(
+                "[test not confirmed] {count}: {names}. Reach them another way: in an emergency they may not be reached"
+            )
+        };
+        let subject = Subject {
+            incident: None,
+            about: about.to_owned(),
+            event: TEST_UNCONFIRMED,
+            at: now,
+            drill: false,
+        };
+        Self::new(&subject, &Value::Null, &text, site, to)
     }
 
     /// Tells the desk that nobody knows the weather.

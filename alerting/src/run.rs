@@ -11,10 +11,8 @@
 //!         8  each minute: the cursor moves to where the journal stood 40 min ago
 //! stop    9  judge what is queued, let channels finish, commit, close: under 2 s
 //! ```
-//! What can be asked of it while it runs stands in `ask.rs`.
-//!
-//! Limits: [`QUEUE_MAX`] batches wait to be judged. When the queue is full [`Alerting::judge`] waits:
-//! receiving slows down, no alarm is skipped.
+//! Questions: `ask.rs`. Limits: [`QUEUE_MAX`] batches wait to be judged. When the queue is full
+//! [`Alerting::judge`] waits: receiving slows down, no alarm is skipped.
 #![expect(clippy::disallowed_methods, reason = "ticks, telling and shutdown need a running clock")]
 
 use std::collections::VecDeque;
@@ -47,10 +45,12 @@ mod act;
 mod note;
 mod proof;
 mod reload;
+mod tests_of_people;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
 pub use proof::SINK;
 pub use reload::Reload;
+pub use tests_of_people::{Confirm, RotaNow, TestSetup};
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -87,6 +87,8 @@ pub struct Setup {
     pub channels: Vec<Channel>,
     /// How proofs are judged and heard of; none where none are sent.
     pub proof: Option<ProofSetup>,
+    /// How people on duty are tested; none: they are not.
+    pub tests: Option<TestSetup>,
     /// Words for texts.
     pub site: SiteText,
     /// Wall clock.
@@ -122,6 +124,7 @@ pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool, Arc<str>),
+    Test(Confirm, SyncSender<tests_of_people::Reply>),
     Stop,
 }
 
@@ -159,6 +162,7 @@ impl Alerting {
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
+        let aside = note::Aside::take_back(&setup, &store)?;
         let writer = Writer::start(store, follower.clone(), &metrics)?;
         let around = Surroundings {
             clock: setup.clock.clone(),
@@ -166,7 +170,6 @@ impl Alerting {
             reads: reads.clone(),
             metrics: metrics.clone(),
         };
-        let proving = setup.proof.as_ref().map(|proof| proof::Proving::start(proof, around.clone()));
         let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
@@ -185,15 +188,14 @@ impl Alerting {
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
-            proving: None,
-            noted_policy: note::policy_of(&lock(&reads)),
+            aside,
             follower,
         };
         let writes = story.writes.clone();
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
-        story.proving = proving.transpose()?;
+        story.go_live(&setup, around)?;
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
         let (queue, batches) = sync_channel(QUEUE_MAX);
@@ -296,10 +298,7 @@ struct Story {
     clock: Clock,
     tail: Tail,
     policy: InForce,
-    /// None in a replay, and where no proofs are sent.
-    proving: Option<proof::Proving>,
-    /// Fingerprint of the policy that the record last names.
-    noted_policy: Option<String>,
+    aside: note::Aside,
     follower: Follower,
 }
 
@@ -369,6 +368,7 @@ impl Story {
                     lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
+                Ok(Work::Test(confirm, reply)) => drop(reply.send(self.confirm(confirm))),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -426,7 +426,7 @@ impl Story {
     fn tick(&mut self, engine: &mut Engine) {
         let now = (self.clock)();
         self.enact(engine, now);
-        self.note_policy(now);
+        self.look_aside(now);
         engine.step(now, Input::Tick, &mut self.effects);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
@@ -587,7 +587,7 @@ impl Story {
     fn stop(mut self) {
         let deadline = Instant::now() + CHANNELS_END;
         let mut desks = std::mem::take(&mut self.desks);
-        desks.extend(self.proving.take().map(|proving| proving.desk));
+        desks.extend(self.aside.proving.take().map(|proving| proving.desk));
         desks.iter_mut().for_each(Desk::begin_stop);
         desks.iter_mut().for_each(|desk| desk.end_stop(deadline));
         self.writer.stop();

@@ -43,6 +43,23 @@ impl Station {
         channels: Vec<Channel>,
         proof: Option<ProofSetup>,
     ) -> Result<Alerting, AlertingError> {
+        self.start_all(channels, proof, None)
+    }
+
+    pub(crate) fn start_to_test(
+        &self,
+        channels: Vec<Channel>,
+        tests: Option<TestSetup>,
+    ) -> Result<Alerting, AlertingError> {
+        self.start_all(channels, None, tests)
+    }
+
+    fn start_all(
+        &self,
+        channels: Vec<Channel>,
+        proof: Option<ProofSetup>,
+        tests: Option<TestSetup>,
+    ) -> Result<Alerting, AlertingError> {
         Alerting::start(Setup {
             dir: self.dir.path().join("alerting"),
             journal_dir: self.dir.path().join("journal"),
@@ -52,6 +69,7 @@ impl Station {
             lighting: None,
             channels,
             proof,
+            tests,
             site: site(),
             clock: self.clock.clock(),
             registry: Registry::new(),
@@ -392,6 +410,7 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         lighting: None,
         channels: Vec::new(),
         proof: None,
+        tests: None,
         site,
         clock: station.clock.clock(),
         registry: Registry::new(),

@@ -38,7 +38,7 @@ impl Proving {
 impl Story {
     /// Live only: a proof of before a restart proves nothing any more.
     pub(super) fn prove(&mut self, reading: &StoredReading<'_>) {
-        let (Some(proving), Some(number)) = (&self.proving, reading.seq) else { return };
+        let (Some(proving), Some(number)) = (&self.aside.proving, reading.seq) else { return };
         let version = self.policy.version();
         let Some(incident) = judge(&version.policy, &proving.setup.register, reading) else {
             warn!(post_id = reading.post, policy_hash = %version.hash, "the rules raised nothing for a known leak");

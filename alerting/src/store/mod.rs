@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, Incident};
 use crate::notice::{Notice, PROOF};
+use crate::test_dispatch::Test;
 use crate::wet::Weather;
 
 /// Name of the file in the data directory.
@@ -120,6 +121,8 @@ pub enum Write {
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
     Delivery(Delivery),
+    /// Tests of people as they are now, what happened to them, and their notices.
+    Tests(Vec<Test>, Event, Vec<Arc<Notice>>),
     /// We live at this moment: shows that the store takes writes, and after a restart how long nobody watched.
     Alive(Timestamp),
     /// The weather of a zone.
@@ -147,6 +150,7 @@ impl Write {
                 | Self::Job(..)
                 | Self::Recheck(..)
                 | Self::Events(..)
+                | Self::Tests(..)
         )
     }
 }
@@ -263,6 +267,15 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
+        Write::Tests(tests, event, notices) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO test_dispatch (id, slot_at, test) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (id) DO UPDATE SET test = excluded.test";
+            for test in tests {
+                tx.prepare_cached(sql)?.execute(params![test.id, test.slot_at.0, json(test)])?;
+            }
+            insert_notices(tx, notices)?;
+        }
         Write::Alive(at) => set_meta(tx, "alive_at", &at.0.to_string())?,
         Write::Weather(zone, weather) => {
             let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)

@@ -9,6 +9,7 @@ use super::StoreError;
 use super::read::{INCIDENT, NoticeView, Reads, incident};
 use crate::notice::PROOF;
 use crate::report::{Case, Noted, Tellings};
+use crate::test_dispatch::Test;
 
 /// Which notices to list. Proofs are in no list.
 #[derive(Clone, Debug)]
@@ -163,6 +164,32 @@ impl Reads<'_> {
         let body: Option<String> =
             self.conn.prepare_cached(sql)?.query_row([kind], |row| row.get(0)).optional()?;
         Ok(body.and_then(|body| serde_json::from_str(&body).ok()))
+    }
+
+    /// Tests of slots at or after `from`, behind (slot, id). A row that cannot be read is left out: a test is no danger.
+    pub(crate) fn tests(
+        &self,
+        from: Timestamp,
+        after: (i64, &str),
+        limit: usize,
+    ) -> Result<Vec<Test>, StoreError> {
+        let sql = "SELECT test FROM test_dispatch WHERE slot_at >= ?1 AND (slot_at, id) > (?2, ?3)
+                   ORDER BY slot_at, id LIMIT ?4";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query
+            .query_map(params![from.0, after.0, after.1, limit as i64], |row| row.get::<_, String>(0))?;
+        let mut tests = Vec::new();
+        for text in rows {
+            tests.extend(serde_json::from_str::<Test>(&text?).ok());
+        }
+        Ok(tests)
+    }
+
+    /// One test.
+    pub(crate) fn test(&self, id: &str) -> Result<Option<Test>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT test FROM test_dispatch WHERE id = ?1")?;
+        let text: Option<String> = query.query_row([id], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// What became of the notices made from `from` until `to`.
