@@ -25,12 +25,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run everything in one process with a simulated city; needs nothing installed.
     Demo(Demo),
-    /// Run for real, by the configuration. SIGHUP has register, [lighting] and policy read again.
+    /// Run for real, by the configuration. SIGHUP has register, [lighting], policy and people read again.
     ///
     /// SIGHUP (`kill -HUP PID`, the pid stands in DATA_DIR/lock; `systemctl reload`) reads the configuration file again
-    /// and takes posts.file, [lighting] and [policy] from it, without a restart. They are checked as a whole first: a
-    /// fault changes nothing, is logged with file and line, and sets lampguard_reload_failing to 1. Every other section
-    /// is read at a start alone, [[zone]] included.
+    /// and takes posts.file, [lighting], [policy], and people (crews, shifts, duty, calendar, desk, supervisor, head, and
+    /// those of each zone) from it, without a restart. They are checked as a whole first: a fault changes nothing, is
+    /// logged with file and line, and sets lampguard_reload_failing to 1. Every other section is read at a start alone,
+    /// a new [[zone]] or [[channel]] included.
     Serve,
     /// Run the simulated city against a broker, or into a recording.
     Simulate(Simulate),
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Backtest(Backtest),
     /// Tell why a post did or did not raise: values, limits in force, wet or dry, what is missing.
     Explain(Explain),
+    /// Tell who would be told, at each rung, for each zone; and where the rota has gaps in the next 7 days.
+    Plan(Plan),
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -355,6 +358,24 @@ pub(crate) struct Explain {
     /// Zone of the times in the text.
     #[arg(long, value_name = "ZONE", default_value = "Asia/Shanghai")]
     pub(crate) time_zone: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The moment (RFC 3339 with offset, or milliseconds UTC); without it now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// One JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Language of the table.
+    #[arg(long, value_enum, default_value_t = Lang::Zh)]
+    pub(crate) lang: Lang,
+    /// Zone of the times in the table; without it that of the configuration.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<String>,
     #[command(flatten)]
     pub(crate) target: Target,
 }

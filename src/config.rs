@@ -4,6 +4,7 @@
 //! `config print` shows is `deploy/lampguard.toml`; a test proves that it loads and names every key.
 
 mod check;
+pub(crate) mod people;
 pub(crate) mod policy;
 mod tree;
 
@@ -19,6 +20,8 @@ use serde::Deserialize;
 
 use crate::heartbeat::HeartbeatConfig;
 use crate::proof::ProofConfig;
+use crate::test_dispatch::TestDispatchConfig;
+pub(crate) use people::{Crew, Zone};
 
 /// The commented sample of every key.
 pub(crate) const SAMPLE: &str = include_str!("../deploy/lampguard.toml");
@@ -42,12 +45,19 @@ pub(crate) struct Config {
     pub(crate) tsdbs: Vec<TsdbConfig>,
     pub(crate) zones: Vec<Zone>,
     pub(crate) crews: Vec<Crew>,
+    pub(crate) shifts: Vec<people::ShiftSection>,
+    pub(crate) duty: Vec<people::DutySection>,
+    pub(crate) calendar: people::CalendarSection,
+    pub(crate) desk: Option<people::Someone>,
+    pub(crate) supervisor: Option<people::Someone>,
+    pub(crate) head: Option<people::Someone>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) web: Web,
     /// Without it no proofs are sent.
     pub(crate) proof: Option<ProofConfig>,
     /// Without it nobody outside hears of us.
     pub(crate) heartbeat: Option<HeartbeatConfig>,
+    pub(crate) test_dispatch: TestDispatchConfig,
 }
 
 /// `[site]`.
@@ -96,23 +106,6 @@ impl Default for History {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PolicySection {
     pub(crate) file: Option<PathBuf>,
-}
-
-/// One `[[zone]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Zone {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) crew: String,
-}
-
-/// One `[[crew]]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Crew {
-    pub(crate) id: String,
-    pub(crate) name: String,
 }
 
 /// One `[[channel]]`.

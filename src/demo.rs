@@ -117,10 +117,15 @@ fn configuration(data: &Path, register: PathBuf, web: SocketAddr) -> Config {
                 id: zone.id.to_owned(),
                 name: zone.name.to_owned(),
                 crew: format!("c{}", n + 1),
+                ..Zone::default()
             })
             .collect(),
         crews: zones
-            .map(|(n, _)| Crew { id: format!("c{}", n + 1), name: format!("抢修{}班", n + 1) })
+            .map(|(n, _)| Crew {
+                id: format!("c{}", n + 1),
+                name: format!("抢修{}班", n + 1),
+                ..Crew::default()
+            })
             .collect(),
         web: Web { bind: web, public_url: None },
         ..Config::default()

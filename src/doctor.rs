@@ -11,12 +11,14 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, bail};
+use lampguard_alerting::GAP_DAYS;
+use lampguard_alerting::rota::Why;
 use lampguard_journal::{Disk, RealDisk};
 use lampguard_model::Register;
 
 use crate::config::{self, Config};
 use crate::data_dir::{self, Local};
-use crate::{serve, tools};
+use crate::{clock, plan, serve, tools};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     let mut findings = Findings::default();
     check_register(&config, &mut findings);
     check_policy(&config, &mut findings);
+    check_rota(&config, &mut findings);
     check_disk(&config, &mut findings);
     check_clock(&config, &mut findings);
     check_secrets(&config, &mut findings);
@@ -130,6 +133,45 @@ fn check_policy(config: &Config, findings: &mut Findings) {
     }
     if weak.is_empty() {
         findings.add(Grade::Good, "policy", "nothing protects less than its floor");
+    }
+}
+
+/// Whether somebody can be sent in every hour of the next week.
+fn check_rota(config: &Config, findings: &mut Findings) {
+    /// Gaps that are named.
+    const NAMED_MAX: usize = 5;
+    for told in config::people::warnings(config) {
+        findings.add(Grade::Warn, "people", told);
+    }
+    let rota = match plan::offline(config) {
+        Ok(rota) => rota,
+        Err(e) => return findings.add(Grade::Bad, "rota", format!("{e:#}")),
+    };
+    for fault in rota.changes.faults(&rota) {
+        let text = format!("{fault}; it says nothing; cure: PUT /api/v1/rota without it");
+        findings.add(Grade::Warn, "rota", text);
+    }
+    let now = clock::now();
+    let (gaps, zone) = (rota.gaps(now, GAP_DAYS), &rota.weekly.calendar.time_zone);
+    for gap in gaps.iter().take(NAMED_MAX) {
+        let why = match (gap.why, &gap.crew) {
+            (Why::NobodyReachable, Some(crew)) => format!("nobody of crew {crew} has a channel"),
+            _ => "no crew is on duty".to_owned(),
+        };
+        let text = format!(
+            "zone {}: {why} from {} to {}; cure: a [[duty]], or an override by PUT /api/v1/rota",
+            gap.zone,
+            plan::local(gap.from, zone),
+            plan::local(gap.to, zone)
+        );
+        findings.add(if gap.from <= now { Grade::Bad } else { Grade::Warn }, "rota", text);
+    }
+    match gaps.len() {
+        0 => findings.add(Grade::Good, "rota", format!("no gap in the next {GAP_DAYS} days")),
+        found if found > NAMED_MAX => {
+            findings.add(Grade::Warn, "rota", format!("{found} gaps in all: `lampguard plan` lists them"));
+        }
+        _ => {}
     }
 }
 

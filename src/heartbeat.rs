@@ -111,7 +111,8 @@ impl Works {
 
 /// Beats until `ending`.
 pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<bool>) {
-    let (Some(config), Some(proofs)) = (instance.config.heartbeat.clone(), instance.proofs.clone()) else {
+    let (Some(config), Some(proofs)) = (instance.config.heartbeat.clone(), instance.watchers.proofs.clone())
+    else {
         return;
     };
     let mut pause = FIRST;
@@ -134,9 +135,9 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
                 }
             }
         };
-        instance.metrics.heartbeats.with_label_values(&[word]).inc();
-        instance.metrics.heartbeat_up.set(i64::from(outcome.is_ok()));
-        let before = instance.pulse.set(outcome.clone());
+        instance.watchers.metrics.heartbeats.with_label_values(&[word]).inc();
+        instance.watchers.metrics.heartbeat_up.set(i64::from(outcome.is_ok()));
+        let before = instance.watchers.pulse.set(outcome.clone());
         match (&outcome, before) {
             (Err(because), None | Some(Ok(()))) => warn!(because, "no heartbeat goes out"),
             (Ok(()), Some(Err(_))) => info!("the heartbeat goes out again"),

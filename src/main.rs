@@ -13,14 +13,17 @@ mod explain;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod plan;
 mod proof;
 mod reload;
 mod score;
 mod serve;
 mod simulate;
+mod test_dispatch;
 mod tokens;
 mod tools;
 mod watch;
+mod watchers;
 
 use std::process::ExitCode;
 
@@ -65,6 +68,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Record(record) => tools::record(file, &record),
         Command::Score(asked) => score::run(file, &asked),
         Command::Backtest(backtest) => backtest::run(&backtest),
+        Command::Plan(asked) => plan::run(file, &asked),
         Command::Explain(asked) => explain::run(file, &asked),
         Command::Config(ConfigCommand::Print { policy: false }) => tools::print(config::SAMPLE),
         Command::Config(ConfigCommand::Print { policy: true }) => {

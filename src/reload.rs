@@ -1,4 +1,4 @@
-//! SIGHUP: register, timetables and policy are read again while it runs.
+//! SIGHUP: register, timetables, policy and people are read again while it runs.
 //!
 //! ```text
 //!  1 read       the configuration file, and the files that it names: checked as at a start, every fault at once
@@ -64,13 +64,15 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
             "other sections of the configuration are not those of the start: they are taken at the next one"
         );
     }
+    let people = if has_zones_of(&read, held) { read.clone() } else { held.clone() };
     let now = Config {
         posts: read.posts,
         lighting: read.lighting,
         policy: read.policy,
         policies: read.policies,
-        ..held.clone()
+        ..with_people_of(people, held)
     };
+    check_channels(&now)?;
     let posts = &now.posts.file;
     let bytes = std::fs::read(posts).with_context(|| format!("reading register {}", posts.display()))?;
     let register = serve::check_register(&now, &bytes)
@@ -91,8 +93,12 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
     if now.policies != held.policies {
         changes.push(("policy_changed", of_policy(&now)));
     }
+    if config::people::rota(&now) != config::people::rota(held) {
+        let bytes = std::fs::read(file).unwrap_or_default();
+        changes.push(("rota_changed", json!({ "by": BY, "file": file, "sha256": sha256(&bytes) })));
+    }
     if changes.is_empty() {
-        info!("SIGHUP: register, lighting and policy are what they were");
+        info!("SIGHUP: register, lighting, policy and people are what they were");
         return Ok(now);
     }
     let kinds: Vec<&str> = changes.iter().map(|(kind, _)| *kind).collect();
@@ -124,6 +130,7 @@ fn go_on(
         register: register.clone(),
         lighting: lighting.clone(),
         policy: now.policies.clone(),
+        rota: config::people::rota(now),
         changes,
     };
     instance.latest.set_limit(instance.latest.len().max(room) + difference.added);
@@ -156,6 +163,35 @@ fn clear_board(instance: &Instance, register: &Register, difference: &Difference
         .for_each(|post| instance.latest.remove(post));
 }
 
+/// People are taken over only for the zones that run: a new zone needs a restart.
+fn has_zones_of(read: &Config, held: &Config) -> bool {
+    let ids = |config: &Config| config.zones.iter().map(|zone| zone.id.clone()).collect::<HashSet<_>>();
+    ids(read) == ids(held)
+}
+
+fn with_people_of(people: Config, rest: &Config) -> Config {
+    Config {
+        zones: people.zones,
+        crews: people.crews,
+        shifts: people.shifts,
+        duty: people.duty,
+        calendar: people.calendar,
+        desk: people.desk,
+        supervisor: people.supervisor,
+        head: people.head,
+        ..rest.clone()
+    }
+}
+
+/// Channels are those of the start: whoever would be told by another one could not be told.
+fn check_channels(now: &Config) -> Result<()> {
+    let unknown = config::people::unknown_channels(now);
+    if !unknown.is_empty() {
+        bail!("people are told by [[channel]] {}, which is new: a restart takes it", unknown.join(", "));
+    }
+    Ok(())
+}
+
 /// What is read at a start alone, as text that can be compared. Secrets are not in it.
 fn rest(config: &Config) -> String {
     let none = Config::default();
@@ -164,9 +200,10 @@ fn rest(config: &Config) -> String {
         lighting: none.lighting,
         policy: none.policy,
         policies: none.policies,
-        ..config.clone()
+        ..with_people_of(Config::default(), config)
     };
-    format!("{rest:?}")
+    let zones: Vec<&str> = config.zones.iter().map(|zone| zone.id.as_str()).collect();
+    format!("{zones:?} {rest:?}")
 }
 
 fn of_policy(config: &Config) -> Value {

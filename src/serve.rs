@@ -38,11 +38,11 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
-use crate::heartbeat::{self, Pulse};
+use crate::metrics::Reloads;
 use crate::proof;
-use crate::metrics::{Reloads, Watching};
 use crate::reload;
 use crate::tokens::Tokens;
+use crate::watchers::{self, Watchers};
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
 const LIVE_FRAMES: usize = 512;
@@ -64,11 +64,7 @@ pub(crate) struct Instance {
     pub(crate) tokens: Tokens,
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
-    /// Proofs that are on their way, and how the last ones went; none where none are sent.
-    pub(crate) proofs: Option<Arc<proof::Watch>>,
-    /// How the last heartbeat went.
-    pub(crate) pulse: Pulse,
-    pub(crate) metrics: Watching,
+    pub(crate) watchers: Watchers,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -220,15 +216,14 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
     keep_policies(&config, dir.path())?;
-    let metrics = Watching::register(&registry, config.proof.is_some(), config.heartbeat.is_some())?;
-    let proofs = proof::Watch::open(&config, &register, metrics.clone())?;
+    let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
-    let opened = opened.with_proofs(proofs.as_ref().map(proof::Watch::for_intake));
+    let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
     let alerting =
-        start_alerting(&config, &dir, &opened, (&register, &lighting, proofs.as_ref()), &clock, &registry)?;
+        start_alerting(&config, &dir, &opened, (&register, &lighting, &watchers), &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
@@ -257,9 +252,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         tokens,
         registry,
         clock,
-        proofs,
-        pulse: Pulse::default(),
-        metrics,
+        watchers,
         live,
         config,
     });
@@ -268,11 +261,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let watch_ending = ending.clone();
     let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
-    // It ends by itself with the interface.
     let listener_address = listener.as_ref().map(Listener::address);
-    proof::start(&instance, listener_address, &watch_ending)?;
-    tokio::spawn(heartbeat::run(instance.clone(), watch_ending.clone()));
-    tokio::spawn(crate::watch::run(instance.clone(), watch_ending));
+    // They end by themselves with the interface.
+    watchers::start(&instance, listener_address, &watch_ending)?;
     let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
@@ -352,7 +343,7 @@ fn start_alerting(
     config: &Config,
     dir: &DataDir,
     opened: &Opened,
-    (register, lighting, proofs): (&Arc<Register>, &Arc<Lighting>, Option<&Arc<proof::Watch>>),
+    (register, lighting, watchers): (&Arc<Register>, &Arc<Lighting>, &Watchers),
     clock: &Clock,
     registry: &Registry,
 ) -> Result<Arc<Alerting>> {
@@ -364,9 +355,10 @@ fn start_alerting(
         register: register.clone(),
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
+        rota: config::people::rota(config),
         channels,
-        proof: proofs.map(|proofs| proofs.for_alerting(config)).transpose()?,
-        tests: None,
+        proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
+        tests: watchers.tests.clone(),
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),

@@ -40,7 +40,9 @@ pub(crate) fn check_config(file: &Path) -> Result<()> {
     let (posts, zones) = (register.posts().len(), config.zones.len());
     serve::load_lighting(&config, &register)?;
     let policy = config::policy::describe(&config.policies);
-    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n{policy}", file.display()))
+    let people: String =
+        config::people::warnings(&config).iter().map(|told| format!("warning: {told}\n")).collect();
+    print(&format!("{}: good; {posts} posts in {zones} zone(s)\n{policy}{people}", file.display()))
 }
 
 pub(crate) fn check_posts(file: &Path) -> Result<()> {

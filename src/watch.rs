@@ -74,8 +74,7 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
         };
         let plain = parts(&instance).into_iter().chain([("clock".to_owned(), of_clock)]);
         let plain = plain.map(|(part, good)| (part, good, String::new()));
-        let proofs = instance.proofs.iter().flat_map(|proofs| proofs.parts());
-        for (part, good, because) in plain.chain(proofs).chain(instance.pulse.part()) {
+        for (part, good, because) in plain.chain(instance.watchers.parts()) {
             let word = (good, because);
             if told.get(&part) != Some(&word) && instance.alerting.system(&part, word.0, &word.1) {
                 told.insert(part, word);

@@ -153,3 +153,40 @@ fn sighup_takes_other_timetables_and_another_policy_and_leaves_the_rest_for_the_
     assert!(said.contains("other sections"), "the name of the site: {said}");
     lampguard.stop();
 }
+
+#[test]
+fn people_and_duty_change_by_sighup_while_overrides_stay_and_a_new_channel_is_refused() {
+    let people = "[[crew]]\nid = \"c3\"\nname = \"Crew 3\"\n\
+        members = [{ name = \"张三\", phone = \"13800000001\", channels = [\"console\"] }]\n";
+    let site = Site::new().with(people);
+    let mut lampguard = site.start();
+    let now = now_ms();
+    let over = json!({ "overrides": [{ "from": now, "to": now + 3_600_000, "zone": "z2", "crew": "c3" }] });
+    let desk = site.token_named("duty", "desk", &[]);
+    let url = format!("{}/api/v1/rota", lampguard.url);
+    let put = common::http::try_put(&url, Some(&desk), over.to_string().as_bytes()).unwrap();
+    assert_eq!(put.status, 200, "{}", put.text);
+    let duty = "[[duty]]\nzone = \"z1\"\ncrew = \"c3\"\n";
+    let text = format!("{}{duty}", site.toml().replace("13800000001", "13800000002"));
+    site.write("lampguard.toml", &text);
+    assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+    let rota = lampguard.json("/api/v1/rota");
+    for zone in 0..2 {
+        let crew = &rota["zones"][zone]["crew"];
+        assert_eq!(
+            (&crew["id"], &crew["members"][0]["phone"]),
+            (&json!("c3"), &json!("13800000002")),
+            "{zone}"
+        );
+    }
+    assert!(!lampguard.process.stderr().contains("other sections of the configuration are not those"));
+    let channel =
+        "[[channel]]\nid = \"console\"\nkind = \"console\"\n[[channel]]\nid = \"new\"\nkind = \"console\"\n";
+    site.write("lampguard.toml", &format!("{}{channel}", text.replace("[\"console\"]", "[\"new\"]")));
+    assert!(!hang_up(&mut lampguard));
+    assert!(lampguard.process.stderr().contains("told by [[channel]] new, which is new: a restart takes it"));
+    assert_eq!(
+        lampguard.json("/api/v1/rota")["zones"][0]["crew"]["members"][0]["channels"],
+        json!(["console"])
+    );
+}

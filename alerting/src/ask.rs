@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::engine::{Explanation, PostState};
 use crate::incident::{EventView, Incident, IncidentView, Kind};
+use crate::rota::Changes;
 use crate::run::{Alerting, lock};
 use crate::store::{FILE, NoticeFilter, NoticeView, Reads, StoreError, open_for_reading};
 use crate::wet::Weather;
@@ -238,4 +239,19 @@ pub fn stored_cursor(dir: &Path) -> Result<Option<u64>, StoreError> {
     }
     let conn = open_for_reading(dir)?;
     Ok(Reads::new(&conn).cursor()?.map(|(seq, _)| seq))
+}
+
+/// What the office changed of the rota, as the data directory `dir` keeps it; nothing before the first change. Also
+/// beside a running instance.
+///
+/// # Errors
+/// [`StoreError`]: show it.
+pub fn stored_changes(dir: &Path) -> Result<Changes, StoreError> {
+    if !dir.join(FILE).exists() {
+        return Ok(Changes::default());
+    }
+    let conn = open_for_reading(dir)?;
+    let reads = Reads::new(&conn);
+    // Formats before know no rota.
+    if reads.has_table("rota")? { reads.rota() } else { Ok(Changes::default()) }
 }

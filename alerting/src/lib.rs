@@ -13,6 +13,7 @@
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`life`] | what people do to an incident: every state and move, pure |
+//! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
@@ -58,7 +59,7 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, StateFilter, stored_cursor};
+pub use ask::{Filter, Page, StateFilter, stored_changes, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,
@@ -70,6 +71,9 @@ pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};
 pub use policy::{InForce, Policies, Policy};
 pub use proof::{OnProof, ProofSetup, Reached};
-pub use rota::{Crew, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, Confirm, Reload, RotaNow, SINK, Setup, TestSetup};
+pub use rota::{Crew, Gap, OnDuty, Person, Rota, Whom, ZoneDuty};
+pub use run::{
+    ActError, Acted, Alerting, AlertingError, Confirm, GAP_DAYS, Reload, RotaError, RotaRequest, SINK, Setup,
+    TestSetup,
+};
 pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};

@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Every metric of this crate.
@@ -32,6 +32,8 @@ pub struct Metrics {
     pub tests: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
+    /// Hours of the next 7 days in which nobody of a zone can be sent.
+    pub rota_gap_hours: GaugeVec,
 }
 
 impl Metrics {
@@ -40,7 +42,6 @@ impl Metrics {
     /// # Errors
     /// A name that is registered already: one `Alerting` per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let put = |metric: Box<dyn Collector>| registry.register(metric);
         let alarm = HistogramOpts::new(
             "lampguard_alerting_alarm_seconds",
             "Receipt of the confirming reading to hand-over to the first channel",
@@ -92,19 +93,33 @@ impl Metrics {
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
             )?,
+            rota_gap_hours: GaugeVec::new(
+                Opts::new(
+                    "lampguard_alerting_rota_gap_hours",
+                    "Hours of the next 7 days without a crew to send",
+                ),
+                &["zone"],
+            )?,
         };
-        put(Box::new(metrics.open_incidents.clone()))?;
-        put(Box::new(metrics.notices.clone()))?;
-        put(Box::new(metrics.alarm_seconds.clone()))?;
-        put(Box::new(metrics.judged.clone()))?;
-        put(Box::new(metrics.reviews.clone()))?;
-        put(Box::new(metrics.unreadable.clone()))?;
-        put(Box::new(metrics.store_pending.clone()))?;
-        put(Box::new(metrics.store_dropped.clone()))?;
-        put(Box::new(metrics.store_failing.clone()))?;
-        put(Box::new(metrics.queue_full.clone()))?;
-        put(Box::new(metrics.channel_up.clone()))?;
-        put(Box::new(metrics.tests.clone()))?;
+        metrics.all().into_iter().try_for_each(|metric| registry.register(metric))?;
         Ok(metrics)
+    }
+
+    fn all(&self) -> Vec<Box<dyn Collector>> {
+        vec![
+            Box::new(self.open_incidents.clone()),
+            Box::new(self.notices.clone()),
+            Box::new(self.alarm_seconds.clone()),
+            Box::new(self.judged.clone()),
+            Box::new(self.reviews.clone()),
+            Box::new(self.unreadable.clone()),
+            Box::new(self.store_pending.clone()),
+            Box::new(self.store_dropped.clone()),
+            Box::new(self.store_failing.clone()),
+            Box::new(self.queue_full.clone()),
+            Box::new(self.channel_up.clone()),
+            Box::new(self.tests.clone()),
+            Box::new(self.rota_gap_hours.clone()),
+        ]
     }
 }

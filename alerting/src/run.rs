@@ -30,27 +30,29 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::engine::{Effect, Engine, Input};
-use crate::incident::{Event, Incident, Severity};
+use crate::incident::{Event, Incident};
 use crate::lighting::Lighting;
 use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
 use crate::proof::ProofSetup;
+use crate::rota::Rota;
 use crate::store::{Store, StoreError, Write, open_for_reading};
-use crate::wet::Sky;
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
+mod duty;
 mod note;
 mod proof;
 mod reload;
 mod tests_of_people;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
+pub use duty::{GAP_DAYS, RotaError, RotaRequest};
 pub use proof::SINK;
 pub use reload::Reload;
-pub use tests_of_people::{Confirm, RotaNow, TestSetup};
+pub use tests_of_people::{Confirm, TestSetup};
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -83,6 +85,8 @@ pub struct Setup {
     pub policy: Policies,
     /// Timetables of lighting; none where nobody knows some.
     pub lighting: Option<Arc<Lighting>>,
+    /// Who is on duty, by the configuration.
+    pub rota: Rota,
     /// Whom to tell, and how.
     pub channels: Vec<Channel>,
     /// How proofs are judged and heard of; none where none are sent.
@@ -125,6 +129,7 @@ pub(crate) enum Work {
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool, Arc<str>),
     Test(Confirm, SyncSender<tests_of_people::Reply>),
+    Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
     Stop,
 }
 
@@ -136,6 +141,7 @@ pub struct Alerting {
     pub(crate) reads: Arc<Mutex<Connection>>,
     pub(crate) clock: Clock,
     writes: Writes,
+    pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -160,6 +166,8 @@ impl Alerting {
         let store = Store::open(&setup.dir)?;
         let reads = Arc::new(Mutex::new(open_for_reading(&setup.dir)?));
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
+        let duty = duty::Duty::take_back(setup.rota.clone(), &store, engine.sky())?;
+        let rota = duty.rota.clone();
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
         let aside = note::Aside::take_back(&setup, &store)?;
@@ -174,7 +182,7 @@ impl Alerting {
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
         let mut story = Story {
-            marks: VecDeque::from([(setup.clock.clone()(), from, sky_json(engine.sky()))]),
+            marks: VecDeque::from([(setup.clock.clone()(), from, engine.sky().json())]),
             saved: None,
             effects: Vec::new(),
             reply: None,
@@ -190,6 +198,7 @@ impl Alerting {
             policy: InForce::new(setup.policy.clone()),
             aside,
             follower,
+            duty,
         };
         let writes = story.writes.clone();
         engine.replaying(true);
@@ -204,7 +213,7 @@ impl Alerting {
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, writes, thread })
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, writes, rota, thread })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -232,10 +241,6 @@ impl Drop for Alerting {
     fn drop(&mut self) {
         self.shutdown();
     }
-}
-
-fn sky_json(sky: &Sky) -> String {
-    serde_json::to_string(sky).unwrap_or_else(|_| "[]".to_owned())
 }
 
 /// Start, step 1: what the store knows.
@@ -300,6 +305,7 @@ struct Story {
     policy: InForce,
     aside: note::Aside,
     follower: Follower,
+    duty: duty::Duty,
 }
 
 impl Story {
@@ -343,7 +349,7 @@ impl Story {
             info!(from, end, readings = self.metrics.judged.get(), "journal replayed for alerting");
         }
         if self.marks.is_empty() {
-            self.marks.push_back(((self.clock)(), end, sky_json(engine.sky())));
+            self.marks.push_back(((self.clock)(), end, engine.sky().json()));
         }
         self.move_cursor((self.clock)());
         Ok(())
@@ -369,6 +375,7 @@ impl Story {
                     self.handle(false);
                 }
                 Ok(Work::Test(confirm, reply)) => drop(reply.send(self.confirm(confirm))),
+                Ok(Work::Rota(request, reply)) => self.change_rota(*request, &reply),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -428,6 +435,7 @@ impl Story {
         self.enact(engine, now);
         self.look_aside(now);
         engine.step(now, Input::Tick, &mut self.effects);
+        self.duty.look(now, &self.metrics);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
         self.follower.report(end);
@@ -439,7 +447,7 @@ impl Story {
     fn mark(&mut self, engine: &Engine, now: Timestamp, seq: u64) {
         let due = |(at, ..): &(Timestamp, u64, String)| now.since(*at) >= CURSOR_EVERY || now < *at;
         if self.marks.back().is_none_or(due) {
-            self.marks.push_back((now, seq, sky_json(engine.sky())));
+            self.marks.push_back((now, seq, engine.sky().json()));
         }
     }
 
@@ -493,6 +501,7 @@ impl Story {
                     self.writes.push(Write::Notices(notices), ticket);
                 }
                 Effect::Weather { zone, weather } => {
+                    self.duty.heed(&zone, weather.warning);
                     self.writes.push(Write::Weather(zone, weather), Ticket::default());
                 }
                 Effect::Remember(memory) => self.writes.push(Write::Remember(memory), Ticket::default()),
@@ -568,19 +577,6 @@ impl Story {
             });
         }
         ticket
-    }
-
-    fn count_open(&self) {
-        let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = board.count_by_zone();
-        let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().iter().cloned().collect();
-        zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
-        for zone in zones {
-            for severity in [Severity::P1, Severity::P2, Severity::P3, Severity::P4] {
-                let count = counts.remove(&(zone.clone(), severity)).unwrap_or(0);
-                self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]).set(count);
-            }
-        }
     }
 
     /// Step 9.

@@ -4,6 +4,7 @@ use lampguard_model::record::{StoredReading, encode_reading, encode_weather};
 use super::*;
 use crate::ask::{Filter, StateFilter, stored_cursor};
 use crate::engine::tests::{leak, minutes, register, shell};
+use crate::rota::{Crew, Duty, Person, Weekly, When, ZoneDuty};
 use crate::store::FILE;
 use crate::testkit::{Answer, HandClock, Server, T, site, wait_for};
 
@@ -35,27 +36,33 @@ impl Station {
     }
 
     pub(crate) fn start(&self, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
-        self.start_with(channels, None)
+        self.start_with(rota(), channels)
     }
 
-    pub(crate) fn start_with(
+    pub(crate) fn start_with(&self, rota: Rota, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
+        self.start_all(rota, channels, None, None)
+    }
+
+    pub(crate) fn start_to_prove(
         &self,
         channels: Vec<Channel>,
         proof: Option<ProofSetup>,
     ) -> Result<Alerting, AlertingError> {
-        self.start_all(channels, proof, None)
+        self.start_all(rota(), channels, proof, None)
     }
 
     pub(crate) fn start_to_test(
         &self,
+        rota: Rota,
         channels: Vec<Channel>,
-        tests: Option<TestSetup>,
+        tests: TestSetup,
     ) -> Result<Alerting, AlertingError> {
-        self.start_all(channels, None, tests)
+        self.start_all(rota, channels, None, Some(tests))
     }
 
     fn start_all(
         &self,
+        rota: Rota,
         channels: Vec<Channel>,
         proof: Option<ProofSetup>,
         tests: Option<TestSetup>,
@@ -67,6 +74,7 @@ impl Station {
             register: register(),
             policy: Policies::default(),
             lighting: None,
+            rota,
             channels,
             proof,
             tests,
@@ -87,6 +95,23 @@ impl Station {
     }
 }
 
+/// Zone z1 has crew c1; c2 comes when there is a warning, c3 has nobody.
+pub(crate) fn rota() -> Rota {
+    let id = |text: &str| Arc::<str>::from(text);
+    let crew = |of: &str, member: &str| {
+        let person = Person { name: id(member), phone: None, channels: vec![id("console")] };
+        let members = if member.is_empty() { Vec::new() } else { vec![Arc::new(person)] };
+        (id(of), Arc::new(Crew { id: id(of), name: of.to_owned(), vehicle: None, members }))
+    };
+    let rain = Duty { zone: id("z1"), crew: Some(id("c2")), when: When::Warning, ..Duty::default() };
+    Rota {
+        crews: [crew("c1", "m1"), crew("c2", "m2"), crew("c3", "")].into(),
+        zones: [(id("z1"), ZoneDuty { crew: id("c1"), ..ZoneDuty::default() })].into(),
+        weekly: Weekly { duty: vec![rain], ..Weekly::default() },
+        ..Rota::default()
+    }
+}
+
 fn batch(readings: &[StoredReading<'_>]) -> FrameBuf {
     let mut batch = FrameBuf::default();
     batch.closed_at = readings.last().map_or(T.0, |r| r.received_at.0);
@@ -96,7 +121,7 @@ fn batch(readings: &[StoredReading<'_>]) -> FrameBuf {
     batch
 }
 
-fn weather(at: Timestamp, json: &str) -> FrameBuf {
+pub(crate) fn weather(at: Timestamp, json: &str) -> FrameBuf {
     let mut batch = FrameBuf::default();
     batch.closed_at = at.0;
     batch.push(record::WEATHER, |out| encode_weather(at, "all", json.as_bytes(), out));
@@ -408,6 +433,7 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         register: register(),
         policy: Policies::default(),
         lighting: None,
+        rota: Rota::default(),
         channels: Vec::new(),
         proof: None,
         tests: None,

@@ -34,8 +34,10 @@ pub const DESK: &str = "desk";
 /// When tests are sent.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Local times of the day.
+    /// Local times of the day; empty: so long after the beginning of each shift.
     pub at: Vec<Time>,
+    /// Time after the beginning of a shift.
+    pub after_shift: Millis,
     /// A test has to be confirmed within.
     pub confirm_within: Millis,
     /// Whose days.
@@ -43,17 +45,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The newest slot that began by `now`, unless it was missed by too much.
-    pub fn slot(&self, now: Timestamp) -> Option<Timestamp> {
+    /// The newest slot that began by `now`, unless it was missed by too much; `shifts` are the times at which shifts begin.
+    pub fn slot(&self, shifts: &[Time], now: Timestamp) -> Option<Timestamp> {
+        let (times, after) =
+            if self.at.is_empty() { (shifts, self.after_shift) } else { (&*self.at, Millis(0)) };
         let moment = jiff::Timestamp::from_millisecond(now.0).ok()?;
         let today = moment.to_zoned_datetime(self.zone.clone()).date();
         let days = [Some(today), today.yesterday().ok()];
         let of = |date: jiff::civil::Date, time: &Time| {
             let zoned = date.to_datetime(*time).to_zoned_datetime(self.zone.clone()).ok()?;
-            Some(Timestamp(zoned.timestamp().as_millisecond()))
+            Some(Timestamp(zoned.timestamp().as_millisecond()) + after)
         };
         let slots =
-            days.into_iter().flatten().flat_map(|date| self.at.iter().filter_map(move |time| of(date, time)));
+            days.into_iter().flatten().flat_map(|date| times.iter().filter_map(move |time| of(date, time)));
         slots.filter(|slot| *slot <= now && now.since(*slot) <= MISSED_AFTER).max()
     }
 }
@@ -124,15 +128,13 @@ impl Test {
     }
 }
 
-/// Everybody on duty in these zones at `at`, and for which: crews, leaders, the desk; by name. Nobody is named: the
+/// Somebody on duty, and for which zones.
+pub type OnDuty = (Arc<Person>, Vec<Arc<str>>);
+
+/// Everybody on duty at `at`, and for which zones: crews, leaders, the desk; by name. Nobody is named: the
 /// desk, by every channel.
-pub fn on_duty(
-    rota: &Rota,
-    zones: &[Arc<str>],
-    channels: &[Arc<str>],
-    at: Timestamp,
-) -> Vec<(Arc<Person>, Vec<Arc<str>>)> {
-    let mut found: BTreeMap<Arc<str>, (Arc<Person>, Vec<Arc<str>>)> = BTreeMap::new();
+pub fn on_duty(rota: &Rota, channels: &[Arc<str>], at: Timestamp) -> Vec<OnDuty> {
+    let mut found: BTreeMap<Arc<str>, OnDuty> = BTreeMap::new();
     let mut add = |person: &Arc<Person>, zone: Option<&Arc<str>>| {
         if person.channels.is_empty() {
             return;
@@ -140,8 +142,8 @@ pub fn on_duty(
         let known = found.entry(person.name.clone()).or_insert_with(|| (person.clone(), Vec::new()));
         known.1.extend(zone.filter(|zone| !known.1.contains(*zone)).cloned());
     };
-    for zone in zones {
-        let duty = rota.on_duty(zone, at);
+    for zone in rota.zones.keys() {
+        let duty = rota.on_duty_now(zone, at);
         let members = duty.crew.iter().flat_map(|crew| &crew.members);
         members.chain(&duty.leader).for_each(|person| add(person, Some(zone)));
     }
@@ -157,13 +159,13 @@ pub fn on_duty(
 pub fn missing(
     plan: &Plan,
     slot: Timestamp,
-    people: &[(Arc<Person>, Vec<Arc<str>>)],
+    people: &[OnDuty],
     known: &[Test],
     now: Timestamp,
 ) -> Vec<(Arc<Person>, Test)> {
     let made = |person: &Person| known.iter().any(|test| test.slot_at == slot && test.person == person.name);
     let new = people.iter().take(PEOPLE_MAX).filter(|(person, _)| !made(person));
-    let test = |(person, zones): &(Arc<Person>, Vec<Arc<str>>)| {
+    let test = |(person, zones): &OnDuty| {
         let id = format!("TD-{}", short_hash(&[&slot.0.to_string(), &person.name], 12));
         let test = Test {
             id: Arc::from(id),
@@ -223,13 +225,20 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::civil::time;
+
     use crate::rota::{Crew, ZoneDuty};
     use crate::testkit::T;
 
     fn plan() -> Plan {
-        let at = |hour| jiff::civil::time(hour, 10, 0, 0);
+        let at = |hour| time(hour, 10, 0, 0);
         let zone = TimeZone::get("Asia/Shanghai").unwrap();
-        Plan { at: vec![at(8), at(20)], confirm_within: Millis::minutes(15), zone }
+        Plan {
+            at: vec![at(8), at(20)],
+            after_shift: Millis::minutes(10),
+            confirm_within: Millis::minutes(15),
+            zone,
+        }
     }
 
     fn person(name: &str, channels: &[&str]) -> Arc<Person> {
@@ -240,11 +249,17 @@ mod tests {
     #[test]
     fn a_slot_begins_at_its_local_time_and_is_left_out_when_it_was_missed_by_half_an_hour() {
         let (plan, at) = (plan(), T + Millis::minutes(10));
-        assert_eq!(plan.slot(at - Millis(1)), None, "T is 20:00 in Shanghai");
-        assert_eq!(plan.slot(at), Some(at));
-        assert_eq!(plan.slot(at + MISSED_AFTER), Some(at));
-        assert_eq!(plan.slot(at + MISSED_AFTER + Millis(1)), None);
-        assert_eq!(plan.slot(at + Millis::hours(12)), Some(at + Millis::hours(12)), "the morning's");
+        assert_eq!(plan.slot(&[], at - Millis(1)), None, "T is 20:00 in Shanghai");
+        assert_eq!(plan.slot(&[], at), Some(at));
+        assert_eq!(plan.slot(&[], at + MISSED_AFTER), Some(at));
+        assert_eq!(plan.slot(&[], at + MISSED_AFTER + Millis(1)), None);
+        assert_eq!(plan.slot(&[], at + Millis::hours(12)), Some(at + Millis::hours(12)), "the morning's");
+        let by_shift = Plan { at: Vec::new(), ..plan };
+        assert_eq!(by_shift.slot(&[], at), None, "no shifts, no tests");
+        let shifts = [time(20, 0, 0, 0), time(23, 55, 0, 0)];
+        assert_eq!(by_shift.slot(&shifts, at), Some(at));
+        let over_midnight = T + Millis::hours(4) + Millis::minutes(5);
+        assert_eq!(by_shift.slot(&shifts, over_midnight), Some(over_midnight));
     }
 
     #[test]
@@ -267,12 +282,12 @@ mod tests {
             desk: Some(person("值班台", &["wall"])),
             ..Rota::default()
         };
-        let people = on_duty(&rota, &zones, &[], T);
+        let people = on_duty(&rota, &[], T);
         let told: Vec<String> =
             people.iter().map(|(who, zones)| format!("{} {}", who.name, zones.join("+"))).collect();
         assert_eq!(told, ["值班台 ", "李 z1", "王 z1+z2"]);
         // Nobody is named: the desk, by every channel.
-        let nobody = on_duty(&Rota::default(), &zones, &[Arc::from("console")], T);
+        let nobody = on_duty(&Rota::default(), &[Arc::from("console")], T);
         assert_eq!((&*nobody[0].0.name, nobody[0].0.channels.len(), nobody.len()), (DESK, 1, 1));
         let tests = missing(&plan(), T, &people, &[], T);
         assert_eq!(tests.len(), 3);

@@ -217,6 +217,11 @@ impl Sky {
         self.0.iter_mut().for_each(|(_, weather)| weather.rules = rules);
     }
 
+    /// As the store keeps it.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "[]".to_owned())
+    }
+
     /// The weather kept under that name, made when it is new.
     pub fn entry(&mut self, zone: &str) -> &mut Weather {
         let place = self.0.iter().position(|(name, _)| **name == *zone);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lampguard_journal::{FrameBuf, Recovery};
-use lampguard_model::record::{self, Quarantined, Source, StoredReading, StoredStatus};
+use lampguard_model::record::{self, Quarantined, Source, StoredReading};
 use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
 use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::profile;
 use crate::proof::Proofs;
 
-mod proof;
+mod apart;
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
@@ -475,20 +475,6 @@ impl Intake {
         }
         self.frame
             .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
-        self.close_full_frame();
-    }
-
-    fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
-        let online = match &*message.payload {
-            b"online" => true,
-            b"offline" => false,
-            _ => return self.quarantine(message, 0, Refusal::NotObject, context),
-        };
-        if !register::is_identifier(device) {
-            return self.quarantine(message, 0, Refusal::BadDevice, context);
-        }
-        let status = StoredStatus { received_at: context.received_at, device, online };
-        self.frame.push(record::STATUS, |out| record::encode_status(&status, out));
         self.close_full_frame();
     }
 

@@ -7,7 +7,9 @@ mod openapi;
 mod posts;
 mod readings;
 pub(crate) mod reports;
+mod rota;
 mod system;
+mod test_dispatch;
 mod zones;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, post, put};
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -68,7 +70,7 @@ const fn on(
 }
 
 /// Every route, and who may use it. Which moves a crew may make stands in `moves.rs`.
-static ROUTES: [Route; 27] = [
+static ROUTES: [Route; 33] = [
     on(Method::GET, "/healthz", None, || get(|| async { "ok\n" })),
     on(Method::GET, "/readyz", None, || get(system::readyz)),
     on(Method::GET, "/metrics", None, || get(system::metrics)),
@@ -88,10 +90,17 @@ static ROUTES: [Route; 27] = [
     on(Method::GET, "/api/v1/reports/monthly", EVERYBODY, || get(reports::monthly)),
     on(Method::GET, "/api/v1/reports/monthly.csv", EVERYBODY, || get(reports::monthly_csv)),
     on(Method::GET, "/api/v1/reports/shift", EVERYBODY, || get(reports::shift)),
+    on(Method::GET, "/api/v1/test-dispatch", EVERYBODY, || get(test_dispatch::list)),
+    on(Method::POST, "/api/v1/test-dispatch/{id}/confirm", MOVERS, || post(test_dispatch::confirm)),
+    // The link is the login: signed, for one test of one person.
+    on(Method::GET, "/t/{token}", None, || get(test_dispatch::show)),
+    on(Method::POST, "/t/{token}", None, || post(test_dispatch::by_link)),
     on(Method::GET, "/api/v1/accounting", EVERYBODY, || get(system::accounting)),
     on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
     on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),
     on(Method::POST, "/api/v1/maintenance", DESK, || post(moves::maintain)),
+    on(Method::GET, "/api/v1/rota", EVERYBODY, || get(rota::show)),
+    on(Method::PUT, "/api/v1/rota", DESK, || put(rota::change)),
     on(Method::POST, "/api/v1/readings", REPORTERS, || post(readings::readings)),
     on(Method::POST, "/api/v1/weather", OFFICE, || post(readings::weather)),
     on(Method::POST, "/api/v1/quarantine/retry", TECHNICIANS, || post(readings::retry)),
@@ -258,12 +267,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_stands_once_in_the_table_and_only_health_needs_no_token() {
+    fn every_route_stands_once_in_the_table_and_only_health_and_signed_links_need_no_token() {
         let names: HashSet<_> = ROUTES.iter().map(|route| (route.method.as_str(), route.path)).collect();
         assert_eq!(names.len(), ROUTES.len());
         let open: Vec<_> =
             ROUTES.iter().filter(|route| route.access.is_none()).map(|route| route.path).collect();
-        assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/"]);
+        assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/", "/t/{token}", "/t/{token}"]);
     }
 
     #[test]

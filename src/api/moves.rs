@@ -45,7 +45,7 @@ fn actor(who: &Identity) -> Actor {
     Actor { name: who.name.clone(), desk: matches!(who.role, Role::Duty | Role::Admin) }
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|e| ApiError::bad(format!("the body: {e}")))
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn report(
 }
 
 /// A time of a body: RFC 3339 with offset, or milliseconds UTC.
-fn moment(name: &str, value: Option<&Value>) -> Result<Option<Timestamp>, ApiError> {
+pub(super) fn moment(name: &str, value: Option<&Value>) -> Result<Option<Timestamp>, ApiError> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => time_of(name, Some(text)),

@@ -46,6 +46,7 @@ fn build() -> Option<Value> {
 fn operation(route: &Route, words: &Value) -> Option<Value> {
     let content = |schema: &Value| match schema.as_str() {
         Some("text") => json!({ "text/plain": { "schema": { "type": "string" } } }),
+        Some("html") => json!({ "text/html": { "schema": { "type": "string" } } }),
         Some("csv") => json!({ "text/csv": { "schema": { "type": "string" } } }),
         Some("lines") => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Some(name) => {

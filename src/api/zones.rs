@@ -83,7 +83,7 @@ impl Zone {
             return None;
         }
         let because = instance.alerting.why_blind(id);
-        let proven = instance.proofs.as_ref().and_then(|proofs| proofs.verdict(id));
+        let proven = instance.watchers.proofs.as_ref().and_then(|proofs| proofs.verdict(id));
         Some(match proven.map(|(_, last)| last.outcome) {
             // Readings would come through: it is the posts, their gateway or their network.
             Some(Ok(_)) => format!("{because}; 自检正常 (the way in is proven good)"),
@@ -154,6 +154,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
         let last = instance.latest.get(&post.post_id);
         zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
     }
+    let rota = instance.alerting.rota();
     let mut items = Vec::new();
     for configured in &instance.config.zones {
         let id: Arc<str> = Arc::from(&*configured.id);
@@ -164,7 +165,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
         // Drills count nowhere (policy.md 5).
         open.retain(|incident| !incident.drill);
         let p1 = open.iter().filter(|incident| incident.severity == "P1").count();
-        let crew = instance.config.crews.iter().find(|crew| crew.id == configured.crew);
+        let crew = rota.on_duty_now(&configured.id, now).crew;
         let mut item = json!({
             "zone": configured.id, "name": configured.name, "posts": zone.posts, "reporting": zone.reporting,
             "open_incidents": open.len(), "open_p1": p1, "lamps": tally, "lighting_rate": rate_json(tally),
@@ -174,7 +175,7 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
             "crew": crew.map(|crew| json!({ "id": crew.id, "name": crew.name })),
             "blind_since": zone.blind_since(now).map(Timestamp::to_rfc3339),
             "blind_because": zone.blind_because(instance, &id, now),
-            "proof": instance.proofs.as_ref().and_then(|proofs| proofs.verdict(&id)).map(|(way, last)| proof_json(&way, &last)),
+            "proof": instance.watchers.proofs.as_ref().and_then(|proofs| proofs.verdict(&id)).map(|(way, last)| proof_json(&way, &last)),
             "simulated": zone.simulated,
         });
         if with_roads {

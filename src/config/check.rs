@@ -10,7 +10,7 @@ use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
 use lampguard_model::register::is_identifier;
 use lampguard_model::wire;
 
-use super::{Channel, Config, Fault};
+use super::{Channel, Config, Fault, people};
 
 #[path = "check_watching.rs"]
 mod watching;
@@ -36,10 +36,10 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     }
 }
 
-struct Faults<'f>(&'f mut Vec<Fault>);
+pub(super) struct Faults<'f>(&'f mut Vec<Fault>);
 
 impl Faults<'_> {
-    fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+    pub(super) fn add(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.0.push(Fault { key: key.into(), line: None, reason: reason.into() });
     }
 
@@ -51,7 +51,7 @@ impl Faults<'_> {
         }
     }
 
-    fn unique<'a>(&mut self, list: &str, ids: impl Iterator<Item = &'a str>) {
+    pub(super) fn unique<'a>(&mut self, list: &str, ids: impl Iterator<Item = &'a str>) {
         let mut seen = HashSet::new();
         for (place, id) in ids.enumerate() {
             if !is_identifier(id) {
@@ -78,7 +78,8 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     check_site(config, &mut faults);
     check_sources(config, &mut faults);
     check_limits(config, &mut faults);
-    check_people(config, &mut faults);
+    people::check(config, &mut faults);
+    faults.unique("channel", config.channels.iter().map(|channel| channel.id.as_str()));
     for (place, channel) in config.channels.iter().enumerate() {
         check_channel(&format!("channel[{place}]"), channel, &mut faults);
     }
@@ -208,28 +209,6 @@ fn check_limits(config: &Config, faults: &mut Faults<'_>) {
             reasons.into_iter().for_each(|reason| faults.add(format!("tsdb[{place}]"), reason));
         }
         faults.readable(&format!("tsdb[{place}].token_file"), tsdb.token_file.as_deref());
-    }
-}
-
-fn check_people(config: &Config, faults: &mut Faults<'_>) {
-    faults.unique("zone", config.zones.iter().map(|zone| zone.id.as_str()));
-    faults.unique("crew", config.crews.iter().map(|crew| crew.id.as_str()));
-    faults.unique("channel", config.channels.iter().map(|channel| channel.id.as_str()));
-    if config.zones.is_empty() {
-        faults
-            .add("zone", "there is none; each zone of the register needs a [[zone]] with id, name and crew");
-    }
-    for (place, zone) in config.zones.iter().enumerate() {
-        if !config.crews.iter().any(|crew| crew.id == zone.crew) {
-            faults
-                .add(format!("zone[{place}].crew"), format!("there is no [[crew]] with id {:?}", zone.crew));
-        }
-        if zone.name.trim().is_empty() {
-            faults.add(format!("zone[{place}].name"), "is empty; people read it");
-        }
-    }
-    for (place, crew) in config.crews.iter().enumerate().filter(|(_, crew)| crew.name.trim().is_empty()) {
-        faults.add(format!("crew[{place}].name"), format!("of crew {} is empty; people read it", crew.id));
     }
 }
 

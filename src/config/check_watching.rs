@@ -14,6 +14,7 @@ const CANONICAL: &str = "lampguard";
 pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     check_proof(config, faults);
     check_heartbeat(config, faults);
+    check_tests(config, faults);
     if let Some(place) = config.channels.iter().position(|channel| channel.id == lampguard_alerting::SINK) {
         faults.add(format!("channel[{place}].id"), "is kept for proofs; give it another name");
     }
@@ -87,6 +88,27 @@ fn check_mappings(key: &str, mappings: &[MappingConfig], config: &Config, faults
                  profile = \"{CANONICAL}\" first, or leave this way out of [proof] via"
             );
             return faults.add(format!("{key}.mapping"), text);
+        }
+    }
+}
+
+/// Longest pause after the beginning of a shift, and longest time to confirm, minutes.
+const TEST_MINUTES_MAX: u32 = 240;
+
+fn check_tests(config: &Config, faults: &mut Faults<'_>) {
+    let tests = &config.test_dispatch;
+    for (place, text) in tests.at.iter().enumerate() {
+        if let Err(reason) = crate::test_dispatch::time_of_day(text) {
+            faults.add(format!("test_dispatch.at[{place}]"), reason);
+        }
+    }
+    faults.positive("test_dispatch.confirm_within_min", u64::from(tests.confirm_within_min));
+    for (key, minutes) in [
+        ("confirm_within_min", tests.confirm_within_min),
+        ("after_shift_start_min", tests.after_shift_start_min),
+    ] {
+        if minutes > TEST_MINUTES_MAX {
+            faults.add(format!("test_dispatch.{key}"), format!("{minutes} is over {TEST_MINUTES_MAX}"));
         }
     }
 }

@@ -299,7 +299,9 @@ pub(crate) fn start(
     listener: Option<std::net::SocketAddr>,
     ending: &tokio::sync::watch::Receiver<bool>,
 ) -> Result<()> {
-    let (Some(proof), Some(watch)) = (&instance.config.proof, &instance.proofs) else { return Ok(()) };
+    let (Some(proof), Some(watch)) = (&instance.config.proof, &instance.watchers.proofs) else {
+        return Ok(());
+    };
     let ways = ways(&instance.config, proof, listener).context("[proof]")?;
     let zones =
         instance.config.zones.iter().filter(|zone| proof.zones.is_empty() || proof.zones.contains(&zone.id));

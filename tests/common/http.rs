@@ -53,7 +53,18 @@ pub fn try_get(url: &str, token: Option<&str>) -> Result<Answer, ureq::Error> {
 
 /// POST; `Err` when nobody answers.
 pub fn try_post(url: &str, token: Option<&str>, body: &[u8]) -> Result<Answer, ureq::Error> {
-    let mut request = agent().post(url).header("Content-Type", "application/json");
+    with_body(agent().post(url), token, body)
+}
+
+/// PUT; `Err` when nobody answers.
+pub fn try_put(url: &str, token: Option<&str>, body: &[u8]) -> Result<Answer, ureq::Error> {
+    with_body(agent().put(url), token, body)
+}
+
+type WithBody = ureq::RequestBuilder<ureq::typestate::WithBody>;
+
+fn with_body(request: WithBody, token: Option<&str>, body: &[u8]) -> Result<Answer, ureq::Error> {
+    let mut request = request.header("Content-Type", "application/json");
     if let Some(token) = token {
         request = request.header("Authorization", format!("Bearer {token}"));
     }

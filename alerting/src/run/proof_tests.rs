@@ -54,7 +54,7 @@ fn nothing_is_left(station: &Station, alerting: &Alerting) {
 #[test]
 fn a_proof_is_raised_and_comes_out_at_the_sink_and_nothing_is_left_of_it() {
     let (station, server, (proofs, heard)) = (Station::new(), Server::start(Vec::new()), setup());
-    let alerting = station.start_with(vec![server.channel("hook")], Some(proofs)).unwrap();
+    let alerting = station.start_to_prove(vec![server.channel("hook")], Some(proofs)).unwrap();
     for number in [7, 8] {
         alerting.judge(Arc::new(proof(T, number)));
         assert_eq!(hear(&heard), (Reached::Raised, "PROOF-z1".to_owned(), number));
@@ -70,7 +70,7 @@ fn a_proof_is_raised_and_comes_out_at_the_sink_and_nothing_is_left_of_it() {
 #[test]
 fn a_real_danger_beside_proofs_is_told_as_ever() {
     let (station, server, (proofs, heard)) = (Station::new(), Server::start(Vec::new()), setup());
-    let alerting = station.start_with(vec![server.channel("hook")], Some(proofs)).unwrap();
+    let alerting = station.start_to_prove(vec![server.channel("hook")], Some(proofs)).unwrap();
     alerting.judge(Arc::new(proof(T, 1)));
     alerting.judge(Arc::new(danger()));
     alerting.judge(Arc::new(proof(T, 2)));
@@ -85,7 +85,7 @@ fn a_real_danger_beside_proofs_is_told_as_ever() {
 #[test]
 fn a_store_that_takes_nothing_holds_up_a_proof_no_longer_than_an_alarm() {
     let (station, (proofs, heard)) = (Station::new(), setup());
-    let alerting = station.start_with(Vec::new(), Some(proofs)).unwrap();
+    let alerting = station.start_to_prove(Vec::new(), Some(proofs)).unwrap();
     let other = station.database();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     alerting.judge(Arc::new(proof(T, 9)));
@@ -99,7 +99,7 @@ fn a_replay_proves_nothing_and_an_unsent_proof_of_before_is_gone_after_a_restart
     let mut station = Station::new();
     let (proofs, heard) = setup();
     station.keep(proof(T - Millis::minutes(1), 3));
-    let alerting = station.start_with(Vec::new(), Some(proofs)).unwrap();
+    let alerting = station.start_to_prove(Vec::new(), Some(proofs)).unwrap();
     assert!(heard.recv_timeout(std::time::Duration::from_millis(200)).is_err(), "replayed");
     nothing_is_left(&station, &alerting);
     alerting.shutdown();
@@ -108,7 +108,7 @@ fn a_replay_proves_nothing_and_an_unsent_proof_of_before_is_gone_after_a_restart
                VALUES ('N-OLD', NULL, 'proof', 0, 'proof', 'proof', '{}', 0, 'queued', 0, 0)";
     station.database().execute(sql, []).unwrap();
     let (proofs, _heard) = setup();
-    let alerting = station.start_with(Vec::new(), Some(proofs)).unwrap();
+    let alerting = station.start_to_prove(Vec::new(), Some(proofs)).unwrap();
     nothing_is_left(&station, &alerting);
 }
 

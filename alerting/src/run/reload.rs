@@ -1,4 +1,4 @@
-//! Another register, other timetables, another policy while it runs: all of them between two readings.
+//! Another register, other timetables, another policy, other people while it runs: all of them between two readings.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tracing::info;
 use super::act::{ActError, Order, Reply};
 use super::{Alerting, Engine, Event, InForce, Input, Policies, Story, Ticket, Write};
 use crate::lighting::Lighting;
+use crate::rota::Rota;
 
 /// What holds from now on. Whoever makes it has checked all of it.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Reload {
     pub lighting: Arc<Lighting>,
     /// The rules' numbers, by date.
     pub policy: Policies,
+    /// Who is on duty, by the configuration. What the office changed while it ran stays.
+    pub rota: Rota,
     /// What changed, as it stands in the hash chain: kind of event and body.
     pub changes: Vec<(&'static str, Value)>,
 }
@@ -40,6 +43,7 @@ impl Story {
         self.register = reload.register.clone();
         self.policy = InForce::new(reload.policy.clone());
         self.policy.change(now);
+        self.duty.replace(reload.rota.clone());
         // Lighting first: the register's step asks it whose supply is expected.
         engine.step(now, Input::Lighting(&reload.lighting), &mut self.effects);
         engine.step(now, Input::Register(&reload.register), &mut self.effects);

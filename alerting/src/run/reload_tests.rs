@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::engine::tests::{minutes, register};
-use crate::run::tests::{Station, danger, open_ids};
+use crate::run::tests::{Station, danger, open_ids, rota};
 use crate::store::FILE;
 use crate::testkit::{Server, T};
 
@@ -11,7 +11,7 @@ use lampguard_model::{Millis, Register};
 
 fn reload(register: &Arc<Register>, changes: Vec<(&'static str, Value)>) -> Reload {
     let lighting = Arc::new(Lighting::by_sun(TimeZone::UTC, register));
-    Reload { register: register.clone(), lighting, policy: Policies::default(), changes }
+    Reload { register: register.clone(), lighting, policy: Policies::default(), rota: rota(), changes }
 }
 
 fn without_p1() -> Arc<Register> {

@@ -1,9 +1,10 @@
 //! The test of each shift on its way: made at its slot, told by the channels of each person, confirmed, or told to the
 //! desk. What is pure stands in `test_dispatch.rs`.
 
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
 
+use jiff::civil::Time;
 use lampguard_model::{Millis, Timestamp};
 use serde_json::json;
 use tracing::{info, warn};
@@ -20,18 +21,11 @@ use crate::test_dispatch::{Confirmed, DESK, KEPT, PEOPLE_MAX, Plan, Test, missin
 /// A test that is made later than this after its slot may have been told before a restart: it says so.
 const ON_TIME: Millis = Millis::seconds(15);
 
-/// Tells who is on duty.
-pub type RotaNow = Arc<dyn Fn() -> Arc<Rota> + Send + Sync>;
-
 /// What tests of people need.
 #[derive(Clone)]
 pub struct TestSetup {
     /// When.
     pub plan: Plan,
-    /// Whom.
-    pub rota: RotaNow,
-    /// Ids of the zones.
-    pub zones: Vec<Arc<str>>,
     /// Signs the links.
     pub key: Secret,
 }
@@ -117,13 +111,14 @@ impl Story {
     }
 
     fn send_tests(&mut self, testing: &mut Testing, now: Timestamp) {
-        let Some(slot) = testing.setup.plan.slot(now).filter(|slot| testing.made != Some(*slot)) else {
-            return;
-        };
+        let rota = self.rota_now();
+        let shifts: Vec<Time> = rota.weekly.shifts.iter().map(|shift| shift.from).collect();
+        let slot = testing.setup.plan.slot(&shifts, now).filter(|slot| testing.made != Some(*slot));
+        let Some(slot) = slot else { return };
         testing.made = Some(slot);
         testing.tests.retain(|test| now.since(test.slot_at) <= KEPT);
         let channels: Vec<Arc<str>> = self.desks.iter().map(|desk| Arc::from(&*desk.channel().id)).collect();
-        let people = on_duty(&(testing.setup.rota)(), &testing.setup.zones, &channels, slot);
+        let people = on_duty(&rota, &channels, slot);
         let new = missing(&testing.setup.plan, slot, &people, &testing.tests, now);
         if new.is_empty() {
             return;
@@ -168,7 +163,7 @@ impl Story {
         self.metrics.tests.with_label_values(&["unconfirmed"]).inc_by(late.len() as u64);
         let event = note::event("test_unconfirmed", now, &json!({ "people": names }));
         let ticket = Ticket::default();
-        let desk = (testing.setup.rota)().desk.clone().filter(|desk| !desk.channels.is_empty());
+        let desk = self.rota_now().desk.clone().filter(|desk| !desk.channels.is_empty());
         let desk = desk.unwrap_or_else(|| {
             let channels = self.desks.iter().map(|desk| Arc::from(&*desk.channel().id)).collect();
             Arc::new(Person { name: Arc::from(DESK), phone: None, channels })
@@ -176,6 +171,10 @@ impl Story {
         let make = |to: Address<'_>| Notice::tests_unconfirmed(&late, &event.key, now, &self.site, to);
         let notices = self.tell_person(&desk, make, 1, &ticket);
         self.writes.push(Write::Tests(late, event, notices), ticket);
+    }
+
+    fn rota_now(&self) -> Arc<Rota> {
+        self.duty.rota.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// By each of a person's channels.

@@ -33,10 +33,13 @@ fn rota() -> Rota {
 /// A test at 20:10 in Shanghai, ten minutes after T.
 fn setup() -> TestSetup {
     let zone = TimeZone::get("Asia/Shanghai").unwrap();
-    let plan = Plan { at: vec![time(20, 10, 0, 0)], confirm_within: Millis::minutes(15), zone };
-    let rota = Arc::new(rota());
-    let rota: RotaNow = Arc::new(move || rota.clone());
-    TestSetup { plan, rota, zones: vec![Arc::from("z1")], key: Secret::new(b"key".to_vec()) }
+    let plan = Plan {
+        at: vec![time(20, 10, 0, 0)],
+        after_shift: Millis::minutes(10),
+        confirm_within: Millis::minutes(15),
+        zone,
+    };
+    TestSetup { plan, key: Secret::new(b"key".to_vec()) }
 }
 
 const SLOT: Timestamp = Timestamp(T.0 + 600_000);
@@ -44,7 +47,7 @@ const SLOT: Timestamp = Timestamp(T.0 + 600_000);
 fn start(station: &Station, servers: [&Server; 3]) -> Alerting {
     let channels: Vec<Channel> =
         ["hook", "sms", "wall"].into_iter().zip(servers).map(|(id, s)| s.channel(id)).collect();
-    station.start_to_test(channels, Some(setup())).unwrap()
+    station.start_to_test(rota(), channels, setup()).unwrap()
 }
 
 fn three() -> [Server; 3] {
@@ -152,7 +155,7 @@ fn a_test_that_a_crash_may_have_sent_already_is_marked_as_a_repeat_under_the_sam
     let alerting = start(&station, [&hook, &sms, &wall]);
     assert_eq!(heard(&hook), [sent("小王", 2), sent("老李", 2)]);
     wait_for("the tests in the store", || all(&alerting).len() == 3);
-    let on_time = missing(&setup().plan, SLOT, &on_duty(&rota(), &[Arc::from("z1")], &[], SLOT), &[], SLOT);
+    let on_time = missing(&setup().plan, SLOT, &on_duty(&rota(), &[], SLOT), &[], SLOT);
     let ids = |tests: Vec<Test>| {
         let mut ids: Vec<Arc<str>> = tests.into_iter().map(|test| test.id).collect();
         ids.sort();

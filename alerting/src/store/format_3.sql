@@ -11,3 +11,8 @@ CREATE TABLE test_dispatch (
     test       TEXT NOT NULL                -- JSON, see test_dispatch.rs
 ) STRICT;
 CREATE INDEX test_by_slot ON test_dispatch (slot_at, id);
+-- What the office changed of the rota while it ran: one row. Each change is an event too, with who and what.
+CREATE TABLE rota (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    changes    TEXT NOT NULL                -- JSON, see rota/changes.rs
+) STRICT;

@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, Incident};
 use crate::notice::{Notice, PROOF};
+use crate::rota::Changes;
 use crate::test_dispatch::Test;
 use crate::wet::Weather;
 
@@ -115,6 +116,8 @@ pub enum Write {
     Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
     /// Tasks for the next rain, with their notices.
     Recheck(Vec<Recheck>, Event, Vec<Arc<Notice>>),
+    /// Duty by date and overrides, as they are from now on.
+    Rota(Box<Changes>, Event),
     /// What happened to no incident.
     Events(Vec<Event>),
     /// Notices without an incident.
@@ -149,6 +152,7 @@ impl Write {
                 | Self::Moved(..)
                 | Self::Job(..)
                 | Self::Recheck(..)
+                | Self::Rota(..)
                 | Self::Events(..)
                 | Self::Tests(..)
         )
@@ -264,18 +268,16 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             change(tx, incident, event)?;
             insert_notices(tx, notices)?;
         }
+        Write::Rota(changes, event) => {
+            append(tx, event)?;
+            let sql = "INSERT INTO rota (id, changes) VALUES (1, ?1)
+                       ON CONFLICT (id) DO UPDATE SET changes = excluded.changes";
+            tx.prepare_cached(sql)?.execute([json(changes)])?;
+        }
         Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
-        Write::Tests(tests, event, notices) => {
-            append(tx, event)?;
-            let sql = "INSERT INTO test_dispatch (id, slot_at, test) VALUES (?1, ?2, ?3)
-                       ON CONFLICT (id) DO UPDATE SET test = excluded.test";
-            for test in tests {
-                tx.prepare_cached(sql)?.execute(params![test.id, test.slot_at.0, json(test)])?;
-            }
-            insert_notices(tx, notices)?;
-        }
+        Write::Tests(tests, event, notices) => keep_tests(tx, tests, event, notices)?,
         Write::Alive(at) => set_meta(tx, "alive_at", &at.0.to_string())?,
         Write::Weather(zone, weather) => {
             let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)
@@ -296,6 +298,21 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+fn keep_tests(
+    tx: &Transaction<'_>,
+    tests: &[Test],
+    event: &Event,
+    notices: &[Arc<Notice>],
+) -> Result<(), StoreError> {
+    append(tx, event)?;
+    let sql = "INSERT INTO test_dispatch (id, slot_at, test) VALUES (?1, ?2, ?3)
+               ON CONFLICT (id) DO UPDATE SET test = excluded.test";
+    for test in tests {
+        tx.prepare_cached(sql)?.execute(params![test.id, test.slot_at.0, json(test)])?;
+    }
+    insert_notices(tx, notices)
 }
 
 fn json(value: &impl serde::Serialize) -> String {

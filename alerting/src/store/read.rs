@@ -10,6 +10,7 @@ use super::StoreError;
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, EventView, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::Notice;
+use crate::rota::Changes;
 use crate::wet::{Sky, Weather};
 
 /// A notice as `GET /api/v1/notices` shows it.
@@ -144,6 +145,23 @@ impl<'c> Reads<'c> {
             tasks.push(serde_json::from_str(&task).map_err(|_| StoreError::Unreadable { what: "task", id })?);
         }
         Ok(tasks)
+    }
+
+    /// What the office changed of the rota; nothing before the first change.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or the row is not what was written.
+    pub fn rota(&self) -> Result<Changes, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT changes FROM rota WHERE id = 1")?;
+        let row: Option<String> = query.query_row([], |row| row.get(0)).optional()?;
+        let unreadable = |_| StoreError::Unreadable { what: "changes", id: "rota".to_owned() };
+        row.map_or_else(|| Ok(Changes::default()), |text| serde_json::from_str(&text).map_err(unreadable))
+    }
+
+    /// True when the file has a table of that name.
+    pub(crate) fn has_table(&self, name: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        Ok(self.conn.prepare_cached(sql)?.query_row([name], |row| row.get::<_, i64>(0))? > 0)
     }
 
     /// One incident.

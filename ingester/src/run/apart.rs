@@ -1,13 +1,28 @@
-//! Step 3 for what is no reading: a proof that we sent ourselves.
+//! What comes in and is no reading: the word of a device that it is there, and a proof that we sent ourselves.
 
-use lampguard_model::Reading;
-use lampguard_model::record::{self, StoredReading};
+use lampguard_model::record::{self, StoredReading, StoredStatus};
+use lampguard_model::wire::Refusal;
+use lampguard_model::{Reading, register};
 
 use super::{Context, Intake};
 use crate::intake::{Fate, Message};
 use crate::proof::PREFIX;
 
 impl Intake {
+    pub(super) fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
+        let online = match &*message.payload {
+            b"online" => true,
+            b"offline" => false,
+            _ => return self.quarantine(message, 0, Refusal::NotObject, context),
+        };
+        if !register::is_identifier(device) {
+            return self.quarantine(message, 0, Refusal::BadDevice, context);
+        }
+        let status = StoredStatus { received_at: context.received_at, device, online };
+        self.frame.push(record::STATUS, |out| record::encode_status(&status, out));
+        self.close_full_frame();
+    }
+
     /// A proof goes on as a record of its own and is no reading: it is in no count.
     pub(super) fn take_proof(
         &mut self,
