@@ -1,11 +1,12 @@
 //! The command line: what can be asked, and how it is explained.
 
+mod accounts;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use accounts::{LinkCommand, TokenCommand, UserCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::tokens::Role;
 
 /// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
 ///
@@ -62,9 +63,15 @@ pub(crate) enum Command {
     Journal(JournalCommand),
     /// Check broker, database, disk, clock and files, and say how to cure what is unsafe.
     Doctor,
-    /// Make tokens for the HTTP interface.
+    /// Named users of the pages: make, list, lock, remove.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Tokens for the HTTP interface and for walls.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Links that crews open without signing in: take them back, sign with a new key.
+    #[command(subcommand)]
+    Link(LinkCommand),
     /// Check the records of incidents.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -448,22 +455,6 @@ pub(crate) enum JournalCommand {
     Inspect {
         /// The journal's directory (DATA_DIR/journal).
         dir: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and print it once.
-    Create {
-        /// What its owner may do.
-        #[arg(long)]
-        role: Role,
-        /// Who that is.
-        #[arg(long)]
-        name: String,
-        /// Zone of a crew.
-        #[arg(long)]
-        zone: Option<String>,
     },
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod people;
 pub(crate) mod policy;
 mod tree;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -126,11 +126,55 @@ pub(crate) struct Channel {
 pub(crate) struct Web {
     pub(crate) bind: SocketAddr,
     pub(crate) public_url: Option<String>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Why the interface may be open to others without TLS of its own.
+    pub(crate) i_accept: Option<String>,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub(crate) proxies: Vec<IpAddr>,
+}
+
+impl Web {
+    /// Browsers reach us by TLS, ours or that of a proxy.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls_cert.is_some() || self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// Name of the cookie of somebody who signed in. `__Host-`: no other host of the domain can set it.
+    pub(crate) fn session_cookie(&self) -> &'static str {
+        if self.is_secure() { "__Host-lampguard" } else { "lampguard_session" }
+    }
+
+    /// Name of the cookie of a wall.
+    pub(crate) fn kiosk_cookie(&self) -> &'static str {
+        if self.is_secure() { "__Host-lampguard-kiosk" } else { "lampguard_kiosk" }
+    }
+
+    /// Where this machine itself reaches the interface that listens on `at`.
+    pub(crate) fn own_url(&self, mut at: SocketAddr) -> String {
+        if at.ip().is_unspecified() {
+            at.set_ip(if at.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("{}://{at}", if self.tls_cert.is_some() { "https" } else { "http" })
+    }
+
+    /// Where people reach it, without a slash at the end.
+    pub(crate) fn root(&self) -> String {
+        let public = self.public_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+        public.unwrap_or_else(|| self.own_url(self.bind))
+    }
 }
 
 impl Default for Web {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: None }
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            tls_cert: None,
+            tls_key: None,
+            i_accept: None,
+            proxies: Vec::new(),
+        }
     }
 }
 

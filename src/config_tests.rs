@@ -68,6 +68,8 @@ fn keys_that_the_sample_comments_out_are_known_too() {
         "webhook.secret",
         "proof.password",
         "heartbeat.url",
+        "web.pem",
+        "web.key",
     ] {
         std::fs::write(home.path().join(name), "x").unwrap();
     }
@@ -188,4 +190,41 @@ fn a_policy_file_is_read_relative_to_the_configuration_and_its_faults_are_told_w
     assert!(told.iter().any(|fault| fault.contains("policy.toml: line 2: shell_critical.wet")), "{told:#?}");
     assert!(told.iter().any(|fault| fault.contains("policy.toml: line 3: leek")), "{told:#?}");
     assert!(told.iter().all(|fault| fault.starts_with("line ")), "the line of [policy] file: {told:#?}");
+}
+
+#[test]
+fn the_web_is_open_to_others_with_tls_or_with_a_reason_only() {
+    let faults = |web: &str| {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["posts.csv", "web.pem", "web.key"] {
+            std::fs::write(home.path().join(name), "x").unwrap();
+        }
+        let text = format!(
+            "[posts]\nfile = \"posts.csv\"\n[[zone]]\nid = \"z\"\nname = \"z\"\ncrew = \"c\"\n\
+             [[crew]]\nid = \"c\"\nname = \"c\"\n[web]\n{web}\n"
+        );
+        let file = home.path().join("lampguard.toml");
+        std::fs::write(&file, text).unwrap();
+        let bad = load(&file).err();
+        bad.map_or_else(Vec::new, |bad| bad.faults.iter().map(|fault| fault.key.clone()).collect::<Vec<_>>())
+    };
+    let open = "bind = \"0.0.0.0:8443\"";
+    let tls = "tls_cert = \"web.pem\"\ntls_key = \"web.key\"";
+    assert_eq!(faults(open), ["web.bind"]);
+    assert!(faults(&format!("{open}\n{tls}")).is_empty());
+    assert!(faults(&format!("{open}\ni_accept = \"a network of our own\"")).is_empty());
+    assert_eq!(faults(&format!("{open}\ni_accept = \" \"")), ["web.i_accept"]);
+    assert_eq!(faults("i_accept = \"why\""), ["web.i_accept"], "loopback needs none");
+    assert_eq!(faults("tls_cert = \"web.pem\""), ["web.tls_cert"]);
+    assert_eq!(faults("tls_cert = \"web.pem\"\ntls_key = \"none.key\""), ["web.tls_key"]);
+    assert!(
+        faults("public_url = \"https://lamps.example:8443/\"\nproxies = [\"127.0.0.1\", \"::1\"]").is_empty()
+    );
+    for url in
+        ["lamps.example", "https://", "https://lamps.example/lamps", "https://u@lamps.example", "ftp://x"]
+    {
+        assert_eq!(faults(&format!("public_url = \"{url}\"")), ["web.public_url"], "{url}");
+    }
+    assert_eq!(faults(&format!("public_url = \"http://x\"\n{tls}")), ["web.public_url"]);
+    assert_eq!(faults("proxies = [\"localhost\"]").len(), 1);
 }

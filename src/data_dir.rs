@@ -52,12 +52,18 @@ impl DataDir {
 
     /// Writes what local commands need to talk to this instance: its address and a token that dies with it.
     pub(crate) fn announce(&self, url: &str, token: &str) -> Result<()> {
-        let path = self.path.join("local.json");
-        let _ = std::fs::remove_file(&path);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let text = serde_json::json!({ "url": url, "token": token }).to_string();
-        file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+        write_private(&self.path.join("local.json"), &text)
     }
+}
+
+/// Writes a file that only its owner reads.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+    let doing = || format!("writing {}", path.display());
+    let _ = std::fs::remove_file(path);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(doing)?;
+    file.write_all(text.as_bytes()).with_context(doing)
 }
 
 /// Makes a data directory that others may not look into; one that is there keeps its mode.

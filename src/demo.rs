@@ -60,8 +60,9 @@ async fn live(demo: &Demo, data: &Path) -> Result<()> {
         config.policies = config::policy::read(file)?;
     }
     let running = serve::start(config).await?;
-    let token = running.instance.tokens.create(Role::Viewer, "demo", None, start.0)?;
-    introduce(demo, &running, &token, rows, control);
+    let token = running.instance.accounts.create_token(Role::Viewer, "demo", None, false, start)?;
+    let login = running.instance.accounts.first_user(start)?;
+    introduce(demo, &running, (login.as_deref(), &token), rows, control);
 
     let address = running.listener.context("the demo's listener did not start")?;
     let options = publish::Options::new(&format!("mqtt://{address}"))?;
@@ -127,7 +128,7 @@ fn configuration(data: &Path, register: PathBuf, web: SocketAddr) -> Config {
                 ..Crew::default()
             })
             .collect(),
-        web: Web { bind: web, public_url: None },
+        web: Web { bind: web, ..Web::default() },
         ..Config::default()
     }
 }
@@ -188,8 +189,18 @@ fn fill_history(
     Ok(rows)
 }
 
-fn introduce(demo: &Demo, running: &serve::Running, token: &str, rows: u64, control: Option<SocketAddr>) {
+fn introduce(
+    demo: &Demo,
+    running: &serve::Running,
+    (login, token): (Option<&str>, &str),
+    rows: u64,
+    control: Option<SocketAddr>,
+) {
     let web = running.web;
+    let login = login.map_or_else(
+        || "as before".to_owned(),
+        |password| format!("admin   password {password}   (shown this once)"),
+    );
     let control = control.map_or_else(String::new, |control| {
         format!("do something to it:  curl -s http://{control}/   (lists rain, leak, storm, cut, …)\n")
     });
@@ -198,6 +209,7 @@ fn introduce(demo: &Demo, running: &serve::Running, token: &str, rows: u64, cont
          lampguard demo: {} simulated posts in four zones, 16 gateways, rain in a moment   模拟数据 SIM\n\
          \n\
          address   http://{web}/\n\
+         login     {login}\n\
          token     {token}   (viewer; shown this once)\n\
          history   {rows} readings from before the start\n\
          \n\

@@ -2,6 +2,7 @@
 
 mod broker;
 mod database;
+mod web;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -70,6 +71,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_disk(&config, &mut findings);
     check_clock(&config, &mut findings);
     check_secrets(&config, &mut findings);
+    web::check(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
     for database in &config.tsdbs {

@@ -1,5 +1,6 @@
 //! lampguard: takes in what lamp posts measure, and sends a crew within 30 minutes to those that can kill.
 
+mod accounts;
 mod api;
 mod backtest;
 mod bench;
@@ -30,8 +31,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+use cli::QuarantineCommand;
 use cli::{AuditCommand, Cli, Command, ConfigCommand, JournalCommand, PostsCommand, ProfileCommand};
-use cli::{QuarantineCommand, TokenCommand};
 
 /// Wrong use or wrong configuration: exit code 2 instead of 1.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +88,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Journal(JournalCommand::Inspect { dir }) => tools::inspect_journal(&dir),
         Command::Doctor => doctor::run(file),
-        Command::Token(TokenCommand::Create { role, name, zone }) => {
-            tools::create_token(file, role, &name, zone.as_deref())
-        }
+        Command::User(command) => accounts::user(file, &command),
+        Command::Token(command) => accounts::token(file, &command),
+        Command::Link(command) => accounts::link(file, &command),
         Command::Audit(AuditCommand::Verify) => tools::verify_audit(file),
         Command::Report(asked) => tools::report(file, &asked),
         Command::Healthcheck(target) => tools::healthcheck(file, &target),

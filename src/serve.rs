@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, Policies, Secret, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Links, Policies, Secret, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -34,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tracing::{info, warn};
 
+use crate::accounts::Accounts;
 use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
@@ -41,7 +42,6 @@ use crate::data_dir::DataDir;
 use crate::metrics::Reloads;
 use crate::proof;
 use crate::reload;
-use crate::tokens::Tokens;
 use crate::watchers::{self, Watchers};
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -61,7 +61,7 @@ pub(crate) struct Instance {
     pub(crate) reloads: Reloads,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
-    pub(crate) tokens: Tokens,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
     pub(crate) watchers: Watchers,
@@ -111,6 +111,7 @@ pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
     runtime()?.block_on(async {
         let hangups = reload::hangups()?;
         let running = start(config).await?;
+        first_login(&running.instance)?;
         info!(web = %running.web, "ready");
         tokio::select! {
             () = wait_for_the_end() => {}
@@ -119,6 +120,20 @@ pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
         running.stop().await;
         Ok(())
     })
+}
+
+/// Where there is no user yet, `admin` is made. Its password goes to the terminal, once; without a terminal, where
+/// what is printed is kept by others, into a file that only the owner reads.
+fn first_login(instance: &Instance) -> Result<()> {
+    let Some(password) = instance.accounts.first_user((instance.clock)())? else { return Ok(()) };
+    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        println!("\nFirst start: sign in as admin with password {password}   (shown this once 仅显示一次)\n");
+        return Ok(());
+    }
+    let path = instance.config.site.data_dir.join("first_login");
+    crate::data_dir::write_private(&path, &format!("admin {password}\n"))?;
+    info!(file = %path.display(), "first start: user and password to sign in with stand in the file; remove it then");
+    Ok(())
 }
 
 /// The runtime of sockets. Decisions, disks and databases have threads of their own.
@@ -208,8 +223,11 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let clock = clock::system();
     let registry = Registry::new();
     let reloads = Reloads::register(&registry)?;
-    let mut tokens = Tokens::open(dir.path())?;
-    let local = tokens.make_local();
+    let mut accounts = Accounts::open(dir.path())?;
+    let local = accounts.make_local();
+    accounts.links.ensure(clock())?;
+    let accounts = Arc::new(accounts);
+    let tls = open_tls(&config.web)?;
 
     let history = open_history(&config, &dir, &register, &registry)?;
     let mut cursors = vec![history.cursor()];
@@ -222,8 +240,8 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
-    let alerting =
-        start_alerting(&config, &dir, &opened, (&register, &lighting, &watchers), &clock, &registry)?;
+    let rules = (&register, &lighting, &watchers);
+    let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
@@ -249,17 +267,17 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         reloads,
         history: view,
         latest,
-        tokens,
+        accounts,
         registry,
         clock,
         watchers,
         live,
         config,
     });
-    dir.announce(&format!("http://{web}"), &local)?;
+    dir.announce(&instance.config.web.own_url(web), &local)?;
     let (end_web, ending) = watch::channel(false);
     let watch_ending = ending.clone();
-    let web_task = tokio::spawn(api::run(socket, instance.clone(), ending));
+    let web_task = tokio::spawn(api::run(socket, tls, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
     let listener_address = listener.as_ref().map(Listener::address);
     // They end by themselves with the interface.
@@ -344,6 +362,7 @@ fn start_alerting(
     dir: &DataDir,
     opened: &Opened,
     (register, lighting, watchers): (&Arc<Register>, &Arc<Lighting>, &Watchers),
+    accounts: &Arc<Accounts>,
     clock: &Clock,
     registry: &Registry,
 ) -> Result<Arc<Alerting>> {
@@ -364,11 +383,29 @@ fn start_alerting(
             language: config.site.language.clone(),
             public_url: config.web.public_url.clone(),
             time_zone: config.site.time_zone.clone(),
+            links: links(accounts),
         },
         clock: clock.clone(),
         registry: registry.clone(),
     });
     Ok(Arc::new(alerting.context("starting the alarms")?))
+}
+
+/// Signed links for the crews' notices.
+fn links(accounts: &Arc<Accounts>) -> Links {
+    let accounts = accounts.clone();
+    Links::new(Arc::new(move |claims| accounts.links.sign(claims)))
+}
+
+fn open_tls(web: &config::Web) -> Result<Option<api::Tls>> {
+    if let Some(reason) = &web.i_accept {
+        warn!(bind = %web.bind, reason, "plain HTTP is open to others, accepted");
+    }
+    web.tls_cert
+        .as_deref()
+        .zip(web.tls_key.as_deref())
+        .map(|(cert, key)| api::Tls::load(cert, key))
+        .transpose()
 }
 
 fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {

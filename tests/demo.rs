@@ -29,6 +29,9 @@ fn the_demo_shows_its_first_incident_within_a_minute_and_ends_by_itself() {
     let address = labelled(&out, "address").unwrap();
     let token = labelled(&out, "token").unwrap();
     let root = address.trim_end_matches('/').to_owned();
+    let login = out.lines().find(|line| line.starts_with("login ")).unwrap();
+    let password = login.split_whitespace().nth(3).unwrap();
+    assert_eq!(http::Browser::new(&root).sign_in("admin", password).status, 303, "{login}");
     let items = |path: &str| {
         let answer = http::try_get(&format!("{root}{path}"), Some(&token)).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text);

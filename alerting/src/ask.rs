@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::engine::{Explanation, PostState};
 use crate::incident::{EventView, Incident, IncidentView, Kind};
+use crate::life::is_over;
 use crate::rota::Changes;
 use crate::run::{Alerting, lock};
 use crate::store::{FILE, NoticeFilter, NoticeView, Reads, StoreError, open_for_reading};
@@ -48,6 +49,15 @@ pub enum StateFilter {
     Ended,
     /// All: the open ones first.
     All,
+}
+
+/// Where an incident stands, as far as a link has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its zone; empty for the system.
+    pub zone: Arc<str>,
+    /// Since when it is over; none: it is not.
+    pub over_since: Option<Timestamp>,
 }
 
 /// One page of a list.
@@ -143,6 +153,23 @@ impl Alerting {
                 Ok(stored.map(|incident| lock(&self.engine).zone_of(&incident)))
             }
         }
+    }
+
+    /// Where an incident stands, over or not; `None`: there is no such incident.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is not in memory and the store cannot be read.
+    pub fn standing(&self, id: &str) -> Result<Option<Standing>, StoreError> {
+        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
+        let incident = match shown {
+            Some((incident, _)) => Some(incident),
+            None => Reads::new(&lock(&self.reads)).incident(id)?,
+        };
+        Ok(incident.map(|incident| {
+            let ended = incident.life.ended.as_ref().map_or(incident.opened_at, |mark| mark.received_at);
+            let over_since = is_over(incident.life.state).then_some(ended);
+            Standing { zone: incident.zone, over_since }
+        }))
     }
 
     /// Notices made at or after `from`, oldest first.

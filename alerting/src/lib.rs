@@ -16,6 +16,7 @@
 //! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
+//! | [`links`] | signed links that crews open without signing in, pure |
 //! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
 //! | [`test_dispatch`] | the test of each shift: who is asked to confirm, and who has not |
@@ -39,6 +40,7 @@ pub mod incident;
 pub mod kind;
 pub mod life;
 pub mod lighting;
+pub mod links;
 pub mod metrics;
 pub mod notice;
 mod notice_text;
@@ -59,13 +61,14 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, StateFilter, stored_changes, stored_cursor};
+pub use ask::{Filter, Page, Standing, StateFilter, stored_changes, stored_cursor};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,
 };
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
+pub use links::Links;
 pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, Secret};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, short_hash};
 use crate::life::Proof;
+use crate::links::Links;
 use crate::notice_text::{incident_text, local_time, place_text};
 use crate::test_dispatch::Test;
 
@@ -42,6 +43,8 @@ pub struct SiteText {
     pub public_url: Option<String>,
     /// IANA name; times in texts carry its offset.
     pub time_zone: String,
+    /// Who is led to a page of their own.
+    pub links: Links,
 }
 
 /// One telling to one channel.
@@ -281,7 +284,9 @@ impl Notice {
         let parts = [&*subject.about, subject.event, &step.to_string(), to.to, to.channel];
         let id: Arc<str> = Arc::from(format!("N-{}", short_hash(&parts, 16)));
         let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
-        let link = base.zip(subject.incident.as_ref()).map(|(url, id)| format!("{url}/incidents/{id}"));
+        let link = base
+            .zip(subject.incident.as_ref())
+            .map(|(url, id)| format!("{url}{}", site.links.path(id, to.to, subject.at)));
         let body = json!({
             "event": subject.event,
             "incident": incident,

@@ -168,6 +168,7 @@ impl Alerting {
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
         let duty = duty::Duty::take_back(setup.rota.clone(), &store, engine.sky())?;
         let rota = duty.rota.clone();
+        setup.site.links.follow(&setup.rota);
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
         let aside = note::Aside::take_back(&setup, &store)?;

@@ -68,6 +68,7 @@ pub(crate) fn site() -> SiteText {
         language: "zh-CN".to_owned(),
         public_url: Some("http://desk.example".to_owned()),
         time_zone: "Asia/Shanghai".to_owned(),
+        links: crate::links::Links::default(),
     }
 }
 

@@ -1,13 +1,20 @@
 //! The HTTP interface: one table of routes and who may use them; what is not in the table is refused.
 
+mod admit;
+mod forms;
 mod incidents;
+mod lang;
+mod links;
 mod live;
 mod moves;
 mod openapi;
+mod page;
 mod posts;
 mod readings;
 pub(crate) mod reports;
 mod rota;
+mod server;
+mod signin;
 mod system;
 mod test_dispatch;
 mod zones;
@@ -16,9 +23,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use lampguard_model::Timestamp;
@@ -26,9 +33,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use admit::Access;
+pub(crate) use server::Tls;
+
 use crate::serve::Instance;
-use crate::tokens::Identity;
-use crate::tokens::Role::{self, Admin, Crew, Duty, Engineer, Viewer};
+use crate::tokens::Role::{Admin, Crew, Duty, Engineer, Viewer};
 
 /// Longest body: 10,000 readings.
 const BODY_MAX: usize = 4 << 20;
@@ -42,15 +51,13 @@ const LIMIT_MAX: usize = 1000;
 type Shared = State<Arc<Instance>>;
 type Answer = Result<axum::Json<Value>, ApiError>;
 
-/// Who may use a route: nobody needs a token for `None`.
-type Access = Option<&'static [Role]>;
-
-const EVERYBODY: Access = Some(&[Viewer, Duty, Crew, Engineer, Admin]);
-const REPORTERS: Access = Some(&[Duty, Crew, Engineer, Admin]);
-const OFFICE: Access = Some(&[Duty, Engineer, Admin]);
-const DESK: Access = Some(&[Duty, Admin]);
-const MOVERS: Access = Some(&[Duty, Crew, Admin]);
-const TECHNICIANS: Access = Some(&[Engineer, Admin]);
+const OPEN: Access = Access::Open;
+const EVERYBODY: Access = Access::Roles(&[Viewer, Duty, Crew, Engineer, Admin]);
+const REPORTERS: Access = Access::Roles(&[Duty, Crew, Engineer, Admin]);
+const OFFICE: Access = Access::Roles(&[Duty, Engineer, Admin]);
+const DESK: Access = Access::Roles(&[Duty, Admin]);
+const MOVERS: Access = Access::Roles(&[Duty, Crew, Admin]);
+const TECHNICIANS: Access = Access::Roles(&[Engineer, Admin]);
 
 /// One line of the table: the router is made of it, so a route without rights cannot be.
 struct Route {
@@ -70,11 +77,19 @@ const fn on(
 }
 
 /// Every route, and who may use it. Which moves a crew may make stands in `moves.rs`.
-static ROUTES: [Route; 33] = [
-    on(Method::GET, "/healthz", None, || get(|| async { "ok\n" })),
-    on(Method::GET, "/readyz", None, || get(system::readyz)),
-    on(Method::GET, "/metrics", None, || get(system::metrics)),
-    on(Method::GET, "/", None, || get(system::home)),
+static ROUTES: &[Route] = &[
+    on(Method::GET, "/healthz", OPEN, || get(|| async { "ok\n" })),
+    on(Method::GET, "/readyz", OPEN, || get(system::readyz)),
+    on(Method::GET, "/metrics", OPEN, || get(system::metrics)),
+    on(Method::GET, "/plain.css", OPEN, || get(page::style)),
+    on(Method::GET, "/signin", OPEN, || get(signin::ask)),
+    on(Method::POST, "/signin", OPEN, || post(signin::enter)),
+    on(Method::GET, "/signout", OPEN, || get(signin::ask_out)),
+    on(Method::POST, "/signout", OPEN, || post(signin::leave)),
+    on(Method::GET, "/kiosk/{token}", OPEN, || get(signin::kiosk)),
+    on(Method::GET, "/c/{token}", Access::Link, || get(links::show)),
+    on(Method::POST, "/c/{token}/{move}", Access::Link, || post(links::act)),
+    on(Method::GET, "/", EVERYBODY, || get(system::home)),
     on(Method::GET, "/api/v1/openapi.json", EVERYBODY, || get(openapi::document)),
     on(Method::GET, "/api/v1/posts", EVERYBODY, || get(posts::list)),
     on(Method::GET, "/api/v1/posts/{id}", EVERYBODY, || get(posts::one)),
@@ -93,8 +108,8 @@ static ROUTES: [Route; 33] = [
     on(Method::GET, "/api/v1/test-dispatch", EVERYBODY, || get(test_dispatch::list)),
     on(Method::POST, "/api/v1/test-dispatch/{id}/confirm", MOVERS, || post(test_dispatch::confirm)),
     // The link is the login: signed, for one test of one person.
-    on(Method::GET, "/t/{token}", None, || get(test_dispatch::show)),
-    on(Method::POST, "/t/{token}", None, || post(test_dispatch::by_link)),
+    on(Method::GET, "/t/{token}", OPEN, || get(test_dispatch::show)),
+    on(Method::POST, "/t/{token}", OPEN, || post(test_dispatch::by_link)),
     on(Method::GET, "/api/v1/accounting", EVERYBODY, || get(system::accounting)),
     on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
     on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),
@@ -103,18 +118,20 @@ static ROUTES: [Route; 33] = [
     on(Method::PUT, "/api/v1/rota", DESK, || put(rota::change)),
     on(Method::POST, "/api/v1/readings", REPORTERS, || post(readings::readings)),
     on(Method::POST, "/api/v1/weather", OFFICE, || post(readings::weather)),
+    on(Method::POST, "/api/v1/links/revoke", DESK, || post(links::revoke)),
     on(Method::POST, "/api/v1/quarantine/retry", TECHNICIANS, || post(readings::retry)),
     on(Method::GET, "/api/v1/recording", TECHNICIANS, || get(live::recording)),
 ];
 
 /// Serves until told to end.
-pub(crate) async fn run(socket: TcpListener, instance: Arc<Instance>, mut ending: watch::Receiver<bool>) {
-    let served = axum::serve(socket, router(instance)).with_graceful_shutdown(async move {
-        drop(ending.wait_for(|ending| *ending).await);
-    });
-    if let Err(e) = served.await {
-        tracing::error!(error = %e, "the HTTP interface ended");
-    }
+pub(crate) async fn run(
+    socket: TcpListener,
+    tls: Option<Tls>,
+    instance: Arc<Instance>,
+    ending: watch::Receiver<bool>,
+) {
+    let proxies = instance.config.web.proxies.clone();
+    server::run(socket, tls, proxies, router(instance), ending).await;
 }
 
 fn router(instance: Arc<Instance>) -> Router {
@@ -123,38 +140,9 @@ fn router(instance: Arc<Instance>) -> Router {
     routes
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such route") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .route_layer(middleware::from_fn_with_state(instance.clone(), admit))
+        .route_layer(middleware::from_fn_with_state(instance.clone(), admit::admit))
+        .layer(middleware::from_fn(admit::harden))
         .with_state(instance)
-}
-
-/// Lets a request pass whose token may use the route.
-async fn admit(State(instance): Shared, mut request: Request, next: Next) -> Response {
-    let path =
-        request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
-    // HEAD is answered by the route of GET.
-    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let route = ROUTES.iter().find(|route| route.method == *method && route.path == path);
-    let refused = match route.map(|route| route.access) {
-        Some(None) => None,
-        Some(Some(roles)) => match check(&instance, request.headers(), roles) {
-            Ok(who) => {
-                request.extensions_mut().insert(who);
-                None
-            }
-            Err(refused) => Some(refused),
-        },
-        None => Some(ApiError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method",
-            "the route does not take this method",
-        )),
-    };
-    let mut response = match refused {
-        Some(refused) => refused.into_response(),
-        None => in_our_form(next.run(request).await).await,
-    };
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-    response
 }
 
 /// Faults that axum finds before a route runs (a query that cannot be read, a body that is too long) come as
@@ -163,7 +151,10 @@ pub(crate) async fn in_our_form(response: Response) -> Response {
     const TEXT_MAX: usize = 4096;
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-    if !(status.is_client_error() || status.is_server_error()) || kind.starts_with("application/json") {
+    if !(status.is_client_error() || status.is_server_error())
+        || kind.starts_with("application/json")
+        || kind.starts_with("text/html")
+    {
         return response;
     }
     let text = axum::body::to_bytes(response.into_body(), TEXT_MAX).await.unwrap_or_default();
@@ -174,20 +165,6 @@ pub(crate) async fn in_our_form(response: Response) -> Response {
         _ => "bad_request",
     };
     ApiError::new(status, code, if text.is_empty() { status.to_string() } else { text }).into_response()
-}
-
-fn check(instance: &Instance, headers: &HeaderMap, roles: &[Role]) -> Result<Identity, ApiError> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
-    let who = token.and_then(|token| instance.tokens.check(token)).ok_or_else(|| {
-        let text = "send `Authorization: Bearer TOKEN`; `lampguard token create` makes one";
-        ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", text)
-    })?;
-    if roles.contains(&who.role) {
-        return Ok(who);
-    }
-    let text = format!("a token of role {} may not do this", who.role.name());
-    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text))
 }
 
 /// A fault as every route answers it.
@@ -203,6 +180,18 @@ pub(crate) struct ApiError {
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), state: None }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     pub(crate) fn bad(message: impl Into<String>) -> Self {
@@ -267,12 +256,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_route_stands_once_in_the_table_and_only_health_and_signed_links_need_no_token() {
+    fn every_route_stands_once_in_the_table_and_only_health_and_the_sign_in_need_no_login() {
         let names: HashSet<_> = ROUTES.iter().map(|route| (route.method.as_str(), route.path)).collect();
         assert_eq!(names.len(), ROUTES.len());
-        let open: Vec<_> =
-            ROUTES.iter().filter(|route| route.access.is_none()).map(|route| route.path).collect();
-        assert_eq!(open, ["/healthz", "/readyz", "/metrics", "/", "/t/{token}", "/t/{token}"]);
+        let open: Vec<_> = ROUTES
+            .iter()
+            .filter(|route| matches!(route.access, Access::Open))
+            .map(|route| route.path)
+            .collect();
+        let health = ["/healthz", "/readyz", "/metrics"];
+        let to_sign_in = ["/plain.css", "/signin", "/signin", "/signout", "/signout", "/kiosk/{token}"];
+        // The link is the login there: signed, for one test of one person.
+        let links = ["/t/{token}", "/t/{token}"];
+        assert_eq!(open, [&health[..], &to_sign_in, &links].concat());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What people do: moves on incidents, hazards they tell, planned work.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -9,14 +11,14 @@ use lampguard_alerting::life::{
     Actor, Channel, Move, MoveBody, Outcome, Place, Refused, Verb, What, is_crew_move,
 };
 use lampguard_alerting::{ActError, Acted, IncidentView, Job, JobRequest, JobScope, TellRequest};
-use lampguard_model::Timestamp;
+use lampguard_model::{Post, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{ApiError, Shared, page, time_of};
 use crate::backtest::moves;
-use crate::serve::Live;
+use crate::serve::{Instance, Live};
 use crate::tokens::{Identity, Role};
 
 type Reply = Result<Response, ApiError>;
@@ -80,24 +82,43 @@ pub(super) async fn act(
 ) -> Reply {
     let verb =
         Verb::from_name(&verb).ok_or_else(|| ApiError::not_found(format!("there is no move {verb:?}")))?;
+    may(&instance, &who, &id, verb)?;
+    let acted = make(&instance, &who, &id, verb, parsed::<MoveBody>(&body)?).await?;
+    Ok(answer(&acted, StatusCode::OK))
+}
+
+/// Whether somebody may make this move on this incident.
+fn may(instance: &Instance, who: &Identity, id: &str, verb: Verb) -> Result<(), ApiError> {
     let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
     if who.role == Role::Crew && !is_crew_move(verb) {
         return Err(forbidden(format!("{} is a move of the desk", verb.name())));
     }
-    let zone = instance.alerting.zone_of(&id).map_err(ApiError::unavailable)?;
+    let zone = instance.alerting.zone_of(id).map_err(ApiError::unavailable)?;
     let zone = zone.ok_or_else(|| ApiError::not_found(format!("no incident {id:?} is known")))?;
-    if who.role == Role::Crew && who.zone.as_deref() != Some(&*zone) {
-        return Err(forbidden(format!("the incident is in zone {zone}, this token is for another one")));
+    if !who.acts_in(&zone) {
+        return Err(forbidden(format!("the incident is in zone {zone}, this account is for another one")));
     }
-    let m = Move { verb, actor: actor(&who), body: parsed::<MoveBody>(&body)? };
-    let (received_at, made, its) = ((instance.clock)(), m.clone(), instance.clone());
-    let acted = aside(move || instance.alerting.act(&id, m)).await?;
-    if its.live.receiver_count() > 0 && acted.outcome != Outcome::Again {
+    Ok(())
+}
+
+/// Makes a move as somebody, if they may, whichever way they came by: JSON, a form of the desk, a crew's page.
+pub(crate) async fn make(
+    instance: &Arc<Instance>,
+    who: &Identity,
+    id: &str,
+    verb: Verb,
+    body: MoveBody,
+) -> Result<Acted<IncidentView>, ApiError> {
+    may(instance, who, id, verb)?;
+    let m = Move { verb, actor: actor(who), body };
+    let (received_at, made, its, id) = ((instance.clock)(), m.clone(), instance.clone(), id.to_owned());
+    let acted = aside(move || its.alerting.act(&id, m)).await?;
+    if instance.live.receiver_count() > 0 && acted.outcome != Outcome::Again {
         let line = moves::line(received_at, &made, &acted.now);
         // An error means that the last reader has just gone.
-        let _ = its.live.send(Live::Move(line.to_string().into()));
+        let _ = instance.live.send(Live::Move(line.to_string().into()));
     }
-    Ok(answer(&acted, StatusCode::OK))
+    Ok(acted)
 }
 
 #[derive(Debug, Deserialize)]
@@ -165,6 +186,7 @@ pub(super) async fn maintain(
 ) -> Reply {
     let body: JobBody = parsed(&body)?;
     let until = moment("until", body.until.as_ref())?;
+    check_scope(&instance, &who, &body.scope)?;
     let (key, scope, crew, reason) = (body.key, body.scope, body.crew, body.reason);
     let request = JobRequest { actor: actor(&who), key, scope, crew, reason, until };
     let acted = aside(move || instance.alerting.maintain(request)).await?;
@@ -174,6 +196,25 @@ pub(super) async fn maintain(
         body["durable"] = json!(false);
     }
     Ok((status, Json(body)).into_response())
+}
+
+/// Planned work silences calls: whoever has a zone announces it there alone. A hazard, though, is taken from anybody
+/// for anywhere: see [`report`].
+fn check_scope(instance: &Instance, who: &Identity, scope: &JobScope) -> Result<(), ApiError> {
+    let touches = |post: &Post| match scope {
+        JobScope::PostId(id) => *post.post_id == **id,
+        JobScope::Feeder(feeder) => *post.feeder == **feeder,
+        JobScope::Road(road) => *post.road == **road,
+    };
+    let register = instance.register.get();
+    let mut posts = register.posts().iter().filter(|post| touches(post));
+    match posts.find(|post| !who.acts_in(&post.zone)) {
+        None => Ok(()),
+        Some(post) => {
+            let text = format!("{} is in zone {}, this account is for another one", post.post_id, post.zone);
+            Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text))
+        }
+    }
 }
 
 pub(super) async fn jobs(State(instance): Shared) -> Json<Value> {

@@ -23,7 +23,7 @@ pub(super) async fn document() -> Result<Json<Value>, ApiError> {
 fn build() -> Option<Value> {
     let by_hand: Value = serde_json::from_str(BY_HAND).ok()?;
     let mut paths = Map::new();
-    for route in &ROUTES {
+    for route in ROUTES {
         let method = route.method.as_str().to_lowercase();
         let words = by_hand.get("routes")?.get(format!("{} {}", route.method, route.path))?;
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
@@ -38,7 +38,10 @@ fn build() -> Option<Value> {
         "paths": paths,
         "components": {
             "schemas": by_hand.get("schemas")?,
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "session": { "type": "apiKey", "in": "cookie", "name": "lampguard_session" },
+            },
         },
     }))
 }
@@ -46,7 +49,10 @@ fn build() -> Option<Value> {
 fn operation(route: &Route, words: &Value) -> Option<Value> {
     let content = |schema: &Value| match schema.as_str() {
         Some("text") => json!({ "text/plain": { "schema": { "type": "string" } } }),
-        Some("html") => json!({ "text/html": { "schema": { "type": "string" } } }),
+        Some("page") => json!({ "text/html": { "schema": { "type": "string" } } }),
+        Some("form") => {
+            json!({ "application/x-www-form-urlencoded": { "schema": { "type": "object" } } })
+        }
         Some("csv") => json!({ "text/csv": { "schema": { "type": "string" } } }),
         Some("lines") => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Some(name) => {
@@ -63,9 +69,9 @@ fn operation(route: &Route, words: &Value) -> Option<Value> {
     let mut operation = json!({
         "summary": words.get("summary")?, "parameters": parameters(route.path, words), "responses": answers,
     });
-    if let Some(roles) = route.access {
+    if let Some(roles) = route.access.roles() {
         let names: Vec<&str> = roles.iter().map(|role: &Role| role.name()).collect();
-        operation["security"] = json!([{ "token": [] }]);
+        operation["security"] = json!([{ "token": [] }, { "session": [] }]);
         operation["x-roles"] = json!(names);
         operation["responses"]["401"] = fault("no token, or none that is known");
         operation["responses"]["403"] = fault("a role that may not");

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Shared};
 use crate::serve::Instance;
-use crate::tokens::{Identity, Role};
+use crate::tokens::Identity;
 
 impl From<SubmitError> for ApiError {
     fn from(e: SubmitError) -> Self {
@@ -36,9 +36,9 @@ async fn hand_over(instance: &Instance, topic: &str, body: Bytes) -> Result<Tall
     Ok(submit(&handles.inlet, Source::Http, any_topic(), topic, body, Fate::Read, now).await?)
 }
 
-/// A crew reports from its own zone. Devices that nobody registered have none.
+/// Whoever has a zone reports from it. Devices that nobody registered have none.
 fn check_zone(instance: &Instance, who: &Identity, body: &[u8]) -> Result<(), ApiError> {
-    if who.role != Role::Crew {
+    if who.zone.is_none() {
         return Ok(());
     }
     let mut readings = Vec::new();
@@ -49,8 +49,8 @@ fn check_zone(instance: &Instance, who: &Identity, body: &[u8]) -> Result<(), Ap
     let register = instance.register.get();
     // As the decoder names the devices, and no second way of reading them.
     for name in readings.iter().flatten().filter_map(|reading| reading.device.as_deref()) {
-        if let Some(post) = register.named(name).filter(|post| who.zone.as_deref() != Some(&*post.zone)) {
-            let text = format!("{name} is in zone {}, this token is for another one", post.zone);
+        if let Some(post) = register.named(name).filter(|post| !who.acts_in(&post.zone)) {
+            let text = format!("{name} is in zone {}, this account is for another one", post.zone);
             return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
         }
     }
@@ -79,11 +79,20 @@ pub(super) async fn readings(
     Ok(Json(json!({ "stored": tally.stored, "duplicate": tally.duplicate, "quarantined": quarantined })))
 }
 
-pub(super) async fn weather(State(instance): Shared, body: Bytes) -> Answer {
+pub(super) async fn weather(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    body: Bytes,
+) -> Answer {
     let report = WeatherReport::decode(&body).map_err(|e| ApiError::bad(e.to_string()))?;
     let zone = report.zone.as_deref().unwrap_or("all");
     if zone != "all" && !instance.register.get().has_zone(zone) {
         return Err(ApiError::bad(format!("zone {zone:?} has no posts; name one of the register, or all")));
+    }
+    // Also `all` is more than one zone.
+    if !who.acts_in(zone) {
+        let text = format!("this account reports the weather of its own zone, not of {zone}");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
     }
     let tally = hand_over(&instance, &format!("weather/{zone}/rain"), body).await?;
     if let Some((_, reason)) = tally.quarantined.first() {

@@ -43,8 +43,10 @@ pub(super) async fn confirm(
     let unknown = || ApiError::not_found(format!("no test {id:?} of the last two days is known"));
     let test = instance.alerting.test(&id).map_err(ApiError::unavailable)?.ok_or_else(unknown)?;
     let own = |zone: &str| test.zones.iter().any(|known| **known == *zone);
-    if who.role == Role::Crew && !who.zone.as_deref().is_some_and(own) {
-        let text = "a crew confirms the tests of its own zone";
+    // A duty account with a zone acts in its zone alone, as everywhere.
+    let bound = who.role == Role::Crew || who.zone.is_some();
+    if bound && !who.zone.as_deref().is_some_and(own) {
+        let text = "whoever has a zone confirms the tests of that zone";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
     }
     let confirm = Confirm { id: test.id.clone(), by: Some(who.name) };

@@ -10,7 +10,7 @@ use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
 use lampguard_model::register::is_identifier;
 use lampguard_model::wire;
 
-use super::{Channel, Config, Fault, people};
+use super::{Channel, Config, Fault, Web, people};
 
 #[path = "check_watching.rs"]
 mod watching;
@@ -31,6 +31,7 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
         optional.extend([&mut proof.password_file, &mut proof.key_file]);
     }
     optional.extend(config.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.url_file));
+    optional.extend([&mut config.web.tls_cert, &mut config.web.tls_key]);
     for path in optional.into_iter().flatten() {
         *path = base.join(&path);
     }
@@ -84,11 +85,41 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
         check_channel(&format!("channel[{place}]"), channel, &mut faults);
     }
     watching::check(config, &mut faults);
-    if !config.web.bind.ip().is_loopback() {
-        faults.add(
+    check_web(&config.web, &mut faults);
+}
+
+/// Passwords and what people do go over this: plain only within this machine, or with a reason.
+fn check_web(web: &Web, faults: &mut Faults<'_>) {
+    if web.tls_cert.is_some() != web.tls_key.is_some() {
+        faults.add("web.tls_cert", "tls_cert and tls_key go together");
+    }
+    faults.readable("web.tls_cert", web.tls_cert.as_deref());
+    faults.readable("web.tls_key", web.tls_key.as_deref());
+    let is_open = !web.bind.ip().is_loopback() && web.tls_cert.is_none();
+    match web.i_accept.as_deref().map(str::trim) {
+        None if is_open => faults.add(
             "web.bind",
-            "is not a loopback address; put a TLS proxy in front until [web] tls_cert is built",
+            "is open to others without TLS: give tls_cert and tls_key, or bind to 127.0.0.1 behind a proxy on this \
+             machine; where the network itself is safe, i_accept = \"why\" beside it",
+        ),
+        Some("") => faults.add("web.i_accept", "is empty: say why plain HTTP may be open to others"),
+        Some(_) if !is_open => {
+            faults.add("web.i_accept", "accepts nothing: only plain HTTP on another address than loopback needs it");
+        }
+        _ => {}
+    }
+    let Some(url) = &web.public_url else { return };
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.trim_end_matches('/'));
+    if !host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
+        faults.add(
+            "web.public_url",
+            format!("{url:?} is not http://host or https://host, with a port at most"),
         );
+    }
+    if web.tls_cert.is_some() && url.starts_with("http://") {
+        faults
+            .add("web.public_url", "begins with http:// and this interface speaks TLS: https:// reaches it");
     }
 }
 

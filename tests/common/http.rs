@@ -15,6 +15,8 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER))
         .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .proxy(None)
         .build()
         .into()
@@ -37,6 +39,100 @@ impl Answer {
     /// The word of a fault: `{"error":{"code":…}}`.
     pub fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or("").to_owned()
+    }
+}
+
+/// Status, headers and body of a page.
+#[derive(Debug)]
+pub struct PageAnswer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl PageAnswer {
+    /// The first header of that name.
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+/// A browser of few words: it keeps cookies and follows nothing by itself.
+pub struct Browser {
+    root: String,
+    agent: ureq::Agent,
+    pub cookies: Vec<(String, String)>,
+    /// Sent with every request.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Browser {
+    pub fn new(root: &str) -> Self {
+        Self::with(root, agent())
+    }
+
+    pub fn with(root: &str, agent: ureq::Agent) -> Self {
+        Self { root: root.to_owned(), agent, cookies: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Adds a header to every request.
+    pub fn saying(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn request(&mut self, method: &str, path: &str, kind: &str, body: &str) -> PageAnswer {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.root));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let cookies: Vec<String> = self.cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        if !cookies.is_empty() {
+            request = request.header("Cookie", cookies.join("; "));
+        }
+        let mut answer = if method == "POST" {
+            let request = request.header("Content-Type", kind).body(body.to_owned()).unwrap();
+            self.agent.run(request).unwrap()
+        } else {
+            self.agent.run(request.body(()).unwrap()).unwrap()
+        };
+        let text = |value: &ureq::http::HeaderValue| value.to_str().unwrap_or("").to_owned();
+        let headers: Vec<_> =
+            answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        for (_, line) in headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.retain(|(known, _)| known != name);
+            if !value.is_empty() {
+                self.cookies.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        let text = answer.body_mut().read_to_string().unwrap();
+        PageAnswer { status: answer.status().as_u16(), headers, text }
+    }
+
+    pub fn get(&mut self, path: &str) -> PageAnswer {
+        self.request("GET", path, "", "")
+    }
+
+    pub fn head(&mut self, path: &str) -> PageAnswer {
+        self.request("HEAD", path, "", "")
+    }
+
+    pub fn form(&mut self, path: &str, body: &str) -> PageAnswer {
+        self.request("POST", path, "application/x-www-form-urlencoded", body)
+    }
+
+    pub fn json(&mut self, path: &str, body: &str) -> PageAnswer {
+        self.request("POST", path, "application/json", body)
+    }
+
+    pub fn sign_in(&mut self, name: &str, password: &str) -> PageAnswer {
+        self.form("/signin", &format!("name={name}&password={}", password.replace(' ', "+")))
     }
 }
 

@@ -29,7 +29,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub use http::{Answer, WebhookStub};
+pub use http::{Answer, Browser, WebhookStub};
 pub use mqtt::{Ending, Mqtt};
 pub use process::{Program, program};
 pub use servers::{Mosquitto, Victoria};

@@ -41,6 +41,7 @@ pub struct Site {
     pub listener: u16,
     data: PathBuf,
     listener_keys: String,
+    web_keys: String,
     sections: String,
 }
 
@@ -55,6 +56,7 @@ impl Site {
             listener: free_port(),
             data,
             listener_keys: String::new(),
+            web_keys: String::new(),
             sections: String::new(),
         };
         site.write("posts.csv", &register());
@@ -72,6 +74,13 @@ impl Site {
     pub fn with_listener(mut self, keys: &str) -> Self {
         self.listener_keys += keys;
         self.listener_keys.push('\n');
+        self
+    }
+
+    /// Adds keys to `[web]`.
+    pub fn with_web(mut self, keys: &str) -> Self {
+        self.web_keys += keys;
+        self.web_keys.push('\n');
         self
     }
 
@@ -113,9 +122,10 @@ impl Site {
     pub fn toml(&self) -> String {
         format!(
             "[site]\nname = \"test\"\nlanguage = \"en\"\ndata_dir = \"{}\"\n[posts]\nfile = \"posts.csv\"\n\
-             [web]\nbind = \"127.0.0.1:{}\"\n[listener]\nbind = \"127.0.0.1:{}\"\n{}\n{ZONES}{}",
+             [web]\nbind = \"127.0.0.1:{}\"\n{}[listener]\nbind = \"127.0.0.1:{}\"\n{}\n{ZONES}{}",
             self.data.display(),
             self.web,
+            self.web_keys,
             self.listener,
             self.listener_keys,
             self.sections
@@ -129,6 +139,27 @@ impl Site {
         let mut all = vec!["--config", file.to_str().unwrap()];
         all.extend(arguments);
         process::run(self.dir(), &all, seconds(60))
+    }
+
+    /// A crew link as an instance of this site makes them, from its key file: written here a second time, by the
+    /// drawing in `alerting/src/links.rs`.
+    pub fn crew_link(&self, incident: &str, crew: &str, expires_ms: i64) -> String {
+        use base64::Engine as _;
+        use hmac::{Hmac, KeyInit, Mac};
+        let keys = std::fs::read_to_string(self.data.join("links.key")).unwrap();
+        let mut words = keys.lines().last().unwrap().split(' ');
+        let (id, secret) = (words.next().unwrap().parse::<u8>().unwrap(), words.nth(1).unwrap());
+        let secret: Vec<u8> =
+            (0..32).map(|n| u8::from_str_radix(&secret[2 * n..2 * n + 2], 16).unwrap()).collect();
+        let mut body = vec![id];
+        body.extend(((expires_ms / 1000) as u32).to_be_bytes());
+        body.push(incident.len() as u8);
+        body.extend(incident.bytes().chain(crew.bytes()));
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&secret).unwrap();
+        mac.update(b"lampguard crew link 1");
+        mac.update(&body);
+        body.extend(&mac.finalize().into_bytes()[..16]);
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(body)
     }
 
     /// Writes the configuration.

@@ -43,6 +43,7 @@ impl Story {
         self.register = reload.register.clone();
         self.policy = InForce::new(reload.policy.clone());
         self.policy.change(now);
+        self.site.links.follow(&reload.rota);
         self.duty.replace(reload.rota.clone());
         // Lighting first: the register's step asks it whose supply is expected.
         engine.step(now, Input::Lighting(&reload.lighting), &mut self.effects);

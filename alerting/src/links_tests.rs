@@ -1,0 +1,124 @@
+//! What links open, and what they do not.
+
+use super::*;
+use crate::rota::{Crew, Person};
+
+const T: Timestamp = Timestamp(1_795_435_200_000);
+
+fn keys() -> Keys {
+    let mut keys = Keys::default();
+    assert!(keys.rotate([7; 32], T - Millis::hours(24)));
+    keys
+}
+
+fn claims(incident: &str, who: &str) -> Claims {
+    Claims { incident: Arc::from(incident), who: Arc::from(who), expires: T + LIFE_MAX }
+}
+
+#[test]
+fn a_link_reads_back_until_it_expires() {
+    let (keys, claims) = (keys(), claims("LG-ABCDEFGH1234", "抢修一班-东"));
+    let token = keys.sign(&claims).unwrap();
+    assert!(token.len() <= TOKEN_MAX, "{}", token.len());
+    assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'), "{token}");
+    assert_eq!(keys.check(&token, T), Ok(claims.clone()));
+    assert_eq!(claims.made_at(), T);
+    assert_eq!(keys.check(&token, T + LIFE_MAX - Millis(1)), Ok(claims));
+    assert_eq!(keys.check(&token, T + LIFE_MAX), Err(LinkError::Expired));
+    assert_eq!(keys.check(&token, T - Millis::hours(25)), Err(LinkError::Expired));
+}
+
+#[test]
+fn a_link_with_any_bit_changed_cut_or_lengthened_opens_nothing() {
+    let keys = keys();
+    let token = keys.sign(&claims("LG-ABCDEFGH1234", "c1")).unwrap();
+    let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let changed = URL_SAFE_NO_PAD.encode(changed);
+        assert_eq!(keys.check(&changed, T), Err(LinkError::Changed), "bit {bit}");
+    }
+    for length in 0..token.len() {
+        assert_eq!(keys.check(&token[..length], T), Err(LinkError::Changed), "length {length}");
+    }
+    for other in [format!("{token}A"), format!("{token}="), "x".repeat(4000), "令牌".to_owned()] {
+        assert_eq!(keys.check(&other, T), Err(LinkError::Changed));
+    }
+}
+
+#[test]
+fn where_the_incident_ends_and_the_crew_begins_is_signed_too() {
+    let keys = keys();
+    let (one, other) = (keys.sign(&claims("LG-A", "BC")).unwrap(), keys.sign(&claims("LG-AB", "C")).unwrap());
+    assert_ne!(one, other);
+    assert_eq!(keys.check(&other, T).unwrap().incident, Arc::from("LG-AB"));
+}
+
+#[test]
+fn ids_that_are_too_long_are_refused_with_what_fits() {
+    let refused = keys().sign(&claims("LG-ABCDEFGH1234", &"c".repeat(64))).unwrap_err().to_string();
+    assert!(refused.contains("79 bytes") && refused.contains("68"), "{refused}");
+    let longest = keys().sign(&claims("LG-ABCDEFGH1234", &"c".repeat(53))).unwrap();
+    assert_eq!(longest.len(), TOKEN_MAX);
+    assert_eq!(Keys::default().sign(&claims("LG-A", "c")), Err(SignError::NoKey));
+}
+
+#[test]
+fn a_rotated_key_is_good_until_its_links_have_expired_and_then_goes() {
+    let mut keys = keys();
+    let old = keys.sign(&claims("LG-A", "c1")).unwrap();
+    assert!(keys.rotate([8; 32], T));
+    let new = keys.sign(&claims("LG-A", "c1")).unwrap();
+    assert_ne!(old, new);
+    assert!(keys.check(&old, T).is_ok() && keys.check(&new, T).is_ok());
+    assert!(keys.rotate([9; 32], T + LIFE_MAX));
+    assert_eq!(keys.len(), 3, "the first signed until T");
+    assert!(keys.rotate([10; 32], T + LIFE_MAX + Millis(1)));
+    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.check(&old, T), Err(LinkError::Changed));
+    while keys.len() < KEYS_MAX {
+        assert!(keys.rotate([1; 32], T + LIFE_MAX + Millis(2)));
+    }
+    assert!(!keys.rotate([1; 32], T + LIFE_MAX + Millis(3)), "all of them are still good");
+}
+
+#[test]
+fn keys_read_back_from_their_file_and_never_show_themselves() {
+    let mut keys = keys();
+    keys.rotate([0xab; 32], T);
+    let text = keys.to_text();
+    assert_eq!(Keys::from_text(&text).unwrap(), keys);
+    assert!(!format!("{keys:?}").contains("ab"));
+    for bad in ["1 2", "1 2 zz", "x 2 00", &format!("1 2 {}", "é".repeat(32))] {
+        assert_eq!(Keys::from_text(&format!("# head\n{bad}\n")), Err(KeysError { line: 2 }), "{bad}");
+    }
+}
+
+#[test]
+fn notices_to_members_of_a_crew_lead_to_its_page_and_all_others_to_the_incident() {
+    let person = |name: &str| Arc::new(Person { name: Arc::from(name), phone: None, channels: Vec::new() });
+    let crew = Crew {
+        id: Arc::from("c1"),
+        name: "抢修一班".to_owned(),
+        members: vec![person("王强")],
+        vehicle: None,
+    };
+    let rota = Rota { crews: [(crew.id.clone(), Arc::new(crew))].into(), ..Rota::default() };
+    let (keys, id) = (keys(), Arc::<str>::from("LG-ABCDEFGH1234"));
+    let its = keys.clone();
+    let links = Links::new(Arc::new(move |claims| its.sign(claims).ok()));
+    links.follow(&rota);
+    for to in ["王强", "c1", "抢修一班"] {
+        let path = links.path(&id, to, T);
+        let found = keys.check(path.strip_prefix("/c/").unwrap(), T).unwrap();
+        assert_eq!((&*found.who, &found.incident, found.expires), ("c1", &id, T + LIFE_MAX));
+        assert_eq!(links.path(&id, to, T), path, "a retry carries the same link");
+    }
+    for to in ["desk", "李梅", ""] {
+        assert_eq!(links.path(&id, to, T), "/incidents/LG-ABCDEFGH1234");
+    }
+    links.clone().follow(&Rota::default());
+    assert_eq!(links.path(&id, "王强", T), "/incidents/LG-ABCDEFGH1234", "who left the crew signs in");
+    assert_eq!(Links::default().path(&id, "c1", T), "/incidents/LG-ABCDEFGH1234");
+}

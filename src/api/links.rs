@@ -1,0 +1,208 @@
+//! A crew's page for one incident, opened by a signed link without a login.
+//!
+//! Admission calls [`open`]; after it a handler finds [`CrewLink`] and an [`Identity`] of role crew, named by the crew,
+//! in the extensions. A link opens its own incident and nothing else: no route but those below `/c/` looks at it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Extension, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lampguard_alerting::Standing;
+use lampguard_alerting::life::Verb;
+use lampguard_alerting::links::{AFTER_END, Claims, LinkError};
+use lampguard_model::Timestamp;
+use maud::html;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::admit::fields;
+use super::lang::Lang;
+use super::page::{Words, answer, page};
+use super::{ApiError, Shared, forms, moves};
+use crate::serve::Instance;
+use crate::tokens::{By, Identity, Role};
+
+/// The link by which a request came. Its token is a secret: `Debug` does not show it.
+#[derive(Clone)]
+pub(crate) struct CrewLink {
+    /// The one incident.
+    pub(crate) incident: Arc<str>,
+    /// Id of the crew.
+    pub(crate) crew: Arc<str>,
+    /// Good until then, or until an hour after the incident is over.
+    pub(crate) expires: Timestamp,
+    token: Arc<str>,
+}
+
+impl fmt::Debug for CrewLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (incident, crew, expires) = (&self.incident, &self.crew, self.expires);
+        write!(f, "CrewLink({incident} {crew} until {expires})")
+    }
+}
+
+impl CrewLink {
+    /// Where its page is; forms go to this and the name of the move.
+    pub(crate) fn path(&self) -> String {
+        format!("/c/{}", self.token)
+    }
+}
+
+/// Whom a link stands for, and for what.
+///
+/// # Errors
+/// [`LinkError`]: it opens nothing.
+pub(super) fn open(instance: &Instance, token: &str) -> Result<(Identity, CrewLink), LinkError> {
+    let now = (instance.clock)();
+    let claims = instance.accounts.check_link(token, now)?;
+    let standing = instance.alerting.standing(&claims.incident).map_err(|e| {
+        tracing::error!(error = %e, "the incident of a crew link cannot be read");
+        LinkError::Expired
+    })?;
+    let standing = still_good(standing, now)?;
+    let Claims { incident, who, expires } = claims;
+    let link = CrewLink { incident: incident.clone(), crew: who.clone(), expires, token: Arc::from(token) };
+    let zone = Some(standing.zone.to_string());
+    let who = Identity { role: Role::Crew, name: who.to_string(), zone, by: By::CrewLink(incident) };
+    Ok((who, link))
+}
+
+/// A link is good until an hour after its incident is over.
+fn still_good(standing: Option<Standing>, now: Timestamp) -> Result<Standing, LinkError> {
+    let is_good = |standing: &Standing| standing.over_since.is_none_or(|over| now.since(over) < AFTER_END);
+    standing.filter(is_good).ok_or(LinkError::Expired)
+}
+
+/// What somebody reads whose link opens nothing.
+pub(super) fn refuse(e: LinkError, site: &str, lang: Lang) -> Response {
+    let (status, zh, en) = match e {
+        LinkError::Expired => (
+            StatusCode::GONE,
+            "链接已过期，或险情已处置完毕。需要继续操作时，请致电值班台。",
+            "This link has expired, or its incident is over. Call the duty desk if there is more to do.",
+        ),
+        LinkError::Revoked => (
+            StatusCode::GONE,
+            "链接已被值班台收回。请致电值班台。",
+            "The duty desk has taken this link back. Call the duty desk.",
+        ),
+        LinkError::Changed => (
+            StatusCode::FORBIDDEN,
+            "链接不完整或无效。请从通知中重新打开，或致电值班台。",
+            "This link is not whole, or none of ours. Open it from the notice again, or call the duty desk.",
+        ),
+        LinkError::OtherIncident => (
+            StatusCode::FORBIDDEN,
+            "此链接不属于这个险情，操作未执行。请从通知中重新打开。",
+            "This link is for another incident: nothing was done. Open it from the notice again.",
+        ),
+    };
+    let title = lang.pick("链接打不开", "This link opens nothing");
+    Words { lang, site, title, text: lang.pick(zh, en), way: None }.answer(status)
+}
+
+/// The incident of a link, in a few words. Changes nothing.
+pub(super) async fn show(
+    State(instance): Shared,
+    Extension(link): Extension<CrewLink>,
+    Extension(lang): Extension<Lang>,
+) -> Response {
+    let incident = match instance.alerting.incident(&link.incident) {
+        Ok(Some(incident)) => incident,
+        Ok(None) => return ApiError::not_found("the incident is not known").into_response(),
+        Err(e) => return ApiError::unavailable(e).into_response(),
+    };
+    let place = incident.post_id.as_deref().unwrap_or(&incident.feeder);
+    let due = incident.due_at.as_deref().unwrap_or("–");
+    let body = html! {
+        p .bad { strong { (incident.safety) } }
+        p { (incident.severity) " · " (incident.kind) " · " (incident.road) " " (place) }
+        p { (lang.pick("到场时限：", "Be there by: ")) (due) }
+        p { (lang.pick("状态：", "State: ")) (incident.state) " · " (link.crew) }
+        p .soft { (incident.id) " · " (lang.pick("链接有效期至 ", "link good until ")) (link.expires.to_rfc3339()) }
+    };
+    let title = lang.pick("抢修任务", "Your incident");
+    answer(StatusCode::OK, page(lang, &instance.config.site.name, title, &link.path(), &body))
+}
+
+/// A move by the form of a crew's page. Back to the page when it is made; why not, when it is refused.
+pub(super) async fn act(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    Extension(link): Extension<CrewLink>,
+    Extension(lang): Extension<Lang>,
+    Path((_, verb)): Path<(String, String)>,
+    body: Bytes,
+) -> Response {
+    let site = instance.config.site.name.clone();
+    let fields = fields(&body);
+    // A form names its incident, so that a page of yesterday never moves the incident of today.
+    if fields.iter().any(|(name, value)| name == "incident" && **value != *link.incident) {
+        return refuse(LinkError::OtherIncident, &site, lang);
+    }
+    let made = async {
+        let verb = Verb::from_name(&verb);
+        let verb = verb.ok_or_else(|| ApiError::not_found("there is no such move"))?;
+        let body = forms::move_body(&fields, &instance.config.site.time_zone)?;
+        moves::make(&instance, &who, &link.incident, verb, body).await
+    };
+    match made.await {
+        Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, link.path())]).into_response(),
+        Err(e) => {
+            let title = lang.pick("操作未执行", "Nothing was done");
+            let path = link.path();
+            let way = Some((path.as_str(), lang.pick("返回", "Back")));
+            Words { lang, site: &site, title, text: e.message(), way }.answer(e.status())
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeBody {
+    incident_id: Option<String>,
+    crew: Option<String>,
+}
+
+/// Takes back links that were sent: a phone was lost, a crew was sent elsewhere.
+pub(super) async fn revoke(State(instance): Shared, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let asked: RevokeBody =
+        serde_json::from_slice(&body).map_err(|e| ApiError::bad(format!("the body: {e}")))?;
+    if asked.incident_id.is_none() && asked.crew.is_none() {
+        return Err(ApiError::bad("name incident_id, crew, or both"));
+    }
+    let (accounts, now) = (instance.accounts.clone(), (instance.clock)());
+    let (incident, crew) = (asked.incident_id.clone(), asked.crew.clone());
+    let revoke = move || accounts.revoke_links(incident.as_deref(), crew.as_deref(), now);
+    let done = tokio::task::spawn_blocking(revoke).await.map_err(ApiError::unavailable)?;
+    done.map_err(|e| ApiError::unavailable(format!("{e:#}")))?;
+    Ok(Json(json!({ "incident_id": asked.incident_id, "crew": asked.crew, "revoked_at": now.to_rfc3339() })))
+}
+
+#[cfg(test)]
+mod tests {
+    use lampguard_model::Millis;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_good_until_an_hour_after_its_incident_is_over() {
+        let now = Timestamp(1_795_435_200_000);
+        let standing = |over_since| Some(Standing { zone: Arc::from("z1"), over_since });
+        let good = |over_since| still_good(standing(over_since), now).is_ok();
+        assert!(good(None) && good(Some(now)) && good(Some(now - AFTER_END + Millis(1))));
+        assert!(!good(Some(now - AFTER_END)));
+        assert_eq!(still_good(None, now), Err(LinkError::Expired), "an incident that nobody knows");
+    }
+
+    #[test]
+    fn a_link_does_not_show_its_token_in_logs() {
+        let (incident, crew) = (Arc::from("LG-A"), Arc::from("c1"));
+        let link = CrewLink { incident, crew, expires: Timestamp(0), token: Arc::from("SECRET") };
+        assert!(!format!("{link:?}").contains("SECRET") && link.path() == "/c/SECRET");
+    }
+}

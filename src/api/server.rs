@@ -1,0 +1,301 @@
+//! The socket of the HTTP interface: plain or TLS, with limits for those who connect and then do nothing.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::{debug, error, info, warn};
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 1024;
+/// Connections of one address; proxies that the configuration names have no limit of their own.
+const PER_ADDRESS_MAX: usize = 256;
+/// A TLS handshake that takes longer ends the connection.
+const GREETING: Duration = Duration::from_secs(10);
+/// Headers that take longer, and a connection that asks nothing for so long, end.
+const HEADERS: Duration = Duration::from_secs(30);
+/// Longest headers.
+const HEADERS_MAX: usize = 32 << 10;
+/// An answer of which nothing is taken for so long ends the connection.
+const STALLED: Duration = Duration::from_secs(60);
+/// Certificate and key are looked at this often at most, when somebody connects.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// It speaks TLS with us ourselves.
+    pub(crate) tls: bool,
+}
+
+/// Certificate and key, read again when their files change.
+pub(crate) struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    config: Arc<ServerConfig>,
+    changed: [Option<SystemTime>; 2],
+    looked: Instant,
+}
+
+impl Tls {
+    pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Self> {
+        let kept =
+            Kept { changed: [changed(cert), changed(key)], config: read(cert, key)?, looked: Instant::now() };
+        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), kept: Mutex::new(kept) })
+    }
+
+    /// As the files are now; files that cannot be used change nothing.
+    fn acceptor(&self) -> TlsAcceptor {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.looked.elapsed() >= LOOK_AGAIN {
+            kept.looked = Instant::now();
+            let changed = [changed(&self.cert), changed(&self.key)];
+            if kept.changed != changed {
+                kept.changed = changed;
+                match read(&self.cert, &self.key) {
+                    Ok(config) => {
+                        info!(cert = %self.cert.display(), "certificate read again");
+                        kept.config = config;
+                    }
+                    Err(e) => error!(error = format!("{e:#}"), "the certificate changed: the old one holds"),
+                }
+            }
+        }
+        kept.config.clone().into()
+    }
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+fn read(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
+    let of_cert = || format!("[web] tls_cert {}", cert.display());
+    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.with_context(of_cert)?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).with_context(|| format!("[web] tls_key {}", key.display()))?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .with_context(of_cert)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What all connections share.
+struct Shared {
+    router: Router,
+    tls: Option<Tls>,
+    proxies: Vec<IpAddr>,
+    places: Arc<Semaphore>,
+    per_address: Mutex<HashMap<IpAddr, usize>>,
+    ending: watch::Receiver<bool>,
+}
+
+/// Serves until told to end; then answers what is under way.
+pub(super) async fn run(
+    socket: TcpListener,
+    tls: Option<Tls>,
+    proxies: Vec<IpAddr>,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+) {
+    let shared = Arc::new(Shared {
+        router,
+        tls,
+        proxies,
+        places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        per_address: Mutex::default(),
+        ending: ending.clone(),
+    });
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => shared.greet(stream, peer),
+                Err(e) => {
+                    // Out of file descriptors, mostly: those who are connected go on.
+                    warn!(error = %e, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            () = ended(&mut ending) => break,
+        }
+    }
+    drop(socket);
+    // Every place is free again when every connection has ended.
+    drop(shared.places.acquire_many(CONNECTIONS_MAX as u32).await);
+}
+
+/// Returns when told to end.
+async fn ended(ending: &mut watch::Receiver<bool>) {
+    drop(ending.wait_for(|ending| *ending).await);
+}
+
+/// One connection's place in the limits; given back when dropped.
+struct Place {
+    shared: Arc<Shared>,
+    counted: Option<IpAddr>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(address) = self.counted else { return };
+        let mut per_address = self.shared.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+        match per_address.get_mut(&address) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(per_address.remove(&address)),
+        }
+    }
+}
+
+impl Shared {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        let counted = (!self.proxies.contains(&address)).then_some(address);
+        if let Some(address) = counted {
+            let mut per_address = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mine = per_address.entry(address).or_insert(0);
+            if *mine >= PER_ADDRESS_MAX {
+                return None;
+            }
+            *mine += 1;
+        }
+        Some(Place { shared: self.clone(), counted, _permit: permit })
+    }
+
+    fn greet(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let address = peer.ip().to_canonical();
+        let Some(place) = self.take(address) else {
+            debug!(%address, "a connection over the limit was refused");
+            return;
+        };
+        let _ = stream.set_nodelay(true);
+        match self.tls.as_ref().map(Tls::acceptor) {
+            None => drop(tokio::spawn(serve(stream, Peer { address, tls: false }, place))),
+            Some(acceptor) => drop(tokio::spawn(async move {
+                match tokio::time::timeout(GREETING, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => serve(stream, Peer { address, tls: true }, place).await,
+                    Ok(Err(e)) => debug!(%address, error = %e, "no TLS handshake"),
+                    Err(_) => debug!(%address, "the TLS handshake took too long"),
+                }
+            })),
+        }
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, peer: Peer, place: Place) {
+    let router = TowerToHyperService::new(place.shared.router.clone());
+    let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEADERS_MAX);
+    let connection = protocol.serve_connection(TokioIo::new(Patient::new(stream)), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut ending = place.shared.ending.clone();
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = ended(&mut ending) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = outcome {
+        debug!(address = %peer.address, error = %e, "a connection ended");
+    }
+}
+
+/// A stream whose peer takes what is written, or is left alone.
+struct Patient<S> {
+    inner: S,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Patient<S> {
+    fn new(inner: S) -> Self {
+        Self { inner, until: None }
+    }
+
+    /// `outcome` as it is; an error when nothing has moved for [`STALLED`].
+    fn watch<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.until = None;
+            return outcome;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALLED)));
+        ready!(until.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.watch(outcome, context)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_flush(context);
+        self.watch(outcome, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.watch(outcome, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        self.watch(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
