@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use lampguard_alerting::Policies;
 use lampguard_alerting::lighting::LightingConfig;
+use lampguard_alerting::{Ladders, Policies};
 use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, QuarantineConfig, TsdbConfig};
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) supervisor: Option<people::Someone>,
     pub(crate) head: Option<people::Someone>,
     pub(crate) channels: Vec<Channel>,
+    /// Who is told when nobody comes: `[[escalation]]`, and the defaults of the rules.
+    pub(crate) ladders: Ladders,
     pub(crate) web: Web,
     /// Without it no proofs are sent.
     pub(crate) proof: Option<ProofConfig>,
@@ -230,9 +232,10 @@ pub(crate) fn load(file: &Path) -> Result<Config, BadConfig> {
     let bad = |faults| BadConfig { file: file.to_owned(), faults };
     let (tree, text) = tree::read(file).map_err(|fault| bad(vec![fault]))?;
     let mut faults = Vec::new();
-    let mut config = tree::sections(tree, &mut faults);
+    let (mut config, escalations) = tree::sections(tree, &mut faults);
     check::make_absolute(&mut config, file.parent().unwrap_or(Path::new(".")));
     check::check(&config, &mut faults);
+    config.ladders = check::ladders(&escalations, &config, &mut faults);
     if let Some(file) = &config.policy.file {
         match policy::read(file) {
             Ok(policies) => config.policies = policies,

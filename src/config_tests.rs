@@ -79,6 +79,25 @@ fn keys_that_the_sample_comments_out_are_known_too() {
 }
 
 #[test]
+fn ladders_of_the_configuration_are_taken_and_their_faults_have_line_and_key() {
+    let good = "\n[[escalation]]\nseverity = \"P1\"\nsteps = [{ after_min = 0, to = \"crew\" }, \
+        { after_min = 0, to = \"desk\" }, { after_min = 9, until = \"arrived\", to = \"head\" }]\n";
+    let (_home, file) = folder(&format!("{SAMPLE}{good}"));
+    assert_ne!(load(&file).unwrap().ladders, Ladders::default());
+    let bad = format!(
+        "{SAMPLE}{}",
+        good.replace("to = \"desk\"", "to = \"leader\"").replace("P1", "P1\"\nzones = [\"z99\"]#")
+    );
+    let (_home, file) = folder(&bad);
+    let text = load(&file).unwrap_err().to_string();
+    for part in ["escalation[0].zones: there is no [[zone]] with id \"z99\"", "the desk is not told at once"]
+    {
+        assert!(text.contains(part), "{part} is not told:\n{text}");
+    }
+    assert!(text.lines().all(|line| !line.contains("escalation") || line.contains("line ")), "{text}");
+}
+
+#[test]
 fn fault_c1_every_fault_is_told_at_once_with_its_line() {
     let (_home, file) = folder(
         r#"[site]

@@ -14,6 +14,7 @@ mod explain;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod pages;
 mod plan;
 mod proof;
 mod reload;

@@ -378,6 +378,7 @@ fn start_alerting(
         channels,
         proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
         tests: watchers.tests.clone(),
+        ladders: config.ladders.clone(),
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),

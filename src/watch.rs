@@ -84,7 +84,7 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
 }
 
 /// Each part by name, and whether it works.
-fn parts(instance: &Instance) -> Vec<(String, bool)> {
+pub(crate) fn parts(instance: &Instance) -> Vec<(String, bool)> {
     let registry = &instance.registry;
     let of = |name: &str| gauges(registry, name);
     let brokers = of("lampguard_broker_up").into_iter().map(|(id, up)| (format!("broker:{id}"), up > 0.0));

@@ -19,6 +19,7 @@ type Line = (&'static str, &'static str, &'static str, Option<&'static str>, [u1
 
 const OPEN: [u16; 6] = [200; 6];
 const LOOK: [u16; 6] = [401, 200, 200, 200, 200, 200];
+const PAGE: [u16; 6] = [303, 200, 200, 200, 200, 200];
 const MOVE: [u16; 6] = [401, 403, 200, 200, 403, 200];
 const TECHNICIANS: [u16; 6] = [401, 403, 403, 403, 200, 200];
 
@@ -34,7 +35,21 @@ const TABLE: &[Line] = &[
     ("GET", "/kiosk/{token}", "/kiosk/0000", None, [403; 6]),
     ("GET", "/c/{token}", "/c/LINK", None, OPEN),
     ("POST", "/c/{token}/{move}", "/c/LINK/note", Some("key=t&note=words"), [303; 6]),
-    ("GET", "/", "/", None, [303, 200, 200, 200, 200, 200]),
+    ("GET", "/pages.css", "/pages.css", None, OPEN),
+    ("GET", "/", "/", None, PAGE),
+    ("GET", "/posts/{id}", "/posts/P001", None, PAGE),
+    ("GET", "/incidents/{id}", "/incidents/ID", None, PAGE),
+    (
+        "POST",
+        "/incidents/{id}/{move}",
+        "/incidents/ID/note",
+        Some("key=f&note=x"),
+        [401, 403, 303, 303, 403, 303],
+    ),
+    ("GET", "/report", "/report", None, [303, 403, 403, 200, 403, 200]),
+    ("POST", "/report", "/report", Some("key=f&what=other&post_id=P019"), [401, 403, 403, 303, 403, 303]),
+    ("GET", "/hand-test", "/hand-test", None, [303, 403, 200, 200, 200, 200]),
+    ("POST", "/hand-test", "/hand-test", Some("key=f&post=P001&check=ok"), [401, 403, 303, 303, 303, 303]),
     ("GET", "/api/v1/openapi.json", "/api/v1/openapi.json", None, LOOK),
     ("GET", "/api/v1/posts", "/api/v1/posts", None, LOOK),
     ("GET", "/api/v1/posts/{id}", "/api/v1/posts/P001", None, LOOK),

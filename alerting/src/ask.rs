@@ -184,17 +184,17 @@ impl Alerting {
     ) -> Result<Page<NoticeView>, StoreError> {
         let from = from.unwrap_or(Timestamp(i64::MIN));
         let after = after.and_then(|text| text.parse().ok()).unwrap_or(0);
-        self.notices_of(NoticeFilter { from, after, limit, ..NoticeFilter::default() })
+        self.notices_by(NoticeFilter { from, after, limit, ..NoticeFilter::default() })
     }
 
     /// Notices that a filter wants, oldest first; the cursor is the running number of the last.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn notices_of(&self, mut filter: NoticeFilter) -> Result<Page<NoticeView>, StoreError> {
+    pub fn notices_by(&self, mut filter: NoticeFilter) -> Result<Page<NoticeView>, StoreError> {
         let limit = filter.limit.max(1);
         filter.limit = limit + 1;
-        let mut items = Reads::new(&lock(&self.reads)).notices_of(&filter)?;
+        let mut items = Reads::new(&lock(&self.reads)).notices_by(&filter)?;
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|notice| notice.n.to_string());

@@ -92,6 +92,11 @@ impl Board {
         Some((shown.incident.clone(), shown.events.clone()))
     }
 
+    /// One incident.
+    pub(crate) fn look(&self, id: &str) -> Option<&Incident> {
+        self.shown.get(id).map(|shown| &shown.incident)
+    }
+
     /// Incidents behind `after`, by deadline.
     pub(crate) fn from(&self, after: (i64, &str)) -> impl Iterator<Item = &Incident> {
         use std::ops::Bound::{Excluded, Unbounded};

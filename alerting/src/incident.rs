@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::kind::{FAMILIES, Family, KINDS, Kind, NO_DUE, Scope, Severity, TOLD_WITHIN};
-use crate::life::Life;
+use crate::life::{Life, is_over};
 /// Post id of the incident into which unregistered devices beyond the bound fall together.
 pub const COLLAPSED: &str = UNREGISTERED;
 
@@ -259,6 +259,10 @@ pub struct IncidentView {
     pub safety: &'static str,
     /// Hidden from the desk's list until then.
     pub shelved_until: Option<String>,
+    /// A message that named it was accepted, first then; of a P1: as the P1 that it is.
+    pub told_at: Option<String>,
+    /// A P1 that no accepted message has named yet: red on the board.
+    pub untold: bool,
     /// Crew of the planned work there, when there was one.
     pub maintenance: Option<String>,
     /// Not real.
@@ -364,6 +368,8 @@ impl Incident {
                 .as_ref()
                 .filter(|_| life.is_shelved(now))
                 .map(|s| s.until.to_rfc3339()),
+            told_at: life.told_at.map(Timestamp::to_rfc3339),
+            untold: self.severity == Severity::P1 && life.told_at.is_none() && !is_over(life.state),
             maintenance: life.job.clone(),
             drill: life.drill,
             simulated: self.notes.iter().any(|note| note == NOTE_SIMULATED),

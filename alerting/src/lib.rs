@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`run`] | **the story**: readings in, incidents out; the one owner of clock and threads |
-//! | [`ask`] | what can be asked while it runs |
+//! | [`ask`], [`desk`] | what can be asked while it runs; what the duty pages ask |
 //! | [`engine`] | the rules: `step(now, input) → effects`, pure |
 //! | [`confirm`] | when samples are believed |
 //! | `explain_text` | why a post did or did not raise, in words |
@@ -13,11 +13,12 @@
 //! | [`kind`] | what can be raised: kinds, families, severities, scopes |
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`life`] | what people do to an incident: every state and move, pure |
+//! | [`ladder`] | who is told next when nobody comes, pure |
 //! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`links`] | signed links that crews open without signing in, pure |
-//! | [`notice`], `notice_text.rs` | what people are told, as JSON and as text |
+//! | [`notice`], [`notice_text`] | what people are told, as JSON and as text |
 //! | [`notify`] | console and webhook, each with its own thread, queue and retries |
 //! | [`test_dispatch`] | the test of each shift: who is asked to confirm, and who has not |
 //! | [`proof`] | known leaks of our own: what the rules make of them |
@@ -34,16 +35,18 @@
 pub mod ask;
 mod board;
 pub mod confirm;
+pub mod desk;
 pub mod engine;
 mod explain_text;
 pub mod incident;
 pub mod kind;
+pub mod ladder;
 pub mod life;
 pub mod lighting;
 pub mod links;
 pub mod metrics;
 pub mod notice;
-mod notice_text;
+pub mod notice_text;
 pub mod notify;
 mod pending;
 mod period;
@@ -68,6 +71,7 @@ pub use engine::{
 };
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
+pub use ladder::{EscalationConfig, LadderFault, Ladders, Telling};
 pub use links::Links;
 pub use metrics::Metrics;
 pub use notice::SiteText;

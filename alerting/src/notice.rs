@@ -7,15 +7,20 @@ use serde_json::{Value, json};
 
 use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, short_hash};
+use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
-use crate::notice_text::{incident_text, local_time, place_text};
+use crate::notice_text::{incident_text, line_text, local_time, place_text};
 use crate::test_dispatch::Test;
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
 /// Event word of an incident that became graver.
 pub const ESCALATED: &str = "incident.escalated";
+/// Event word of a deadline that passed with nobody there.
+pub const BREACHED: &str = "incident.breached";
+/// Event word of a list.
+pub const DIGEST: &str = "digest";
 /// Event words of the task that a rain fault leaves behind.
 pub const RECHECK_DUE: &str = "recheck.due";
 /// Unfinished after six hours.
@@ -56,7 +61,7 @@ pub struct Notice {
     pub incident: Option<Arc<str>>,
     /// [`OPENED`], [`ESCALATED`], [`WEATHER_UNKNOWN`].
     pub event: String,
-    /// Rung of the ladder; 0 until the ladder exists.
+    /// Rung of the ladder; 0 is the opening and what stands outside of it.
     pub step: u32,
     /// Whom.
     pub to: String,
@@ -139,6 +144,107 @@ impl Notice {
             drill: incident.life.drill,
         };
         Self::new(&subject, &view, &text, site, to)
+    }
+
+    /// Tells the next rung of its ladder.
+    pub fn rung(
+        incident: &Incident,
+        event: &Event,
+        word: &'static str,
+        step: u32,
+        post: Option<&Post>,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let view = serde_json::to_value(incident.view(event.at)).unwrap_or_default();
+        let chinese = site.language.starts_with("zh");
+        let said: Value = serde_json::from_str(&event.body).unwrap_or_default();
+        let why = match (word, said.get("reason").and_then(Value::as_str), chinese) {
+            (BREACHED, _, true) => "超时, 无人到场".to_owned(),
+            (BREACHED, _, false) => "DEADLINE PASSED, NOBODY THERE".to_owned(),
+            (_, Some("refused"), true) => "班组退单, 请后备出动".to_owned(),
+            (_, Some("refused"), false) => "the crew hands it back: back-up, go".to_owned(),
+            (_, Some("board_closed"), true) => format!("值班台无人应答, 第 {step} 级"),
+            (_, Some("board_closed"), false) => format!("nobody at the board, rung {step}"),
+            (_, Some("delivery_failed"), true) => format!("上一级未送达, 第 {step} 级"),
+            (_, Some("delivery_failed"), false) => format!("message before failed, rung {step}"),
+            (_, _, true) => format!("升级第 {step} 级"),
+            (_, _, false) => format!("rung {step}"),
+        };
+        let (text, state, safety) =
+            (incident_text(incident, post, site), incident.life.state.name(), incident.life.safety());
+        let (drill, job) = (drill_text(incident, chinese), job_text(incident, chinese));
+        let text = format!("{drill}【{why}】{text}{job} · {state} · {safety}");
+        let (about, at) = (event.key.clone(), event.at);
+        let id = Some(incident.id.clone());
+        let subject = Subject { incident: id, about, event: word, at, drill: incident.life.drill };
+        Self::new(&subject, &view, &text, site, to).at_step(step)
+    }
+
+    /// One message for many incidents.
+    pub fn digest(
+        list: &List,
+        lines: &[(&Incident, Option<&Post>)],
+        now: Timestamp,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let chinese = site.language.starts_with("zh");
+        let total = lines.len() + list.more;
+        let mut text = match chinese {
+            true => format!("【险情汇总 {total} 起】"),
+            false => format!("[{total} incidents] "),
+        };
+        let rows = lines.iter().map(|(incident, post)| {
+            format!("{}{}", drill_text(incident, chinese), line_text(incident, *post, chinese))
+        });
+        text += &rows.collect::<Vec<_>>().join("\n");
+        if list.more > 0 {
+            let roads = list.roads.iter().map(|(road, count)| format!("{road} {count}")).collect::<Vec<_>>();
+            let roads = roads.join(if chinese { "，" } else { ", " });
+            text += &match chinese {
+                true => format!("\n另有 {} 起：{roads}", list.more),
+                false => format!("\nand {} more: {roads}", list.more),
+            };
+        }
+        // In a list there is no room for the words of each: nothing counts as dead.
+        text +=
+            if chinese { "\n未确认断电，视为带电" } else { "\nnot confirmed dead, treat as live" };
+        let about = format!("{}:{}:{}", list.person.name, now.0, list.number);
+        let subject = Subject { incident: None, about, event: DIGEST, at: now, drill: false };
+        let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
+        notice.body["incidents"] = json!(list.incidents);
+        notice.body["more"] = json!(list.more);
+        let road = |(road, count): &(Arc<str>, u32)| json!({ "road": road, "count": count });
+        notice.body["roads"] = list.roads.iter().map(road).collect();
+        if let Some(url) = site.public_url.as_deref() {
+            notice.body["notice"]["link"] = json!(format!("{}/", url.trim_end_matches('/')));
+        }
+        notice
+    }
+
+    /// Incidents that a list names; none of any other notice.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        let ids = self.body.get("incidents").and_then(Value::as_array).filter(|_| self.event == DIGEST);
+        ids.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Says that nobody is named for some of those who were to be told.
+    pub fn say_missing(&mut self, duties: &[String], site: &SiteText) {
+        let names = duties.join(", ");
+        let line = match site.language.starts_with("zh") {
+            true => format!(" · 无人可通知：{names}，请值班台转告"),
+            false => format!(" · nobody is named for {names}: pass it on"),
+        };
+        if let Some(Value::String(text)) = self.body.get_mut("text") {
+            text.push_str(&line);
+        }
+    }
+
+    fn at_step(mut self, step: u32) -> Self {
+        self.step = step;
+        self.body["notice"]["step"] = json!(step);
+        self
     }
 
     /// Tells the desk that planned work has ended by itself.
@@ -361,7 +467,7 @@ fn job_text(incident: &Incident, chinese: bool) -> String {
 }
 
 /// The words of each event, Chinese and English.
-const WORDS: [(&str, &str, &str); 18] = [
+const WORDS: [(&str, &str, &str); 21] = [
     ("incident.acknowledged", "已接单", "acknowledged"),
     ("incident.departed", "已出发", "on the way"),
     ("incident.arrived", "已到场", "arrived"),
@@ -380,6 +486,13 @@ const WORDS: [(&str, &str, &str); 18] = [
     ("incident.repeated", "险情仍在", "danger still shows"),
     ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
     ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
+    ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
+    ("incident.handover", "交接班, 请接班班组确认", "change of shift: take it over"),
+    (
+        "incident.isolation_offered",
+        "同回路多处带电, 可请求断电",
+        "many dangers on one feeder: ask for isolation",
+    ),
 ];
 
 /// What was done, where, by whom, and whether the post may be touched.

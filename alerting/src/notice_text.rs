@@ -10,7 +10,7 @@ use crate::notice::SiteText;
 const NAMED_MAX: usize = 20;
 
 /// Title of a kind, in Chinese and in English.
-fn title(kind: Kind) -> [&'static str; 2] {
+pub fn title(kind: Kind) -> [&'static str; 2] {
     match kind {
         Kind::ShellCritical => ["灯杆带电", "live lamp post"],
         Kind::LeakCritical => ["灯杆漏电", "leaking lamp post"],
@@ -63,7 +63,7 @@ fn is_about_current(kind: Kind) -> bool {
 }
 
 /// Value and limit, when the kind has some.
-fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
+pub fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
     if e.kind == Kind::Reported || (e.limit == 0 && e.thousandths.is_none()) {
         return None;
     }
@@ -124,7 +124,8 @@ fn members_text(incident: &Incident, chinese: bool) -> Option<String> {
     (!named.is_empty()).then(|| format!("{}{rest}", named.join(", ")))
 }
 
-pub(crate) fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+/// Where it is, in words.
+pub fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     if let Some(place) = incident.told_place() {
         return format!("{} ({:.5}, {:.5}, {})", place.text, place.lon, place.lat, incident.zone);
     }
@@ -157,4 +158,13 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
         Ok(t) => t.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
         Err(_) => at.to_rfc3339(),
     }
+}
+
+/// One line of a list: how grave, what, where, its value, its id.
+pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
+    let title = title(incident.evidence.kind)[usize::from(!chinese)];
+    let (severity, place) = (incident.severity.name(), place_text(incident, post, chinese));
+    let value =
+        incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
+    format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
 }

@@ -24,6 +24,7 @@ fn office() -> Office {
         writes: writer.writes(),
         reads: Arc::new(Mutex::new(crate::store::open_for_reading(dir.path()).unwrap())),
         metrics,
+        delivered: Arc::new(|_| {}),
     };
     Office { _dir: dir, writer, around, clock }
 }

@@ -11,8 +11,8 @@
 //!         8  each minute: the cursor moves to where the journal stood 40 min ago
 //! stop    9  judge what is queued, let channels finish, commit, close: under 2 s
 //! ```
-//! Questions: `ask.rs`. Limits: [`QUEUE_MAX`] batches wait to be judged. When the queue is full
-//! [`Alerting::judge`] waits: receiving slows down, no alarm is skipped.
+//! Whom an effect reaches stands in `run/telling.rs`, questions in `ask.rs`. Limits: [`QUEUE_MAX`] batches wait to be
+//! judged. When the queue is full [`Alerting::judge`] waits: receiving slows down, no alarm is skipped.
 #![expect(clippy::disallowed_methods, reason = "ticks, telling and shutdown need a running clock")]
 
 use std::collections::VecDeque;
@@ -30,15 +30,15 @@ use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
 use crate::engine::{Effect, Engine, Input};
-use crate::incident::{Event, Incident};
+use crate::ladder::{Crowd, Ladders};
 use crate::lighting::Lighting;
 use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
-use crate::notify::{AlarmWatch, Channel, Clock, Desk, Job, Surroundings};
+use crate::notify::{Channel, Clock, Desk, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
 use crate::proof::ProofSetup;
 use crate::rota::Rota;
-use crate::store::{Store, StoreError, Write, open_for_reading};
+use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
@@ -46,6 +46,7 @@ mod duty;
 mod note;
 mod proof;
 mod reload;
+mod telling;
 mod tests_of_people;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
@@ -87,12 +88,14 @@ pub struct Setup {
     pub lighting: Option<Arc<Lighting>>,
     /// Who is on duty, by the configuration.
     pub rota: Rota,
-    /// Whom to tell, and how.
+    /// How to tell.
     pub channels: Vec<Channel>,
     /// How proofs are judged and heard of; none where none are sent.
     pub proof: Option<ProofSetup>,
     /// How people on duty are tested; none: they are not.
     pub tests: Option<TestSetup>,
+    /// When to tell the next one.
+    pub ladders: Ladders,
     /// Words for texts.
     pub site: SiteText,
     /// Wall clock.
@@ -129,6 +132,8 @@ pub(crate) enum Work {
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool, Arc<str>),
     Test(Confirm, SyncSender<tests_of_people::Reply>),
+    Delivered(Delivery),
+    Present,
     Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
     Stop,
 }
@@ -173,7 +178,10 @@ impl Alerting {
         let follower = setup.tail.follow(FOLLOWER, from);
         let aside = note::Aside::take_back(&setup, &store)?;
         let writer = Writer::start(store, follower.clone(), &metrics)?;
+        let (queue, batches) = sync_channel(QUEUE_MAX);
+        let (delivered, deliveries) = telling::mailbox(queue.clone());
         let around = Surroundings {
+            delivered,
             clock: setup.clock.clone(),
             writes: writer.writes(),
             reads: reads.clone(),
@@ -193,22 +201,25 @@ impl Alerting {
             board: board.clone(),
             metrics,
             register: setup.register.clone(),
-            site: setup.site.clone(),
+            site: Arc::new(setup.site.clone()),
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
             aside,
             follower,
+            crowd: Crowd::default(),
+            deliveries,
             duty,
         };
         let writes = story.writes.clone();
+        engine.set_rota(story.duty.now());
+        story.take_up_lists(&engine);
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
         story.go_live(&setup, around)?;
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
-        let (queue, batches) = sync_channel(QUEUE_MAX);
         let shared = engine.clone();
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
@@ -223,6 +234,17 @@ impl Alerting {
         if self.queue.send(Work::Batch(batch)).is_err() {
             error!("alerting has ended, a batch was not judged; the next start's replay judges it");
         }
+    }
+
+    /// A duty session has the board open. While nobody says so for `watch.board_closed` the desk is rung of what is
+    /// open. Lost when the queue is full: it is said again.
+    pub fn presence(&self) {
+        let _ = self.queue.try_send(Work::Present);
+    }
+
+    /// More is raised than people can take in: messages are grouped.
+    pub fn is_flood(&self) -> bool {
+        lock(&self.engine).is_flood()
     }
 
     /// Judges what is queued, lets the channels finish, commits and closes. Under 2 s unless the disk hangs.
@@ -265,6 +287,7 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
     if let Some(lighting) = &setup.lighting {
         engine.set_lighting(lighting.clone());
     }
+    engine.set_ladders(setup.ladders.clone());
     for memory in reads.memories()? {
         engine.remember(&memory);
     }
@@ -279,7 +302,11 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
         engine.seed_recheck(recheck);
     }
     let mut board = Board::default();
-    for incident in reads.open_incidents()? {
+    for mut incident in reads.open_incidents()? {
+        if incident.life.told_at.is_none() {
+            let since = incident.p1_at.unwrap_or(incident.opened_at);
+            incident.life.told_at = reads.first_told_since(&incident.id, since)?;
+        }
         board.put(incident.clone(), None);
         engine.seed(incident);
     }
@@ -300,12 +327,16 @@ struct Story {
     board: Arc<RwLock<Board>>,
     metrics: Metrics,
     register: Arc<Register>,
-    site: SiteText,
+    site: Arc<SiteText>,
     clock: Clock,
     tail: Tail,
     policy: InForce,
     aside: note::Aside,
     follower: Follower,
+    /// Who gets lists instead of messages.
+    crowd: Crowd,
+    /// What became of messages while the queue was full.
+    deliveries: telling::Mailbox,
     duty: duty::Duty,
 }
 
@@ -376,6 +407,11 @@ impl Story {
                     self.handle(false);
                 }
                 Ok(Work::Test(confirm, reply)) => drop(reply.send(self.confirm(confirm))),
+                Ok(Work::Delivered(delivery)) => self.delivered(&mut lock(engine), &delivery),
+                Ok(Work::Present) => {
+                    lock(engine).step((self.clock)(), Input::Presence, &mut self.effects);
+                    self.handle(false);
+                }
                 Ok(Work::Rota(request, reply)) => self.change_rota(*request, &reply),
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -384,6 +420,8 @@ impl Story {
                 next_tick = Instant::now() + TICK;
                 self.tick(&mut lock(engine));
                 self.handle(false);
+                self.late_deliveries(&mut lock(engine));
+                self.send_lists();
             }
         }
         self.stop();
@@ -435,6 +473,10 @@ impl Story {
         let now = (self.clock)();
         self.enact(engine, now);
         self.look_aside(now);
+        let rota = self.duty.now();
+        if !Arc::ptr_eq(engine.rota(), &rota) {
+            engine.set_rota(rota);
+        }
         engine.step(now, Input::Tick, &mut self.effects);
         self.duty.look(now, &self.metrics);
         let end = self.tail.end();
@@ -472,18 +514,27 @@ impl Story {
         let mut counts_changed = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Open { incident, event, told } => {
+                Effect::Open { incident, event, told, to } => {
                     counts_changed = true;
-                    self.open(*incident, event, told, replayed);
+                    self.open(*incident, event, told.then_some(&to), replayed);
                 }
-                Effect::Escalated { incident, event, told } => {
+                Effect::Escalated { incident, event, told, to } => {
                     counts_changed = true;
-                    self.escalate(incident, event, told, replayed);
+                    self.escalate(incident, event, told.then_some(&to), replayed);
                 }
-                Effect::Moved { incident, event, told } => {
+                Effect::Moved { incident, event, told, to } => {
                     counts_changed = true;
-                    self.moved(incident, event, told, replayed);
+                    self.moved(incident, event, told.map(|word| (word, &to)), replayed);
                 }
+                Effect::Many { zone, word, to, incidents, count, event } => {
+                    info!(%zone, word, count, step = to.step, "rungs of many incidents, in lists");
+                    self.many(incidents, count, &to, event);
+                }
+                Effect::Flood { on, event } => {
+                    warn!(on, "more is raised than people can take in: messages are grouped");
+                    self.writes.push(Write::Many(Vec::new(), event), Ticket::default());
+                }
+                Effect::Shown(incident) => self.show(*incident),
                 Effect::Answered(answer) => self.answered(act::Said::Incident(answer)),
                 Effect::Job { job, event, ended } => self.job(job, event, ended, replayed),
                 Effect::Recheck { tasks, asking, event } => self.recheck(tasks, asking, event, replayed),
@@ -495,9 +546,9 @@ impl Story {
                 }
                 Effect::WeatherUnknown { since, zones } => {
                     warn!(?zones, %since, "weather unknown, wet limits in force");
-                    let (now, site) = ((self.clock)(), &self.site);
-                    let make = |to: Address<'_>| Notice::weather_unknown(now, since, &zones, site, to);
-                    let notices = self.notices(make);
+                    let (now, site) = ((self.clock)(), self.site.clone());
+                    let make = |to: Address<'_>| Notice::weather_unknown(now, since, &zones, &site, to);
+                    let notices = self.desk_notices(make);
                     let ticket = self.tell(&notices, replayed, None);
                     self.writes.push(Write::Notices(notices), ticket);
                 }
@@ -515,69 +566,6 @@ impl Story {
         if counts_changed {
             self.count_open();
         }
-    }
-
-    fn open(&mut self, incident: Incident, event: Event, told: bool, replayed: bool) {
-        info!(
-            incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
-            kind = incident.evidence.kind.name(), severity = incident.severity.name(),
-            due_at = %incident.due_at, replayed, "incident opened"
-        );
-        self.put(&incident, &event);
-        let post = incident.post_in(&self.register);
-        let site = &self.site;
-        let make = |to: Address<'_>| Notice::opened(&incident, post.map(|p| &**p), site, to);
-        let notices = if told { self.notices(make) } else { Vec::new() };
-        let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
-        let ticket = self.tell(&notices, replayed, watch.as_ref());
-        self.writes.push(Write::Open(Box::new(incident), event, notices), ticket.clone());
-        self.durable(ticket);
-    }
-
-    fn escalate(&mut self, incident: Box<Incident>, event: Event, told: bool, replayed: bool) {
-        info!(
-            incident = %incident.id, post_id = %incident.post_id, zone = %incident.zone,
-            kind = incident.evidence.kind.name(), severity = incident.severity.name(),
-            due_at = %incident.due_at, replayed, "incident became graver"
-        );
-        self.put(&incident, &event);
-        let post = incident.post_in(&self.register);
-        let (at, site) = (event.at, &self.site);
-        let make = |to: Address<'_>| Notice::escalated(&incident, at, post.map(|p| &**p), site, to);
-        let notices = if told { self.notices(make) } else { Vec::new() };
-        let watch = (!replayed).then(|| AlarmWatch::new(at));
-        let ticket = self.tell(&notices, replayed, watch.as_ref());
-        self.writes.push(Write::Escalate(incident, event, notices), ticket);
-    }
-
-    fn put(&self, incident: &Incident, event: &Event) {
-        let mut board = self.board.write().unwrap_or_else(PoisonError::into_inner);
-        board.put(incident.clone(), Some(event));
-    }
-
-    fn notices(&self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
-        let address = |desk: &Desk| {
-            let channel = desk.channel();
-            let to = Address { channel: &channel.id, to: &channel.to, phone: None };
-            Arc::new(make(to))
-        };
-        self.desks.iter().map(address).collect()
-    }
-
-    /// Hands notices to their channels, before the store gets them: see `notify::Work::pick_up`. Those that
-    /// a replay found may have been told before the crash, so they are marked as a repeat.
-    fn tell(&self, notices: &[Arc<Notice>], replayed: bool, watch: Option<&Arc<AlarmWatch>>) -> Ticket {
-        let ticket = Ticket::default();
-        for (desk, notice) in self.desks.iter().zip(notices) {
-            desk.tell(Job {
-                notice: notice.clone(),
-                attempt: if replayed { 2 } else { 1 },
-                ticket: ticket.clone(),
-                watch: watch.cloned(),
-                handed_at: Instant::now(),
-            });
-        }
-        ticket
     }
 
     /// Step 9.

@@ -36,7 +36,7 @@ impl Station {
     }
 
     pub(crate) fn start(&self, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
-        self.start_with(rota(), channels)
+        self.start_with(Rota::default(), channels)
     }
 
     pub(crate) fn start_with(&self, rota: Rota, channels: Vec<Channel>) -> Result<Alerting, AlertingError> {
@@ -78,6 +78,7 @@ impl Station {
             channels,
             proof,
             tests,
+            ladders: Ladders::default(),
             site: site(),
             clock: self.clock.clock(),
             registry: Registry::new(),
@@ -128,6 +129,20 @@ pub(crate) fn weather(at: Timestamp, json: &str) -> FrameBuf {
     batch
 }
 
+/// Two critical samples each of so many devices that the register does not know.
+pub(crate) fn strangers(count: usize) -> Vec<FrameBuf> {
+    let of = |n: usize| {
+        let name = format!("D{n}");
+        let mut pair = [leak(T - Millis::minutes(1), 40.0), leak(T + Millis(n as i64), 40.0)];
+        for r in &mut pair {
+            (r.post, r.device, r.zone) = (&name, &name, "unregistered");
+        }
+        batch(&pair)
+    };
+    let dry = weather(T - Millis::minutes(2), r#"{"rain_mm_h":0}"#);
+    std::iter::once(dry).chain((0..count).map(of)).collect()
+}
+
 /// Two critical samples of P1, and dry weather before them.
 pub(crate) fn danger() -> FrameBuf {
     let mut batch = weather(T - Millis::minutes(6), r#"{"rain_mm_h":0}"#);
@@ -161,7 +176,7 @@ fn a_dangerous_reading_becomes_an_incident_that_is_stored_and_told() {
     assert_eq!(
         keys.join(" "),
         "arrival arrived_at breached crew drill due_at evidence feeder id kind links maintenance members notes \
-         opened_at place post_id remaining_s road safety scope severity shelved_until signal simulated state zone"
+         opened_at place post_id remaining_s road safety scope severity shelved_until signal simulated state told_at untold zone"
     );
     wait_for("the notice is noted as sent", || {
         let page = alerting.notices(None, None, 10).unwrap();
@@ -227,6 +242,9 @@ fn situation_s40_a_kill_between_telling_and_commit_repeats_the_same_notice_and_l
     assert_eq!(again["incident"]["due_at"], first["incident"]["due_at"]);
     assert_eq!(again["incident"]["remaining_s"], 18 * 60);
     assert_eq!(again["notice"]["attempt"], 2, "marked as a repeat");
+    let rungs = server.next().json();
+    assert_eq!((&rungs["event"], &rungs["notice"]["step"]), (&"incident.escalated".into(), &3.into()));
+    assert_eq!(rungs["notice"]["attempt"], 2, "what became due meanwhile is one telling");
     assert!(server.within(Duration::from_millis(300)).is_none());
     drop(alerting);
 }
@@ -256,16 +274,21 @@ fn fault_n10_a_restart_keeps_every_deadline_and_tells_nobody_again() {
         assert_eq!(page.items[0].breached, hours > 0);
         let recorded = || {
             let timeline = alerting.incident(&before[0].0).unwrap().unwrap().timeline.unwrap();
-            timeline.iter().filter(|event| event.event == "breached").count() == usize::from(hours > 0)
+            let count = |kind| timeline.iter().filter(|event| event.event == kind).count();
+            (count("breached"), count("rung")) == (usize::from(hours > 0), usize::from(hours > 1))
         };
-        wait_for("the breach is recorded once", recorded);
+        wait_for(
+            "the breach is recorded once, and what comes every ten minutes once behind a night",
+            recorded,
+        );
     }
     let mut told = Vec::new();
     while let Some(request) = server.within(Duration::from_millis(300)) {
         told.push(request.json()["event"].clone());
     }
     told.retain(|event| event != "weather.unknown");
-    assert_eq!(told, ["incident.breached"], "the incident is told once, and once that nobody came in time");
+    let said = ["incident.breached", "incident.escalated"];
+    assert_eq!(told, said, "told once, once that nobody came in time, and once more since nobody has come");
 }
 
 #[test]
@@ -281,14 +304,24 @@ fn replaying_twice_gives_the_same_incidents_and_nothing_twice() {
         station.open_journal();
         let alerting = station.start(Vec::new()).unwrap();
         let id = open_ids(&alerting);
+        wait_for("the first tick", || {
+            let single = alerting.incident(&id[0].0).unwrap().unwrap();
+            single.timeline.unwrap().iter().any(|event| event.event == "rung")
+        });
         let single = alerting.incident(&id[0].0).unwrap().unwrap();
         let words: Vec<String> = single.timeline.unwrap().into_iter().map(|e| e.event).collect();
         assert_eq!(single.evidence.wet_because.as_deref(), Some("warning"));
         seen.push((id, words, single.opened_at));
         drop(alerting);
         let path = station.dir.path().join("alerting").join(FILE);
-        assert_eq!(crate::verify_file(&path).unwrap().events, 3, "opened, evidence, and the policy once");
+        assert_eq!(
+            crate::verify_file(&path).unwrap().events,
+            4,
+            "and the policy, and the rungs of the first start, once"
+        );
     }
+    // What was due before the start is told at its first tick.
+    seen.iter_mut().for_each(|(_, words, _)| words.retain(|word| word != "rung"));
     assert_eq!(seen[0].1, ["opened", "evidence"]);
     assert_eq!(seen[0].2, "2026-11-23T11:48:00.000Z", "at the wet switch");
     assert!(seen.iter().all(|s| *s == seen[0]));
@@ -437,6 +470,7 @@ fn a_wrong_time_zone_and_a_newer_store_are_refused() {
         channels: Vec::new(),
         proof: None,
         tests: None,
+        ladders: Ladders::default(),
         site,
         clock: station.clock.clock(),
         registry: Registry::new(),

@@ -83,7 +83,13 @@ pub(super) async fn admit(State(instance): Shared, mut request: Request, next: N
     let lang = Lang::of(&uri, request.headers(), &instance.config.site.language);
     request.extensions_mut().insert(lang);
     let mut response = match decide(&instance, &path, request).await {
-        Ok(request) => super::in_our_form(next.run(request).await).await,
+        Ok(request) => {
+            // For `pages::dress`: a fault is shown to whoever it concerns.
+            let who = request.extensions().get::<Identity>().cloned();
+            let mut response = super::in_our_form(next.run(request).await).await;
+            who.map(|who| response.extensions_mut().insert(who));
+            response
+        }
         Err(refusal) => refuse(&instance, refusal, &method, &uri, lang),
     };
     if let Some(lang) = Lang::asked(&uri) {

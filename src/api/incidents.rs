@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Shared, limit_of, page, time_of};
-use crate::tokens::Identity;
+use crate::tokens::{Identity, Role};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +20,15 @@ pub(super) struct IncidentsQuery {
     cursor: Option<String>,
 }
 
-pub(super) async fn list(State(instance): Shared, Query(query): Query<IncidentsQuery>) -> Answer {
+pub(super) async fn list(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    Query(query): Query<IncidentsQuery>,
+) -> Answer {
+    // Who asks for the list with a word in it looks at the board.
+    if matches!(who.role, Role::Duty | Role::Admin) {
+        instance.alerting.presence();
+    }
     let state = match query.state.as_deref() {
         None | Some("open") => StateFilter::Open,
         Some("closed") => StateFilter::Ended,
@@ -108,7 +116,7 @@ pub(super) async fn notices(State(instance): Shared, Query(query): Query<Notices
         after,
         limit: limit_of(query.limit)?,
     };
-    let found = instance.alerting.notices_of(filter).map_err(ApiError::unavailable)?;
+    let found = instance.alerting.notices_by(filter).map_err(ApiError::unavailable)?;
     let items: Vec<Value> = found.items.iter().map(|notice| json!(notice)).collect();
     Ok(page(items, found.next))
 }

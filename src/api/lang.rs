@@ -29,7 +29,7 @@ impl Lang {
         words.filter_map(Self::from_word).next_back()
     }
 
-    pub(super) fn of(uri: &Uri, headers: &HeaderMap, site: &str) -> Self {
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, site: &str) -> Self {
         let chosen = || Self::from_word(&cookie(headers, COOKIE)?);
         let site = || if site.starts_with("zh") { Self::Zh } else { Self::En };
         Self::asked(uri).or_else(chosen).unwrap_or_else(site)
@@ -41,6 +41,15 @@ impl Lang {
             Self::Zh => "zh",
             Self::En => "en",
         }
+    }
+
+    /// What HTML calls it.
+    pub(crate) fn tag(self) -> &'static str {
+        self.pick("zh-CN", "en")
+    }
+
+    pub(crate) fn is_chinese(self) -> bool {
+        self == Self::Zh
     }
 
     /// One text of two.

@@ -8,21 +8,18 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use lampguard_alerting::Standing;
-use lampguard_alerting::life::Verb;
 use lampguard_alerting::links::{AFTER_END, Claims, LinkError};
 use lampguard_model::Timestamp;
-use maud::html;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::admit::fields;
 use super::lang::Lang;
-use super::page::{Words, answer, page};
-use super::{ApiError, Shared, forms, moves};
+use super::page::Words;
+use super::{ApiError, Shared};
 use crate::serve::Instance;
 use crate::tokens::{By, Identity, Role};
 
@@ -78,7 +75,7 @@ fn still_good(standing: Option<Standing>, now: Timestamp) -> Result<Standing, Li
 }
 
 /// What somebody reads whose link opens nothing.
-pub(super) fn refuse(e: LinkError, site: &str, lang: Lang) -> Response {
+pub(crate) fn refuse(e: LinkError, site: &str, lang: Lang) -> Response {
     let (status, zh, en) = match e {
         LinkError::Expired => (
             StatusCode::GONE,
@@ -103,62 +100,6 @@ pub(super) fn refuse(e: LinkError, site: &str, lang: Lang) -> Response {
     };
     let title = lang.pick("链接打不开", "This link opens nothing");
     Words { lang, site, title, text: lang.pick(zh, en), way: None }.answer(status)
-}
-
-/// The incident of a link, in a few words. Changes nothing.
-pub(super) async fn show(
-    State(instance): Shared,
-    Extension(link): Extension<CrewLink>,
-    Extension(lang): Extension<Lang>,
-) -> Response {
-    let incident = match instance.alerting.incident(&link.incident) {
-        Ok(Some(incident)) => incident,
-        Ok(None) => return ApiError::not_found("the incident is not known").into_response(),
-        Err(e) => return ApiError::unavailable(e).into_response(),
-    };
-    let place = incident.post_id.as_deref().unwrap_or(&incident.feeder);
-    let due = incident.due_at.as_deref().unwrap_or("–");
-    let body = html! {
-        p .bad { strong { (incident.safety) } }
-        p { (incident.severity) " · " (incident.kind) " · " (incident.road) " " (place) }
-        p { (lang.pick("到场时限：", "Be there by: ")) (due) }
-        p { (lang.pick("状态：", "State: ")) (incident.state) " · " (link.crew) }
-        p .soft { (incident.id) " · " (lang.pick("链接有效期至 ", "link good until ")) (link.expires.to_rfc3339()) }
-    };
-    let title = lang.pick("抢修任务", "Your incident");
-    answer(StatusCode::OK, page(lang, &instance.config.site.name, title, &link.path(), &body))
-}
-
-/// A move by the form of a crew's page. Back to the page when it is made; why not, when it is refused.
-pub(super) async fn act(
-    State(instance): Shared,
-    Extension(who): Extension<Identity>,
-    Extension(link): Extension<CrewLink>,
-    Extension(lang): Extension<Lang>,
-    Path((_, verb)): Path<(String, String)>,
-    body: Bytes,
-) -> Response {
-    let site = instance.config.site.name.clone();
-    let fields = fields(&body);
-    // A form names its incident, so that a page of yesterday never moves the incident of today.
-    if fields.iter().any(|(name, value)| name == "incident" && **value != *link.incident) {
-        return refuse(LinkError::OtherIncident, &site, lang);
-    }
-    let made = async {
-        let verb = Verb::from_name(&verb);
-        let verb = verb.ok_or_else(|| ApiError::not_found("there is no such move"))?;
-        let body = forms::move_body(&fields, &instance.config.site.time_zone)?;
-        moves::make(&instance, &who, &link.incident, verb, body).await
-    };
-    match made.await {
-        Ok(_) => (StatusCode::SEE_OTHER, [(header::LOCATION, link.path())]).into_response(),
-        Err(e) => {
-            let title = lang.pick("操作未执行", "Nothing was done");
-            let path = link.path();
-            let way = Some((path.as_str(), lang.pick("返回", "Back")));
-            Words { lang, site: &site, title, text: e.message(), way }.answer(e.status())
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]

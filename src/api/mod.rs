@@ -1,23 +1,22 @@
 //! The HTTP interface: one table of routes and who may use them; what is not in the table is refused.
 
-mod admit;
-mod forms;
+pub(crate) mod admit;
 mod incidents;
-mod lang;
-mod links;
+pub(crate) mod lang;
+pub(crate) mod links;
 mod live;
-mod moves;
+pub(crate) mod moves;
 mod openapi;
 mod page;
 mod posts;
-mod readings;
+pub(crate) mod readings;
 pub(crate) mod reports;
 mod rota;
 mod server;
 mod signin;
 mod system;
 mod test_dispatch;
-mod zones;
+pub(crate) mod zones;
 
 use std::sync::Arc;
 
@@ -34,8 +33,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use admit::Access;
+pub(crate) use admit::Csrf;
+pub(crate) use lang::Lang;
+pub(crate) use links::CrewLink;
 pub(crate) use server::Tls;
 
+use crate::pages;
 use crate::serve::Instance;
 use crate::tokens::Role::{Admin, Crew, Duty, Engineer, Viewer};
 
@@ -48,7 +51,7 @@ const LIMIT_DEFAULT: usize = 200;
 /// Items of a list at most.
 const LIMIT_MAX: usize = 1000;
 
-type Shared = State<Arc<Instance>>;
+pub(crate) type Shared = State<Arc<Instance>>;
 type Answer = Result<axum::Json<Value>, ApiError>;
 
 const OPEN: Access = Access::Open;
@@ -87,9 +90,17 @@ static ROUTES: &[Route] = &[
     on(Method::GET, "/signout", OPEN, || get(signin::ask_out)),
     on(Method::POST, "/signout", OPEN, || post(signin::leave)),
     on(Method::GET, "/kiosk/{token}", OPEN, || get(signin::kiosk)),
-    on(Method::GET, "/c/{token}", Access::Link, || get(links::show)),
-    on(Method::POST, "/c/{token}/{move}", Access::Link, || post(links::act)),
-    on(Method::GET, "/", EVERYBODY, || get(system::home)),
+    on(Method::GET, "/c/{token}", Access::Link, || get(pages::crew::show)),
+    on(Method::POST, "/c/{token}/{move}", Access::Link, || post(pages::crew::act)),
+    on(Method::GET, "/pages.css", OPEN, || get(pages::style)),
+    on(Method::GET, "/", EVERYBODY, || get(pages::board::show)),
+    on(Method::GET, "/posts/{id}", EVERYBODY, || get(pages::post::show)),
+    on(Method::GET, "/incidents/{id}", EVERYBODY, || get(pages::incident::show)),
+    on(Method::POST, "/incidents/{id}/{move}", MOVERS, || post(pages::take::act)),
+    on(Method::GET, "/report", DESK, || get(pages::desk::report)),
+    on(Method::POST, "/report", DESK, || post(pages::take::report)),
+    on(Method::GET, "/hand-test", REPORTERS, || get(pages::desk::hand_test)),
+    on(Method::POST, "/hand-test", REPORTERS, || post(pages::take::hand_test)),
     on(Method::GET, "/api/v1/openapi.json", EVERYBODY, || get(openapi::document)),
     on(Method::GET, "/api/v1/posts", EVERYBODY, || get(posts::list)),
     on(Method::GET, "/api/v1/posts/{id}", EVERYBODY, || get(posts::one)),
@@ -141,6 +152,7 @@ fn router(instance: Arc<Instance>) -> Router {
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "not_found", "there is no such route") })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .route_layer(middleware::from_fn_with_state(instance.clone(), admit::admit))
+        .layer(middleware::from_fn_with_state(instance.clone(), pages::dress))
         .layer(middleware::from_fn(admit::harden))
         .with_state(instance)
 }
@@ -168,13 +180,13 @@ pub(crate) async fn in_our_form(response: Response) -> Response {
 }
 
 /// A fault as every route answers it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
     /// The present state of the incident, where that is why.
-    state: Option<&'static str>,
+    pub(crate) state: Option<&'static str>,
 }
 
 impl ApiError {
@@ -219,6 +231,8 @@ impl IntoResponse for ApiError {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+        // A page says it in words: `pages::dress`.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -265,7 +279,8 @@ mod tests {
             .map(|route| route.path)
             .collect();
         let health = ["/healthz", "/readyz", "/metrics"];
-        let to_sign_in = ["/plain.css", "/signin", "/signin", "/signout", "/signout", "/kiosk/{token}"];
+        let to_sign_in =
+            ["/plain.css", "/signin", "/signin", "/signout", "/signout", "/kiosk/{token}", "/pages.css"];
         // The link is the login there: signed, for one test of one person.
         let links = ["/t/{token}", "/t/{token}"];
         assert_eq!(open, [&health[..], &to_sign_in, &links].concat());

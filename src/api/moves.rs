@@ -1,4 +1,4 @@
-//! What people do: moves on incidents, hazards they tell, planned work.
+//! What people do: moves on incidents, hazards they tell, planned work. The pages do it by the same functions.
 
 use std::sync::Arc;
 
@@ -121,20 +121,21 @@ pub(crate) async fn make(
     Ok(acted)
 }
 
+/// A hazard as it is told.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReportBody {
-    key: String,
-    what: What,
-    post_id: Option<String>,
-    place: Option<Place>,
-    caller: Option<String>,
-    at: Option<Value>,
+pub(crate) struct ReportBody {
+    pub(crate) key: String,
+    pub(crate) what: What,
+    pub(crate) post_id: Option<String>,
+    pub(crate) place: Option<Place>,
+    pub(crate) caller: Option<String>,
+    pub(crate) at: Option<Value>,
     #[serde(default)]
-    channel: Channel,
-    severity: Option<String>,
+    pub(crate) channel: Channel,
+    pub(crate) severity: Option<String>,
     #[serde(default)]
-    drill: bool,
+    pub(crate) drill: bool,
 }
 
 pub(super) async fn report(
@@ -142,9 +143,17 @@ pub(super) async fn report(
     Extension(who): Extension<Identity>,
     body: Bytes,
 ) -> Reply {
-    let body: ReportBody = parsed(&body)?;
+    Ok(answer(&tell(&instance, &who, parsed(&body)?).await?, StatusCode::CREATED))
+}
+
+/// Takes a hazard that a person told, by program or by page.
+pub(crate) async fn tell(
+    instance: &Arc<Instance>,
+    who: &Identity,
+    body: ReportBody,
+) -> Result<Acted<IncidentView>, ApiError> {
     let request = TellRequest {
-        actor: actor(&who),
+        actor: actor(who),
         key: body.key,
         what: body.what,
         post_id: body.post_id,
@@ -156,8 +165,8 @@ pub(super) async fn report(
         drill: body.drill,
         stored: None,
     };
-    let acted = aside(move || instance.alerting.report(request)).await?;
-    Ok(answer(&acted, StatusCode::CREATED))
+    let instance = instance.clone();
+    aside(move || instance.alerting.report(request)).await
 }
 
 /// A time of a body: RFC 3339 with offset, or milliseconds UTC.

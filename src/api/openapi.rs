@@ -73,8 +73,12 @@ fn operation(route: &Route, words: &Value) -> Option<Value> {
         let names: Vec<&str> = roles.iter().map(|role: &Role| role.name()).collect();
         operation["security"] = json!([{ "token": [] }, { "session": [] }]);
         operation["x-roles"] = json!(names);
-        operation["responses"]["401"] = fault("no token, or none that is known");
-        operation["responses"]["403"] = fault("a role that may not");
+        // Pages name their own: a page of the fault.
+        for (status, text) in [("401", "no token, or none that is known"), ("403", "a role that may not")] {
+            if operation["responses"].get(status).is_none() {
+                operation["responses"][status] = fault(text);
+            }
+        }
     }
     if let Some(body) = words.get("body") {
         let required = words.get("body_optional").is_none();

@@ -57,13 +57,18 @@ fn check_zone(instance: &Instance, who: &Identity, body: &[u8]) -> Result<(), Ap
     Ok(())
 }
 
+/// Takes readings from whoever sends them, by program or by page; the answer comes after the disk has them.
+pub(crate) async fn take(instance: &Instance, who: &Identity, body: Bytes) -> Result<Tally, ApiError> {
+    check_zone(instance, who, &body)?;
+    hand_over(instance, "", body).await
+}
+
 pub(super) async fn readings(
     State(instance): Shared,
     Extension(who): Extension<Identity>,
     body: Bytes,
 ) -> Answer {
-    check_zone(&instance, &who, &body)?;
-    let tally = hand_over(&instance, "", body).await?;
+    let tally = take(&instance, &who, body).await?;
     let whole = tally.stored + tally.duplicate == 0 && tally.quarantined.len() == 1;
     if let Some((_, reason @ ("json" | "utf8" | "empty" | "nesting"))) =
         tally.quarantined.first().filter(|_| whole)

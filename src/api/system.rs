@@ -84,18 +84,3 @@ fn version_json(version: &lampguard_alerting::policy::Version) -> Value {
         "hash": version.hash, "accepted": version.accepted,
     })
 }
-
-/// A word for whoever opens the address in a browser; the pages come in a later version.
-pub(super) async fn home(State(instance): Shared) -> Response {
-    let text = format!(
-        "{}\n\nlampguard {}. The duty pages are not built yet 值班页面尚未完成.\n\n\
-         curl -H 'Authorization: Bearer TOKEN' …/api/v1/incidents     open incidents 险情\n\
-         curl -H 'Authorization: Bearer TOKEN' …/api/v1/posts?state=danger\n\
-         curl -H 'Authorization: Bearer TOKEN' …/api/v1/accounting    where every reading went\n\
-         curl …/readyz, …/metrics                                     no token needed\n\n\
-         `lampguard token create --role viewer --name NAME` makes a token.\n",
-        instance.config.site.name,
-        env!("CARGO_PKG_VERSION"),
-    );
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
-}

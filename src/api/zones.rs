@@ -34,18 +34,18 @@ pub(super) struct ZonesQuery {
 }
 
 /// What a zone's posts say right now.
-#[derive(Default)]
-struct Zone {
-    posts: u64,
-    reporting: u64,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Zone {
+    pub(crate) posts: u64,
+    pub(crate) reporting: u64,
     /// Some post's newest reading is simulated.
-    simulated: bool,
-    newest: Option<Timestamp>,
+    pub(crate) simulated: bool,
+    pub(crate) newest: Option<Timestamp>,
     /// The zone is blind after so long.
     patience: Millis,
     /// Highest values of fresh data, thousandths, and whose they are.
-    leakage: Option<(i64, Arc<str>)>,
-    shell: Option<(i64, Arc<str>)>,
+    pub(crate) leakage: Option<(i64, Arc<str>)>,
+    pub(crate) shell: Option<(i64, Arc<str>)>,
 }
 
 impl Zone {
@@ -70,7 +70,7 @@ impl Zone {
         }
     }
 
-    fn blind_since(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn blind_since(&self, now: Timestamp) -> Option<Timestamp> {
         self.newest.filter(|newest| now.since(*newest) > self.patience.max(FRESH_MIN))
     }
 }
@@ -126,7 +126,7 @@ fn seen(post: &Post, last: Option<&LatestReading>, now: Timestamp) -> Seen {
 }
 
 /// Lamps due, lit, dark and unknown right now.
-fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
+pub(crate) fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
     let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), now);
     let exemptions = instance.alerting.exemptions(now);
     rates(&instance.lighting.get(), &instance.register.get(), now, see, |post| exemptions.of(post))
@@ -146,14 +146,20 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<ZonesQuery
     answer.map_err(ApiError::unavailable)?
 }
 
-fn zones(instance: &Instance, with_roads: bool) -> Answer {
-    let now = (instance.clock)();
-    let rates = rates_now(instance, now);
+/// What the posts of every zone say at `now`.
+pub(crate) fn look(instance: &Instance, now: Timestamp) -> BTreeMap<Arc<str>, Zone> {
     let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::new();
     for post in instance.register.get().posts() {
         let last = instance.latest.get(&post.post_id);
         zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
     }
+    zones
+}
+
+fn zones(instance: &Instance, with_roads: bool) -> Answer {
+    let now = (instance.clock)();
+    let rates = rates_now(instance, now);
+    let mut zones = look(instance, now);
     let rota = instance.alerting.rota();
     let mut items = Vec::new();
     for configured in &instance.config.zones {

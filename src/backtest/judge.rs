@@ -103,6 +103,8 @@ impl Judge {
         let lighting = Arc::new(Lighting::by_sun(zone, &register));
         let mut engine = Engine::new(policy.version().policy.clone(), register, Sky::default());
         engine.set_lighting(lighting);
+        // Nobody is there to answer: what would be told after an hour says nothing of the rules.
+        engine.leave_ladders();
         Self {
             engine,
             policy,

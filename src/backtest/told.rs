@@ -64,8 +64,14 @@ impl Told {
 
     /// Its line, without the end of the line.
     pub(crate) fn to_json(&self) -> String {
+        let mut incident = self.incident.view(self.seen_at);
+        // Nothing holds a message up here.
+        let told_at =
+            if self.incident.severity == Severity::P1 { self.notices.p1_at } else { self.notices.first_at };
+        (incident.told_at, incident.untold) =
+            (told_at.map(Timestamp::to_rfc3339), incident.untold && told_at.is_none());
         let line = Line {
-            incident: self.incident.view(self.seen_at),
+            incident,
             p1_at: self.incident.p1_at().map(Timestamp::to_rfc3339),
             first_notice_at: self.notices.first_at.map(Timestamp::to_rfc3339),
             p1_notice_at: self.notices.p1_at.map(Timestamp::to_rfc3339),

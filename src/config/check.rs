@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use lampguard_alerting::{EscalationConfig, LadderFault, Ladders};
 use lampguard_ingester::config::MappingConfig;
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::tsdb;
@@ -241,6 +242,19 @@ fn check_limits(config: &Config, faults: &mut Faults<'_>) {
         }
         faults.readable(&format!("tsdb[{place}].token_file"), tsdb.token_file.as_deref());
     }
+}
+
+/// The ladders of `[[escalation]]`.
+pub(super) fn ladders(configs: &[EscalationConfig], config: &Config, faults: &mut Vec<Fault>) -> Ladders {
+    let zones: Vec<&str> = config.zones.iter().map(|zone| zone.id.as_str()).collect();
+    Ladders::build(configs, &zones).unwrap_or_else(|found| {
+        let fault = |fault: LadderFault| {
+            let key = format!("escalation[{}].{}", fault.place, fault.key);
+            Fault { key, line: None, reason: fault.reason }
+        };
+        faults.extend(found.into_iter().map(fault));
+        Ladders::default()
+    })
 }
 
 fn check_channel(key: &str, channel: &Channel, faults: &mut Faults<'_>) {

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use lampguard_alerting::EscalationConfig;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{Config, Fault};
 
 /// Sections and keys of the whole design that this version does not build yet.
-const LATER: [&str; 3] = ["escalation", "nodes", "truth"];
+const LATER: [&str; 2] = ["nodes", "truth"];
 
 /// Keys of sections that are built, which the whole design names and this version does not build yet.
 const LATER_KEYS: [&str; 8] = [
@@ -45,8 +46,8 @@ pub(super) fn read(file: &Path) -> Result<(Table, String), Fault> {
     merged.map(|table| (table, text)).map_err(|e| fault("environment", e.to_string()))
 }
 
-/// Takes every section out of the tree.
-pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> Config {
+/// Takes every section out of the tree; ladders need the zones to be checked.
+pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> (Config, Vec<EscalationConfig>) {
     let mut config = Config::default();
     take(&mut tree, "site", &mut config.site, faults);
     take(&mut tree, "posts", &mut config.posts, faults);
@@ -72,6 +73,7 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> Config {
     config.supervisor = tree.remove("supervisor").and_then(|value| typed(value, "supervisor", faults));
     config.head = tree.remove("head").and_then(|value| typed(value, "head", faults));
     config.channels = list(&mut tree, "channel", faults);
+    let escalations = list(&mut tree, "escalation", faults);
     for section in tree.keys() {
         faults.push(if LATER.contains(&section.as_str()) {
             fault(section, "is planned and not built in this version; take it out")
@@ -79,7 +81,7 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> Config {
             fault(section, "nobody knows this section; `lampguard config print` shows all there are")
         });
     }
-    config
+    (config, escalations)
 }
 
 fn take<T: DeserializeOwned>(tree: &mut Table, key: &str, into: &mut T, faults: &mut Vec<Fault>) {

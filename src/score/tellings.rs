@@ -113,6 +113,9 @@ struct NoticeLine {
     at: Option<Time>,
     #[serde(default)]
     drill: bool,
+    /// Those that a list names.
+    #[serde(default)]
+    incidents: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,6 +125,9 @@ struct BodyLine {
     notice: BodyNotice,
     #[serde(default)]
     drill: bool,
+    /// Those that a list names.
+    #[serde(default)]
+    incidents: Vec<String>,
     /// Not in the contract: whoever keeps bodies may note when they came.
     received_at: Option<Time>,
     at: Option<Time>,
@@ -275,7 +281,9 @@ impl Reader {
             return Ok(());
         }
         let accepted = ACCEPTED.contains(&line.outcome.as_str());
-        if let (Some(id), Some(Time(when)), true) = (&line.incident_id, line.at, line.event == ESCALATED) {
+        if let (Some(id), Some(Time(when)), true) =
+            (&line.incident_id, line.at, line.event == ESCALATED && line.step == 0)
+        {
             let (notices, _) = self.notices_of(id, at);
             notices.graver_at = notices.graver_at.into_iter().chain([when]).min();
         }
@@ -287,8 +295,8 @@ impl Reader {
             bail!(at.fault("an accepted notice without at", WAY_OUT));
         };
         self.message(line.to, line.incident_id.as_deref(), &line.event, line.step, when);
-        if let Some(id) = line.incident_id {
-            self.notices_of(&id, at).0.accepted.push(when);
+        for id in line.incident_id.iter().chain(&line.incidents) {
+            self.notices_of(id, at).0.accepted.push(when);
         }
         Ok(())
     }
@@ -303,8 +311,13 @@ impl Reader {
             self.out.drills += 1;
             return Ok(());
         }
-        let Some(incident) = line.incident else { return Ok(()) };
         let noted = line.received_at.or(line.at).or(line.notice.at).map(|time| time.0);
+        let Some(incident) = line.incident else {
+            if let Some(when) = noted {
+                line.incidents.iter().for_each(|id| self.notices_of(id, at).0.accepted.push(when));
+            }
+            return Ok(());
+        };
         let Some(when) = noted.or_else(|| sent_at(&incident)) else {
             bail!(at.fault("a webhook body without due_at and remaining_s, or received_at", WAY_OUT));
         };

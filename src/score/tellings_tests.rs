@@ -233,3 +233,19 @@ fn what_cannot_be_read_or_joined_is_named_with_its_line_and_the_way_out() {
     assert!(silent.contains("1 incident(s) and no line that says") && silent.contains("/api/v1/notices"));
     assert_eq!(all(&[]).unwrap().told.len(), 0, "nothing was told: that is an answer too");
 }
+
+#[test]
+fn a_rung_of_a_ladder_is_no_rise_and_a_list_tells_of_each_that_it_names() {
+    let rung = |step: u64, seconds: i64| {
+        with(with(notice("LG-1", "sent", "Al", seconds), "event", json!(ESCALATED)), "step", json!(step))
+    };
+    let lines = [incident("LG-1", "P1"), notice("LG-1", "sent", "desk", 1), rung(1, 180), rung(2, 360)];
+    let read = all(&lines).unwrap();
+    assert_eq!(read.told[0].p1_told_at(), at(1), "told as the P1 that it was from the start");
+    assert_eq!(read.messages.unwrap().len(), 3);
+    let list = json!({"id": "N-9", "incident_id": null, "event": "digest", "step": 0, "to": "desk", "channel": "c",
+        "outcome": "sent", "attempt": 1, "at": rfc(61), "incidents": ["LG-1", "LG-2"]});
+    let read = all(&[incident("LG-1", "P1"), incident("LG-2", "P1"), list]).unwrap();
+    assert!(read.told.iter().all(|told| told.p1_told_at() == at(61)), "{:?}", read.told);
+    assert_eq!(read.messages.unwrap().len(), 1, "and is one message");
+}

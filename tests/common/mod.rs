@@ -8,6 +8,7 @@
 //! | `mqtt.rs` | an MQTT 3.1.1 client that keeps its own list of acknowledgements |
 //! | `schema.rs` | real answers against the schemas of the interface |
 //! | `servers.rs` | real Mosquitto and VictoriaMetrics, left out when they are not installed |
+//! | `browser.rs` | Chromium without a window, left out when it is not installed |
 //! | `disk.rs` | a small disk that can be filled |
 
 #![allow(
@@ -17,6 +18,7 @@
     reason = "each test program uses its part of this module"
 )]
 
+pub mod browser;
 pub mod disk;
 pub mod http;
 pub mod mqtt;

@@ -9,6 +9,7 @@ use super::moves::{Answer, MoveRequest};
 use super::people::{Job, JobRequest, TellRequest};
 use super::recheck::{Asking, Recheck};
 use crate::incident::{Event, Incident};
+use crate::ladder::Telling;
 use crate::life::Refused;
 use crate::lighting::Lighting;
 use crate::policy::Policy;
@@ -48,6 +49,17 @@ pub enum Input<'a> {
     Told(&'a TellRequest),
     /// Planned work begins, goes on, or ends. Ends in one [`Effect::JobAnswered`].
     Maintenance(&'a JobRequest),
+    /// What became of a message that named an incident.
+    Delivery {
+        /// Which incident.
+        incident: &'a str,
+        /// Rung of the message.
+        step: u32,
+        /// It was accepted; else it did not go out at this attempt.
+        accepted: bool,
+    },
+    /// A duty session has the board open.
+    Presence,
     /// Time has passed.
     Tick,
 }
@@ -63,6 +75,8 @@ pub enum Effect {
         event: Event,
         /// People are told at once; otherwise it is for the lists alone.
         told: bool,
+        /// Whom.
+        to: Telling,
     },
     /// An open incident became graver: store it, and tell people again where it calls for it.
     Escalated {
@@ -72,6 +86,8 @@ pub enum Effect {
         event: Event,
         /// People are told.
         told: bool,
+        /// Whom.
+        to: Telling,
     },
     /// An open incident changed (evidence, signal, note): store it.
     Changed {
@@ -88,7 +104,33 @@ pub enum Effect {
         event: Event,
         /// Event word of the notices; none: nobody is told.
         told: Option<&'static str>,
+        /// Whom.
+        to: Telling,
     },
+    /// Rungs of several incidents in a flood: store them, and put them on people's lists.
+    Many {
+        /// Their zone.
+        zone: Arc<str>,
+        /// Event word.
+        word: &'static str,
+        /// Whom.
+        to: Telling,
+        /// The most dangerous of them, as they are now.
+        incidents: Vec<Incident>,
+        /// How many there are.
+        count: usize,
+        /// What happened.
+        event: Event,
+    },
+    /// A flood began or ended: store it.
+    Flood {
+        /// It goes on.
+        on: bool,
+        /// What happened.
+        event: Event,
+    },
+    /// An incident is to be shown as it is now; the store has what it needs.
+    Shown(Box<Incident>),
     /// What becomes of a move or a told hazard.
     Answered(Box<Result<Answer, Refused>>),
     /// Planned work began, changed or ended: store it.

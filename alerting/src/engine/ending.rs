@@ -32,6 +32,8 @@ impl Engine {
             let (subject, family) = (open.subject.clone(), open.incident.family);
             ended.push(Ended { incident: open.incident.clone(), at });
             self.free.push(place);
+            self.ids.remove(&self.open[place].incident.id);
+            self.schedule(place, now);
             self.release(&subject, family);
             if *self.open[place].incident.zone == *lampguard_model::UNREGISTERED {
                 self.strangers_open = self.strangers_open.saturating_sub(1);
@@ -46,7 +48,8 @@ impl Engine {
 
     /// Keeps an incident at a place that is free; returns the place.
     pub(super) fn keep(&mut self, open: Open) -> usize {
-        match self.free.pop() {
+        let id = open.incident.id.clone();
+        let place = match self.free.pop() {
             Some(place) => {
                 self.open[place] = open;
                 place
@@ -55,7 +58,9 @@ impl Engine {
                 self.open.push(open);
                 self.open.len() - 1
             }
-        }
+        };
+        self.ids.insert(id, place);
+        place
     }
 }
 

@@ -212,6 +212,9 @@ impl Engine {
         // What a post was to be looked at for may be nearer now.
         (0..self.slots.len()).for_each(|slot| self.wake(slot, now));
         self.worse_at = self.worse_at.min(now);
+        self.advanced_at = now;
+        self.forget_future_floods(now);
+        self.schedule_all();
     }
 
     /// Nobody can have spoken in a time that has not come: of posts, zones and feeders.

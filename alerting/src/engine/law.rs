@@ -24,6 +24,8 @@ impl Engine {
             let told_s = owner.post().and_then(|post| post.period_s);
             slot.renew_periods(told_s, &before, &policy.period);
         }
+        self.calling.ladders.set_policy(&policy.system);
+        self.schedule_all();
         self.refresh_wet(now, effects);
         for slot in 0..self.slots.len() {
             self.judge_again(slot, now, effects);

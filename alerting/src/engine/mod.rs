@@ -15,6 +15,7 @@
 //! | `isolation.rs`, `exempt.rs` | voltage where there must be none; how lamps there count |
 //! | `system.rs` | what we stand on |
 //! | `moves.rs`, `people.rs`, `recheck.rs` | what people do and tell; planned work; looks in the next rain |
+//! | `ladder.rs`, `duty.rs`, `flood.rs` | who is told next when nobody comes; who goes; more than people can take in |
 //! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
 //! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
 //! | `late.rs`, `weather.rs` | backlogs and wrong clocks; wet and dry |
@@ -27,6 +28,7 @@
 mod blind;
 mod column;
 mod comms;
+mod duty;
 mod effect;
 mod electric;
 mod ending;
@@ -35,7 +37,9 @@ mod exempt;
 mod explain;
 mod facts;
 mod feeder;
+mod flood;
 mod isolation;
+mod ladder;
 mod lamp;
 mod late;
 mod law;
@@ -113,6 +117,10 @@ struct Open {
     shown: Calm,
     /// It has ended (`ending.rs`); its place waits for the next one.
     over: bool,
+    /// When its ladder is looked at next (`ladder.rs`).
+    look_at: Option<Timestamp>,
+    /// It is counted among the dangers of its feeder.
+    on_feeder: bool,
 }
 
 impl Open {
@@ -129,6 +137,8 @@ impl Open {
             signals: VecDeque::new(),
             shown: Calm::default(),
             over: false,
+            look_at: None,
+            on_feeder: false,
         }
     }
 }
@@ -136,6 +146,10 @@ impl Open {
 /// Whether a post should burn at a moment; `None` when that is not known.
 #[cfg(test)]
 type Timetable = Box<dyn Fn(&lampguard_model::Post, Timestamp) -> Option<bool> + Send>;
+
+/// Who is on duty for a zone at a moment, for tests that need no plan of shifts.
+#[cfg(test)]
+type Shifts = Box<dyn Fn(&str, Timestamp) -> crate::rota::OnDuty + Send>;
 
 /// A map that is small: what only few posts have at a time.
 type Aside<K, V> = HashMap<K, V, RandomState>;
@@ -159,6 +173,10 @@ pub struct Engine {
     open: Vec<Open>,
     /// Places in `open` of incidents that are over.
     free: Vec<usize>,
+    /// Places of those that are not, by id.
+    ids: Aside<Arc<str>, usize>,
+    /// Who is told when.
+    calling: ladder::Calling,
     /// Incidents that take evidence; the electric ones of posts stand in their slots.
     taking: Aside<(Subject, Family), usize>,
     /// How many of them are broken neutrals, dark feeders, blind zones: nothing need be looked up without one.
@@ -225,6 +243,7 @@ impl Engine {
         sky.set_rules(policy.wet);
         let policy_hash = Arc::from(policy.hash());
         let posts = register.posts().len();
+        let calling = ladder::Calling::new(&policy);
         let mut engine = Self {
             policy,
             policy_hash,
@@ -240,6 +259,8 @@ impl Engine {
             lamps: None,
             open: Vec::new(),
             free: Vec::new(),
+            ids: Aside::default(),
+            calling,
             taking: Aside::default(),
             neutrals: 0,
             feeders_dark: 0,
@@ -301,6 +322,10 @@ impl Engine {
             Input::Move(request) => self.act(now, request, effects),
             Input::Told(request) => self.tell(now, request, effects),
             Input::Maintenance(request) => self.maintain(now, request, effects),
+            Input::Delivery { incident, step, accepted } => {
+                self.delivered(now, incident, step, accepted, effects);
+            }
+            Input::Presence => self.present(now),
             Input::Tick => {}
         }
     }
@@ -328,10 +353,10 @@ impl Engine {
         self.tell_units(now, effects);
         self.notice_silence(now, effects);
         self.remind(now, effects);
-        self.breach(now, effects);
         self.warn_of_switching_on(now, effects);
         self.end_jobs(now, effects);
         self.remind_rechecks(now, effects);
+        self.climb(now, effects);
     }
 
     fn reading(&mut self, now: Timestamp, reading: &StoredReading<'_>, effects: &mut Vec<Effect>) {

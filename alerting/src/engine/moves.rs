@@ -9,6 +9,7 @@ use lampguard_model::{Millis, Quantity, Timestamp, UNREGISTERED};
 use serde_json::json;
 
 use super::isolation::is_whole_feeder;
+use super::ladder::event_of;
 use super::people::LAST_KEPT;
 use super::place::Subject;
 use super::{Effect, Engine, signal};
@@ -23,8 +24,6 @@ use crate::slot::Fact;
 
 /// The event by which people are told that a danger shows on.
 pub(super) const REPEATED: &str = "incident.repeated";
-/// The event by which people are told that nobody stood there in time.
-const BREACHED: &str = "incident.breached";
 
 /// A move on an incident.
 #[derive(Clone, Debug)]
@@ -228,9 +227,9 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let incident = &self.open[place].incident;
-        let id = incident.id.clone();
-        let event = Event { key: format!("{id}:{key}"), incident: id, at: now, kind, body: body.to_string() };
-        effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told });
+        let to = told.map(|word| self.addressed(incident, word)).unwrap_or_default();
+        let event = event_of(incident, now, key, kind, body);
+        effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told, to });
     }
 
     /// Behind a guard or a barrier the danger goes on: crew and desk hear of it every 30 min.
@@ -255,31 +254,6 @@ impl Engine {
                 );
             }
         }
-    }
-
-    /// The deadline has passed and nobody stands there: recorded once for every incident that has one, once more
-    /// when it becomes P1, and told of a P1. Downtime across a deadline records it at the first tick, by the true times.
-    pub(super) fn breach(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.replaying {
-            return;
-        }
-        for place in 0..self.open.len() {
-            let open = &mut self.open[place];
-            if !awaits_somebody(open) || open.incident.due_at >= now {
-                continue;
-            }
-            open.incident.life.breached_at = Some(now);
-            let told = (open.incident.severity == Severity::P1).then_some(BREACHED);
-            let body =
-                json!({ "due_at": open.incident.due_at.to_rfc3339(), "crew": open.incident.life.crew });
-            let key = format!("breached:{}", open.incident.severity.name());
-            self.say(place, now, &key, "breached", &body, told, effects);
-        }
-    }
-
-    /// The next deadline that passes if nobody arrives.
-    pub(super) fn next_breach(&self) -> Option<Timestamp> {
-        self.open.iter().filter(|open| awaits_somebody(open)).map(|open| open.incident.due_at).min()
     }
 
     /// After a repair: counts powered calm readings, and notes one at or above the limit.
@@ -335,7 +309,7 @@ impl Engine {
 
     /// Makes a move, or records that it was tried.
     pub(super) fn act(&mut self, now: Timestamp, request: &MoveRequest, effects: &mut Vec<Effect>) {
-        let place = self.open.iter().position(|open| !open.over && *open.incident.id == *request.id);
+        let place = self.ids.get(&request.id).copied();
         let ended = || {
             let recent = self.people.recent.iter().find(|incident| *incident.id == *request.id);
             recent.or(request.stored.as_deref())
@@ -345,6 +319,7 @@ impl Engine {
             effects.push(Effect::Answered(Box::new(Err(Refused::Unknown(request.id.to_string())))));
             return;
         };
+        let had = incident.life.crew.as_deref().map(Arc::from);
         let facts = self.facts(&incident, place, request.told_at, now);
         let (event, told, answer) = match apply(&incident.life, &facts, now, &request.m) {
             Ok(applied) if applied.outcome == Outcome::Again => {
@@ -358,7 +333,8 @@ impl Engine {
                 if is_over(incident.life.state) && incident.life.over_through.is_none() {
                     incident.life.over_through = Some(self.heard_through(&incident, now));
                 }
-                let told = (applied.outcome == Outcome::Done).then(|| request.m.verb.told_as()).flatten();
+                let done = applied.outcome == Outcome::Done && self.is_worth_telling(request.m.verb);
+                let told = done.then(|| request.m.verb.told_as()).flatten();
                 let outcome = applied.outcome;
                 let event = (outcome == Outcome::Done || known != incident.life.waiting)
                     .then(|| moved(&incident, &request.m, applied.times.at, now, &outcome));
@@ -367,11 +343,18 @@ impl Engine {
             Err(refused) => (tried(&incident, &request.m, &refused, now), None, Err(refused)),
         };
         if answer.is_ok() {
-            self.renew(place, &incident, request.m.verb);
+            self.renew(place, &incident, request.m.verb, now);
             self.renew_isolations();
         }
         if let Some(event) = event {
-            effects.push(Effect::Moved { incident: Box::new(incident), event, told });
+            let mut to = told.map(|word| self.addressed(&incident, word)).unwrap_or_default();
+            if request.m.verb == Verb::Reassign {
+                to.crews.extend(had.filter(|had| Some(&**had) != incident.life.crew.as_deref()));
+            }
+            effects.push(Effect::Moved { incident: Box::new(incident), event, told, to });
+        }
+        if let (Err(Refused::State { verb: Verb::Return, .. }), Some(place)) = (&answer, place) {
+            self.back_up(place, request.m.by(), now, effects);
         }
         if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer
             && request.m.verb == Verb::Close
@@ -395,7 +378,7 @@ impl Engine {
     }
 
     /// Puts the incident back as it is after a move; takes it off when it is over.
-    fn renew(&mut self, place: Option<usize>, incident: &Incident, verb: Verb) {
+    fn renew(&mut self, place: Option<usize>, incident: &Incident, verb: Verb, now: Timestamp) {
         let Some(place) = place else {
             // Over already: an annotation.
             self.people.recent.retain(|known| known.id != incident.id);
@@ -409,6 +392,7 @@ impl Engine {
         if is_over(incident.life.state) {
             self.end(place);
         }
+        self.schedule(place, now);
     }
 
     /// The incident at a place is over: what its post does next is another one.
@@ -417,6 +401,7 @@ impl Engine {
         open.over = true;
         let (subject, incident) = (open.subject.clone(), open.incident.clone());
         self.free.push(place);
+        self.ids.remove(&incident.id);
         if subject == Subject::Collapsed {
             let behind = self.slots.iter_mut().filter(|slot| slot.incident() == Some(place));
             behind.for_each(crate::slot::Slot::clear_incident);
@@ -539,13 +524,6 @@ impl Engine {
         let others = live.map(|open| &open.incident).filter(|other| inside(other) && holds(other));
         others.map(|other| format!("{} ({})", other.id, other.life.state.name())).collect()
     }
-}
-
-/// True when somebody is to stand there, nobody has, and that was not recorded yet.
-fn awaits_somebody(open: &super::Open) -> bool {
-    let life = &open.incident.life;
-    let waits = life.arrived.is_none() && life.breached_at.is_none();
-    !open.over && waits && open.incident.due().is_some()
 }
 
 /// True when samples of a quantity say something about an incident: a hazard told by a person concerns all.

@@ -241,6 +241,7 @@ impl Engine {
         }
         let (key, body) = (format!("{why}:{}", now.0), json!({ "told": told }));
         self.say(place, now, &key, why, &body, told.then_some(REPEATED), effects);
+        self.schedule(place, now);
     }
 
     /// Work whose time is over ends, and the desk is told.

@@ -294,6 +294,7 @@ impl Engine {
             self.take(&subject, family, place);
         }
         self.renew_isolations();
+        self.seed_raised(place);
     }
 
     /// Takes back what was remembered of a post.

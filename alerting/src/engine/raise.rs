@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lampguard_model::{Flags, Millis, StoredReading, Timestamp, UNREGISTERED};
 use serde_json::json;
 
+use super::ladder::event_of;
 use super::moves::{Belongs, REPEATED, after};
 use super::place::Subject;
 use super::{Effect, Engine, Open, SIGNALS_KEPT, UNREGISTERED_MAX};
@@ -276,8 +277,12 @@ impl Engine {
             .to_string(),
         };
         let (told, family, drill) = (told && incident.is_told(), incident.family, incident.life.drill);
-        effects.push(Effect::Open { incident: Box::new(incident.clone()), event, told });
+        let now = incident.opened_at;
+        self.note_raised(&incident, now);
+        let to = self.begin_ladder(&mut incident, now);
+        effects.push(Effect::Open { incident: Box::new(incident.clone()), event, told, to });
         let place = self.keep(Open::new(incident, subject.clone()));
+        self.schedule(place, now);
         // What is not real takes no evidence.
         if !drill {
             self.take(subject, family, place);
@@ -364,28 +369,7 @@ impl Engine {
             let told = (wanted && incident.is_told_at(now)).then_some(REPEATED);
             self.say(place, now, &format!("evidence:{}", kind.name()), "evidence", &body, told, effects);
         } else if graver {
-            let due_at = finding.due.map_or(NO_DUE, |due| now + due);
-            incident.due_at = incident.due_at.min(due_at);
-            incident.severity = finding.severity;
-            incident.p1_at = (finding.severity == Severity::P1).then_some(now);
-            incident.life.breached_at = None;
-            if finding.severity == Severity::P1 {
-                incident.life.on_p1();
-            }
-            let body = json!({"severity": incident.severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
-                "evidence": body_of(&finding.evidence)});
-            incident.evidence = finding.evidence;
-            let event = Event {
-                key: format!("{}:escalated:{}", incident.id, incident.severity.name()),
-                incident: incident.id.clone(),
-                at: now,
-                kind: "escalated",
-                body: body.to_string(),
-            };
-            // Since now, not since it opened: a P3 of yesterday that is due in half an hour is news.
-            let called = incident.severity == Severity::P1 || (wanted && incident.severity == Severity::P2);
-            let told = called && incident.is_told_at(now);
-            effects.push(Effect::Escalated { incident: Box::new(incident.clone()), event, told });
+            self.become_graver(place, finding.evidence, (severity, due_at), wanted, now, effects);
         } else {
             let event = Event {
                 key: format!("{}:evidence:{}", incident.id, kind.name()),
@@ -398,6 +382,42 @@ impl Engine {
         }
         self.set_signal(place, Signal::Active, now, measured_at, effects);
         self.on_evidence(place, now, (kind, severity), effects);
+        self.schedule(place, now);
+    }
+
+    /// Severity rises: the deadline is the earlier of the two, the graver evidence is shown, and people are told.
+    fn become_graver(
+        &mut self,
+        place: usize,
+        evidence: Evidence,
+        (severity, due_at): (Severity, Timestamp),
+        wanted: bool,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut incident = self.open[place].incident.clone();
+        let raised = incident.severity >= Severity::P2;
+        incident.due_at = incident.due_at.min(due_at);
+        incident.severity = severity;
+        incident.p1_at = (severity == Severity::P1).then_some(now);
+        incident.life.breached_at = None;
+        if severity == Severity::P1 {
+            incident.life.on_p1();
+        }
+        let body = json!({"severity": severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
+            "evidence": body_of(&evidence)});
+        incident.evidence = evidence;
+        let key = format!("escalated:{}", severity.name());
+        let event = event_of(&incident, now, &key, "escalated", &body);
+        // Since now, not since it opened: a P3 of yesterday that is due in half an hour is news.
+        let called = severity == Severity::P1 || (wanted && severity == Severity::P2);
+        let told = called && incident.is_told_at(now);
+        if !raised {
+            self.note_raised(&incident, now);
+        }
+        let to = self.begin_ladder(&mut incident, now);
+        self.open[place].incident = incident.clone();
+        effects.push(Effect::Escalated { incident: Box::new(incident), event, told, to });
     }
 
     /// Names more posts on an incident.
@@ -464,6 +484,7 @@ impl Engine {
                     .to_string(),
             };
             effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+            self.schedule(place, now);
         }
     }
 
@@ -518,7 +539,11 @@ impl Engine {
             kind: "signal",
             body: json!({"signal": signal.name(), "measured_at": because_of.to_rfc3339()}).to_string(),
         };
+        let system = incident.family == Family::System;
         effects.push(Effect::Changed { incident: Box::new(incident.clone()), event });
+        if system {
+            self.schedule(place, now);
+        }
     }
 }
 

@@ -80,8 +80,8 @@ impl Engine {
                 due = due.min(after);
             }
         }
-        if let Some(deadline) = self.next_breach() {
-            due = due.min(deadline + Millis(1));
+        if let Some(call) = self.next_call() {
+            due = due.min(call);
         }
         // Work that had ended before a start ends at the next tick.
         due = self.people.jobs.iter().fold(due, |due, job| due.min(job.until));

@@ -6,7 +6,10 @@ mod ending;
 mod enrol;
 mod explain;
 mod feeders;
+mod flood;
 mod isolations;
+mod ladder;
+mod ladder_random;
 mod law;
 mod limits;
 mod moves;
@@ -217,10 +220,10 @@ impl City {
         answer.incident
     }
 
-    /// Event words of what was told of moves, in order.
+    /// Event words of what was told of moves, in order; rungs of ladders have their own tests.
     pub(crate) fn told(&self) -> Vec<&'static str> {
         let of = |effect: &Effect| match effect {
-            Effect::Moved { told, .. } => *told,
+            Effect::Moved { told, event, .. } if !matches!(event.kind, "rung" | "call_wanted") => *told,
             _ => None,
         };
         self.effects.iter().filter_map(of).collect()

@@ -50,6 +50,18 @@ fn job(scope: JobScope, key: &str) -> JobRequest {
     }
 }
 
+/// Planned work at P1 since the first minute.
+pub(super) fn at_work() -> City {
+    let mut city = City::new();
+    maintain(&mut city, minutes(1), &job(JobScope::PostId("P1".to_owned()), "1")).unwrap();
+    city
+}
+
+/// A shock that nobody felt.
+pub(super) fn drill() -> TellRequest {
+    TellRequest { drill: true, ..request(What::Shock, "drill") }
+}
+
 fn live(city: &mut City, from: i64) {
     for minute in [from, from + 5] {
         city.read(&with(leak(minutes(minute), 60.0), Field::SupplyV, 230.0));
@@ -454,7 +466,7 @@ fn warned_at_work(scope: JobScope) -> City {
 
 fn ended_events(city: &City) -> Vec<(&'static str, Option<&'static str>)> {
     let of = |effect: &Effect| match effect {
-        Effect::Moved { event, told, .. } => Some((event.kind, *told)),
+        Effect::Moved { event, told, .. } if event.kind != "rung" => Some((event.kind, *told)),
         Effect::Job { event, .. } => Some((event.kind, None)),
         _ => None,
     };

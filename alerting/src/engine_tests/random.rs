@@ -113,7 +113,7 @@ pub(super) fn play(city: &mut City, steps: &[(Timestamp, Step)], mut look: impl 
 
 fn told(city: &City) -> Vec<String> {
     let line = |effect: &Effect| match effect {
-        Effect::Open { incident, event, told } | Effect::Escalated { incident, event, told } => {
+        Effect::Open { incident, event, told, .. } | Effect::Escalated { incident, event, told, .. } => {
             Some(format!("{} {} {told} {} {}", event.key, event.at.0, incident.due_at.0, event.body))
         }
         Effect::Changed { event, .. } => Some(format!("{} {} {}", event.key, event.at.0, event.body)),

@@ -148,6 +148,7 @@ pub fn apply(life: &Life, facts: &Facts, now: Timestamp, m: &Move) -> Result<App
     let next = match cell(life.state, m.verb) {
         Cell::To(next) => next,
         Cell::IfClear(_) if life.clear.is_some() => life.state,
+        Cell::No(_) if m.verb == Verb::Acknowledge && life.wants_crew() && !m.is_desks_own() => life.state,
         Cell::IfClear(reason) | Cell::No(reason) => {
             return Err(act.illegal(&life, who_has_it(&life, m.verb, reason)));
         }
@@ -333,9 +334,9 @@ impl Act<'_> {
 
     fn change(&self, life: &mut Life) -> Done {
         match self.m.verb {
-            Verb::Acknowledge => self.acknowledge(life),
+            Verb::Acknowledge => life.acknowledge(self.mark(), self.m.is_desks_own()),
             Verb::Depart => {
-                self.acknowledge(life);
+                life.acknowledge(self.mark(), self.m.is_desks_own());
                 life.departed.get_or_insert_with(|| self.mark());
             }
             Verb::Arrive => self.arrive(life),
@@ -353,14 +354,8 @@ impl Act<'_> {
                 life.waiting.clear();
             }
             Verb::Return | Verb::Pending => return self.hand_over(life),
-            Verb::Reassign => {
-                life.crew = Some(self.text("to", self.m.body.to.as_ref())?);
-                life.clear = None;
-                if super::takes_evidence(life.state) {
-                    (life.acknowledged, life.departed) = (None, None);
-                }
-            }
-            Verb::Accept => (life.crew, life.shelved) = (Some(self.m.by().trim().to_owned()), None),
+            Verb::Reassign => life.reassign(self.text("to", self.m.body.to.as_ref())?, self.now),
+            Verb::Accept => life.accept(self.m.by(), self.now),
             Verb::Note if self.m.body.clear => return self.note_clear(life),
             Verb::Note => _ = self.text("note", self.m.body.note.as_ref())?,
             Verb::Help => {}
@@ -370,16 +365,9 @@ impl Act<'_> {
         Ok(())
     }
 
-    fn acknowledge(&self, life: &mut Life) {
-        if life.acknowledged.is_none() {
-            life.acknowledged = Some(self.mark());
-            life.crew = Some(self.m.by().trim().to_owned());
-        }
-    }
-
     /// Implies that it was acknowledged. The first arrival is the one that counts, whoever comes later.
     fn arrive(&self, life: &mut Life) {
-        self.acknowledge(life);
+        life.acknowledge(self.mark(), self.m.is_desks_own());
         life.clear = None;
         if super::takes_evidence(life.state) && life.state != Stage::Arrived {
             life.quiet_at = self.is_quiet().then_some(self.now);
@@ -407,7 +395,7 @@ impl Act<'_> {
             return Err(self.illegal(life, "more has happened since: it cannot be taken back".to_owned()));
         }
         life.denied.extend(life.arrived.take());
-        life.state = Stage::Departed;
+        (life.state, life.climb.desk_calls) = (Stage::Departed, false);
         Ok(())
     }
 

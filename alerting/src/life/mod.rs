@@ -7,6 +7,7 @@
 //! | `order.rs` | a move as people send it: who, when, with which words |
 //! | `arrival.rs` | claimed times, and whether an arrival is proven |
 //! | `check.rs` | what a verification needs |
+//! | `taken.rs` | whose word stops the ladder |
 //!
 //! Invariants:
 //! 1. A move changes the life or is refused with its reason and the present state; nothing in between.
@@ -19,6 +20,7 @@ mod arrival;
 mod check;
 mod order;
 mod table;
+mod taken;
 
 pub use apply::{Applied, Facts, Outcome, Refused, apply};
 pub use arrival::{Proof, Times};
@@ -34,6 +36,7 @@ use lampguard_model::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::incident::Family;
+use crate::ladder::Climb;
 
 /// Keys remembered per incident; beyond, the oldest one is forgotten.
 pub const KEYS_MAX: usize = 1000;
@@ -380,6 +383,12 @@ pub struct Life {
     pub crew: Option<String>,
     /// First acknowledge, or what implied it.
     pub acknowledged: Option<Mark>,
+    /// The word of a crew, or of the desk for one, that it goes to what this is now: it stops rungs.
+    pub taken: Option<Mark>,
+    /// How far its ladder was climbed.
+    pub climb: Climb,
+    /// A message that named it was accepted, first at this moment.
+    pub told_at: Option<Timestamp>,
     /// First depart.
     pub departed: Option<Mark>,
     /// First arrival.
@@ -523,12 +532,14 @@ impl Life {
     /// has to come, and the clock goes on.
     pub fn on_p1(&mut self) {
         self.breached_at = None;
+        // Told as a P2 it was not told as what it is now.
+        (self.climb, self.told_at) = (Climb::default(), None);
         let there = self.state == Stage::Arrived && self.clear.is_none();
         if there || !takes_evidence(self.state) {
             return;
         }
         self.earlier.extend(self.arrived.take());
-        self.clear = None;
+        (self.clear, self.taken) = (None, None);
         if self.state == Stage::Arrived {
             (self.state, self.acknowledged, self.departed) = (Stage::Open, None, None);
         }

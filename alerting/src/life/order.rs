@@ -302,6 +302,11 @@ impl Move {
         self.body.on_behalf_of.as_deref().unwrap_or(&self.actor.name)
     }
 
+    /// The desk does it, and not for somebody else.
+    pub fn is_desks_own(&self) -> bool {
+        self.actor.desk && self.body.on_behalf_of.is_none()
+    }
+
     /// What makes a repeat known.
     pub fn once(&self) -> String {
         format!("{}|{}|{}", self.verb.name(), self.actor.name, self.body.key)

@@ -211,8 +211,8 @@ impl Machine {
                 }
                 Effect::Changed { incident, event } => Write::Change(incident, event),
                 Effect::Escalated { incident, event, .. } => Write::Escalate(incident, event, Vec::new()),
-                Effect::Moved { incident, event, told } => {
-                    if told.is_some() {
+                Effect::Moved { incident, event, told, .. } => {
+                    if told.is_some() && !matches!(event.kind, "rung" | "call_wanted") {
                         self.told.push(event.key.clone());
                     }
                     Write::Moved(incident, event, Vec::new())

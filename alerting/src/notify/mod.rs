@@ -44,6 +44,8 @@ const PICK_UP_EVERY: Duration = Duration::from_secs(5);
 /// Ids of notices that were accepted and may not be in the outbox as sent yet.
 const RECENT_MAX: usize = 4096;
 
+/// Hears what became of a notice; must not wait.
+pub type Delivered = Arc<dyn Fn(Delivery) + Send + Sync>;
 /// The shared clock: wall time in UTC.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -184,6 +186,8 @@ pub struct Surroundings {
     pub reads: Arc<Mutex<Connection>>,
     /// Counters.
     pub metrics: Metrics,
+    /// Hears of every attempt that was accepted, given up, or failed for the first time.
+    pub delivered: Delivered,
 }
 
 impl Desk {
@@ -423,6 +427,10 @@ impl Work {
         self.around.metrics.channel_up.with_label_values(&[&**id]).set(i64::from(!self.failing));
         let delivery =
             Delivery { notice: job.notice.clone(), attempt: job.attempt, at, outcome: outcome.clone() };
+        // Of what is tried again the first failure says enough; what was picked up after a restart begins with two.
+        if !matches!(outcome, Outcome::Retry(..)) || job.attempt <= 2 {
+            (self.around.delivered)(delivery.clone());
+        }
         self.around.writes.push(Write::Delivery(delivery), Ticket::default());
         match outcome {
             Outcome::Retry(next_at, _) => {

@@ -271,7 +271,7 @@ fn notices_are_found_by_time_incident_zone_channel_and_outcome_and_proofs_by_not
     let proof = Arc::new(proof);
     store.commit(&[Write::Notices(vec![proof.clone()])]).unwrap();
     let ids = |filter: NoticeFilter| -> Vec<String> {
-        store.reads().notices_of(&filter).unwrap().into_iter().map(|n| n.channel).collect()
+        store.reads().notices_by(&filter).unwrap().into_iter().map(|n| n.channel).collect()
     };
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(ids(NoticeFilter::default()), ["hook", "sms"]);

@@ -3,8 +3,7 @@
 use std::sync::PoisonError;
 
 use super::{
-    Address, Alerting, Arc, Engine, Event, Input, Notice, Reload, Story, SyncSender, Ticket, Work, Write,
-    lock,
+    Address, Alerting, Arc, Engine, Input, Notice, Reload, Story, SyncSender, Ticket, Work, Write, lock,
 };
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -13,8 +12,10 @@ use lampguard_model::Timestamp;
 use tracing::{info, warn};
 
 use crate::engine::{Answer, Asking, Exemptions, Job, JobRequest, MoveRequest, Recheck, TellRequest};
-use crate::incident::{Incident, IncidentView};
+use crate::incident::{Event, Incident, IncidentView};
+use crate::ladder::Telling;
 use crate::life::{Move, Outcome, Refused, is_over};
+use crate::rota::Whom;
 use crate::store::Reads;
 
 /// An answer waits for the disk at most this long: a full disk stops nobody who works.
@@ -147,7 +148,7 @@ impl Alerting {
         let conn = lock(&self.reads);
         let reads = Reads::new(&conn);
         let stored = if open { Ok(None) } else { reads.incident(id) };
-        let told_at = reads.first_told(id);
+        let told_at = reads.first_told_since(id, Timestamp(i64::MIN));
         if let Some(error) = stored.as_ref().err().or(told_at.as_ref().err()) {
             warn!(%error, incident = id, "the incident store cannot be read for a move");
         }
@@ -183,42 +184,26 @@ impl Story {
         }
     }
 
-    pub(super) fn moved(
-        &mut self,
-        incident: Box<Incident>,
-        event: Event,
-        told: Option<&'static str>,
-        replayed: bool,
-    ) {
-        info!(incident = %incident.id, event = event.kind, state = incident.life.state.name(), "people moved");
-        self.put(&incident, &event);
-        let post = incident.post_in(&self.register);
-        let site = &self.site;
-        let make = |word| {
-            self.notices(|to: Address<'_>| {
-                Notice::moved(&incident, &event, word, post.map(|p| &**p), site, to)
-            })
-        };
-        let notices = told.map(make).unwrap_or_default();
-        let ticket = self.tell(&notices, replayed, None);
-        self.writes.push(Write::Moved(incident, event, notices), ticket.clone());
-        self.durable(ticket);
-    }
-
     pub(super) fn recheck(&mut self, tasks: Vec<Recheck>, asking: Asking, event: Event, replayed: bool) {
         info!(event = event.kind, tasks = tasks.len(), "look again in the rain");
-        let site = &self.site;
-        let make = |to: Address<'_>| Notice::recheck(&tasks, asking, &event, site, to);
-        let notices = if asking == Asking::Quiet { Vec::new() } else { self.notices(make) };
+        let site = self.site.clone();
+        let make = |to: Address<'_>| Notice::recheck(&tasks, asking, &event, &site, to);
+        let zone = tasks.first().map(|task| task.zone.clone()).unwrap_or_else(|| Arc::from(""));
+        let to = match asking {
+            Asking::Quiet => Telling::default(),
+            Asking::Due => Telling::to(&[Whom::Crew, Whom::Desk]),
+            Asking::Overdue => Telling::to(&[Whom::Leader]),
+        };
+        let notices = self.notices(&to, &zone, None, make);
         let ticket = self.tell(&notices, replayed, None);
         self.writes.push(Write::Recheck(tasks, event, notices), ticket);
     }
 
     pub(super) fn job(&mut self, job: Box<Job>, event: Event, ended: bool, replayed: bool) {
         info!(job = %job.id, event = event.kind, crew = job.crew, "planned work");
-        let site = &self.site;
-        let make = |to: Address<'_>| Notice::maintenance_ended(&job, &event, site, to);
-        let notices = if ended { self.notices(make) } else { Vec::new() };
+        let site = self.site.clone();
+        let make = |to: Address<'_>| Notice::maintenance_ended(&job, &event, &site, to);
+        let notices = if ended { self.desk_notices(make) } else { Vec::new() };
         let ticket = self.tell(&notices, replayed, None);
         let over = event.kind == "maintenance_ended";
         self.writes.push(Write::Job(job, over, event, notices), ticket.clone());

@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use lampguard_model::{Millis, Timestamp, Warning};
 use tracing::{info, warn};
 
-use super::{Alerting, Event, Story, SyncSender, Work, Write};
+use super::{Alerting, Story, SyncSender, Work, Write};
+use crate::incident::Event;
 use crate::metrics::Metrics;
 use crate::rota::{Changes, Gap, Rota, Why};
 use crate::store::{Store, StoreError};
@@ -105,7 +106,8 @@ impl Duty {
         }
     }
 
-    fn now(&self) -> Arc<Rota> {
+    /// As it stands now.
+    pub(super) fn now(&self) -> Arc<Rota> {
         self.rota.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rota::{Stretch, Whom};
-use crate::run::tests::{Station, weather};
+use crate::run::tests::{Station, rota, weather};
 
 fn id(text: &str) -> Arc<str> {
     Arc::from(text)
@@ -33,13 +33,13 @@ fn crew_now(alerting: &Alerting, now: Timestamp) -> String {
 #[test]
 fn a_change_holds_at_once_and_after_a_restart_and_stands_in_the_record_with_who() {
     let station = Station::new();
-    let alerting = station.start(Vec::new()).unwrap();
+    let alerting = station.start_with(rota(), Vec::new()).unwrap();
     let now = station.clock.clock()();
     assert_eq!(crew_now(&alerting, now), "c1");
     assert!(alerting.set_rota(request(vec![stretch(now, "c2")], Some(0))).unwrap(), "durable");
     assert_eq!(crew_now(&alerting, now), "c2");
     drop(alerting);
-    let alerting = station.start(Vec::new()).unwrap();
+    let alerting = station.start_with(rota(), Vec::new()).unwrap();
     assert_eq!(crew_now(&alerting, now), "c2");
     let rota = alerting.rota();
     let kept = &rota.changes.overrides[0];
@@ -56,7 +56,7 @@ fn a_change_holds_at_once_and_after_a_restart_and_stands_in_the_record_with_who(
 #[test]
 fn what_cannot_be_and_what_is_based_on_an_older_version_changes_nothing() {
     let station = Station::new();
-    let alerting = station.start(Vec::new()).unwrap();
+    let alerting = station.start_with(rota(), Vec::new()).unwrap();
     let now = station.clock.clock()();
     let wrong = alerting.set_rota(request(vec![stretch(now, "c9")], None)).unwrap_err();
     assert!(matches!(&wrong, RotaError::Wrong(faults) if faults[0].contains("overrides[0].crew")), "{wrong}");
@@ -70,10 +70,10 @@ fn what_cannot_be_and_what_is_based_on_an_older_version_changes_nothing() {
 fn an_override_of_a_crew_that_left_the_configuration_says_nothing() {
     let station = Station::new();
     let now = station.clock.clock()();
-    let alerting = station.start(Vec::new()).unwrap();
+    let alerting = station.start_with(rota(), Vec::new()).unwrap();
     alerting.set_rota(request(vec![stretch(now, "c2")], None)).unwrap();
     drop(alerting);
-    let mut rota = crate::run::tests::rota();
+    let mut rota = rota();
     rota.crews.remove("c2");
     let alerting = station.start_with(rota, Vec::new()).unwrap();
     assert_eq!(crew_now(&alerting, now), "c1");
@@ -87,14 +87,14 @@ fn an_official_warning_brings_reinforcement_and_is_taken_back_after_a_restart() 
         let told = alerting.rota().people(Whom::BackupCrew, "z1", None, now);
         told.iter().map(|person| person.name.to_string()).collect::<Vec<_>>()
     };
-    let alerting = station.start(Vec::new()).unwrap();
+    let alerting = station.start_with(rota(), Vec::new()).unwrap();
     assert!(back_up(&alerting).is_empty());
     let warned = || weather(now, r#"{"rain_mm_h":0,"warning":"orange"}"#);
     alerting.judge(Arc::new(warned()));
     station.keep(warned());
     crate::testkit::wait_for("reinforcement", || back_up(&alerting) == ["m2"]);
     drop(alerting);
-    let alerting = station.start(Vec::new()).unwrap();
+    let alerting = station.start_with(rota(), Vec::new()).unwrap();
     assert_eq!(back_up(&alerting), ["m2"]);
     alerting.judge(Arc::new(weather(now, r#"{"rain_mm_h":0,"warning":"none"}"#)));
     crate::testkit::wait_for("their going home", || back_up(&alerting).is_empty());
@@ -104,7 +104,7 @@ fn an_official_warning_brings_reinforcement_and_is_taken_back_after_a_restart() 
 fn gaps_of_the_next_week_are_a_metric_that_a_change_renews() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let mut rota = crate::run::tests::rota();
+    let mut rota = rota();
     rota.zones.get_mut("z1").unwrap().crew = id("c3");
     let mut duty = Duty::take_back(rota.clone(), &store, &Sky::default()).unwrap();
     let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
@@ -124,12 +124,12 @@ fn gaps_of_the_next_week_are_a_metric_that_a_change_renews() {
 fn another_configuration_keeps_what_the_office_changed_and_the_warnings() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let mut duty = Duty::take_back(crate::run::tests::rota(), &store, &Sky::default()).unwrap();
+    let mut duty = Duty::take_back(rota(), &store, &Sky::default()).unwrap();
     let now = crate::testkit::T;
     duty.heed("z1", Warning::Red);
     let changes = Changes { overrides: vec![stretch(now, "c3")], ..Changes::default() };
     duty.put(Rota { changes, ..Rota::clone(&duty.now()) });
-    let mut other = crate::run::tests::rota();
+    let mut other = rota();
     other.zones.get_mut("z1").unwrap().crew = id("c2");
     duty.replace(other);
     let crew = |at| duty.now().on_duty("z1", at).crew.unwrap().id.to_string();

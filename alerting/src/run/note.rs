@@ -1,15 +1,15 @@
 //! What is told to the rules from outside, and what stands in the record and belongs to no incident: another policy,
 //! another rota, tests of people.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 
 use super::proof::Proving;
 use super::tests_of_people::Testing;
-use super::{Alerting, Event, Setup, Store, StoreError, Story, Surroundings, Ticket, Work, Write};
-use crate::incident::{Severity, short_hash};
+use super::{Alerting, Setup, Store, StoreError, Story, Surroundings, Ticket, Work, Write};
+use crate::incident::{Event, short_hash};
 use crate::policy::Version;
 use crate::store::Reads;
 
@@ -72,20 +72,6 @@ impl Story {
         let now = (self.clock)();
         self.note_policy(setup.policy.at(now), now);
         Ok(())
-    }
-
-    /// Open incidents by zone and severity, for the metrics.
-    pub(super) fn count_open(&self) {
-        let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = board.count_by_zone();
-        let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().iter().cloned().collect();
-        zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
-        for zone in zones {
-            for severity in [Severity::P1, Severity::P2, Severity::P3, Severity::P4] {
-                let count = counts.remove(&(zone.clone(), severity)).unwrap_or(0);
-                self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]).set(count);
-            }
-        }
     }
 
     /// Each tick.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use lampguard_model::record::StoredReading;
 use tracing::warn;
 
-use super::{Address, AlarmWatch, Channel, Desk, Instant, Job, Notice, Story, Surroundings, Ticket, Write};
-use crate::notify::{ChannelKind, Sink};
+use super::{Address, Channel, Desk, Instant, Notice, Story, Surroundings, Ticket, Write};
+use crate::notify::{AlarmWatch, ChannelKind, Job, Sink};
 use crate::proof::{ProofSetup, Reached, judge};
 
 /// Id of the sink among the channels. A channel of that name is refused by the configuration.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tracing::info;
 
 use super::act::{ActError, Order, Reply};
-use super::{Alerting, Engine, Event, InForce, Input, Policies, Story, Ticket, Write};
+use super::{Alerting, Engine, InForce, Input, Policies, Story, Ticket, Write};
+use crate::incident::Event;
 use crate::lighting::Lighting;
 use crate::rota::Rota;
 

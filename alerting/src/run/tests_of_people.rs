@@ -10,10 +10,10 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{
-    ActError, Address, Alerting, Instant, Job, KEEP_WAIT, Notice, Story, Ticket, Work, Write, lock, note,
+    ActError, Address, Alerting, Instant, KEEP_WAIT, Notice, Story, Ticket, Work, Write, lock, note,
 };
 use crate::ask::Page;
-use crate::notify::{AlarmWatch, Secret};
+use crate::notify::{AlarmWatch, Job, Secret};
 use crate::rota::{Person, Rota};
 use crate::store::{Reads, StoreError};
 use crate::test_dispatch::{Confirmed, DESK, KEPT, PEOPLE_MAX, Plan, Test, missing, on_duty};

@@ -112,6 +112,8 @@ pub enum Write {
     Escalate(Box<Incident>, Event, Vec<Arc<Notice>>),
     /// People did something to an incident, with its notices.
     Moved(Box<Incident>, Event, Vec<Arc<Notice>>),
+    /// Rungs of many incidents were told in lists; without incidents, that a flood began or ended.
+    Many(Vec<Incident>, Event),
     /// Planned work began, changed, or (true) is over; with its notices.
     Job(Box<Job>, bool, Event, Vec<Arc<Notice>>),
     /// Tasks for the next rain, with their notices.
@@ -150,6 +152,7 @@ impl Write {
             Self::Open(..)
                 | Self::Escalate(..)
                 | Self::Moved(..)
+                | Self::Many(..)
                 | Self::Job(..)
                 | Self::Recheck(..)
                 | Self::Rota(..)
@@ -246,6 +249,12 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
             change(tx, incident, event)?;
             insert_notices(tx, notices)?;
         }
+        Write::Many(incidents, event) => {
+            append(tx, event)?;
+            for incident in incidents {
+                update(tx, incident)?;
+            }
+        }
         Write::Job(job, over, event, notices) => {
             append(tx, event)?;
             let sql = "INSERT INTO maintenance (id, until, ended, job) VALUES (?1, ?2, ?3, ?4)
@@ -338,6 +347,10 @@ fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), StoreErr
 /// What may change by itself. A deadline only becomes earlier.
 fn change(tx: &Transaction<'_>, incident: &Incident, event: &Event) -> Result<(), StoreError> {
     append(tx, event)?;
+    update(tx, incident)
+}
+
+fn update(tx: &Transaction<'_>, incident: &Incident) -> Result<(), StoreError> {
     let sql = "UPDATE incident SET signal = ?2, notes = ?3, kinds = ?4, severity = ?5,
                due_at = min(due_at, ?6), p1_at = ?7, members = ?8, links = ?9, evidence = ?10, state = ?11,
                life = ?12, ended_at = ?13 WHERE id = ?1";
@@ -482,7 +495,13 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
         kind,
         body: body.to_string(),
     };
-    append(tx, &event)
+    append(tx, &event)?;
+    // A list tells of each incident that it names.
+    for id in n.listed() {
+        let (key, incident) = (format!("{}:told:{id}", n.id), Arc::from(id));
+        append(tx, &Event { key, incident, ..event.clone() })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::StoreError;
+use crate::desk::Telling;
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, EventView, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::Notice;
@@ -37,6 +38,9 @@ pub struct NoticeView {
     pub attempt: u32,
     /// First acceptance, or the time of the next or last attempt; RFC 3339 UTC.
     pub at: String,
+    /// Incidents that a list names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<String>,
 }
 
 /// Post, its last incident that is over, and when that ended.
@@ -51,6 +55,10 @@ pub struct Reads<'c> {
 pub(super) const INCIDENT: &str =
     "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
                         severity, scope, place, p1_at, members, links, life FROM incident";
+
+pub(super) const NOTICE: &str = "SELECT n, id, incident, event, step, told, channel, state, attempts,
+                      coalesce(first_accepted_at, next_at),
+                      CASE event WHEN 'digest' THEN json_extract(body, '$.incidents') END FROM outbox";
 
 impl<'c> Reads<'c> {
     pub(crate) fn new(conn: &'c Connection) -> Self {
@@ -105,13 +113,20 @@ impl<'c> Reads<'c> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// When the first notice of an incident was accepted by a channel.
+    /// First acceptance at or after `since` of a notice or a list that named an incident.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn first_told(&self, incident: &str) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT min(first_accepted_at) FROM outbox WHERE incident = ?1";
-        let at: Option<i64> = self.conn.prepare_cached(sql)?.query_row([incident], |row| row.get(0))?;
+    pub fn first_told_since(
+        &self,
+        incident: &str,
+        since: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT min(at) FROM event WHERE incident = ?1 AND kind = 'told' AND at >= ?2";
+        let at: Option<i64> = self
+            .conn
+            .prepare_cached(sql)?
+            .query_row(rusqlite::params![incident, since.0], |row| row.get(0))?;
         Ok(at.map(Timestamp))
     }
 
@@ -193,6 +208,33 @@ impl<'c> Reads<'c> {
             ))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest notices of one incident, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn notices_of(&self, incident: &str, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
+        let sql = format!("{NOTICE} WHERE incident = ?1 ORDER BY n DESC LIMIT ?2");
+        let mut query = self.conn.prepare_cached(&sql)?;
+        let rows = query.query_map(params![incident, limit as i64], notice)?;
+        let mut notices: Vec<NoticeView> = rows.collect::<Result<_, _>>()?;
+        notices.reverse();
+        Ok(notices)
+    }
+
+    /// How far one incident was told.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn telling(&self, incident: &str) -> Result<Telling, StoreError> {
+        let sql = "SELECT min(first_accepted_at), coalesce(sum(state = 'sent'), 0), coalesce(sum(state = 'queued'), 0),
+                   coalesce(sum(state = 'failed'), 0) FROM outbox WHERE incident = ?1";
+        let telling = self.conn.prepare_cached(sql)?.query_row([incident], |row| {
+            let first_at = row.get::<_, Option<i64>>(0)?.map(Timestamp);
+            Ok(Telling { first_at, sent: row.get(1)?, queued: row.get(2)?, failed: row.get(3)? })
+        })?;
+        Ok(telling)
     }
 
     /// Notices of a channel that were never accepted, those due first, with the attempts made and the time of
@@ -287,6 +329,25 @@ impl<'c> Reads<'c> {
     pub fn verify(&self) -> Result<u64, super::AuditError> {
         super::chain::verify(self.conn).map(|audit| audit.events)
     }
+}
+
+pub(super) fn notice(row: &Row<'_>) -> rusqlite::Result<NoticeView> {
+    Ok(NoticeView {
+        n: row.get(0)?,
+        id: row.get(1)?,
+        incident_id: row.get(2)?,
+        event: row.get(3)?,
+        step: row.get(4)?,
+        to: row.get(5)?,
+        channel: row.get(6)?,
+        outcome: row.get(7)?,
+        attempt: row.get(8)?,
+        at: Timestamp(row.get(9)?).to_rfc3339(),
+        incidents: row
+            .get::<_, Option<String>>(10)?
+            .and_then(|ids| serde_json::from_str(&ids).ok())
+            .unwrap_or_default(),
+    })
 }
 
 pub(super) fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {

@@ -6,7 +6,7 @@ use lampguard_model::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::StoreError;
-use super::read::{INCIDENT, NoticeView, Reads, incident};
+use super::read::{INCIDENT, NOTICE, NoticeView, Reads, incident, notice};
 use crate::notice::PROOF;
 use crate::report::{Case, Noted, Tellings};
 use crate::test_dispatch::Test;
@@ -53,22 +53,22 @@ impl Reads<'_> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn notices(&self, from: Timestamp, after: i64, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
-        self.notices_of(&NoticeFilter { from, after, limit, ..NoticeFilter::default() })
+        self.notices_by(&NoticeFilter { from, after, limit, ..NoticeFilter::default() })
     }
 
     /// Notices that a filter wants, oldest first.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn notices_of(&self, filter: &NoticeFilter) -> Result<Vec<NoticeView>, StoreError> {
-        let sql = "SELECT n, id, incident, event, step, told, channel, state, attempts,
-                   coalesce(first_accepted_at, next_at) FROM outbox
-                   WHERE created_at >= ?1 AND created_at < ?2 AND n > ?3 AND event <> ?4
-                     AND (?5 IS NULL OR incident = ?5) AND (?6 IS NULL OR channel = ?6)
-                     AND (?7 IS NULL OR state = ?7)
-                     AND (?8 IS NULL OR incident IN (SELECT id FROM incident WHERE zone = ?8))
-                   ORDER BY n LIMIT ?9";
-        let mut query = self.conn.prepare_cached(sql)?;
+    pub fn notices_by(&self, filter: &NoticeFilter) -> Result<Vec<NoticeView>, StoreError> {
+        let sql = format!(
+            "{NOTICE} WHERE created_at >= ?1 AND created_at < ?2 AND n > ?3 AND event <> ?4
+               AND (?5 IS NULL OR incident = ?5) AND (?6 IS NULL OR channel = ?6)
+               AND (?7 IS NULL OR state = ?7)
+               AND (?8 IS NULL OR incident IN (SELECT id FROM incident WHERE zone = ?8))
+             ORDER BY n LIMIT ?9"
+        );
+        let mut query = self.conn.prepare_cached(&sql)?;
         let asked = params![
             filter.from.0,
             filter.to.0,
@@ -80,20 +80,7 @@ impl Reads<'_> {
             filter.zone,
             filter.limit as i64
         ];
-        let rows = query.query_map(asked, |row| {
-            Ok(NoticeView {
-                n: row.get(0)?,
-                id: row.get(1)?,
-                incident_id: row.get(2)?,
-                event: row.get(3)?,
-                step: row.get(4)?,
-                to: row.get(5)?,
-                channel: row.get(6)?,
-                outcome: row.get(7)?,
-                attempt: row.get(8)?,
-                at: Timestamp(row.get(9)?).to_rfc3339(),
-            })
-        })?;
+        let rows = query.query_map(asked, notice)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

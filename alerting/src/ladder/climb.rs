@@ -1,0 +1,199 @@
+//! How far the ladder of an incident was climbed, and what is due next.
+
+use std::sync::Arc;
+
+use lampguard_model::{Millis, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Ladder, Rung, Since, Until};
+use crate::incident::{Family, Incident, Severity, Signal};
+use crate::life::{Stage, is_over, takes_evidence};
+use crate::policy::Policy;
+
+/// A rung was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Which.
+    pub step: u32,
+    /// When it was last told.
+    pub at: Timestamp,
+}
+
+/// The shift has changed, and the incident stays with its crew until the next one takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The crew that has it.
+    pub from: Arc<str>,
+    /// The crew that comes on duty.
+    pub to: Arc<str>,
+    /// When both were told.
+    pub at: Timestamp,
+    /// The desk was told that nobody has taken it.
+    #[serde(default)]
+    pub desk_told: bool,
+    /// It was taken.
+    #[serde(default)]
+    pub accepted_at: Option<Timestamp>,
+}
+
+/// How far the ladder of an incident was climbed. Part of its life, so the transaction that stores a telling
+/// stores this too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Climb {
+    /// Rungs that were told, at most one entry each.
+    pub told: Vec<Said>,
+    /// Rungs of which a delivery failed: the next one went at once.
+    pub jumped: Vec<u32>,
+    /// Somebody else was asked then, and has all the time to acknowledge.
+    pub called_at: Option<Timestamp>,
+    /// Nobody had the board open: the desk was rung, once.
+    pub board_closed: bool,
+    /// The desk was asked to call a crew whose arrival is not proven.
+    pub desk_calls: bool,
+    /// The desk was offered to ask for the feeder to be switched off.
+    pub isolation_offered: bool,
+    /// Who wanted to hand it back before the place was safe: the back-up was told.
+    pub refused_by: Option<String>,
+    /// The last change of shift.
+    pub handover: Option<Handover>,
+    /// Its opening went into lists: who was not named there yet will be.
+    pub listed: bool,
+}
+
+impl Climb {
+    /// When a rung was last told. Where somebody else was called since, that counts for nothing on the way to him.
+    pub fn told_at(&self, step: usize, rung: &Rung) -> Option<Timestamp> {
+        let anew = matches!(rung.until, Until::Acknowledged | Until::Departed);
+        let called = self.called_at.filter(|_| anew);
+        let said = self.told.iter().find(|said| said.step as usize == step).map(|said| said.at);
+        said.filter(|at| called.is_none_or(|called| *at >= called))
+    }
+
+    /// Notes that a rung was told.
+    pub fn tell(&mut self, step: usize, now: Timestamp) {
+        // A clock that went back must not make it untold.
+        let at = self.called_at.map_or(now, |called| called.max(now));
+        match self.told.iter_mut().find(|said| said.step as usize == step) {
+            Some(said) => said.at = at,
+            None => self.told.push(Said { step: step as u32, at }),
+        }
+    }
+}
+
+/// What has happened to an incident, as far as its ladder asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milestones {
+    /// The opening, or the moment it became a P1.
+    pub opened: Timestamp,
+    /// Since when somebody is asked to acknowledge.
+    pub called: Timestamp,
+    /// A crew has it.
+    pub acknowledged: Option<Timestamp>,
+    /// It is on its way.
+    pub departed: Option<Timestamp>,
+    /// It stands there.
+    pub arrived: Option<Timestamp>,
+    /// The deadline.
+    pub due_at: Timestamp,
+}
+
+impl Milestones {
+    /// Those of an incident; none while nothing of a ladder goes on: it is safe, or over, or the part works again.
+    pub fn of(incident: &Incident, policy: &Policy) -> Option<Self> {
+        let life = &incident.life;
+        let system = incident.family == Family::System;
+        if is_over(life.state) || !takes_evidence(life.state) || (system && incident.signal == Signal::Normal)
+        {
+            return None;
+        }
+        let opened = incident.p1_at.unwrap_or(incident.opened_at);
+        let called = life.climb.called_at.unwrap_or(opened);
+        // Where planned work goes on its own crew is asked first.
+        let grace = if life.job.is_some() { policy.maintenance.acknowledge_within } else { Millis(0) };
+        // The system has no crew: whoever says that he looks after it does.
+        let taken = if system { life.acknowledged.as_ref() } else { life.taken.as_ref() };
+        Some(Self {
+            opened,
+            called: called + grace,
+            acknowledged: taken.map(|mark| mark.at),
+            departed: life.departed.as_ref().map(|mark| mark.at),
+            arrived: life.arrived.as_ref().map(|arrival| arrival.mark.at),
+            due_at: incident.due_at,
+        })
+    }
+
+    fn reached(&self, until: Until) -> bool {
+        match until {
+            Until::Acknowledged => self.acknowledged.is_some() || self.arrived.is_some(),
+            Until::Departed => self.departed.is_some() || self.arrived.is_some(),
+            Until::Arrived => self.arrived.is_some(),
+            // What was made safe has no milestones.
+            Until::MadeSafe => false,
+        }
+    }
+
+    /// When a rung is first due; none when it counts from what has not happened, or nobody needs it any more.
+    pub fn first(&self, rung: &Rung) -> Option<Timestamp> {
+        if self.reached(rung.until) {
+            return None;
+        }
+        let since = match (rung.since, rung.until) {
+            (Since::Opened, Until::Acknowledged) => Some(self.called),
+            (Since::Opened, _) => Some(self.opened),
+            (Since::Acknowledged, _) => self.acknowledged,
+            (Since::Departed, _) => self.departed,
+            (Since::Arrived, _) => self.arrived,
+        };
+        // The ladder begins at the P1 decision, whatever was done before.
+        let at = since?.max(self.opened) + rung.after;
+        // Who arrives in the very millisecond of the deadline is in time.
+        let deadline = at == self.due_at && rung.until == Until::Arrived;
+        Some(if deadline { at + Millis(1) } else { at })
+    }
+
+    /// When a rung is due next, given when it was last told. A clock that went back behind that moment counts from
+    /// `now`, or the rung would be silent until the clock has caught up.
+    pub fn next(&self, rung: &Rung, told_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let first = self.first(rung)?;
+        let Some(told_at) = told_at else { return Some(first) };
+        let every = rung.every?;
+        let last = told_at.min(now);
+        let passed = last.since(first).0.div_euclid(every.0).max(-1) + 1;
+        Some(first + Millis(every.0 * passed))
+    }
+}
+
+/// Rungs that are still to come, with the moment at which each is due; what is due already stands first in time.
+pub fn to_come(
+    ladder: &Ladder,
+    incident: &Incident,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<(usize, Timestamp)> {
+    let Some(milestones) = Milestones::of(incident, policy) else { return Vec::new() };
+    let climb = &incident.life.climb;
+    let due = |(step, rung): (usize, &Rung)| {
+        // Whether a P2 is told at its opening says the finding: twenty dark lamps of one road are one telling.
+        if step == 0 && incident.severity != Severity::P1 {
+            return None;
+        }
+        Some((step, milestones.next(rung, climb.told_at(step, rung), now)?))
+    };
+    ladder.rungs.iter().enumerate().filter_map(due).collect()
+}
+
+/// When the desk calls a crew whose arrival is not proven.
+pub(crate) fn desk_call(incident: &Incident, policy: &Policy) -> Option<Timestamp> {
+    let life = &incident.life;
+    let arrival = life.arrived.as_ref().filter(|_| life.state == Stage::Arrived && !life.climb.desk_calls)?;
+    let unproven = arrival.proof == crate::life::Proof::Unproven && arrival.confirmed.is_none();
+    unproven.then(|| arrival.mark.received_at + policy.arrival.unproven_call)
+}
+
+/// When the desk hears that nobody has taken over.
+pub(crate) fn not_accepted(incident: &Incident, policy: &Policy) -> Option<Timestamp> {
+    let handover = incident.life.climb.handover.as_ref().filter(|_| !is_over(incident.life.state))?;
+    let waits = !handover.desk_told && handover.accepted_at.is_none();
+    waits.then(|| handover.at + policy.watch.accept_within)
+}

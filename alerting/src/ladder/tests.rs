@@ -1,0 +1,172 @@
+use lampguard_model::Timestamp;
+
+use super::*;
+use crate::policy::Flood;
+use crate::rota::Person;
+use crate::testkit::{T, incident};
+
+fn parse(text: &str) -> EscalationConfig {
+    toml::from_str(text).unwrap()
+}
+
+fn faults(texts: &[&str]) -> Vec<String> {
+    let configs: Vec<EscalationConfig> = texts.iter().map(|text| parse(text)).collect();
+    let faults = Ladders::build(&configs, &["z1"]).unwrap_err();
+    faults.into_iter().map(|fault| format!("{} {}: {}", fault.place, fault.key, fault.reason)).collect()
+}
+
+const GOOD: &str = "severity = \"P1\"\nsteps = [{ after_min = 0, to = \"crew\" }, { after_min = 0, to = \"desk\" },\n\
+    { after_min = 20, every_min = 10, until = \"arrived\", to = \"head\" }]";
+
+#[test]
+fn steps_of_one_moment_are_one_rung_and_the_opening_is_the_first() {
+    let ladders = Ladders::build(&[parse(GOOD)], &["z1"]).unwrap();
+    let ladder = ladders.of(&incident(1)).unwrap();
+    assert_eq!(ladder.rungs.len(), 2);
+    assert_eq!(ladder.rungs[0].to, [Whom::Crew, Whom::Desk]);
+    assert_eq!((ladder.rungs[1].every, ladder.breach()), (Some(Millis::minutes(10)), Some(1)));
+}
+
+#[test]
+fn faults_of_ladders_are_told_at_once_with_their_key_and_the_way_out() {
+    let told = faults(&[
+        "severity = \"P9\"\nsteps = []",
+        "severity = \"P1\"\nzones = [\"z7\"]\nsteps = [{ after_min = 5, to = \"crew\" }]",
+        "severity = \"P1\"\nsteps = [{ after_min = 0, to = \"leader\" }, { after_min = 0, to = \"leader\" },\n\
+         { after_min = 9, every_min = 0, from = \"arrived\", until = \"departed\", to = \"head\" },\n\
+         { after_min = 9999, to = \"head\" }]",
+        GOOD,
+        GOOD,
+    ]);
+    for part in [
+        "0 severity: \"P9\" has no ladder",
+        "1 zones: there is no [[zone]] with id \"z7\"",
+        "1 steps: nobody is told at once",
+        "2 steps[1].to: is told there already",
+        "2 steps[2].until: comes before what it counts from",
+        "2 steps[2].every_min: is 0",
+        "2 steps[3].after_min: is 9999, more than a day",
+        "2 steps: the crew is not told at once",
+        "2 steps: the desk is not told at once",
+        "2 steps: nobody is told when no crew arrives",
+        "4 severity: P1 has a ladder there already",
+    ] {
+        assert!(told.iter().any(|line| line.contains(part)), "{part} is not told:\n{}", told.join("\n"));
+    }
+    let unknown =
+        toml::from_str::<EscalationConfig>("severity = \"P1\"\nsteps = [{ after_min = 0, to = \"mayor\" }]");
+    assert!(unknown.unwrap_err().to_string().contains("supervisor"), "the words that there are");
+}
+
+#[test]
+fn the_default_is_the_table_of_the_rules() {
+    let rows: Vec<(Since, i64, Option<i64>, Until)> = Ladder::p1()
+        .rungs
+        .iter()
+        .map(|r| (r.since, r.after.as_seconds() / 60, r.every.map(|every| every.as_seconds() / 60), r.until))
+        .collect();
+    use Since::{Acknowledged, Arrived, Opened};
+    let expected = [
+        (Opened, 0, None, Until::Acknowledged),
+        (Opened, 3, None, Until::Acknowledged),
+        (Opened, 6, None, Until::Acknowledged),
+        (Opened, 10, None, Until::Acknowledged),
+        (Acknowledged, 5, None, Until::Departed),
+        (Acknowledged, 10, None, Until::Departed),
+        (Opened, 15, None, Until::Arrived),
+        (Opened, 30, Some(10), Until::Arrived),
+        (Arrived, 10, None, Until::MadeSafe),
+        (Arrived, 15, Some(10), Until::MadeSafe),
+    ];
+    assert_eq!(rows, expected);
+}
+
+fn person(name: &str) -> Arc<Person> {
+    Arc::new(Person { name: Arc::from(name), phone: None, channels: Vec::new() })
+}
+
+fn later(seconds: i64) -> Timestamp {
+    T + Millis::seconds(seconds)
+}
+
+/// Lists of one person over seconds, each with when it went.
+fn lists(crowd: &mut Crowd, seconds: std::ops::Range<i64>) -> Vec<(i64, List)> {
+    let limits = Flood::default();
+    let mut found = Vec::new();
+    for second in seconds {
+        found.extend(crowd.due(later(second), &limits, |_| true).into_iter().map(|list| (second, list)));
+    }
+    found
+}
+
+#[test]
+fn nobody_gets_more_than_ten_messages_in_ten_minutes_whoever_sent_them() {
+    let (mut crowd, desk, limits) = (Crowd::default(), person("desk"), Flood::default());
+    (0..10).for_each(|n| crowd.sent(&desk, later(n), &limits));
+    for n in 0..3000 {
+        crowd.add(&desk, &incident(n));
+    }
+    let lists = lists(&mut crowd, 10..3600);
+    assert_eq!(lists[0].0, 600, "as soon as the first of his own messages is ten minutes old");
+    let times: Vec<i64> = (0..10).chain(lists.iter().map(|(at, _)| *at)).collect();
+    for at in &times {
+        let within = times.iter().filter(|other| (*at..at + 600).contains(*other)).count();
+        assert!(within <= 10, "{within} messages in ten minutes from second {at}");
+    }
+    assert!(lists.iter().all(|(_, list)| list.incidents.len() <= 20));
+    assert!(lists.iter().all(|(_, list)| list.roads.len() <= 5));
+}
+
+#[test]
+fn the_most_dangerous_are_named_first_the_rest_is_counted_by_road_and_each_once() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    for n in 0..45 {
+        let mut one = incident(n);
+        one.evidence.thousandths = Some(12_000 + 1_000 * n as i64);
+        one.road = Arc::from(if n % 3 == 0 { "平原路" } else { "人民路" });
+        crowd.add(&crew, &one);
+        // Another rung of the same is not another line.
+        crowd.add(&crew, &one);
+    }
+    let lists = lists(&mut crowd, 0..600);
+    let sizes: Vec<(i64, usize, usize)> =
+        lists.iter().map(|(at, l)| (*at, l.incidents.len(), l.more)).collect();
+    assert_eq!(sizes, [(0, 20, 25), (60, 20, 5), (120, 5, 0)]);
+    assert_eq!(*lists[0].1.incidents[0], *"LG-TEST44");
+    assert_eq!(lists[0].1.roads.iter().map(|(_, n)| *n).sum::<u32>(), 25);
+    let mut named: Vec<&Arc<str>> = lists.iter().flat_map(|(_, list)| &list.incidents).collect();
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), 45);
+}
+
+#[test]
+fn what_was_named_to_somebody_stands_behind_what_was_not() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    (0..20).for_each(|n| crowd.add(&crew, &incident(n)));
+    assert_eq!(lists(&mut crowd, 0..1).len(), 1);
+    // Rungs of those, and a new one that is less dangerous than any of them.
+    (0..20).for_each(|n| crowd.add(&crew, &incident(n)));
+    let mut new = incident(99);
+    new.evidence.thousandths = Some(12_500);
+    crowd.add(&crew, &new);
+    let next = lists(&mut crowd, 1..61);
+    assert_eq!(*next[0].1.incidents[0], *"LG-TEST99");
+}
+
+#[test]
+fn a_hundred_thousand_dangers_leave_a_thousand_waiting_and_a_count() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    (0..100_000).for_each(|n| crowd.add(&crew, &incident(n)));
+    let lists = lists(&mut crowd, 0..1);
+    assert_eq!((lists[0].1.incidents.len(), lists[0].1.more), (20, 99_980));
+}
+
+#[test]
+fn what_is_over_is_not_named() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    (0..3).for_each(|n| crowd.add(&crew, &incident(n)));
+    let lists = crowd.due(T, &Flood::default(), |id| id == "LG-TEST1");
+    assert_eq!(lists[0].incidents, [Arc::from("LG-TEST1")]);
+    assert!(!crowd.is_waiting());
+}

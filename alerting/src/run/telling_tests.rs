@@ -1,0 +1,216 @@
+//! From a telling to people and channels, and what became of the message.
+
+use std::time::Duration;
+
+use super::*;
+use crate::ask::Filter;
+use crate::engine::tests::minutes;
+use crate::life::Verb;
+use crate::life::tests::crew;
+use crate::rota::{Crew, ZoneDuty};
+use crate::run::Alerting;
+use crate::run::tests::{Station, danger, open_ids, strangers};
+use crate::testkit::{Answer, Server, T, wait_for};
+
+fn person(name: &str) -> Arc<Person> {
+    Arc::new(Person {
+        name: Arc::from(name),
+        phone: Some(Arc::from("138")),
+        channels: ["a", "b"].map(Arc::from).to_vec(),
+    })
+}
+
+fn crew_of(id: &str, members: &[&str]) -> (Arc<str>, Arc<Crew>) {
+    let members = members.iter().map(|name| person(name)).collect();
+    let id: Arc<str> = Arc::from(id);
+    (id.clone(), Arc::new(Crew { id, name: String::new(), vehicle: None, members }))
+}
+
+/// z1 has a crew of two, a back-up and a leader; z2 a crew alone.
+fn office() -> Rota {
+    let z1 = ZoneDuty {
+        crew: Arc::from("A"),
+        backup_crew: Some(Arc::from("B")),
+        leader: Some(person("Leader")),
+        neighbour: Some(Arc::from("z2")),
+    };
+    Rota {
+        crews: [crew_of("A", &["Ann", "Al"]), crew_of("B", &["Bo"]), crew_of("C", &["Cy"])]
+            .into_iter()
+            .collect(),
+        zones: [
+            (Arc::from("z1"), z1),
+            (Arc::from("z2"), ZoneDuty { crew: Arc::from("C"), ..ZoneDuty::default() }),
+        ]
+        .into_iter()
+        .collect(),
+        desk: Some(person("Desk")),
+        supervisor: None,
+        head: Some(person("Head")),
+        ..Rota::default()
+    }
+}
+
+fn names(reached: &Reached) -> Vec<&str> {
+    reached.people.iter().map(|person| &*person.name).collect()
+}
+
+#[test]
+fn each_duty_reaches_its_person_once_and_one_that_nobody_has_goes_to_the_desk_with_a_line() {
+    let rota = office();
+    let reached = |to: &Telling, zone: &str, crew: Option<&str>| reach(&rota, to, zone, crew, T);
+    use Whom::{BackupCrew, Crew, Desk, Head, Leader, Neighbour, Second, Supervisor};
+    let all = reached(&Telling::to(&[Crew, Second, BackupCrew, Leader, Neighbour, Desk, Head]), "z1", None);
+    assert_eq!(names(&all), ["Ann", "Al", "Bo", "Leader", "Cy", "Desk", "Head"]);
+    assert!(all.missing.is_empty());
+    // The crew that has it, named as its token, as its id, or by one of its people.
+    for name in ["B", "Bo"] {
+        assert_eq!(names(&reached(&Telling::to(&[Crew, BackupCrew]), "z1", Some(name))), ["Bo"], "once");
+    }
+    assert_eq!(names(&reached(&Telling::to(&[Crew]), "z1", Some("somebody"))), ["Ann"], "the one on duty");
+    let nobody = reached(&Telling::to(&[Supervisor, BackupCrew]), "z2", None);
+    assert_eq!(
+        (names(&nobody), nobody.missing.clone()),
+        (vec!["Desk"], vec!["supervisor".to_owned(), "backup_crew".to_owned()])
+    );
+    let work = Telling { crews: vec![Arc::from("C"), Arc::from("Meter crew")], ..Telling::to(&[Desk]) };
+    let at_work = reached(&work, "z1", None);
+    assert_eq!(
+        (names(&at_work), at_work.missing.clone()),
+        (vec!["Desk", "Cy"], vec!["Meter crew".to_owned()])
+    );
+    let help = Telling { everybody: true, ..Telling::to(&[Desk]) };
+    assert_eq!(names(&reached(&help, "z1", Some("A"))), ["Desk", "Ann", "Al", "Bo", "Leader"]);
+    assert_eq!(
+        names(&reached(&Telling::to(&[Leader]), "", None)),
+        ["Leader"],
+        "of the system every leader hears"
+    );
+    // Where nobody is named, the desk is every channel.
+    let empty = reach(&Rota::default(), &Telling::to(&[Crew, Head]), "z1", None, T);
+    assert_eq!((names(&empty), empty.missing.len()), (vec!["desk"], 0));
+}
+
+fn events(server: &Server, wanted: usize) -> Vec<serde_json::Value> {
+    (0..wanted).map(|_| server.next().json()).collect()
+}
+
+#[test]
+fn a_p1_goes_to_crew_desk_and_leader_at_once_each_by_every_channel_of_theirs() {
+    let (station, server, other) = (Station::new(), Server::start(Vec::new()), Server::start(Vec::new()));
+    let alerting = station.start_with(office(), vec![server.channel("a"), other.channel("b")]).unwrap();
+    alerting.judge(Arc::new(danger()));
+    for server in [&server, &other] {
+        let told = events(server, 3);
+        let mut to: Vec<&str> = told.iter().map(|told| told["notice"]["to"].as_str().unwrap()).collect();
+        to.sort_unstable();
+        assert_eq!(to, ["Ann", "Desk", "Leader"]);
+        assert!(told.iter().all(|told| told["event"] == "incident.opened" && told["notice"]["step"] == 0));
+        assert!(told.iter().all(|told| !told.to_string().contains("138")), "no telephone in a body");
+    }
+    // Nobody is supervisor: the desk hears it, and why.
+    station.clock.set(minutes(10));
+    let told = std::iter::from_fn(|| server.within(Duration::from_secs(3))).map(|request| request.json());
+    let rung: Vec<serde_json::Value> = told.filter(|told| told["event"] == "incident.escalated").collect();
+    let to_desk = rung.iter().find(|told| told["notice"]["to"] == "Desk").unwrap();
+    assert!(to_desk["text"].as_str().unwrap().contains("无人可通知：supervisor"), "{to_desk}");
+    assert!(rung.iter().all(|told| told["notice"]["step"] == 3), "what became due together is one telling");
+    let to: Vec<&str> = rung.iter().map(|told| told["notice"]["to"].as_str().unwrap()).collect();
+    let once: std::collections::BTreeSet<&&str> = to.iter().collect();
+    assert_eq!(once.len(), to.len(), "each person once: {to:?}");
+}
+
+fn view(alerting: &Alerting) -> (bool, Option<String>) {
+    let incident = &alerting.incidents(&Filter::default()).unwrap().items[0];
+    (incident.untold, incident.told_at.clone())
+}
+
+#[test]
+fn situation_s55_a_message_that_is_refused_sends_the_next_rung_at_once_and_its_incident_stays_red() {
+    let (station, server) = (Station::new(), Server::start(vec![Answer::Status(500), Answer::Status(500)]));
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    alerting.judge(Arc::new(danger()));
+    assert_eq!(server.next().json()["event"], "incident.opened");
+    assert_eq!(view(&alerting), (true, None), "red: no accepted message has named it");
+    let next = server.next().json();
+    assert_eq!((&next["event"], &next["notice"]["step"]), (&"incident.escalated".into(), &1.into()));
+    assert!(next["text"].as_str().unwrap().contains("上一级未送达"), "{next}");
+    // That one fails too, and the next goes; it is accepted.
+    let third = server.next().json();
+    assert_eq!(third["notice"]["step"], 2, "{third}");
+    wait_for("it is told", || !view(&alerting).0);
+    let before = view(&alerting);
+    drop(alerting);
+    let alerting = station.start(Vec::new()).unwrap();
+    assert_eq!(view(&alerting), before, "also after a restart");
+}
+
+#[test]
+fn situation_s21_peer_p13_in_a_flood_messages_are_few_and_each_p1_is_named_or_red_within_ten_minutes() {
+    let (station, server) = (Station::new(), Server::start(Vec::new()));
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    for batch in strangers(40) {
+        alerting.judge(Arc::new(batch));
+    }
+    wait_for("40 incidents", || open_ids(&alerting).len() == 40);
+    let first = events(&server, 10);
+    assert!(first.iter().all(|told| told["event"] == "incident.opened"));
+    assert!(server.within(Duration::from_millis(1500)).is_none(), "ten in ten minutes, and no eleventh");
+    assert!(alerting.is_flood());
+    let red = || alerting.incidents(&Filter::default()).unwrap().items.iter().filter(|i| i.untold).count();
+    wait_for("ten are told", || red() == 30);
+    // People answer for the ten, so that lists are all that comes.
+    for told in &first {
+        let id = told["incident"]["id"].as_str().unwrap();
+        alerting.act(id, crew(Verb::Acknowledge, "1")).unwrap();
+        alerting.act(id, crew(Verb::Depart, "1")).unwrap();
+    }
+    station.clock.set(T + lampguard_model::Millis::seconds(599));
+    assert!(server.within(Duration::from_millis(1500)).is_none());
+    // A kill loses no list: whose opening went into one and was not named is known.
+    drop(alerting);
+    station.clock.set(T + lampguard_model::Millis::seconds(601));
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    let red = || alerting.incidents(&Filter::default()).unwrap().items.iter().filter(|i| i.untold).count();
+    let list = loop {
+        let told = server.next().json();
+        if told["event"] == "digest" {
+            break told;
+        }
+    };
+    assert!(list["incidents"].as_array().unwrap().len() <= 20, "{list}");
+    assert!(list["notice"]["link"].as_str().unwrap().ends_with('/'), "{list}");
+    assert!(list["text"].as_str().unwrap().contains("另有"), "{list}");
+    station.clock.set(T + lampguard_model::Millis::seconds(670));
+    wait_for("all are named", || red() == 0);
+    assert_eq!(open_ids(&alerting).len(), 40, "each stays an incident of its own");
+}
+
+#[test]
+fn a_word_on_a_message_waits_beside_a_queue_that_is_full() {
+    let (queue, _batches) = std::sync::mpsc::sync_channel(1);
+    let (delivered, late) = mailbox(queue);
+    let notice = crate::testkit::notice(&crate::testkit::incident(1), "a");
+    for attempt in 1..=3 {
+        delivered(Delivery { notice: notice.clone(), attempt, at: T, outcome: Outcome::Sent });
+    }
+    assert_eq!(lock(&late).iter().map(|delivery| delivery.attempt).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn somebody_at_the_board_keeps_the_desk_from_being_rung() {
+    let (station, server) = (Station::new(), Server::start(Vec::new()));
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    alerting.judge(Arc::new(danger()));
+    server.next();
+    let second = |n: i64| station.clock.set(T + lampguard_model::Millis::seconds(n));
+    second(50);
+    alerting.presence();
+    // Behind it in the queue.
+    alerting.act(&open_ids(&alerting)[0].0, crew(Verb::Note, "1")).unwrap();
+    second(100);
+    assert!(server.within(Duration::from_millis(1500)).is_none());
+    second(111);
+    let rung = server.next().json();
+    assert!(rung["text"].as_str().unwrap().contains("值班台无人应答"), "{rung}");
+}
