@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  1 read       the configuration file, and the files that it names: checked as at a start, every fault at once
-//!  2 compare    posts that came, went, moved; a register that lost most of its posts is refused
+//!  2 compare    posts that came, went, moved; a register that lost many of its posts is refused
 //!  3 judge      alerting goes on by them, between two readings; what changed stands in its hash chain
 //!  4 place      intake, HTTP and pages see them from their next look on
 //! ```
@@ -16,10 +16,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::Reload;
 use lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX;
-use lampguard_model::{Marks, Register};
+use lampguard_model::{Current, Marks, Register};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
@@ -28,6 +29,13 @@ use crate::serve::{self, Instance};
 /// Who asked for it, in the hash chain.
 const BY: &str = "SIGHUP";
 
+/// So many posts may be taken out at once, whatever their share …
+const GONE_FEW: usize = 20;
+/// … more only up to one in so many: a file that was being written ends anywhere.
+const GONE_SHARE: usize = 20;
+/// Posts that are gone and named in the log; all of them stand in the difference of the files.
+const NAMED_MAX: usize = 20;
+
 /// Begins to listen for SIGHUP, which would end the process otherwise.
 pub(crate) fn hangups() -> Result<Signal> {
     signal(SignalKind::hangup()).context("listening for SIGHUP")
@@ -35,20 +43,19 @@ pub(crate) fn hangups() -> Result<Signal> {
 
 /// Follows each SIGHUP, one after the other. Those that come meanwhile are one.
 pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: Signal) {
-    let mut held = instance.config.clone();
+    let held = Current::from(Arc::new(instance.config.clone()));
     while hangups.recv().await.is_some() {
-        let (its, named, before) = (instance.clone(), file.clone(), held.clone());
-        let done = tokio::task::spawn_blocking(move || reload(&its, &before, &named)).await;
-        match done.context("reading the configuration again").and_then(|done| done) {
-            Ok(now) => {
-                held = now;
-                instance.reloads.done.inc();
+        let (its, named, held) = (instance.clone(), file.clone(), held.clone());
+        let done = tokio::task::spawn_blocking(move || reload(&its, &held, &named)).await;
+        match fault(done) {
+            None => {
                 instance.reloads.failing.set(0);
+                instance.reloads.done.inc();
             }
-            Err(e) => {
-                instance.reloads.failed.inc();
+            Some(fault) => {
+                error!("{fault}");
                 instance.reloads.failing.set(1);
-                error!("SIGHUP: nothing was changed, what held before holds on: {e:#}");
+                instance.reloads.failed.inc();
             }
         }
     }
@@ -56,9 +63,21 @@ pub(crate) async fn follow(instance: Arc<Instance>, file: PathBuf, mut hangups: 
     std::future::pending::<()>().await;
 }
 
-/// Reads everything again and goes on by it; returns what holds now.
-fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
-    let read = config::load(file)?;
+/// What went wrong, and what holds now.
+fn fault(done: Result<Result<()>, JoinError>) -> Option<String> {
+    match done {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(format!("SIGHUP: nothing was changed, what held before holds on: {e:#}")),
+        Err(e) => Some(format!(
+            "SIGHUP: following it broke off, the rules may go on by what was read: restart: {e}"
+        )),
+    }
+}
+
+/// Reads everything again and goes on by it, which is what is held from then on.
+fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result<()> {
+    let (read, held) = (config::load(file)?, current.get());
+    let held = &*held;
     if rest(&read) != rest(held) {
         warn!(
             "other sections of the configuration are not those of the start: they are taken at the next one"
@@ -99,7 +118,8 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
     }
     if changes.is_empty() {
         info!("SIGHUP: register, lighting, policy and people are what they were");
-        return Ok(now);
+        current.set(Arc::new(now));
+        return Ok(());
     }
     let kinds: Vec<&str> = changes.iter().map(|(kind, _)| *kind).collect();
     info!(
@@ -111,14 +131,21 @@ fn reload(instance: &Instance, held: &Config, file: &Path) -> Result<Config> {
         other = difference.other,
         "SIGHUP: read again"
     );
-    go_on(instance, &now, &register, lighting, changes, &difference)?;
-    Ok(now)
+    if !difference.removed.is_empty() {
+        warn!(
+            removed = difference.removed.len(),
+            posts = difference.names(),
+            "posts are gone from the register: what is open of them stays, their silence counts no more"
+        );
+    }
+    go_on(instance, current, now, &register, lighting, changes, &difference)
 }
 
 /// Steps 3 and 4.
 fn go_on(
     instance: &Instance,
-    now: &Config,
+    current: &Current<Config>,
+    now: Config,
     register: &Arc<Register>,
     lighting: Arc<lampguard_alerting::lighting::Lighting>,
     changes: Vec<(&'static str, Value)>,
@@ -130,17 +157,19 @@ fn go_on(
         register: register.clone(),
         lighting: lighting.clone(),
         policy: now.policies.clone(),
-        rota: config::people::rota(now),
+        rota: config::people::rota(&now),
         changes,
     };
     instance.latest.set_limit(instance.latest.len().max(room) + difference.added);
     let durable = instance.alerting.reload(reload).context("handing it to the alarms")?;
-    if !durable {
-        warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
-    }
+    // The rules go on by it: nothing that may fail stands between that and those who go by it too.
     instance.register.set(register.clone());
     instance.lighting.set(lighting);
     instance.policies.set(Arc::new(now.policies.clone()));
+    current.set(Arc::new(now));
+    if !durable {
+        warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
+    }
     clear_board(instance, register, difference);
     Ok(())
 }
@@ -248,16 +277,27 @@ impl Difference {
         self.added + self.removed.len() + self.moved + self.other > 0
     }
 
-    /// A file that was being written ends anywhere: nobody takes most posts of a city out at once.
+    /// Nobody takes many posts of a city out in one evening, nor most of a small one.
     fn check(&self, old: &Register, file: &Path) -> Result<()> {
         let (gone, all) = (self.removed.len(), old.posts().len());
-        if gone * 2 > all {
+        if gone * 2 > all || gone > GONE_FEW && gone * GONE_SHARE > all {
             bail!(
-                "register {}: {gone} of {all} posts would go, more than half. Was the file whole? If it is meant, restart",
-                file.display()
+                "register {}: {gone} of {all} posts would go ({}); at most {} may go at once. Was the file whole? If it is meant, restart",
+                file.display(),
+                self.names(),
+                GONE_FEW.max(all / GONE_SHARE).min(all / 2),
             );
         }
         Ok(())
+    }
+
+    /// Names of posts that are gone, some of them when they are many.
+    fn names(&self) -> String {
+        let mut names: Vec<&str> = self.removed.iter().map(|post| &**post).collect();
+        names.sort_unstable();
+        let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+        names.truncate(NAMED_MAX);
+        format!("{}{more}", names.join(", "))
     }
 
     fn json(&self, file: &Path, bytes: &[u8], posts: usize) -> Value {
@@ -288,6 +328,16 @@ mod tests {
         Register::parse(format!("{header}\n{}\n", rows.join("\n")).as_bytes()).unwrap()
     }
 
+    #[tokio::test]
+    async fn what_broke_off_does_not_say_that_nothing_was_changed_but_asks_for_a_restart() {
+        let done = tokio::task::spawn_blocking(|| -> Result<()> { panic!("on the way") }).await;
+        let told = fault(done).unwrap();
+        assert!(told.contains("restart") && !told.contains("nothing was changed"), "{told}");
+        let told = fault(Ok(Err(anyhow::anyhow!("line 7")))).unwrap();
+        assert!(told.contains("nothing was changed") && told.contains("line 7"), "{told}");
+        assert_eq!(fault(Ok(Ok(()))), None);
+    }
+
     #[test]
     fn posts_that_came_went_moved_and_changed_are_counted_apart() {
         let old = register(&["P1 z1 F1 r", "P2 z1 F1 r", "P3 z1 F1 r", "P4 z1 F1 r", "P5 z1 F1 r"]);
@@ -299,12 +349,22 @@ mod tests {
     }
 
     #[test]
-    fn a_register_that_lost_more_than_half_of_its_posts_is_refused_with_the_way_out() {
-        let old = register(&["P1 z1 F1 r", "P2 z1 F1 r", "P3 z1 F1 r"]);
-        let check = |new: &Register| Difference::between(&old, new).check(&old, Path::new("posts.csv"));
-        assert!(check(&register(&["P1 z1 F1 r", "P2 z1 F1 r"])).is_ok());
-        let refused = check(&register(&["P1 z1 F1 r"])).unwrap_err().to_string();
-        assert!(refused.contains("2 of 3") && refused.contains("restart"), "{refused}");
-        assert!(check(&register(&[])).is_err(), "a file with its header alone");
+    fn a_register_that_lost_many_of_its_posts_is_refused_with_their_names_and_the_way_out() {
+        let city = |posts: std::ops::Range<usize>| {
+            let lines: Vec<String> = posts.map(|n| format!("P{n:03} z1 F1 r")).collect();
+            register(&lines.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let check = |old: &Register, new: &Register| {
+            Difference::between(old, new).check(old, Path::new("posts.csv")).map_err(|e| e.to_string())
+        };
+        // Small: half. Up to 400 posts: 20. Above: one in twenty.
+        for (all, may_go) in [(3, 1), (40, 20), (400, 20), (800, 40)] {
+            assert_eq!(check(&city(0..all), &city(may_go..all)), Ok(()), "{may_go} of {all}");
+            let refused = check(&city(0..all), &city(may_go + 1..all)).unwrap_err();
+            let told = format!("{} of {all} posts would go (P000", may_go + 1);
+            assert!(refused.contains(&told) && refused.contains("restart"), "{refused}");
+            assert!(refused.contains(&format!("at most {may_go} may go")), "{refused}");
+        }
+        assert!(check(&city(0..3), &register(&[])).is_err(), "a file with its header alone");
     }
 }

@@ -64,6 +64,7 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
     assert!(!ids.contains(&"D-77"), "it is P902 now");
     let said = lampguard.process.stderr();
     assert!(said.contains("added=2 removed=1 moved=0"), "{said}");
+    assert!(said.contains("gone from the register") && said.contains("posts=\"P001\""), "{said}");
     send(&lampguard, "P901", 0, 50.0);
     let found = incidents(&lampguard, 2);
     let own = found.iter().find(|incident| incident["post_id"] == "P901").unwrap();
@@ -83,6 +84,20 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
     );
     let devices = lampguard.items("/api/v1/devices?registered=false");
     assert!(devices.is_empty(), "{devices:#?}");
+    // The crew that acts on it finds it in its zone, and sees who called.
+    let of_zone = |zone: &str| {
+        let found = lampguard.items(&format!("/api/v1/incidents?zone={zone}"));
+        found.iter().any(|incident| incident["id"] == stranger["id"])
+    };
+    assert!(of_zone("z1") && !of_zone("unregistered") && !of_zone("z2"));
+    let desk = site.token_named("duty", "desk", &[]);
+    let told = json!({"key": "k", "what": "live", "post_id": "P902", "caller": "13800000000"}).to_string();
+    let url = format!("{}/api/v1/incidents", lampguard.url);
+    assert_eq!(common::http::try_post(&url, Some(&desk), told.as_bytes()).unwrap().status, 201);
+    let crew = site.token_named("crew", "crew", &["--zone", "z1"]);
+    let url = format!("{url}/{}", stranger["id"].as_str().unwrap());
+    let seen = common::http::try_get(&url, Some(&crew)).unwrap();
+    assert!(seen.status == 200 && seen.text.contains("13800000000"), "{}", seen.text);
     lampguard.balanced();
     lampguard.stop();
     let output = site.run(&["audit", "verify"]);
@@ -100,6 +115,38 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
 }
 
 #[test]
+fn a_post_in_danger_that_is_renamed_or_struck_is_shown_in_danger_with_its_incident() {
+    let site = Site::new();
+    let with_p1 = |name: &str| {
+        let old = "P001,,z1,";
+        register().replacen(old, &format!("{name},D-1,z1,"), 1)
+    };
+    site.write("posts.csv", &with_p1("P001"));
+    let mut lampguard = site.start();
+    send(&lampguard, "D-1", 0, 60.0);
+    let known = incidents(&lampguard, 1).remove(0);
+    let struck =
+        register().replacen("P001,,z1,解放路,1,,F1,C1,113.62,34.75,1,100,false,2020-01-01,\n", "", 1);
+    for (seq, (name, text)) in [("P901", with_p1("P901")), ("P901", struck)].into_iter().enumerate() {
+        site.write("posts.csv", &text);
+        assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+        send(&lampguard, "D-1", 2 + 2 * seq as u64, 61.0);
+        wait_until("its reading", seconds(10), || {
+            let posts = lampguard.items("/api/v1/posts");
+            posts.iter().any(|post| post["post_id"] == name || post["post_id"] == "D-1")
+        });
+        let posts = lampguard.items("/api/v1/posts");
+        let shown: Vec<&Value> =
+            posts.iter().filter(|post| post["incidents"] == json!([known["id"]])).collect();
+        assert_eq!(shown.len(), 1, "{posts:#?}");
+        assert_eq!(shown[0]["state"], "danger", "{:#}", shown[0]);
+        assert_eq!(incidents(&lampguard, 1)[0]["id"], known["id"], "and it stays one");
+    }
+    lampguard.balanced();
+    lampguard.stop();
+}
+
+#[test]
 fn a_faulty_file_leaves_what_held_in_force_and_is_told_with_its_line_until_a_good_one_comes() {
     let site = Site::new();
     let mut lampguard = site.start();
@@ -107,7 +154,7 @@ fn a_faulty_file_leaves_what_held_in_force_and_is_told_with_its_line_until_a_goo
     for (text, told) in [
         (broken.as_str(), "zones without a [[zone]]: z9"),
         (&format!("{}P902,,z1,新路,1,,F9,C9,999,34.75,1,100,false,,\n", register()), "line 42: lon"),
-        (&register()[..400], "more than half"),
+        (&register()[..400], "Was the file whole?"),
     ] {
         site.write("posts.csv", text);
         assert!(!hang_up(&mut lampguard), "{told}");

@@ -20,6 +20,21 @@ fn zone<'a>(answer: &'a Value, id: &str) -> &'a Value {
 }
 
 #[test]
+fn which_supply_is_none_is_told_by_the_policy_in_force() {
+    let site = Site::new().with(&lit_now()).with("[policy]\nfile = \"policy.toml\"\n");
+    site.write("policy.toml", "[samples]\npowered_above = \"100 V\"\n");
+    let lampguard = site.start();
+    let body = json!([{"post_id": "P001", "supply_v": 90}, {"post_id": "P002", "supply_v": 110}]);
+    assert_eq!(lampguard.post("/api/v1/readings", &body.to_string()).status, 200);
+    common::wait_until("the readings", common::seconds(10), || {
+        zone(&lampguard.json("/api/v1/zones"), "z1")["reporting"] == 2
+    });
+    let lamps = zone(&lampguard.json("/api/v1/zones"), "z1")["lamps"].clone();
+    assert_eq!((&lamps["dark"], &lamps["lit"]), (&json!(1), &json!(0)), "{lamps:#}");
+    lampguard.stop();
+}
+
+#[test]
 fn a_zone_tells_its_lamps_its_worst_values_and_who_reports() {
     let site = Site::new().with(&lit_now());
     let lampguard = site.start();

@@ -22,7 +22,7 @@ use crate::wet::Weather;
 pub struct Filter {
     /// Which states.
     pub state: StateFilter,
-    /// Only this zone.
+    /// Only those on which the crew of this zone acts.
     pub zone: Option<String>,
     /// Only those that have this kind.
     pub kind: Option<Kind>,
@@ -75,8 +75,10 @@ impl Alerting {
     /// # Errors
     /// [`StoreError`] for ended ones when the store cannot be read; open ones come from memory.
     pub fn incidents(&self, filter: &Filter) -> Result<Page<IncidentView>, StoreError> {
+        // One lock after the other: the alerting thread writes the board while it holds the engine.
+        let register = lock(&self.engine).register().clone();
         let wanted = |i: &Incident| {
-            filter.zone.as_ref().is_none_or(|zone| **zone == *i.zone)
+            filter.zone.as_ref().is_none_or(|zone| **zone == **i.zone_in(&register))
                 && filter.kind.is_none_or(|kind| i.kinds.contains(&kind))
                 && filter.from.is_none_or(|from| i.opened_at >= from)
         };
@@ -146,13 +148,12 @@ impl Alerting {
     /// [`StoreError`] when it is not in memory and the store cannot be read.
     pub fn zone_of(&self, id: &str) -> Result<Option<Arc<str>>, StoreError> {
         let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
-        match shown {
-            Some((incident, _)) => Ok(Some(lock(&self.engine).zone_of(&incident))),
-            None => {
-                let stored = Reads::new(&lock(&self.reads)).incident(id)?;
-                Ok(stored.map(|incident| lock(&self.engine).zone_of(&incident)))
-            }
-        }
+        let incident = match shown {
+            Some((incident, _)) => Some(incident),
+            None => Reads::new(&lock(&self.reads)).incident(id)?,
+        };
+        let register = lock(&self.engine).register().clone();
+        Ok(incident.map(|incident| incident.zone_in(&register).clone()))
     }
 
     /// Where an incident stands, over or not; `None`: there is no such incident.
@@ -221,9 +222,9 @@ impl Alerting {
         lock(&self.engine).why_blind(zone, (self.clock)())
     }
 
-    /// Ids of open incidents for every post that has some.
+    /// Ids of open incidents for every post that has some, by the name that it has today.
     pub fn open_incidents_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
-        self.board.read().unwrap_or_else(PoisonError::into_inner).by_post()
+        lock(&self.engine).open_by_post()
     }
 }
 

@@ -25,7 +25,6 @@ pub(crate) struct Board {
     /// By deadline, then id: the order of lists.
     order: BTreeMap<(i64, Arc<str>), ()>,
     shown: HashMap<Arc<str>, Shown, RandomState>,
-    by_post: HashMap<Arc<str>, Vec<Arc<str>>, RandomState>,
     /// Over, the newest last.
     recent: VecDeque<Arc<str>>,
 }
@@ -43,9 +42,6 @@ impl Board {
         let shown = self.shown.entry(id.clone()).or_insert_with(|| {
             if !over {
                 self.order.insert((incident.due_at.0, id.clone()), ());
-                if !incident.post_id.is_empty() {
-                    self.by_post.entry(incident.post_id.clone()).or_default().push(id.clone());
-                }
             }
             Shown { incident: incident.clone(), events: Vec::new() }
         });
@@ -72,12 +68,6 @@ impl Board {
             return;
         }
         self.order.remove(&(incident.due_at.0, incident.id.clone()));
-        if let Some(ids) = self.by_post.get_mut(&incident.post_id) {
-            ids.retain(|id| *id != incident.id);
-            if ids.is_empty() {
-                self.by_post.remove(&incident.post_id);
-            }
-        }
         self.recent.push_back(incident.id.clone());
         if self.recent.len() > RECENT_MAX
             && let Some(oldest) = self.recent.pop_front()
@@ -104,11 +94,6 @@ impl Board {
         self.order
             .range((Excluded(start), Unbounded))
             .filter_map(|((_, id), ())| Some(&self.shown.get(id)?.incident))
-    }
-
-    /// Ids of the open incidents of every post that has some.
-    pub(crate) fn by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
-        self.by_post.clone()
     }
 
     /// Open incidents by zone and severity, of every zone that has some. Drills count nowhere.

@@ -310,12 +310,20 @@ impl Incident {
     }
 
     /// The post that it is about, as the register has it: that of the device, where it opened for one that nobody
-    /// had registered yet.
+    /// had registered yet; that of its sensor, where the post has another name by now.
     pub fn post_in<'r>(&self, register: &'r Register) -> Option<&'r Arc<Post>> {
-        match *self.zone == *UNREGISTERED {
+        let own = match *self.zone == *UNREGISTERED {
             true => register.named(&self.post_id),
             false => register.by_post(&self.post_id),
-        }
+        };
+        own.or_else(|| register.named(self.life.device.as_ref().unwrap_or(&self.post_id)))
+    }
+
+    /// The zone whose crew acts on it: the one that it opened in, or of an unregistered device that of its post, once
+    /// it has one.
+    pub fn zone_in<'r>(&'r self, register: &'r Register) -> &'r Arc<str> {
+        let post = self.post_in(register).filter(|_| *self.zone == *UNREGISTERED);
+        post.map_or(&self.zone, |post| &post.zone)
     }
 
     /// Where it is, when that is a spot that a person told.

@@ -327,6 +327,19 @@ impl Slot {
         self.tilt = step_towards(self.tilt, u16::try_from(thousandths / 10).unwrap_or(UNKNOWN - 1));
     }
 
+    /// Another sensor hangs here: what was wrong with the one before, how finely it told its values, and how it hung say
+    /// nothing of this one.
+    pub(crate) fn change_sensor(&mut self) {
+        let of_sensor = [Fact::Stuck, Fact::OpenCt, Fact::LeakFlagStuck, Fact::ShellFlagStuck];
+        for fact in of_sensor.into_iter().chain([Fact::ClockBack, Fact::UnitSuspect]) {
+            self.set(fact, false);
+        }
+        self.bits &= !(7 << Fineness::Leak as u32 | 7 << Fineness::Supply as u32);
+        (self.same, self.same_s, self.zero_s) = (0, 0, 0);
+        self.forget_tilt();
+        self.set(Fact::TiltAnew, true);
+    }
+
     /// What another slot has heard of the same sensor counts as heard here.
     pub(crate) fn take_over(&mut self, other: &Self) {
         for (ring, others) in self.rings.iter_mut().zip(&other.rings) {

@@ -59,8 +59,10 @@ pub(super) async fn one(
     Extension(who): Extension<Identity>,
     Path(id): Path<String>,
 ) -> Answer {
+    let zone = instance.alerting.zone_of(&id).map_err(ApiError::unavailable)?;
+    let seen = zone.is_some_and(|zone| who.sees_phones_of(&zone));
     match instance.alerting.incident(&id).map_err(ApiError::unavailable)? {
-        Some(incident) if who.sees_phones_of(&incident.zone) => Ok(Json(json!(incident))),
+        Some(incident) if seen => Ok(Json(json!(incident))),
         Some(incident) => Ok(Json(without_phones(json!(incident)))),
         None => Err(ApiError::not_found(format!("no incident {id:?} is known"))),
     }

@@ -124,7 +124,7 @@ fn entries<S: BuildHasher>(instance: &Instance, open: &Open<S>) -> Vec<Entry> {
     instance.latest.for_each(|reading| {
         let shown = reading.row.marks.has(Marks::UNREGISTERED) || open.contains_key(&*reading.post);
         if shown && register.named(&reading.post).is_none() {
-            others.push(reading.device.to_string());
+            others.push(reading.post.to_string());
         }
     });
     others.sort_unstable();
@@ -132,13 +132,8 @@ fn entries<S: BuildHasher>(instance: &Instance, open: &Open<S>) -> Vec<Entry> {
     entries
 }
 
-/// Ids of the open incidents of a post, those included that opened for its device before it was registered.
 fn incidents_of<S: BuildHasher>(entry: &Entry, open: &Open<S>) -> Vec<Arc<str>> {
-    let device = match entry {
-        Entry::Registered(post) if post.device_id != post.post_id => open.get(&post.device_id),
-        _ => None,
-    };
-    [open.get(entry.id()), device].into_iter().flatten().flatten().cloned().collect()
+    open.get(entry.id()).cloned().unwrap_or_default()
 }
 
 /// `next_wet` or `due` for every post that people look at in the rain.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use lampguard_alerting::Filter;
 use lampguard_alerting::lighting::{Rates, Seen, Tally, rates};
+use lampguard_alerting::{Filter, Policy};
 use lampguard_history::LatestReading;
 use lampguard_model::units::to_f64;
-use lampguard_model::{Field, Flags, Millis, Post, PostKind, Timestamp};
+use lampguard_model::{Field, Flags, Millis, Post, PostKind, Quantity as _, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -19,10 +19,6 @@ use crate::serve::Instance;
 
 /// Data older than this, or than three periods of the post, says nothing of now.
 const FRESH_MIN: Millis = Millis::minutes(10);
-/// Period of a post whose register names none, seconds.
-const PERIOD_S: u32 = 300;
-/// Supply below this is none, thousandths of a volt (policy.md 1).
-const SUPPLY_NONE: i64 = 50_000;
 /// Open incidents of a zone that are counted at most.
 const INCIDENTS_MAX: usize = 100_000;
 
@@ -49,7 +45,7 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    fn add(&mut self, post: &Post, last: Option<&LatestReading>, now: Timestamp) {
+    fn add(&mut self, post: &Post, last: Option<&LatestReading>, policy: &Policy, now: Timestamp) {
         if post.kind != PostKind::Post {
             return;
         }
@@ -57,13 +53,13 @@ impl Zone {
         let Some(last) = last else { return };
         self.simulated |= last.row.flags.has(Flags::SIMULATED);
         self.newest = self.newest.max(Some(last.row.received_at));
-        self.patience = self.patience.max(Millis(2 * period(post).0));
-        if !is_fresh(post, last.row.received_at, now) {
+        self.patience = self.patience.max(Millis(2 * period(post, policy).0));
+        if !is_fresh(post, last.row.received_at, policy, now) {
             return;
         }
         self.reporting += 1;
         for (field, worst) in [(Field::LeakageMa, &mut self.leakage), (Field::ShellV, &mut self.shell)] {
-            let value = value_now(post, last, field, now);
+            let value = value_now(post, last, field, policy, now);
             if let Some(value) = value.filter(|value| worst.as_ref().is_none_or(|(known, _)| value > known)) {
                 *worst = Some((value, post.post_id.clone()));
             }
@@ -103,31 +99,39 @@ fn proof_json(way: &str, last: &Verdict) -> Value {
     })
 }
 
-fn period(post: &Post) -> Millis {
-    Millis::seconds(i64::from(post.period_s.unwrap_or(PERIOD_S)))
+fn period(post: &Post, policy: &Policy) -> Millis {
+    post.period_s.map_or(policy.period.unknown, |period_s| Millis::seconds(i64::from(period_s)))
 }
 
-fn is_fresh(post: &Post, at: Timestamp, now: Timestamp) -> bool {
-    now.since(at) <= Millis(3 * period(post).0).max(FRESH_MIN)
+fn is_fresh(post: &Post, at: Timestamp, policy: &Policy, now: Timestamp) -> bool {
+    now.since(at) <= Millis(3 * period(post, policy).0).max(FRESH_MIN)
 }
 
 /// A value of the newest reading, if it was measured lately.
-fn value_now(post: &Post, last: &LatestReading, field: Field, now: Timestamp) -> Option<i64> {
-    last.value(field).filter(|(_, at)| is_fresh(post, *at, now)).map(|(value, _)| value)
+fn value_now(
+    post: &Post,
+    last: &LatestReading,
+    field: Field,
+    policy: &Policy,
+    now: Timestamp,
+) -> Option<i64> {
+    last.value(field).filter(|(_, at)| is_fresh(post, *at, policy, now)).map(|(value, _)| value)
 }
 
 /// What is known of the lamps of a post.
-fn seen(post: &Post, last: Option<&LatestReading>, now: Timestamp) -> Seen {
+fn seen(post: &Post, last: Option<&LatestReading>, policy: &Policy, now: Timestamp) -> Seen {
     let Some(last) = last else { return Seen::default() };
-    let supply = value_now(post, last, Field::SupplyV, now);
-    let said = value_now(post, last, Field::Supply, now);
-    let unpowered = supply.map_or(said == Some(0), |volts| volts <= SUPPLY_NONE);
-    Seen { watts: value_now(post, last, Field::LampW, now), unpowered }
+    let value = |field| value_now(post, last, field, policy, now);
+    let none = policy.samples.powered_above.thousandths();
+    let unpowered = value(Field::SupplyV).map_or(value(Field::Supply) == Some(0), |volts| volts <= none);
+    Seen { watts: value(Field::LampW), unpowered }
 }
 
 /// Lamps due, lit, dark and unknown right now.
 pub(crate) fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
-    let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), now);
+    let policies = instance.policies.get();
+    let policy = &policies.at(now).policy;
+    let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), policy, now);
     let exemptions = instance.alerting.exemptions(now);
     rates(&instance.lighting.get(), &instance.register.get(), now, see, |post| exemptions.of(post))
 }
@@ -149,9 +153,11 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<ZonesQuery
 /// What the posts of every zone say at `now`.
 pub(crate) fn look(instance: &Instance, now: Timestamp) -> BTreeMap<Arc<str>, Zone> {
     let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::new();
+    let policies = instance.policies.get();
+    let policy = &policies.at(now).policy;
     for post in instance.register.get().posts() {
         let last = instance.latest.get(&post.post_id);
-        zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), now);
+        zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), policy, now);
     }
     zones
 }
@@ -197,4 +203,27 @@ fn roads(rates: &Rates, zone: &Arc<str>) -> Value {
     let own = rates.roads.iter().filter(|((of, _), _)| of == zone);
     own.map(|((_, road), tally)| json!({ "road": road, "lamps": tally, "lighting_rate": rate_json(*tally) }))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lampguard_model::Register;
+
+    use super::*;
+
+    #[test]
+    fn how_long_a_reading_is_of_now_is_told_by_the_policy_where_the_register_tells_no_period() {
+        let rows = "P1,,z1,r,1,,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M1,\n\
+                    P2,,z1,r,1,,F1,C1,113.2,35.2,1,100,false,,,post,all,true,M1,60\n";
+        let text = format!("{}\n{rows}", lampguard_model::register::header());
+        let register = Register::parse(text.as_bytes()).unwrap();
+        let (at, now) = (Timestamp(1_795_435_200_000), Timestamp(1_795_435_200_000) + Millis::minutes(80));
+        let fresh = |policy: &Policy| {
+            register.posts().iter().map(|post| is_fresh(post, at, policy, now)).collect::<Vec<_>>()
+        };
+        let mut policy = Policy::default();
+        assert_eq!(fresh(&policy), [false, false]);
+        policy.period.unknown = Millis::minutes(30);
+        assert_eq!(fresh(&policy), [true, false]);
+    }
 }

@@ -139,7 +139,7 @@ impl Engine {
         } else if life.job.is_some() {
             to.whom = vec![Whom::Desk];
         } else {
-            let (crew, backup) = self.busy(&self.zone_of(incident), now);
+            let (crew, backup) = self.busy(incident.zone_in(&self.register), now);
             if crew {
                 to.and(&[Whom::BackupCrew]);
             }

@@ -6,10 +6,13 @@
 //! | moves to another feeder or zone | leaves the counts of the old one, and counts in the new one |
 //! | is new | gets a slot with its first reading |
 //! | was an unregistered device | the device's slot becomes the post's; where the post has one, that takes it over |
-//! | is gone | is that of an unregistered device: it raises no silence, what is open stays open |
+//! | has another sensor | forgets what was wrong with the one before; its open incidents say so |
+//! | has another name | its sensor stands in a line that is new: the slot goes on under that name |
+//! | is gone | is that of an unregistered device, for which its sensor speaks on; no silence is raised, what is open stays |
 //!
 //! Open incidents keep zone, feeder and road that they opened with: their crew is on its way. A slot is never given to
-//! another post; what left the register keeps its own until the next start.
+//! another post; what left the register keeps its own until the next start. One that was taken over is empty from
+//! then on.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,12 +21,18 @@ use foldhash::fast::RandomState;
 use lampguard_model::{Post, Register, Timestamp, UNREGISTERED};
 
 use super::place::{Owner, Subject, set_by_register};
+use super::watch::Watch;
 use super::{Aside, Effect, Engine};
-use crate::incident::{Family, Incident};
-use crate::slot::Fact;
+use crate::incident::Family;
+use crate::slot::{Fact, Slot};
 
 const NOTE_STRUCK: &str = "灯杆已从台账删除 (taken out of the register)";
 const NOTE_ENROLLED: &str = "已登记 (registered)";
+const NOTE_SENSOR: &str = "已更换传感器 (another sensor)";
+const NOTE_RENAMED: &str = "台账更名 (renamed in the register)";
+
+/// Names that posts and devices had, and those of the posts they are now.
+pub(super) type Names = HashMap<Arc<str>, Arc<str>, RandomState>;
 
 /// What becomes of a slot.
 enum Change {
@@ -39,19 +48,21 @@ struct Plan {
     changes: Vec<(usize, Change)>,
     /// Slots of devices whose post has another slot: that takes over.
     merged: HashMap<usize, usize, RandomState>,
-    /// Devices by the names they had, and the posts they are now.
-    names: HashMap<Arc<str>, Arc<str>, RandomState>,
+    names: Names,
 }
 
 impl Engine {
     /// From now on this register holds.
     pub(super) fn enrol(&mut self, now: Timestamp, register: &Arc<Register>, effects: &mut Vec<Effect>) {
-        self.register = register.clone();
+        let before = std::mem::replace(&mut self.register, register.clone());
         for zone in register.zones() {
             self.zone(zone);
         }
         self.place_feeders();
-        let plan = self.plan();
+        let plan = self.plan(&before);
+        let swapped = self.swapped(&plan);
+        let watches: Vec<_> =
+            swapped.iter().filter_map(|(slot, device)| self.leave_watch(*slot, device)).collect();
         self.take_over(&plan);
         let mut stricter: Vec<usize> = Vec::new();
         let mut notes: Aside<usize, String> =
@@ -60,7 +71,11 @@ impl Engine {
             let was_wet = self.wet_because(*slot, now).is_some();
             let known = !self.slots[*slot].is(Fact::Unregistered);
             match change {
-                Change::Hang(post) => self.hang(*slot, post),
+                Change::Hang(post) => {
+                    if self.hang(*slot, post) {
+                        notes.insert(*slot, format!("{NOTE_RENAMED}: {}", post.post_id));
+                    }
+                }
                 Change::Strike => self.strike(*slot),
             }
             if !was_wet && self.wet_because(*slot, now).is_some() {
@@ -71,6 +86,13 @@ impl Engine {
                 notes.insert(*slot, self.note_of(*slot));
             }
         }
+        for (slot, _) in &swapped {
+            self.change_sensor(*slot, now, effects);
+            notes.insert(*slot, format!("{NOTE_SENSOR}: {}", self.owners[*slot].device()));
+        }
+        watches.into_iter().for_each(|(post, watch)| self.take_watch(&post, watch));
+        self.forget_registered_names();
+        self.keep_sensors();
         self.people_of(&plan, now, effects);
         self.note_on_open(&notes, now, effects);
         stricter.extend(self.leave_collapsed());
@@ -80,10 +102,40 @@ impl Engine {
         self.look_at_feeders(&plan, now, effects);
     }
 
-    /// The zone whose crew acts on an incident.
-    pub(crate) fn zone_of(&self, incident: &Incident) -> Arc<str> {
-        let post = incident.post_in(&self.register).filter(|_| *incident.zone == *UNREGISTERED);
-        post.map_or(&incident.zone, |post| &post.zone).clone()
+    /// The register that holds.
+    pub(crate) fn register(&self) -> &Arc<Register> {
+        &self.register
+    }
+
+    /// Slots of posts that get another sensor, and the one that they had.
+    fn swapped(&self, plan: &Plan) -> Vec<(usize, Arc<str>)> {
+        let of = |(slot, change): &(usize, Change)| match (change, &self.owners[*slot]) {
+            (Change::Hang(post), Owner::Registered(_) | Owner::Struck { .. }) => {
+                let old = self.owners[*slot].device();
+                (*old != post.device_id).then(|| (*slot, old.clone()))
+            }
+            _ => None,
+        };
+        plan.changes.iter().filter_map(of).collect()
+    }
+
+    /// Danger that nothing has confirmed yet was told by a sensor that is another post's now: it is watched for there.
+    fn leave_watch(&mut self, slot: usize, device: &str) -> Option<(Arc<str>, Watch)> {
+        let post = self.register.by_device(device)?.post_id.clone();
+        Some((post, self.watches.remove(&slot)?))
+    }
+
+    fn take_watch(&mut self, post: &str, watch: Watch) {
+        let Some(slot) = self.slot(post) else { return };
+        let until = self.watches.entry(slot).or_insert(watch).until;
+        self.slots[slot].set(Fact::Aside, true);
+        self.wake(slot, until);
+    }
+
+    fn change_sensor(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.slots[slot].change_sensor();
+        self.flags_up.retain(|(of, _), _| *of != slot);
+        self.hear_again(slot, now, effects);
     }
 
     fn note_of(&self, slot: usize) -> String {
@@ -93,23 +145,34 @@ impl Engine {
         }
     }
 
-    /// The post whose slot an owner's is by the register that holds now.
-    fn becomes(&self, owner: &Owner) -> Option<&Arc<Post>> {
+    /// The post whose slot this is by the register that holds now. A line that was there before is no new name of
+    /// another post: its sensor was moved there.
+    fn becomes(&self, slot: usize, before: &Register) -> Option<&Arc<Post>> {
+        let owner = &self.owners[slot];
+        let renamed = || {
+            let new = self.register.named(owner.device());
+            new.filter(|post| before.by_post(&post.post_id).is_none())
+        };
+        let speaks = || self.places.get(owner.device()).is_some_and(|place| *place as usize == slot);
         match owner {
             Owner::Stranger(name) => self.register.named(name),
-            Owner::Registered(_) | Owner::Struck(_) => self.register.by_post(owner.name()),
+            Owner::Registered(post) => self.register.by_post(&post.post_id).or_else(renamed),
+            Owner::Struck { post, .. } => {
+                self.register.by_post(post).or_else(|| renamed().filter(|_| speaks()))
+            }
         }
     }
 
     /// What becomes of every slot.
-    fn plan(&self) -> Plan {
+    fn plan(&self, before: &Register) -> Plan {
         let mut plan = Plan::default();
+        let mut hung: HashMap<&Arc<str>, usize, RandomState> = HashMap::default();
         for (slot, owner) in self.owners.iter().enumerate() {
             if self.places.get(owner.name()).is_none_or(|place| *place as usize != slot) {
                 // Taken over already.
                 continue;
             }
-            match (owner, self.becomes(owner)) {
+            match (owner, self.becomes(slot, before)) {
                 (Owner::Registered(old), Some(new)) if **old == **new => {}
                 (Owner::Registered(_), None) => plan.changes.push((slot, Change::Strike)),
                 (_, None) => {}
@@ -117,11 +180,12 @@ impl Engine {
                     if new.post_id != *owner.name() {
                         plan.names.insert(owner.name().clone(), new.post_id.clone());
                     }
-                    match self.places.get(&new.post_id).map(|place| *place as usize) {
-                        Some(other) if other != slot && self.becomes(&self.owners[other]) == Some(new) => {
-                            plan.merged.insert(slot, other);
-                        }
-                        _ => plan.changes.push((slot, Change::Hang(new.clone()))),
+                    let own = self.places.get(&new.post_id).map(|place| *place as usize);
+                    let own = own.filter(|other| self.becomes(*other, before) == Some(new));
+                    let first = own.unwrap_or_else(|| *hung.entry(&new.post_id).or_insert(slot));
+                    match first == slot {
+                        true => plan.changes.push((slot, Change::Hang(new.clone()))),
+                        false => _ = plan.merged.insert(slot, first),
                     }
                 }
             }
@@ -144,41 +208,101 @@ impl Engine {
     /// What was of an unregistered device is of its post: open incidents, dangers that are watched, samples.
     fn take_over(&mut self, plan: &Plan) {
         for (from, to) in &plan.merged {
-            self.places.remove(self.owners[*from].name());
-            self.strangers = self.strangers.saturating_sub(1);
-            self.leave_feeder(*to);
-            let other = self.slots[*from].clone();
-            self.slots[*to].take_over(&other);
-            self.join_feeder(*to);
-            if let Some(watch) = self.watches.remove(from) {
-                let until = self.watches.entry(*to).or_insert(watch).until;
-                self.slots[*to].set(Fact::Aside, true);
-                self.wake(*to, until);
-            }
-            if let Some(since) = self.doors.remove(from) {
-                self.doors.entry(*to).or_insert(since);
-                self.slots[*to].set(Fact::Aside, true);
-                self.wake(*to, since);
-            }
-            let held: Vec<(usize, usize)> = self.held.keys().filter(|key| key.0 == *from).copied().collect();
-            for key in held {
-                if let Some(held) = self.held.remove(&key) {
-                    self.held.entry((*to, key.1)).or_insert(held);
-                }
-            }
+            self.absorb(*from, *to);
         }
         for place in 0..self.open.len() {
-            let old = self.open[place].subject.clone();
-            let to = match &old {
-                Subject::Post(slot) => plan.merged.get(slot).copied(),
-                Subject::Untracked(name) => {
-                    let post = self.register.named(name).map(|post| post.post_id.clone());
-                    post.and_then(|post| self.slot(&post))
-                }
-                _ => None,
-            };
-            if let Some(to) = to.filter(|_| !self.open[place].over) {
-                self.turn(place, &old, &Subject::Post(to));
+            let Subject::Untracked(name) = self.open[place].subject.clone() else { continue };
+            let post = self.register.named(&name).map(|post| post.post_id.clone());
+            if let Some(to) = post.and_then(|post| self.slot(&post)).filter(|_| !self.open[place].over) {
+                self.turn(place, &Subject::Untracked(name), &Subject::Post(to));
+            }
+        }
+    }
+
+    /// One slot takes all over that another one has. That one is nobody's from here on, and empty: rain or another
+    /// policy must not judge the same samples in two places.
+    pub(super) fn absorb(&mut self, from: usize, to: usize) {
+        for place in 0..self.open.len() {
+            if self.open[place].subject == Subject::Post(from) && !self.open[place].over {
+                self.turn(place, &Subject::Post(from), &Subject::Post(to));
+            }
+        }
+        self.taking.retain(|(subject, _), _| *subject != Subject::Post(from));
+        self.forget_names(from);
+        if self.owners[from].post().is_none() {
+            self.strangers = self.strangers.saturating_sub(1);
+        }
+        self.leave_feeder(from);
+        self.leave_feeder(to);
+        let empty = self.empty_slot();
+        let other = std::mem::replace(&mut self.slots[from], empty);
+        self.owners[from] = Owner::Stranger(self.owners[from].name().clone());
+        self.wakes[from] = u32::MAX;
+        self.slots[to].take_over(&other);
+        self.join_feeder(to);
+        if let Some(watch) = self.watches.remove(&from) {
+            let until = self.watches.entry(to).or_insert(watch).until;
+            self.wake(to, until);
+        }
+        if let Some(since) = self.doors.remove(&from) {
+            self.doors.entry(to).or_insert(since);
+            self.wake(to, since);
+        }
+        if let Some(row) = self.saturated.remove(&from) {
+            self.saturated.entry(to).or_insert(row);
+        }
+        if let Some(since) = self.above.remove(&from) {
+            self.above.entry(to).or_insert(since);
+        }
+        self.slots[to].set(Fact::Aside, true);
+        self.heard_first.remove(&from);
+        self.cabinets.remove(&from);
+        self.flags_up.retain(|(slot, _), _| *slot != from);
+        self.states.retain(|(slot, _), _| *slot != from);
+        let held: Vec<(usize, usize)> = self.held.keys().filter(|key| key.0 == from).copied().collect();
+        for key in held {
+            if let Some(held) = self.held.remove(&key) {
+                self.held.entry((to, key.1)).or_insert(held);
+            }
+        }
+    }
+
+    /// A slot is no longer found by the names that it has.
+    fn forget_names(&mut self, slot: usize) {
+        for name in [self.owners[slot].name(), self.owners[slot].device()] {
+            if self.places.get(name).is_some_and(|place| *place as usize == slot) {
+                self.places.remove(name);
+            }
+        }
+    }
+
+    fn empty_slot(&mut self) -> Slot {
+        let (zone, rules) = (self.zone(UNREGISTERED), &self.policy.period);
+        let mut slot = Slot::new(zone, rules.unknown_s(), rules);
+        slot.set(Fact::Unregistered, true);
+        slot
+    }
+
+    /// Devices that the register knows now speak for their posts, not for those that were struck.
+    fn forget_registered_names(&mut self) {
+        let (owners, register) = (&self.owners, &self.register);
+        self.places
+            .retain(|name, slot| name == owners[*slot as usize].name() || register.named(name).is_none());
+    }
+
+    /// The sensor that finds the post of a slot when its name does not.
+    pub(super) fn sensor_of(&self, slot: usize) -> Option<Arc<str>> {
+        let owner = &self.owners[slot];
+        // That of a struck post may be another post's by now.
+        let speaks = owner.post().is_some() || self.register.named(owner.device()).is_none();
+        Some(owner.device().clone()).filter(|device| device != owner.name() && speaks)
+    }
+
+    /// Open incidents keep in mind by which sensor their posts are found.
+    fn keep_sensors(&mut self) {
+        for place in 0..self.open.len() {
+            if let Subject::Post(slot) = self.open[place].subject {
+                self.open[place].incident.life.device = self.sensor_of(slot);
             }
         }
     }
@@ -196,21 +320,17 @@ impl Engine {
         }
     }
 
-    /// The slot is that of this post as the register has it now.
-    fn hang(&mut self, slot: usize, post: &Arc<Post>) {
+    /// The slot is that of this post as the register has it now. True when it is the same post by another name.
+    fn hang(&mut self, slot: usize, post: &Arc<Post>) -> bool {
         self.leave_feeder(slot);
         let zone = self.zone(&post.zone);
         let feeder = self.feeder_of(post, zone);
+        self.forget_names(slot);
         let old = std::mem::replace(&mut self.owners[slot], Owner::Registered(post.clone()));
         if old.post().is_none() {
             self.strangers = self.strangers.saturating_sub(1);
         }
-        if *old.name() != post.post_id {
-            if self.places.get(old.name()).is_some_and(|place| *place as usize == slot) {
-                self.places.remove(old.name());
-            }
-            self.places.insert(post.post_id.clone(), slot as u32);
-        }
+        self.places.insert(post.post_id.clone(), slot as u32);
         let s = &mut self.slots[slot];
         if s.feeder() != feeder || post.kind != lampguard_model::PostKind::Feeder {
             // Its residual current is that of other posts.
@@ -226,13 +346,15 @@ impl Engine {
         s.set(Fact::Unregistered, false);
         set_by_register(s, post);
         self.join_feeder(slot);
+        !matches!(old, Owner::Stranger(_)) && *old.name() != post.post_id
     }
 
     /// Its post is no longer in the register: it is judged as a device that was never in it.
     fn strike(&mut self, slot: usize) {
         self.leave_feeder(slot);
         let zone = self.zone(UNREGISTERED);
-        self.owners[slot] = Owner::Struck(self.owners[slot].name().clone());
+        let (post, device) = (self.owners[slot].name().clone(), self.owners[slot].device().clone());
+        self.owners[slot] = Owner::Struck { post, device: device.clone() };
         self.cabinets.remove(&slot);
         self.strangers += 1;
         let s = &mut self.slots[slot];
@@ -242,6 +364,7 @@ impl Engine {
         for fact in [Fact::LowLying, Fact::Cabinet, Fact::Unmonitored] {
             s.set(fact, false);
         }
+        self.answer_to(&device, slot);
     }
 
     /// It no longer counts on its feeder.
@@ -273,7 +396,12 @@ impl Engine {
         if !plan.names.is_empty() {
             let old: Vec<Arc<str>> = self.people.last.keys().cloned().collect();
             for key in old {
-                let new = self.about_now(&key);
+                let renamed =
+                    key.split_once('|').and_then(|(family, name)| Some((family, plan.names.get(name)?)));
+                let new = renamed.map_or_else(
+                    || self.about_now(&key),
+                    |(family, name)| Arc::from(format!("{family}|{name}")),
+                );
                 if new != key
                     && let Some(last) = self.people.last.remove(&key)
                 {
@@ -282,7 +410,7 @@ impl Engine {
             }
         }
         self.renew_isolations();
-        self.move_rechecks(now, effects);
+        self.move_rechecks(&plan.names, now, effects);
         if !self.replaying && !self.people.jobs.is_empty() {
             self.leave_jobs(now, effects);
         }
@@ -302,6 +430,7 @@ impl Engine {
             if let Subject::Post(slot) = open.subject
                 && let Some(note) = notes.get(&slot).filter(|_| !open.over)
                 && (*open.incident.zone == *UNREGISTERED
+                    || [NOTE_RENAMED, NOTE_SENSOR].iter().any(|start| note.starts_with(start))
                     || self.slots[slot].is(Fact::Unregistered)
                     || open.incident.notes.iter().any(|known| known == NOTE_STRUCK))
             {

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::moves::REPEATED;
 use super::place::Subject;
 use super::{Effect, Engine, Moment};
-use crate::incident::{Incident, Kind};
-use crate::life;
+use crate::incident::{Family, Incident, Kind};
+use crate::life::{self, is_repaired};
 use crate::slot::Fact;
 
 const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: get clear)";
@@ -56,21 +56,62 @@ impl Engine {
 
     /// What crews have made dead, as the open incidents say it. Its silence no longer counts; voltage in it does.
     pub(super) fn renew_isolations(&mut self) {
-        let extent_of = |open: &super::Open| {
+        let mut isolations = Vec::new();
+        for open in self.open.iter().filter(|open| !open.over) {
             let incident = &open.incident;
-            let safe = incident.life.isolation_in_force().filter(|_| !incident.life.drill)?;
-            let extent = match is_whole_feeder(incident, safe.extent) {
-                true => Extent::Feeder(incident.feeder.clone()),
-                false => Extent::Post(match open.subject {
-                    // It may have been a device that nobody had registered.
-                    Subject::Post(slot) => self.owners[slot].name().clone(),
-                    _ => incident.post_id.clone(),
-                }),
+            let in_force = incident.life.isolation_in_force().filter(|_| !incident.life.drill);
+            let Some(safe) = in_force else { continue };
+            let since = safe.mark.at;
+            let whole = is_whole_feeder(incident, safe.extent);
+            if whole {
+                isolations.push(Isolation { extent: Extent::Feeder(incident.feeder.clone()), since });
+            }
+            // Its post is inside whatever feeder the register says today; and it may have been a device that nobody
+            // had registered.
+            let post = match open.subject {
+                Subject::Post(slot) => Some(self.owners[slot].name()),
+                _ => Some(&incident.post_id).filter(|_| !whole),
             };
-            Some(Isolation { extent, since: safe.mark.at })
+            let extent = post.map(|post| Extent::Post(post.clone()));
+            isolations.extend(extent.map(|extent| Isolation { extent, since }));
+        }
+        self.isolations = isolations;
+    }
+
+    /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear. By the
+    /// names they opened with and by those of today: the register may have moved or named a post since.
+    pub(super) fn extent_open(&self, incident: &Incident, own: Option<usize>) -> Vec<String> {
+        let Some(safe) = incident.life.isolation_in_force() else { return Vec::new() };
+        let whole = is_whole_feeder(incident, safe.extent);
+        let today = |slot: Option<usize>| {
+            slot.and_then(|slot| self.owners[slot].post()).map(|post| post.feeder.clone())
         };
-        let live = self.open.iter().filter(|open| !open.over);
-        self.isolations = live.filter_map(extent_of).collect();
+        let feeders = [Some(incident.feeder.clone()), today(own)];
+        let inside = |other: &super::Open| {
+            let slot = match other.subject {
+                Subject::Post(slot) => Some(slot),
+                _ => None,
+            };
+            let same = !incident.post_id.is_empty() && other.incident.post_id == incident.post_id;
+            let theirs = [Some(other.incident.feeder.clone()), today(slot)];
+            let beside = || {
+                feeders.iter().flatten().any(|name| !name.is_empty() && theirs.contains(&Some(name.clone())))
+            };
+            same || own.is_some() && slot == own || whole && beside()
+        };
+        // Of lamps, silence and voltage that came back nobody is hurt by a switch, unless a crew stands there.
+        let danger = |other: &Incident| {
+            use Family::{Column, Electric, FeederLeak, Neutral, Other};
+            matches!(other.family, Electric | Neutral | FeederLeak | Column | Other)
+        };
+        let stands = |other: &Incident| other.life.arrived.is_some();
+        let holds = |other: &Incident| {
+            (danger(other) || stands(other)) && !is_repaired(other.life.state) && other.life.clear.is_none()
+        };
+        let live = self.open.iter().filter(|open| !open.over && !open.incident.life.drill);
+        let others =
+            live.filter(|other| inside(other)).map(|open| &open.incident).filter(|other| holds(other));
+        others.map(|other| format!("{} ({})", other.id, other.life.state.name())).collect()
     }
 
     /// Voltage was found where it was made dead: the incidents whose isolation that was say so from here on.

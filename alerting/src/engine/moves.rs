@@ -8,7 +8,6 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Quantity, Timestamp, UNREGISTERED};
 use serde_json::json;
 
-use super::isolation::is_whole_feeder;
 use super::ladder::event_of;
 use super::people::LAST_KEPT;
 use super::place::Subject;
@@ -16,8 +15,8 @@ use super::{Effect, Engine, signal};
 use crate::incident::{Event, Family, Incident, Kind, Severity, Signal, short_hash};
 use crate::kind::{SAMPLED, Sampled};
 use crate::life::{
-    Facts, HandLimits, Life, Move, Outcome, Refused, Stage, Verb, apply, is_over, is_repaired,
-    least_advanced, takes_evidence,
+    Facts, HandLimits, Life, Move, Outcome, Refused, Stage, Verb, apply, is_over, least_advanced,
+    takes_evidence,
 };
 use crate::sample::Bits;
 use crate::slot::Fact;
@@ -147,9 +146,10 @@ impl Engine {
 
     /// The life of an incident that opens at a post.
     pub(super) fn new_life(&self, post: &str, follows: Vec<Arc<str>>, now: Timestamp) -> Life {
+        let device = self.places.get(post).and_then(|place| self.sensor_of(*place as usize));
         let post = self.register.by_post(post);
         let job = post.and_then(|post| self.job_at(post, now)).map(|job| job.crew.clone());
-        Life { follows, job, ..Life::default() }
+        Life { follows, job, device, ..Life::default() }
     }
 
     /// Says whether what comes in comes a second time, out of the journal.
@@ -484,7 +484,7 @@ impl Engine {
                 .then(|| incident.kinds.iter().map(|kind| kind.gone_for(&self.policy)).max())
                 .flatten(),
             limits: self.hand_limits(slot, now),
-            extent_open: self.extent_open(incident),
+            extent_open: self.extent_open(incident, slot),
             linked_open: live().filter(follows).map(|other| other.incident.id.to_string()).collect(),
             members: least_advanced(live().filter(of_parent).map(|other| &other.incident.life)),
             arrival: self.policy.arrival,
@@ -501,28 +501,6 @@ impl Engine {
         };
         let live_band_v = self.policy.hand_test.live_band.thousandths() as f64 / 1000.0;
         HandLimits { shell_v: of(Sampled::Shell), leakage_ma: of(Sampled::Leak), live_band_v }
-    }
-
-    /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear.
-    fn extent_open(&self, incident: &Incident) -> Vec<String> {
-        let Some(safe) = incident.life.isolation_in_force() else { return Vec::new() };
-        let whole = is_whole_feeder(incident, safe.extent);
-        let inside = |other: &Incident| match whole {
-            true => other.feeder == incident.feeder,
-            false => !incident.post_id.is_empty() && other.post_id == incident.post_id,
-        };
-        // Of lamps, silence and voltage that came back nobody is hurt by a switch, unless a crew stands there.
-        let danger = |other: &Incident| {
-            use Family::{Column, Electric, FeederLeak, Neutral, Other};
-            matches!(other.family, Electric | Neutral | FeederLeak | Column | Other)
-        };
-        let stands = |other: &Incident| other.life.arrived.is_some();
-        let holds = |other: &Incident| {
-            (danger(other) || stands(other)) && !is_repaired(other.life.state) && other.life.clear.is_none()
-        };
-        let live = self.open.iter().filter(|open| !open.over && !open.incident.life.drill);
-        let others = live.map(|open| &open.incident).filter(|other| inside(other) && holds(other));
-        others.map(|other| format!("{} ({})", other.id, other.life.state.name())).collect()
     }
 }
 

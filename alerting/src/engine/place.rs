@@ -17,22 +17,38 @@ pub(super) enum Owner {
     Registered(Arc<Post>),
     /// A device that the register does not know, by its own name.
     Stranger(Arc<str>),
-    /// A post that is no longer in the register, by the post's name.
-    Struck(Arc<str>),
+    /// A post that is not in the register any more, and the sensor that it had: what that one says goes on here.
+    Struck {
+        post: Arc<str>,
+        device: Arc<str>,
+    },
 }
 
 impl Owner {
     pub(super) fn name(&self) -> &Arc<str> {
         match self {
             Self::Registered(post) => &post.post_id,
-            Self::Stranger(name) | Self::Struck(name) => name,
+            Self::Stranger(name) | Self::Struck { post: name, .. } => name,
         }
+    }
+
+    /// The sensor that speaks for it.
+    pub(super) fn device(&self) -> &Arc<str> {
+        match self {
+            Self::Registered(post) => &post.device_id,
+            Self::Stranger(name) | Self::Struck { device: name, .. } => name,
+        }
+    }
+
+    /// A post that the register does not know, and no word of its sensor.
+    fn struck(post: Arc<str>) -> Self {
+        Self::Struck { device: post.clone(), post }
     }
 
     pub(super) fn post(&self) -> Option<&Arc<Post>> {
         match self {
             Self::Registered(post) => Some(post),
-            Self::Stranger(_) | Self::Struck(_) => None,
+            Self::Stranger(_) | Self::Struck { .. } => None,
         }
     }
 }
@@ -142,7 +158,37 @@ impl Engine {
     pub(super) fn slot_of(&mut self, reading: &StoredReading<'_>) -> Option<usize> {
         match reading.marks.has(Marks::UNREGISTERED) {
             true => self.slot_of_device(reading.post),
-            false => self.slot(reading.post),
+            false => self.slot_of_post(reading.post, reading.device),
+        }
+    }
+
+    /// The slot of a post that was registered, with this sensor, when it was placed. Where no line has its name any
+    /// more and another one has its sensor, that line is the same post under a new name; not where it was struck while
+    /// we ran: then that post had been there beside it.
+    fn slot_of_post(&mut self, post: &str, device: &str) -> Option<usize> {
+        if let Some(place) = self.places.get(post).map(|place| *place as usize)
+            && !matches!(self.owners[place], Owner::Stranger(_))
+        {
+            return Some(place);
+        }
+        let renamed = match self.register.by_post(post) {
+            None => self.register.named(device).map(|post| post.post_id.clone()),
+            Some(_) => None,
+        };
+        self.slot(renamed.as_deref().unwrap_or(post))
+    }
+
+    /// What this device says while the register does not know it goes to the slot of the post that it hung on.
+    pub(super) fn answer_to(&mut self, device: &Arc<str>, slot: usize) {
+        if self.register.named(device).is_some() {
+            return;
+        }
+        if let Some(other) = self.places.insert(device.clone(), slot as u32).map(|other| other as usize)
+            && other != slot
+            && self.owners[other].name() == device
+        {
+            self.absorb(other, slot);
+            self.places.insert(device.clone(), slot as u32);
         }
     }
 
@@ -156,7 +202,7 @@ impl Engine {
 
     /// The slot of a post, made when it is new; `None` for one that the register does not know, beyond the bound.
     pub(super) fn slot(&mut self, post: &str) -> Option<usize> {
-        self.slot_by(post, Owner::Struck)
+        self.slot_by(post, Owner::struck)
     }
 
     fn slot_by(&mut self, post: &str, unknown: fn(Arc<str>) -> Owner) -> Option<usize> {
@@ -268,10 +314,18 @@ impl Engine {
         let subject = match incident.scope {
             Scope::Post if *incident.post_id == *COLLAPSED => Subject::Collapsed,
             Scope::Post => {
+                let post = incident.post_id.clone();
+                let device = incident.life.device.clone();
                 let slot = match *zone == *UNREGISTERED {
-                    true => self.slot_of_device(&incident.post_id),
-                    false => self.slot(&incident.post_id),
+                    true => self.slot_of_device(&post),
+                    false => self.slot_of_post(&post, device.as_ref().unwrap_or(&post)),
                 };
+                if let (Some(slot), Some(device)) = (slot, device)
+                    && self.owners[slot].post().is_none()
+                {
+                    self.answer_to(&device, slot);
+                    self.owners[slot] = Owner::Struck { post, device };
+                }
                 slot.map_or_else(|| Subject::Untracked(incident.post_id.clone()), Subject::Post)
             }
             Scope::Feeder => {

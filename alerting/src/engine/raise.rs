@@ -342,7 +342,7 @@ impl Engine {
                 self.set_signal(place, Signal::Active, now, finding.evidence.measured_at, effects);
                 self.on_evidence(place, now, (kind, severity), effects);
             }
-            return;
+            return self.doubt_repair(place, &finding, now, effects);
         }
         let open = &mut self.open[place];
         (open.calm_from, open.clear_since) = (None, None);
@@ -418,6 +418,19 @@ impl Engine {
         let to = self.begin_ladder(&mut incident, now);
         self.open[place].incident = incident.clone();
         effects.push(Effect::Escalated { incident: Box::new(incident), event, told, to });
+    }
+
+    /// The same again after a repair, perhaps without a number: nothing else says that it still shows. The desk that
+    /// overrode it knew of that.
+    fn doubt_repair(&mut self, place: usize, finding: &Finding, now: Timestamp, effects: &mut Vec<Effect>) {
+        let life = &self.open[place].incident.life;
+        let waits = matches!(life.state, Stage::Repaired | Stage::Verifying) && !life.is_overridden();
+        let (kind, at) = (finding.evidence.kind, finding.evidence.measured_at);
+        if waits && life.repaired.as_ref().is_some_and(|repair| at > repair.mark.at) {
+            // What a person told is told with his words.
+            let told = (kind != Kind::Reported).then_some(REPEATED);
+            self.verify_anew(place, at, now, told, effects);
+        }
     }
 
     /// Names more posts on an incident.

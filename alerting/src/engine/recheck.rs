@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use lampguard_model::Timestamp;
+use lampguard_model::{Post, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::enrol::Names;
 use super::{Effect, Engine};
 use crate::incident::{Event, Incident};
 use crate::life::Stage;
@@ -50,10 +51,20 @@ impl Engine {
 
     /// Takes back a task from before the restart.
     pub fn seed_recheck(&mut self, mut recheck: Recheck) {
-        if let Some(post) = self.register.by_post(&recheck.post) {
+        if let Some(post) = self.post_of_task(&recheck.post) {
             recheck.zone = post.zone.clone();
         }
         self.people.rechecks.push(recheck);
+    }
+
+    /// The post of a task; it may have been that of a device which nobody had registered.
+    fn post_of_task(&self, name: &str) -> Option<&Arc<Post>> {
+        self.register.by_post(name).or_else(|| self.register.by_device(name))
+    }
+
+    /// The name of that post today.
+    fn name_of_task<'t>(&'t self, task: &'t Recheck) -> &'t Arc<str> {
+        self.post_of_task(&task.post).map_or(&task.post, |post| &post.post_id)
     }
 
     /// A closed incident leaves a task behind, when its fault came with rain.
@@ -64,10 +75,14 @@ impl Engine {
         if !rain || incident.post_id.is_empty() {
             return;
         }
-        self.people.rechecks.retain(|known| known.post != incident.post_id);
+        let post = incident.post_in(&self.register);
+        let (post, zone) =
+            post.map_or((&incident.post_id, &incident.zone), |post| (&post.post_id, &post.zone));
+        let (post, zone) = (post.clone(), zone.clone());
+        self.people.rechecks.retain(|known| known.post != post);
         let recheck = Recheck {
-            post: incident.post_id.clone(),
-            zone: incident.zone.clone(),
+            post,
+            zone,
             incident: incident.id.clone(),
             since: now,
             asked_at: None,
@@ -87,7 +102,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let name = self.zones[zone].name.clone();
-        let low = |post: &str| {
+        let low = |post: &Arc<str>| {
             let slot = self.places.get(post).map(|place| &self.slots[*place as usize]);
             slot.is_some_and(|slot| slot.is(Fact::LowLying))
         };
@@ -95,7 +110,7 @@ impl Engine {
             task.zone == name
                 && task.asked_at.is_none()
                 && now > task.since
-                && wetter[usize::from(low(&task.post))]
+                && wetter[usize::from(low(self.name_of_task(task)))]
         };
         let due: Vec<bool> = self.people.rechecks.iter().map(is_due).collect();
         let tasks = self.people.rechecks.iter_mut().zip(due).filter(|(_, due)| *due);
@@ -110,15 +125,28 @@ impl Engine {
         }
     }
 
-    /// Another register holds: a task lies in the zone of its post.
-    pub(super) fn move_rechecks(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        for task in &mut self.people.rechecks {
-            let zone = self.register.by_post(&task.post).map(|post| &post.zone);
-            if let Some(zone) = zone.filter(|zone| **zone != task.zone) {
-                task.zone = zone.clone();
-                effects.push(of(vec![task.clone()], Asking::Quiet, "recheck_moved", now));
+    /// Another register holds: a task is that of its post by its new name, and lies in the zone of it.
+    pub(super) fn move_rechecks(&mut self, names: &Names, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut tasks = std::mem::take(&mut self.people.rechecks);
+        for task in &mut tasks {
+            let old = task.clone();
+            if let Some(name) = names.get(&task.post) {
+                task.post = name.clone();
             }
+            if let Some(post) = self.post_of_task(&task.post) {
+                task.zone = post.zone.clone();
+            }
+            if *task == old {
+                continue;
+            }
+            let mut changed = vec![task.clone()];
+            if task.post != old.post {
+                // Nobody is to be asked under the name that it had.
+                changed.push(Recheck { done_at: Some(now), ..old });
+            }
+            effects.push(of(changed, Asking::Quiet, "recheck_moved", now));
         }
+        self.people.rechecks = tasks;
     }
 
     /// Tasks that nobody has finished six hours after the rain began.
@@ -143,7 +171,9 @@ impl Engine {
     /// A hand test at a post finishes what was asked for there.
     pub(super) fn finish_recheck(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let name = self.owners[slot].name();
-        let asked = |task: &Recheck| task.post == *name && task.asked_at.is_some_and(|asked| asked <= now);
+        let asked = |task: &Recheck| {
+            self.name_of_task(task) == name && task.asked_at.is_some_and(|asked| asked <= now)
+        };
         let Some(place) = self.people.rechecks.iter().position(asked) else { return };
         let mut task = self.people.rechecks.remove(place);
         task.done_at = Some(now);

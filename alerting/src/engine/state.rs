@@ -1,5 +1,9 @@
 //! How a post looks on the board.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 use lampguard_model::{Millis, Timestamp};
 use serde::Serialize;
 
@@ -60,6 +64,19 @@ impl Engine {
             wet: because.is_some(),
             wet_because: because.map_or("", |b| b.name()).to_owned(),
         }
+    }
+
+    /// Ids of the open incidents of every post that has some, by the name that it has today.
+    pub(crate) fn open_by_post(&self) -> HashMap<Arc<str>, Vec<Arc<str>>, RandomState> {
+        let mut by_post: HashMap<Arc<str>, Vec<Arc<str>>, RandomState> = HashMap::default();
+        for open in self.open.iter().filter(|open| !open.over && !open.incident.post_id.is_empty()) {
+            let post = match open.subject {
+                Subject::Post(slot) => self.owners[slot].name(),
+                _ => &open.incident.post_id,
+            };
+            by_post.entry(post.clone()).or_default().push(open.incident.id.clone());
+        }
+        by_post
     }
 
     fn state_without_data(&self, post: &str, now: Timestamp) -> PostState {

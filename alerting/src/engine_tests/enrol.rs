@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::tz::TimeZone;
 
-use super::random::{Dice, play, stream};
+use super::random::{Dice, Step, play, stream};
 use super::restart::restarted;
 use super::*;
 use crate::engine::place::{Owner, Subject};
@@ -15,17 +15,20 @@ use crate::life::{Method, Verb};
 use crate::lighting::{Lighting, LightingConfig};
 use crate::slot::Fact;
 
-const OF_P1: &str = "P1,,z1,人民路,3,塔南路口,F1,C1,113.2,35.2,2,150,false,2019-05,BJ-1,post,all,true,M1,300";
-const OF_P2: &str = "P2,,z1,人民路,4,,F1,C1,113.2,35.2,2,150,true,2019-05,BJ-2,post,all,true,M1,300";
-const OF_P3: &str = "P3,,z2,平原路,1,,F2,C2,113.2,35.2,2,150,false,2019-05,BJ-3,post,all,true,M1,3600";
+pub(super) const OF_P1: &str =
+    "P1,,z1,人民路,3,塔南路口,F1,C1,113.2,35.2,2,150,false,2019-05,BJ-1,post,all,true,M1,300";
+pub(super) const OF_P2: &str =
+    "P2,,z1,人民路,4,,F1,C1,113.2,35.2,2,150,true,2019-05,BJ-2,post,all,true,M1,300";
+pub(super) const OF_P3: &str =
+    "P3,,z2,平原路,1,,F2,C2,113.2,35.2,2,150,false,2019-05,BJ-3,post,all,true,M1,3600";
 
-fn lines(lines: &[String]) -> Arc<Register> {
+pub(super) fn lines(lines: &[String]) -> Arc<Register> {
     let text = format!("{}\n{}\n", lampguard_model::register::header(), lines.join("\n"));
     Arc::new(Register::parse(text.as_bytes()).unwrap())
 }
 
 /// The register of [`register`] with other lines for `P1`.
-fn with_p1(own: &[&str]) -> Arc<Register> {
+pub(super) fn with_p1(own: &[&str]) -> Arc<Register> {
     lines(&own.iter().chain(&[OF_P2, OF_P3]).map(ToString::to_string).collect::<Vec<_>>())
 }
 
@@ -39,16 +42,16 @@ fn street_of(posts: usize, line: impl Fn(usize) -> Option<(&'static str, &'stati
     lines(&own.collect::<Vec<_>>())
 }
 
-fn lit(at: Timestamp) -> StoredReading<'static> {
+pub(super) fn lit(at: Timestamp) -> StoredReading<'static> {
     with(leak(at, 0.8), Field::SupplyV, 229.0)
 }
 
 impl City {
-    fn enrol(&mut self, at: Timestamp, register: &Arc<Register>) {
+    pub(super) fn enrol(&mut self, at: Timestamp, register: &Arc<Register>) {
         self.engine.step(at, Input::Register(register), &mut self.effects);
     }
 
-    fn of_kind(&self, kind: Kind) -> Vec<&Incident> {
+    pub(super) fn of_kind(&self, kind: Kind) -> Vec<&Incident> {
         self.engine.open_incidents().filter(|incident| incident.kinds.contains(&kind)).collect()
     }
 
@@ -63,7 +66,7 @@ impl City {
 }
 
 /// A street that has reported until `T`.
-fn street(posts: usize) -> City {
+pub(super) fn street(posts: usize) -> City {
     let mut city = City::street(posts);
     for round in 0..4 {
         (0..posts).for_each(|n| city.read(&at_post(lit(minutes(-15 + 5 * round)), n)));
@@ -72,7 +75,7 @@ fn street(posts: usize) -> City {
 }
 
 /// Two critical samples of a stranger.
-fn danger_of(city: &mut City, name: &'static str, from: i64) {
+pub(super) fn danger_of(city: &mut City, name: &'static str, from: i64) {
     for minute in [from, from + 5] {
         city.read(&stranger(leak(minutes(minute), 40.0), name));
     }
@@ -383,7 +386,7 @@ fn silence_counts_as_soon_as_another_timetable_expects_supply() {
 }
 
 /// What has to be true of the engine's books whatever the register says.
-fn books_agree(city: &City, seed: u64) {
+pub(super) fn books_agree(city: &City, seed: u64) {
     let engine = &city.engine;
     let mut counted: HashMap<usize, (BTreeSet<u32>, usize)> = HashMap::new();
     let (mut strangers, mut named) = (0, 0);
@@ -391,6 +394,8 @@ fn books_agree(city: &City, seed: u64) {
         let mine = engine.places.get(owner.name()).is_some_and(|place| *place as usize == slot);
         named += usize::from(mine);
         strangers += usize::from(mine && owner.post().is_none());
+        let empty = engine.slots[slot].rings.iter().all(|ring| ring.samples().is_empty());
+        assert!(mine || empty, "seed {seed}: samples of {owner:?} are in two places");
         let s = &engine.slots[slot];
         if let Owner::Registered(post) = owner {
             let line = engine.register.by_post(&post.post_id).expect("registered means in the register");
@@ -413,7 +418,12 @@ fn books_agree(city: &City, seed: u64) {
         }
     }
     assert_eq!(engine.strangers, strangers, "seed {seed}");
-    assert_eq!(engine.places.len(), named, "seed {seed}");
+    let spoken = engine.places.iter().filter(|(name, slot)| {
+        let owner = &engine.owners[**slot as usize];
+        assert!(*name == owner.name() || *name == owner.device(), "seed {seed}: {name} finds {owner:?}");
+        *name == owner.name()
+    });
+    assert_eq!(spoken.count(), named, "seed {seed}");
     for (place, feeder) in engine.feeders.iter().enumerate() {
         let (members, silent) = counted.remove(&place).unwrap_or_default();
         assert_eq!(
@@ -433,6 +443,10 @@ fn books_agree(city: &City, seed: u64) {
         engine.open.iter().filter(|open| !open.over && crate::life::takes_evidence(open.incident.life.state))
     {
         let (subject, family) = (&open.subject, open.incident.family);
+        if let Subject::Post(slot) = subject {
+            let place = engine.places.get(engine.owners[*slot].name()).map(|place| *place as usize);
+            assert_eq!(place, Some(*slot), "seed {seed}: {} is about nobody", open.incident.id);
+        }
         assert!(
             engine.taking(subject, family).is_some(),
             "seed {seed}: nothing takes evidence of {subject:?}"
@@ -440,8 +454,43 @@ fn books_agree(city: &City, seed: u64) {
     }
 }
 
-/// A register of the street as dice say: posts gone, moved, on other feeders, the stranger as a post or a sensor.
-fn any_register(dice: &mut Dice) -> Arc<Register> {
+/// As the intake places what a device says by a register.
+pub(super) fn placed<'r>(r: &StoredReading<'static>, register: &'r Register) -> StoredReading<'r> {
+    match register.named(r.device) {
+        Some(post) => StoredReading {
+            post: &post.post_id,
+            zone: &post.zone,
+            feeder: &post.feeder,
+            ..without(r, Marks::UNREGISTERED)
+        },
+        None => stranger(r.clone(), r.device),
+    }
+}
+
+fn without(r: &StoredReading<'static>, mark: Marks) -> StoredReading<'static> {
+    let mut r = r.clone();
+    r.marks = Marks(r.marks.0 & !mark.0);
+    r
+}
+
+/// What each sensor of the street says has one place, and so has all that is open of its post, whatever its name was.
+fn no_post_is_in_two_places(city: &City, swapped: &BTreeSet<usize>, seed: u64) {
+    let engine = &city.engine;
+    for n in (0..11).filter(|n| !swapped.contains(n)) {
+        let names = [format!("S{n}"), format!("R{n}")];
+        let post = engine.register.named(&names[0]).map_or(&*names[0], |post| &post.post_id);
+        let Some(slot) = engine.places.get(post).map(|place| *place as usize) else { continue };
+        for open in engine.open.iter().filter(|open| !open.over) {
+            if names.iter().any(|name| **name == *open.incident.post_id) {
+                assert_eq!(open.subject, Subject::Post(slot), "seed {seed}: {}", open.incident.post_id);
+            }
+        }
+    }
+}
+
+/// A register of the street as dice say: posts gone, moved, renamed, on other feeders, the stranger as a post or a
+/// sensor. And which post has the stranger's.
+fn any_register(dice: &mut Dice) -> (Arc<Register>, usize) {
     let mut own = Vec::new();
     let device_at = dice.below(20);
     for n in 0..12 {
@@ -451,15 +500,16 @@ fn any_register(dice: &mut Dice) -> Arc<Register> {
         let (zone, feeder) = (dice.of(&["z1", "z1", "z2"]), dice.of(&["FS", "FS", "FX"]));
         let (low, watched) = (dice.below(2) == 0, dice.below(8) > 0);
         let kind = if dice.below(20) == 0 { "feeder" } else { "post" };
-        let device = if n == device_at { "D-1" } else { "" };
+        let name = dice.of(&["S", "S", "R"]);
+        let device = if n == device_at { "D-1".to_owned() } else { format!("S{n}") };
         own.push(format!(
-            "S{n},{device},{zone},人民路,{n},,{feeder},C1,113.2,35.2,1,100,{low},,,{kind},all,{watched},M1,300"
+            "{name}{n},{device},{zone},人民路,{n},,{feeder},C1,113.2,35.2,1,100,{low},,,{kind},all,{watched},M1,300"
         ));
     }
     if device_at == 12 {
         own.push("D-1,,z1,人民路,99,,FS,C1,113.2,35.2,1,100,false,,,post,all,true,M1,300".to_owned());
     }
-    lines(&own)
+    (lines(&own), device_at)
 }
 
 #[test]
@@ -470,14 +520,24 @@ fn random_registers_in_the_middle_of_random_streams_close_nothing_and_the_books_
         let (steps, mut dice) = (stream(seed), Dice(seed ^ 0xabcd));
         let mut city = City::street(12);
         let mut known: HashMap<Arc<str>, (Severity, Timestamp)> = HashMap::new();
+        let mut swapped = BTreeSet::new();
         for part in steps.chunks(100) {
-            play(&mut city, part, |_| {});
+            let register = city.engine.register.clone();
+            for step in part {
+                match &step.1 {
+                    Step::Read(r) => city.read(&placed(r, &register)),
+                    _ => play(&mut city, std::slice::from_ref(step), |_| {}),
+                }
+            }
             books_agree(&city, seed);
-            let register = any_register(&mut dice);
+            no_post_is_in_two_places(&city, &swapped, seed);
+            let (register, device_at) = any_register(&mut dice);
+            swapped.insert(device_at);
             let at = part.last().unwrap().0;
             city.enrol(at, &register);
             enrolled += 1;
             books_agree(&city, seed);
+            no_post_is_in_two_places(&city, &swapped, seed);
             if dice.below(3) == 0 {
                 let before = city.effects.len();
                 city.enrol(at, &register);

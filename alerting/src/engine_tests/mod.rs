@@ -13,6 +13,7 @@ mod ladder_random;
 mod law;
 mod limits;
 mod moves;
+mod names;
 mod numbers;
 mod order;
 mod people;

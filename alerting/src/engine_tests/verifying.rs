@@ -74,6 +74,42 @@ fn a_column_that_moves_by_less_than_a_danger_after_its_verification_is_verified_
     city.moved(minutes(57), &id, desk(Verb::Close, "1"));
 }
 
+/// A hand test that found something doubtful, without a number.
+fn suspect(at: Timestamp) -> StoredReading<'static> {
+    let mut r = with(lit(at, 0.5), Field::Check, 1.0);
+    (r.cause, r.by) = (Cause::Manual, Some("王师傅"));
+    r
+}
+
+/// The device's own flag against a value far below the limit.
+fn contradicted(at: Timestamp) -> StoredReading<'static> {
+    let mut r = lit(at, 0.5);
+    r.flags.add(Flags::LEAK_ALARM);
+    r
+}
+
+#[test]
+fn the_same_warning_again_without_a_number_takes_the_verification_back_every_time() {
+    for warning in [suspect, contradicted] {
+        let (mut city, id) = verified();
+        city.read(&warning(minutes(52)));
+        assert_eq!(stage(&city, &id), Stage::Repaired, "it is new on the incident");
+        calm(&mut city, 55, 90);
+        city.moved(minutes(91), &id, other(Verb::Verify, "2"));
+        city.effects.clear();
+        city.read(&warning(minutes(92)));
+        assert_eq!(stage(&city, &id), Stage::Repaired);
+        assert_eq!((events(&city), city.told()), (vec!["verify_again"], vec!["incident.repeated"]));
+        calm(&mut city, 95, 105);
+        city.read(&warning(minutes(110)));
+        calm(&mut city, 115, 130);
+        let refused = city.act(minutes(131), &id, other(Verb::Verify, "3")).unwrap_err().to_string();
+        assert!(refused.contains("over 30 min are needed"), "its half hour begins anew: {refused}");
+        calm(&mut city, 135, 145);
+        city.moved(minutes(146), &id, other(Verb::Verify, "4"));
+    }
+}
+
 #[test]
 fn a_replay_of_warnings_from_before_the_verification_takes_nothing_back() {
     let (mut city, id) = verified();

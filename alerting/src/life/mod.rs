@@ -425,6 +425,10 @@ pub struct Life {
     pub parent: Option<Arc<str>>,
     /// A person told it.
     pub told: Option<Told>,
+    /// Sensor of its post, where that has another name: it finds the post when the register names it otherwise, or
+    /// not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Arc<str>>,
     /// Not real: marked 演练 everywhere, counted nowhere.
     pub drill: bool,
     /// Crew of the planned work at that place, when there was one as it opened, until that work has ended.
