@@ -75,6 +75,8 @@ pub(crate) enum Command {
     /// Check the records of incidents.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Print a month by zone and crew: told, acknowledged, arrived, breached, why late.
+    Report(Report),
     /// Exit 0 if the running instance is ready.
     Healthcheck(Target),
     /// Measure this machine and this program.
@@ -454,6 +456,22 @@ pub(crate) enum JournalCommand {
         /// The journal's directory (DATA_DIR/journal).
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The month, such as 2026-11; also beside a running instance.
+    #[arg(long, value_name = "YYYY-MM")]
+    pub(crate) month: String,
+    /// One JSON object instead of the table (CSV with UTF-8 mark, as Excel opens it).
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write into this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Language of the titles [default: that of the site].
+    #[arg(long, value_enum)]
+    pub(crate) lang: Option<Lang>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,6 +19,9 @@ use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, Qu
 use lampguard_ingester::profile::ProfileConfig;
 use serde::Deserialize;
 
+use crate::heartbeat::HeartbeatConfig;
+use crate::proof::ProofConfig;
+use crate::test_dispatch::TestDispatchConfig;
 pub(crate) use channel::Channel;
 pub(crate) use people::{Crew, Zone};
 
@@ -54,6 +57,11 @@ pub(crate) struct Config {
     /// Who is told when nobody comes: `[[escalation]]`, and the defaults of the rules.
     pub(crate) ladders: Ladders,
     pub(crate) web: Web,
+    /// Without it no proofs are sent.
+    pub(crate) proof: Option<ProofConfig>,
+    /// Without it nobody outside hears of us.
+    pub(crate) heartbeat: Option<HeartbeatConfig>,
+    pub(crate) test_dispatch: TestDispatchConfig,
 }
 
 /// `[site]`.

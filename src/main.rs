@@ -11,17 +11,21 @@ mod data_dir;
 mod demo;
 mod doctor;
 mod explain;
+mod heartbeat;
 mod limits;
 mod metrics;
 mod pages;
 mod plan;
+mod proof;
 mod reload;
 mod score;
 mod serve;
 mod simulate;
+mod test_dispatch;
 mod tokens;
 mod tools;
 mod watch;
+mod watchers;
 
 use std::process::ExitCode;
 
@@ -89,6 +93,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => accounts::token(file, &command),
         Command::Link(command) => accounts::link(file, &command),
         Command::Audit(AuditCommand::Verify) => tools::verify_audit(file),
+        Command::Report(asked) => tools::report(file, &asked),
         Command::Healthcheck(target) => tools::healthcheck(file, &target),
         Command::Bench(bench) => bench::run(bench),
     }

@@ -1,7 +1,9 @@
 //! Metrics of the wiring itself; those of each part stand in its own `metrics.rs`.
 
 use anyhow::Result;
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// What `/metrics` tells of SIGHUP: see `reload.rs`.
 #[derive(Clone, Debug)]
@@ -27,6 +29,62 @@ impl Reloads {
         registry.register(Box::new(metrics.done.clone()))?;
         registry.register(Box::new(metrics.failed.clone()))?;
         registry.register(Box::new(metrics.failing.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// Every metric of proofs and the heartbeat.
+#[derive(Clone, Debug)]
+pub(crate) struct Watching {
+    /// Rounds by zone and outcome: `told`, or the step at which a proof failed.
+    pub(crate) proofs: IntCounterVec,
+    /// 1 while the last proof of a zone came out.
+    pub(crate) proof_up: IntGaugeVec,
+    /// Publishing to the sink.
+    pub(crate) proof_seconds: Histogram,
+    /// Heartbeats by outcome: sent, failed, withheld.
+    pub(crate) heartbeats: IntCounterVec,
+    /// 1 while the last heartbeat was taken.
+    pub(crate) heartbeat_up: IntGauge,
+}
+
+impl Watching {
+    /// Makes the metrics. Those of a part that is not configured are not registered: a gauge that says 0 for want of
+    /// a part would be a false alarm.
+    pub(crate) fn register(registry: &Registry, proofs: bool, heartbeat: bool) -> Result<Self> {
+        let seconds = HistogramOpts::new(
+            "lampguard_proof_seconds",
+            "From publishing a known leak to its coming out at the sink",
+        )
+        .buckets(vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0]);
+        let metrics = Self {
+            proofs: IntCounterVec::new(
+                Opts::new("lampguard_proof_rounds_total", "Proofs by zone and how far they came"),
+                &["zone", "outcome"],
+            )?,
+            proof_up: IntGaugeVec::new(
+                Opts::new("lampguard_proof_up", "1 while the last proof of a zone came out in time"),
+                &["zone"],
+            )?,
+            proof_seconds: Histogram::with_opts(seconds)?,
+            heartbeats: IntCounterVec::new(
+                Opts::new("lampguard_heartbeat_total", "Heartbeats: sent, failed, withheld"),
+                &["outcome"],
+            )?,
+            heartbeat_up: IntGauge::new(
+                "lampguard_heartbeat_up",
+                "1 while the last heartbeat was sent and taken",
+            )?,
+        };
+        if proofs {
+            registry.register(Box::new(metrics.proofs.clone()))?;
+            registry.register(Box::new(metrics.proof_up.clone()))?;
+            registry.register(Box::new(metrics.proof_seconds.clone()))?;
+        }
+        if heartbeat {
+            registry.register(Box::new(metrics.heartbeats.clone()))?;
+            registry.register(Box::new(metrics.heartbeat_up.clone()))?;
+        }
         Ok(metrics)
     }
 }

@@ -41,7 +41,9 @@ use crate::config::channel::read_secret;
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::metrics::Reloads;
+use crate::proof;
 use crate::reload;
+use crate::watchers::{self, Watchers};
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
 const LIVE_FRAMES: usize = 512;
@@ -63,6 +65,7 @@ pub(crate) struct Instance {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
+    pub(crate) watchers: Watchers,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -232,12 +235,14 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
     keep_policies(&config, dir.path())?;
+    let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
+    let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
-    let alerting =
-        start_alerting(&config, &dir, &opened, (&register, &lighting), &accounts, &clock, &registry)?;
+    let rules = (&register, &lighting, &watchers);
+    let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
@@ -266,6 +271,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         accounts,
         registry,
         clock,
+        watchers,
         live,
         config,
     });
@@ -274,9 +280,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let watch_ending = ending.clone();
     let web_task = tokio::spawn(api::run(socket, tls, instance.clone(), ending));
     let (listener, brokers) = start_sources(&instance, &ingester, dir.path()).await?;
-    // It ends by itself with the interface.
-    tokio::spawn(crate::watch::run(instance.clone(), watch_ending));
     let listener_address = listener.as_ref().map(Listener::address);
+    // They end by themselves with the interface.
+    watchers::start(&instance, listener_address, &watch_ending)?;
     let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
@@ -356,7 +362,7 @@ fn start_alerting(
     config: &Config,
     dir: &DataDir,
     opened: &Opened,
-    (register, lighting): (&Arc<Register>, &Arc<Lighting>),
+    (register, lighting, watchers): (&Arc<Register>, &Arc<Lighting>, &Watchers),
     accounts: &Arc<Accounts>,
     clock: &Clock,
     registry: &Registry,
@@ -371,6 +377,8 @@ fn start_alerting(
         lighting: Some(lighting.clone()),
         rota: config::people::rota(config),
         channels,
+        proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
+        tests: watchers.tests.clone(),
         ladders: config.ladders.clone(),
         site: SiteText {
             name: config.site.name.clone(),

@@ -6,6 +6,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use lampguard_alerting::report;
 use lampguard_ingester::accounts::Totals;
 use lampguard_ingester::profile::{self, Profiles};
 use lampguard_ingester::quarantine::Quarantine;
@@ -142,6 +143,7 @@ pub(crate) fn inspect_journal(dir: &Path) -> Result<()> {
 fn kind_name(kind: u8) -> &'static str {
     match kind {
         record::READING => "readings",
+        record::PROOF => "proofs",
         record::WEATHER => "weather",
         record::STATUS => "status",
         record::QUARANTINED => "quarantined",
@@ -154,9 +156,42 @@ pub(crate) fn verify_audit(file: Option<&Path>) -> Result<()> {
     if !path.exists() {
         bail!("{} is not there: no instance ran on this data directory", path.display());
     }
-    let rows =
+    let audit =
         lampguard_alerting::verify_file(&path).with_context(|| format!("checking {}", path.display()))?;
-    print(&format!("{}: {rows} event(s), the chain is whole\n", path.display()))
+    let mut text = format!("{}: {} event(s), the chain is whole\n", path.display(), audit.events);
+    for (kind, count) in &audit.kinds {
+        text += &format!("  {kind:<24} {count}\n");
+    }
+    // Whoever can write the file can forge all of it: a head that was written down elsewhere shows it.
+    text += &format!("head {}\n", audit.head);
+    print(&text)
+}
+
+/// A month by zone and crew, out of the store itself: the instance need not run.
+pub(crate) fn report(file: Option<&Path>, asked: &crate::cli::Report) -> Result<()> {
+    let config = load(file)?;
+    let dir = &config.site.data_dir;
+    if !dir.join("incidents.db").exists() {
+        bail!("{} holds no incidents.db: no instance ran on this data directory", dir.display());
+    }
+    let names = crate::api::reports::names(&config);
+    let month = report::month_of_dir(dir, &asked.month, &names, crate::clock::system()());
+    let month = month.map_err(|error| match error {
+        report::ReportError::Month(_) => anyhow::anyhow!(UsageError(error.to_string())),
+        other => anyhow::anyhow!(other),
+    })?;
+    let chinese = match asked.lang {
+        Some(lang) => lang == crate::cli::Lang::Zh,
+        None => config.site.language.starts_with("zh"),
+    };
+    let text = match asked.json {
+        true => format!("{}\n", serde_json::to_string_pretty(&month)?),
+        false => report::month_csv(&month, chinese),
+    };
+    match &asked.out {
+        None => print(&text),
+        Some(out) => std::fs::write(out, text).with_context(|| format!("writing {}", out.display())),
+    }
 }
 
 pub(crate) fn list_quarantine(

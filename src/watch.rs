@@ -59,7 +59,7 @@ impl ClockWatch {
 
 /// Tells the rules what changed, until `ending`.
 pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<bool>) {
-    let mut told: BTreeMap<String, bool> = BTreeMap::new();
+    let mut told: BTreeMap<String, (bool, String)> = BTreeMap::new();
     let mut clock = ClockWatch::default();
     let mut looks = tokio::time::interval(EVERY);
     loop {
@@ -72,9 +72,12 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
             let stored = counter(&instance.registry, "lampguard_ingester_stored_total");
             clock.is_good(Instant::now(), (instance.clock)(), stored, ahead)
         };
-        for (part, good) in parts(&instance).into_iter().chain([("clock".to_owned(), of_clock)]) {
-            if told.get(&part) != Some(&good) && instance.alerting.system(&part, good) {
-                told.insert(part, good);
+        let plain = parts(&instance).into_iter().chain([("clock".to_owned(), of_clock)]);
+        let plain = plain.map(|(part, good)| (part, good, String::new()));
+        for (part, good, because) in plain.chain(instance.watchers.parts()) {
+            let word = (good, because);
+            if told.get(&part) != Some(&word) && instance.alerting.system(&part, word.0, &word.1) {
+                told.insert(part, word);
             }
         }
     }

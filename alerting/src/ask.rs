@@ -14,7 +14,7 @@ use crate::incident::{EventView, Incident, IncidentView, Kind};
 use crate::life::is_over;
 use crate::rota::Changes;
 use crate::run::{Alerting, lock};
-use crate::store::{FILE, NoticeView, Reads, StoreError, open_for_reading};
+use crate::store::{FILE, NoticeFilter, NoticeView, Reads, StoreError, open_for_reading};
 use crate::wet::Weather;
 
 /// Which incidents to list.
@@ -185,8 +185,17 @@ impl Alerting {
     ) -> Result<Page<NoticeView>, StoreError> {
         let from = from.unwrap_or(Timestamp(i64::MIN));
         let after = after.and_then(|text| text.parse().ok()).unwrap_or(0);
-        let limit = limit.max(1);
-        let mut items = Reads::new(&lock(&self.reads)).notices(from, after, limit + 1)?;
+        self.notices_by(NoticeFilter { from, after, limit, ..NoticeFilter::default() })
+    }
+
+    /// Notices that a filter wants, oldest first; the cursor is the running number of the last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn notices_by(&self, mut filter: NoticeFilter) -> Result<Page<NoticeView>, StoreError> {
+        let limit = filter.limit.max(1);
+        filter.limit = limit + 1;
+        let mut items = Reads::new(&lock(&self.reads)).notices_by(&filter)?;
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|notice| notice.n.to_string());
@@ -206,6 +215,11 @@ impl Alerting {
     /// The weather of a zone, or of `all`.
     pub fn weather(&self, zone: &str) -> Option<Weather> {
         lock(&self.engine).sky().get(zone).cloned()
+    }
+
+    /// Why nothing is heard of a zone, in Chinese and English.
+    pub fn why_blind(&self, zone: &str) -> String {
+        lock(&self.engine).why_blind(zone, (self.clock)())
     }
 
     /// Ids of open incidents for every post that has some, by the name that it has today.

@@ -20,6 +20,9 @@
 //! | [`links`] | signed links that crews open without signing in, pure |
 //! | [`notice`], [`notice_text`], `notice_words.rs` | what people are told: JSON, text, SMS, voice |
 //! | [`notify`] | channels of every kind, each with its own thread, queue, rate and retries |
+//! | [`test_dispatch`] | the test of each shift: who is asked to confirm, and who has not |
+//! | [`proof`] | known leaks of our own: what the rules make of them |
+//! | [`report`] | the month of the head of the office, and the report of a shift |
 //! | [`metrics`] | what Prometheus sees |
 //!
 //! Invariants:
@@ -49,11 +52,14 @@ pub mod notify;
 mod pending;
 mod period;
 pub mod policy;
+pub mod proof;
+pub mod report;
 pub mod rota;
 pub mod run;
 mod sample;
 mod slot;
 pub mod store;
+pub mod test_dispatch;
 #[cfg(test)]
 mod testkit;
 pub mod wet;
@@ -72,6 +78,10 @@ pub use metrics::Metrics;
 pub use notice::SiteText;
 pub use notify::{Channel, ChannelKind, HiddenUrl, Secret, Web};
 pub use policy::{InForce, Policies, Policy};
+pub use proof::{OnProof, ProofSetup, Reached};
 pub use rota::{Crew, Gap, OnDuty, Person, Rota, Whom, ZoneDuty};
-pub use run::{ActError, Acted, Alerting, AlertingError, GAP_DAYS, Reload, RotaError, RotaRequest, Setup};
-pub use store::{AuditError, NoticeView, verify_file};
+pub use run::{
+    ActError, Acted, Alerting, AlertingError, Confirm, GAP_DAYS, Reload, RotaError, RotaRequest, SINK, Setup,
+    TestSetup,
+};
+pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};

@@ -32,10 +32,20 @@ pub struct Metrics {
     pub messages: IntCounterVec,
     /// Failures by channel and kind.
     pub channel_faults: IntCounterVec,
+    /// Tests of people: sent, confirmed, late, unconfirmed.
+    pub tests: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
     /// Hours of the next 7 days in which nobody of a zone can be sent.
     pub rota_gap_hours: GaugeVec,
+}
+
+fn alarm() -> HistogramOpts {
+    let options = HistogramOpts::new(
+        "lampguard_alerting_alarm_seconds",
+        "Receipt of the confirming reading to hand-over to the first channel",
+    );
+    options.buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0])
 }
 
 impl Metrics {
@@ -45,11 +55,6 @@ impl Metrics {
     /// A name that is registered already: one `Alerting` per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counters = |name, help, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
-        let alarm = HistogramOpts::new(
-            "lampguard_alerting_alarm_seconds",
-            "Receipt of the confirming reading to hand-over to the first channel",
-        )
-        .buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0]);
         let metrics = Self {
             open_incidents: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_open_incidents", "Incidents that are open"),
@@ -60,7 +65,7 @@ impl Metrics {
                 "Attempts to tell people",
                 &["channel", "outcome"],
             )?,
-            alarm_seconds: Histogram::with_opts(alarm)?,
+            alarm_seconds: Histogram::with_opts(alarm())?,
             judged: IntCounter::new("lampguard_alerting_judged_total", "Readings judged, replay included")?,
             reviews: IntCounter::new(
                 "lampguard_alerting_review_total",
@@ -97,6 +102,11 @@ impl Metrics {
                 "Failures of channels by kind",
                 &["channel", "fault"],
             )?,
+            tests: counters(
+                "lampguard_alerting_test_dispatch_total",
+                "Tests of people on duty by what became of them",
+                &["outcome"],
+            )?,
             channel_up: IntGaugeVec::new(
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
@@ -109,25 +119,27 @@ impl Metrics {
                 &["zone"],
             )?,
         };
-        metrics.put_all(registry)?;
+        metrics.all().into_iter().try_for_each(|metric| registry.register(metric))?;
         Ok(metrics)
     }
 
-    fn put_all(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let put = |metric: Box<dyn Collector>| registry.register(metric);
-        put(Box::new(self.open_incidents.clone()))?;
-        put(Box::new(self.notices.clone()))?;
-        put(Box::new(self.alarm_seconds.clone()))?;
-        put(Box::new(self.judged.clone()))?;
-        put(Box::new(self.reviews.clone()))?;
-        put(Box::new(self.unreadable.clone()))?;
-        put(Box::new(self.store_pending.clone()))?;
-        put(Box::new(self.store_dropped.clone()))?;
-        put(Box::new(self.store_failing.clone()))?;
-        put(Box::new(self.queue_full.clone()))?;
-        put(Box::new(self.messages.clone()))?;
-        put(Box::new(self.channel_faults.clone()))?;
-        put(Box::new(self.channel_up.clone()))?;
-        put(Box::new(self.rota_gap_hours.clone()))
+    fn all(&self) -> Vec<Box<dyn Collector>> {
+        vec![
+            Box::new(self.open_incidents.clone()),
+            Box::new(self.notices.clone()),
+            Box::new(self.alarm_seconds.clone()),
+            Box::new(self.judged.clone()),
+            Box::new(self.reviews.clone()),
+            Box::new(self.unreadable.clone()),
+            Box::new(self.store_pending.clone()),
+            Box::new(self.store_dropped.clone()),
+            Box::new(self.store_failing.clone()),
+            Box::new(self.queue_full.clone()),
+            Box::new(self.messages.clone()),
+            Box::new(self.channel_faults.clone()),
+            Box::new(self.channel_up.clone()),
+            Box::new(self.tests.clone()),
+            Box::new(self.rota_gap_hours.clone()),
+        ]
     }
 }

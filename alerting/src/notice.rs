@@ -12,6 +12,7 @@ use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text};
 use crate::notice_words::{Words, safety_words};
+use crate::test_dispatch::Test;
 
 /// Event word of an opened incident.
 pub const OPENED: &str = "incident.opened";
@@ -29,6 +30,13 @@ pub const RECHECK_OVERDUE: &str = "recheck.overdue";
 pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
+
+/// Event word of a proof: a known leak that came in by the real way. In no list and no count.
+pub const PROOF: &str = "proof";
+/// Event words of the test that each person on duty confirms.
+pub const TEST_DISPATCH: &str = "test_dispatch.sent";
+/// Somebody has not confirmed it in time.
+pub const TEST_UNCONFIRMED: &str = "test_dispatch.unconfirmed";
 
 /// Incidents of a list whose lines end within its first bytes count as told: a robot of WeCom takes 2,048, link included.
 const LIST_BYTES: usize = 1900;
@@ -300,6 +308,73 @@ impl Notice {
         };
         let (about, at) = (event.key.clone(), event.at);
         let subject = Subject { incident: None, about, event: word, at, drill: false };
+        Self::new(&subject, &Value::Null, &text, site, to)
+    }
+
+    /// What the rules raised for a proof of that number: it goes to the sink alone.
+    pub fn proof(incident: &Incident, number: u64, site: &SiteText, to: Address<'_>) -> Self {
+        let view = serde_json::to_value(incident.view(incident.opened_at)).unwrap_or_default();
+        let about = format!("{}:{number}", incident.post_id);
+        let text = format!("proof {about}");
+        let subject = Subject { incident: None, about, event: PROOF, at: incident.opened_at, drill: true };
+        let mut notice = Self::new(&subject, &view, &text, site, to);
+        notice.body["proof"] = json!({ "post_id": incident.post_id, "number": number });
+        notice
+    }
+
+    /// Asks somebody on duty to confirm that this reached them. Not an alarm, and marked so.
+    pub fn test(test: &Test, token: &str, site: &SiteText, to: Address<'_>) -> Self {
+        let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
+        let link = base.map(|url| format!("{url}/t/{token}"));
+        let (due, id) = (local_time(test.due_at, site), &test.id);
+        let text = match (site.language.starts_with("zh"), &link) {
+            (true, Some(link)) => {
+                format!("【演练】【通道测试】不是险情。请在 {due} 前确认收到：{link} · {id}")
+            }
+            (true, None) => format!("【演练】【通道测试】不是险情。请在 {due} 前向值班台报告收到 · {id}"),
+            (false, Some(link)) => {
+                format!("[drill 演练] [test] No danger. Confirm by {due} that you got this: {link} · {id}")
+            }
+            (false, None) => {
+                format!("[drill 演练] [test] No danger. Tell the desk by {due} that you got this · {id}")
+            }
+        };
+        let (about, at) = (test.id.to_string(), test.sent_at);
+        let subject = Subject { incident: None, about, event: TEST_DISPATCH, at, drill: true };
+        let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
+        notice.body["notice"]["link"] = json!(link);
+        notice.body["test"] = json!({ "id": test.id, "due_at": test.due_at.to_rfc3339() });
+        notice
+    }
+
+    /// Tells the desk who has not confirmed.
+    pub fn tests_unconfirmed(
+        tests: &[Test],
+        about: &str,
+        now: Timestamp,
+        site: &SiteText,
+        to: Address<'_>,
+    ) -> Self {
+        let name = |test: &Test| match test.zones.is_empty() {
+            true => test.person.to_string(),
+            false => format!("{} ({})", test.person, test.zones.join(", ")),
+        };
+        let names: Vec<String> = tests.iter().map(name).collect();
+        let (names, count) = (names.join(", "), tests.len());
+        let text = if site.language.starts_with("zh") {
+            format!("【通道测试未确认】{count} 人：{names}。请换一种方式联系, 险情时可能叫不到")
+        } else {
+            format!(
+                "[test not confirmed] {count}: {names}. Reach them another way: in an emergency they may not be reached"
+            )
+        };
+        let subject = Subject {
+            incident: None,
+            about: about.to_owned(),
+            event: TEST_UNCONFIRMED,
+            at: now,
+            drill: false,
+        };
         Self::new(&subject, &Value::Null, &text, site, to)
     }
 

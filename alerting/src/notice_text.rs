@@ -94,6 +94,10 @@ pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &Sit
     let mut parts = vec![place_text(incident, post, chinese)];
     parts.extend(value_text(&incident.evidence, chinese));
     parts.extend(members_text(incident, chinese));
+    if kind == Kind::Blind {
+        let since = local_time(incident.evidence.measured_at, site);
+        parts.push(if chinese { format!("{since} 起无数据") } else { format!("no data since {since}") });
+    }
     parts.extend(incident.notes.iter().cloned());
     if is_about_current(kind) && incident.severity >= Severity::P2 {
         let safety = incident.life.safety();

@@ -11,11 +11,8 @@
 //!         8  each minute: the cursor moves to where the journal stood 40 min ago
 //! stop    9  judge what is queued, let channels finish, commit, close: under 2 s
 //! ```
-//! Whom an effect reaches, and by which channels, stands in `run/telling.rs`; what can be asked of it while it runs in
-//! `ask.rs`.
-//!
-//! Limits: [`QUEUE_MAX`] batches wait to be judged. When the queue is full [`Alerting::judge`] waits:
-//! receiving slows down, no alarm is skipped.
+//! Whom an effect reaches stands in `run/telling.rs`, questions in `ask.rs`. Limits: [`QUEUE_MAX`] batches wait to be
+//! judged. When the queue is full [`Alerting::judge`] waits: receiving slows down, no alarm is skipped.
 #![expect(clippy::disallowed_methods, reason = "ticks, telling and shutdown need a running clock")]
 
 use std::collections::VecDeque;
@@ -39,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::notice::{Address, Notice, SiteText};
 use crate::notify::{Channel, Clock, Desk, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
+use crate::proof::ProofSetup;
 use crate::rota::Rota;
 use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
 use crate::writer::{Ticket, Writer, Writes, until};
@@ -47,12 +45,17 @@ mod act;
 mod cursor;
 mod duty;
 mod heard;
+mod note;
+mod proof;
 mod reload;
 mod telling;
+mod tests_of_people;
 
 pub use act::{ActError, Acted, KEEP_WAIT};
 pub use duty::{GAP_DAYS, RotaError, RotaRequest};
+pub use proof::SINK;
 pub use reload::Reload;
+pub use tests_of_people::{Confirm, TestSetup};
 
 /// Batches that may wait to be judged.
 pub const QUEUE_MAX: usize = 256;
@@ -87,6 +90,10 @@ pub struct Setup {
     pub rota: Rota,
     /// How to tell.
     pub channels: Vec<Channel>,
+    /// How proofs are judged and heard of; none where none are sent.
+    pub proof: Option<ProofSetup>,
+    /// How people on duty are tested; none: they are not.
+    pub tests: Option<TestSetup>,
     /// When to tell the next one.
     pub ladders: Ladders,
     /// Words for texts.
@@ -123,7 +130,8 @@ pub enum AlertingError {
 pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
-    System(Arc<str>, bool),
+    System(Arc<str>, bool, Arc<str>),
+    Test(Confirm, SyncSender<tests_of_people::Reply>),
     Delivered(Delivery),
     Present,
     Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
@@ -137,6 +145,7 @@ pub struct Alerting {
     pub(crate) board: Arc<RwLock<Board>>,
     pub(crate) reads: Arc<Mutex<Connection>>,
     pub(crate) clock: Clock,
+    writes: Writes,
     pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -167,6 +176,7 @@ impl Alerting {
         setup.site.links.follow(&setup.rota);
         let from = cursor.map_or(setup.tail.first(), |cursor| cursor.min(setup.tail.end()));
         let follower = setup.tail.follow(FOLLOWER, from);
+        let aside = note::Aside::take_back(&setup, &store)?;
         let writer = Writer::start(store, follower.clone(), &metrics)?;
         let (queue, batches) = sync_channel(QUEUE_MAX);
         let heard = heard::Heard::default();
@@ -195,23 +205,27 @@ impl Alerting {
             clock: setup.clock.clone(),
             tail: setup.tail.clone(),
             policy: InForce::new(setup.policy.clone()),
+            aside,
             follower,
             crowd: Crowd::default(),
             heard,
             duty,
         };
+        let writes = story.writes.clone();
         engine.set_rota(story.duty.now());
         story.take_up_lists(&engine);
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
+        story.go_live(&setup, around)?;
         story.count_open();
         let engine = Arc::new(Mutex::new(engine));
         let shared = engine.clone();
         let thread = std::thread::Builder::new()
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, rota, thread: Mutex::new(Some(thread)) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { queue, engine, board, reads, clock: setup.clock, writes, rota, thread })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -220,12 +234,6 @@ impl Alerting {
         if self.queue.send(Work::Batch(batch)).is_err() {
             error!("alerting has ended, a batch was not judged; the next start's replay judges it");
         }
-    }
-
-    /// A part of the system works, or does not (see [`Input::System`]). False when the queue is full or closed:
-    /// say it again.
-    pub fn system(&self, part: &str, good: bool) -> bool {
-        self.queue.try_send(Work::System(Arc::from(part), good)).is_ok()
     }
 
     /// A duty session has the board open. While nobody says so for `watch.board_closed` the desk is rung of what is
@@ -323,6 +331,7 @@ struct Story {
     clock: Clock,
     tail: Tail,
     policy: InForce,
+    aside: note::Aside,
     follower: Follower,
     /// Who gets lists instead of messages.
     crowd: Crowd,
@@ -391,11 +400,12 @@ impl Story {
                     // Whoever asked may have gone; what was done stays done.
                     let _ = reply.send(answer);
                 }
-                Ok(Work::System(part, good)) => {
-                    let input = Input::System { part: &part, good };
+                Ok(Work::System(part, good, because)) => {
+                    let input = Input::System { part: &part, good, because: &because };
                     lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
+                Ok(Work::Test(confirm, reply)) => drop(reply.send(self.confirm(confirm))),
                 Ok(Work::Delivered(delivery)) => self.delivered(&mut lock(engine), &delivery),
                 Ok(Work::Present) => {
                     lock(engine).step((self.clock)(), Input::Presence, &mut self.effects);
@@ -421,7 +431,7 @@ impl Story {
     fn judge_records(&mut self, engine: &mut Engine, records: Records<'_>, from: u64) {
         let mut judged = 0;
         for (seq, kind, bytes) in records {
-            if seq < from || !matches!(kind, record::READING | record::WEATHER) {
+            if seq < from || !matches!(kind, record::READING | record::WEATHER | record::PROOF) {
                 continue;
             }
             match record::decode(kind, bytes) {
@@ -439,6 +449,7 @@ impl Story {
                     }
                     Err(error) => self.unreadable(&error),
                 },
+                Ok(Record::Proof(reading)) => self.prove(&reading),
                 Ok(_) => {}
                 Err(error) => self.unreadable(&error),
             }
@@ -462,6 +473,7 @@ impl Story {
     fn tick(&mut self, engine: &mut Engine) {
         let now = (self.clock)();
         self.enact(engine, now);
+        self.look_aside(now);
         let rota = self.duty.now();
         if !Arc::ptr_eq(engine.rota(), &rota) {
             engine.set_rota(rota);
@@ -537,12 +549,10 @@ impl Story {
     /// Step 9.
     fn stop(mut self) {
         let deadline = Instant::now() + CHANNELS_END;
-        for desk in &mut self.desks {
-            desk.begin_stop();
-        }
-        for desk in &mut self.desks {
-            desk.end_stop(deadline);
-        }
+        let mut desks = std::mem::take(&mut self.desks);
+        desks.extend(self.aside.proving.take().map(|proving| proving.desk));
+        desks.iter_mut().for_each(Desk::begin_stop);
+        desks.iter_mut().for_each(|desk| desk.end_stop(deadline));
         self.writer.stop();
         info!("alerting stopped");
     }

@@ -20,6 +20,7 @@ use crate::config::{JournalConfig, QuarantineConfig};
 use crate::intake::{Gate, Inlet, Input, QUEUE_CHUNKS};
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
+use crate::proof::Proofs;
 use crate::quarantine::{self, Quarantine, QuarantineError};
 use crate::run::{Clock, Intake, Judge, Setup};
 
@@ -50,6 +51,7 @@ pub struct Opened {
     quarantine: Quarantine,
     journal_dir: PathBuf,
     data_dir: PathBuf,
+    proofs: Option<Proofs>,
 }
 
 impl Opened {
@@ -80,7 +82,14 @@ impl Opened {
                 "the journal's last segment has bytes of no whole frame: not acknowledged, sent again"
             );
         }
-        Ok(Self { writer, recovery, quarantine, journal_dir, data_dir: data_dir.to_owned() })
+        let data_dir = data_dir.to_owned();
+        Ok(Self { writer, recovery, quarantine, journal_dir, data_dir, proofs: None })
+    }
+
+    /// Knows proofs, and tells of those that come in.
+    pub fn with_proofs(mut self, proofs: Option<Proofs>) -> Self {
+        self.proofs = proofs;
+        self
     }
 
     /// The end of the journal.
@@ -123,6 +132,7 @@ impl Opened {
             accounts: accounts.clone(),
             losses: losses.clone(),
             gate: gate.clone(),
+            proofs: self.proofs,
         };
         let shared = Shared {
             accounts: accounts.clone(),

@@ -13,6 +13,7 @@ pub mod loss;
 pub mod metrics;
 pub mod offline;
 pub mod profile;
+pub mod proof;
 pub mod quarantine;
 pub mod run;
 pub mod source;

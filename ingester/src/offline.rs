@@ -64,6 +64,7 @@ impl Offline {
             metrics,
             accounts: Arc::new(Accounts::default()),
             losses: Arc::new(LossBook::in_memory()),
+            proofs: None,
         };
         let (topic, payload) = (String::new(), Bytes::new());
         Self {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lampguard_journal::{FrameBuf, Recovery};
-use lampguard_model::record::{self, Quarantined, Source, StoredReading, StoredStatus};
+use lampguard_model::record::{self, Quarantined, Source, StoredReading};
 use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
 use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
@@ -32,6 +32,9 @@ use crate::intake::{Chunk, Fate, Gate, Input, Message, Settled, Tally, profile_o
 use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::profile;
+use crate::proof::Proofs;
+
+mod apart;
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
@@ -69,6 +72,8 @@ pub struct Setup {
     pub losses: Arc<LossBook>,
     /// The gate.
     pub gate: Arc<Gate>,
+    /// How proofs are known; without it there are none.
+    pub proofs: Option<Proofs>,
 }
 
 /// The thread `intake`.
@@ -328,6 +333,9 @@ impl Intake {
         if !register::is_identifier(device) {
             return Err(Refusal::BadDevice);
         }
+        if self.take_proof(message, &reading, device, context) {
+            return Ok(());
+        }
         if named.is_some() && self.speaks_for_another(message, hint, device) {
             if message.alone || message.fate == Fate::Again(Refusal::OtherDevice) {
                 return Err(Refusal::OtherDevice);
@@ -467,20 +475,6 @@ impl Intake {
         }
         self.frame
             .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
-        self.close_full_frame();
-    }
-
-    fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
-        let online = match &*message.payload {
-            b"online" => true,
-            b"offline" => false,
-            _ => return self.quarantine(message, 0, Refusal::NotObject, context),
-        };
-        if !register::is_identifier(device) {
-            return self.quarantine(message, 0, Refusal::BadDevice, context);
-        }
-        let status = StoredStatus { received_at: context.received_at, device, online };
-        self.frame.push(record::STATUS, |out| record::encode_status(&status, out));
         self.close_full_frame();
     }
 

@@ -51,6 +51,10 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::that_knows(None)
+    }
+
+    fn that_knows(proofs: Option<Proofs>) -> Self {
         let metrics = Metrics::register(&Registry::new());
         let (gate, accounts) = (Gate::new(metrics.clone()), Arc::new(Accounts::default()));
         let judged = Arc::new(Mutex::new(0));
@@ -64,6 +68,7 @@ impl Site {
             accounts: accounts.clone(),
             losses: Arc::new(LossBook::in_memory()),
             gate: gate.clone(),
+            proofs,
         };
         let intake = Intake::new(setup, Admission::default(), &Recovery::default());
         let (inlet, chunks) = mpsc::channel(1024);
@@ -135,6 +140,40 @@ fn what_is_mended_is_counted_in_readings() {
     let batch = r#"[{"seq":1,"leakage_ma":NaN,"shell_v":1},{"seq":2,"leakage_ma":1},{"shell_v":NaN}]"#;
     site.send_payload(batch.to_owned(), false);
     assert_eq!(site.metrics.mended.with_label_values(&["not_a_number"]).get(), 2, "the third holds nothing");
+}
+
+#[test]
+fn a_proof_is_a_record_of_its_own_in_no_count_and_another_of_its_name_is_a_reading_like_any() {
+    let key = crate::proof::ProofKey::of(b"test");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let seen_by = move |device: &str, number| noted.lock().unwrap().push((device.to_owned(), number));
+    let site = Site::that_knows(Some(Proofs { key: key.clone(), seen: Arc::new(seen_by) }));
+    let number = key.number("PROOF-z1", NOW);
+    let payload = |seq: u64| {
+        format!(
+            r#"{{"device":"PROOF-z1","ts":{},"boot":0,"seq":{seq},"leakage_ma":100,"flags":["leak_alarm"]}}"#,
+            NOW.0
+        )
+    };
+    site.send_payload(payload(number), false);
+    let unit = site.units.recv_timeout(Duration::from_secs(10)).unwrap();
+    let kinds = |unit: &Unit| -> Vec<u8> {
+        unit.frames
+            .iter()
+            .flat_map(|frame| frame.records().map(|(_, kind, _)| kind).collect::<Vec<_>>())
+            .collect()
+    };
+    assert_eq!((kinds(&unit), unit.readings, unit.totals.sum()), (vec![record::PROOF], 0, 0));
+    assert_eq!(unit.settlements.len(), 1, "it is acknowledged after its commit, as readings are");
+    assert_eq!(*seen.lock().unwrap(), [("PROOF-z1".to_owned(), number)]);
+    // Somebody who calls its device so, to hide what it measures.
+    site.send_payload(payload(number + 1), false);
+    let unit = site.units.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!((kinds(&unit), unit.readings, unit.totals.stored), (vec![record::READING], 1, 1));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    site.inlet.blocking_send(Input::Close).ok().unwrap();
+    site.thread.join().unwrap();
 }
 
 #[test]

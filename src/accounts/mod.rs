@@ -27,11 +27,9 @@ mod sessions;
 mod users;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
-use lampguard_model::Timestamp;
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
@@ -49,8 +47,6 @@ pub(crate) struct Accounts {
     lockout: Mutex<lockout::Lockout>,
     /// Sessions that the disk did not take.
     unsaved: Mutex<sessions::Unsaved>,
-    /// When somebody of the desk last asked for a page, ms UTC.
-    desk_seen: AtomicI64,
     pub(crate) links: LinkKeys,
 }
 
@@ -64,7 +60,6 @@ impl Accounts {
             checks: password::Checks::default(),
             lockout: Mutex::default(),
             unsaved: Mutex::default(),
-            desk_seen: AtomicI64::new(i64::MIN),
             links: LinkKeys::new(data_dir),
         })
     }
@@ -75,17 +70,6 @@ impl Accounts {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Connection> {
         lock(&self.writer)
-    }
-
-    /// Somebody of the desk has the pages open.
-    pub(crate) fn see_desk(&self, now: Timestamp) {
-        self.desk_seen.store(now.0, Ordering::Relaxed);
-    }
-
-    /// When a session of role duty or admin last asked for a page; `None`: not since the start.
-    #[expect(dead_code, reason = "the ladder asks whether somebody has the board open")]
-    pub(crate) fn desk_seen(&self) -> Option<Timestamp> {
-        Some(self.desk_seen.load(Ordering::Relaxed)).filter(|at| *at > i64::MIN).map(Timestamp)
     }
 }
 

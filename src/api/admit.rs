@@ -154,7 +154,7 @@ async fn decide(instance: &Arc<Instance>, path: &str, request: Request) -> Resul
                 let cookie = cookie(&parts.headers, web.session_cookie()).unwrap_or_default();
                 csrf = Csrf(Arc::from(csrf_of(&cookie)));
                 if matches!(who.role, Role::Duty | Role::Admin) && !is_api(path) {
-                    instance.accounts.see_desk((instance.clock)());
+                    instance.alerting.presence();
                 }
             }
             parts.extensions.insert(who);

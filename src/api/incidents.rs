@@ -2,12 +2,12 @@
 
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
-use lampguard_alerting::{Filter, Kind, StateFilter};
+use lampguard_alerting::{Filter, Kind, NoticeFilter, StateFilter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Shared, limit_of, page, time_of};
-use crate::tokens::{Identity, Role};
+use crate::tokens::{By, Identity, Role};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,8 +25,8 @@ pub(super) async fn list(
     Extension(who): Extension<Identity>,
     Query(query): Query<IncidentsQuery>,
 ) -> Answer {
-    // Who asks for the list with a word in it looks at the board.
-    if matches!(who.role, Role::Duty | Role::Admin) {
+    // A script with a token watches no board.
+    if who.by == By::Session && matches!(who.role, Role::Duty | Role::Admin) {
         instance.alerting.presence();
     }
     let state = match query.state.as_deref() {
@@ -87,15 +87,38 @@ fn without_phones(value: Value) -> Value {
 #[serde(deny_unknown_fields)]
 pub(super) struct NoticesQuery {
     from: Option<String>,
+    to: Option<String>,
+    incident: Option<String>,
+    zone: Option<String>,
+    channel: Option<String>,
+    outcome: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
 }
 
 pub(super) async fn notices(State(instance): Shared, Query(query): Query<NoticesQuery>) -> Answer {
-    let from = time_of("from", query.from.as_deref())?;
-    let limit = limit_of(query.limit)?;
-    let found =
-        instance.alerting.notices(from, query.cursor.as_deref(), limit).map_err(ApiError::unavailable)?;
+    let all = NoticeFilter::default();
+    if let Some(outcome) = query.outcome.as_deref()
+        && !["queued", "sent", "failed"].contains(&outcome)
+    {
+        return Err(ApiError::bad(format!("outcome {outcome:?} is not queued, sent or failed")));
+    }
+    let after = match query.cursor.as_deref().map(str::parse) {
+        None => all.after,
+        Some(Ok(after)) => after,
+        Some(Err(_)) => return Err(ApiError::bad("the cursor is not one of ours; take it from `next`")),
+    };
+    let filter = NoticeFilter {
+        from: time_of("from", query.from.as_deref())?.unwrap_or(all.from),
+        to: time_of("to", query.to.as_deref())?.unwrap_or(all.to),
+        incident: query.incident,
+        zone: query.zone,
+        channel: query.channel,
+        outcome: query.outcome,
+        after,
+        limit: limit_of(query.limit)?,
+    };
+    let found = instance.alerting.notices_by(filter).map_err(ApiError::unavailable)?;
     let items: Vec<Value> = found.items.iter().map(|notice| json!(notice)).collect();
     Ok(page(items, found.next))
 }

@@ -10,10 +10,12 @@ mod openapi;
 mod page;
 mod posts;
 pub(crate) mod readings;
+pub(crate) mod reports;
 mod rota;
 mod server;
 mod signin;
 mod system;
+mod test_dispatch;
 pub(crate) mod zones;
 
 use std::sync::Arc;
@@ -111,6 +113,14 @@ static ROUTES: &[Route] = &[
     on(Method::GET, "/api/v1/incidents/{id}", EVERYBODY, || get(incidents::one)),
     on(Method::POST, "/api/v1/incidents/{id}/{move}", MOVERS, || post(moves::act)),
     on(Method::GET, "/api/v1/notices", EVERYBODY, || get(incidents::notices)),
+    on(Method::GET, "/api/v1/reports/monthly", EVERYBODY, || get(reports::monthly)),
+    on(Method::GET, "/api/v1/reports/monthly.csv", EVERYBODY, || get(reports::monthly_csv)),
+    on(Method::GET, "/api/v1/reports/shift", EVERYBODY, || get(reports::shift)),
+    on(Method::GET, "/api/v1/test-dispatch", EVERYBODY, || get(test_dispatch::list)),
+    on(Method::POST, "/api/v1/test-dispatch/{id}/confirm", MOVERS, || post(test_dispatch::confirm)),
+    // The link is the login: signed, for one test of one person.
+    on(Method::GET, "/t/{token}", OPEN, || get(test_dispatch::show)),
+    on(Method::POST, "/t/{token}", OPEN, || post(test_dispatch::by_link)),
     on(Method::GET, "/api/v1/accounting", EVERYBODY, || get(system::accounting)),
     on(Method::GET, "/api/v1/policy", EVERYBODY, || get(system::policy)),
     on(Method::GET, "/api/v1/maintenance", EVERYBODY, || get(moves::jobs)),
@@ -271,7 +281,9 @@ mod tests {
         let health = ["/healthz", "/readyz", "/metrics"];
         let to_sign_in =
             ["/plain.css", "/signin", "/signin", "/signout", "/signout", "/kiosk/{token}", "/pages.css"];
-        assert_eq!(open, [&health[..], &to_sign_in].concat());
+        // The link is the login there: signed, for one test of one person.
+        let links = ["/t/{token}", "/t/{token}"];
+        assert_eq!(open, [&health[..], &to_sign_in, &links].concat());
     }
 
     #[test]

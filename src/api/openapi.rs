@@ -53,6 +53,7 @@ fn operation(route: &Route, words: &Value) -> Option<Value> {
         Some("form") => {
             json!({ "application/x-www-form-urlencoded": { "schema": { "type": "object" } } })
         }
+        Some("csv") => json!({ "text/csv": { "schema": { "type": "string" } } }),
         Some("lines") => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Some(name) => {
             json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } })

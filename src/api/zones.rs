@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Shared};
+use crate::proof::Verdict;
 use crate::serve::Instance;
 
 /// Data older than this, or than three periods of the post, says nothing of now.
@@ -68,6 +69,34 @@ impl Zone {
     pub(crate) fn blind_since(&self, now: Timestamp) -> Option<Timestamp> {
         self.newest.filter(|newest| now.since(*newest) > self.patience.max(FRESH_MIN))
     }
+}
+
+impl Zone {
+    /// Null while it is heard. A zone of which nothing was ever heard is blind too, since nobody knows when.
+    fn blind_because(&self, instance: &Instance, id: &str, now: Timestamp) -> Option<String> {
+        let never = self.newest.is_none() && self.posts > 0;
+        if self.blind_since(now).is_none() && !never {
+            return None;
+        }
+        let because = instance.alerting.why_blind(id);
+        let proven = instance.watchers.proofs.as_ref().and_then(|proofs| proofs.verdict(id));
+        Some(match proven.map(|(_, last)| last.outcome) {
+            // Readings would come through: it is the posts, their gateway or their network.
+            Some(Ok(_)) => format!("{because}; 自检正常 (the way in is proven good)"),
+            Some(Err(failed)) => {
+                format!("{because}; 自检失败 (proof failed at {}: {})", failed.step.name(), failed.because)
+            }
+            None => because,
+        })
+    }
+}
+
+fn proof_json(way: &str, last: &Verdict) -> Value {
+    let failed = last.outcome.as_ref().err();
+    json!({
+        "at": last.at.to_rfc3339(), "by": way, "good": failed.is_none(), "took_ms": last.outcome.as_ref().ok(),
+        "step": failed.map(|failed| failed.step.name()), "because": failed.map(|failed| &failed.because),
+    })
 }
 
 fn period(post: &Post, policy: &Policy) -> Millis {
@@ -156,7 +185,10 @@ fn zones(instance: &Instance, with_roads: bool) -> Answer {
                 "leakage_ma": worst_json(zone.leakage.as_ref()), "shell_v": worst_json(zone.shell.as_ref()),
             },
             "crew": crew.map(|crew| json!({ "id": crew.id, "name": crew.name })),
-            "blind_since": zone.blind_since(now).map(Timestamp::to_rfc3339), "simulated": zone.simulated,
+            "blind_since": zone.blind_since(now).map(Timestamp::to_rfc3339),
+            "blind_because": zone.blind_because(instance, &id, now),
+            "proof": instance.watchers.proofs.as_ref().and_then(|proofs| proofs.verdict(&id)).map(|(way, last)| proof_json(&way, &last)),
+            "simulated": zone.simulated,
         });
         if with_roads {
             item["roads"] = roads(&rates, &id);

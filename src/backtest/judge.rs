@@ -202,6 +202,8 @@ impl Judge {
                 self.judged.statuses += 1;
             }
             Ok(Record::Quarantined(_)) => self.judged.quarantined += 1,
+            // Ours: nothing that a post said.
+            Ok(Record::Proof(_)) => {}
             Err(_) => self.judged.unreadable += 1,
         }
     }

@@ -13,6 +13,9 @@ use lampguard_model::wire;
 
 use super::{Config, Fault, Web, people};
 
+#[path = "check_watching.rs"]
+mod watching;
+
 /// Makes every path absolute: relative ones are relative to the file.
 pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     let paths = [&mut config.site.data_dir, &mut config.posts.file];
@@ -25,6 +28,10 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
     optional.extend(config.channels.iter_mut().flat_map(super::Channel::files));
     optional.push(&mut config.policy.file);
+    if let Some(proof) = &mut config.proof {
+        optional.extend([&mut proof.password_file, &mut proof.key_file]);
+    }
+    optional.extend(config.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.url_file));
     optional.extend([&mut config.web.tls_cert, &mut config.web.tls_key]);
     for path in optional.into_iter().flatten() {
         *path = base.join(&path);
@@ -78,6 +85,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
     for (place, channel) in config.channels.iter().enumerate() {
         super::channel::check(&format!("channel[{place}]"), channel, &mut faults);
     }
+    watching::check(config, &mut faults);
     check_web(&config.web, &mut faults);
 }
 

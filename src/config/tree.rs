@@ -56,6 +56,9 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> (Config, Vec
     take(&mut tree, "policy", &mut config.policy, faults);
     take(&mut tree, "web", &mut config.web, faults);
     config.lighting = tree.remove("lighting").and_then(|value| typed(value, "lighting", faults));
+    take(&mut tree, "test_dispatch", &mut config.test_dispatch, faults);
+    config.proof = tree.remove("proof").and_then(|value| typed(value, "proof", faults));
+    config.heartbeat = tree.remove("heartbeat").and_then(|value| typed(value, "heartbeat", faults));
     config.listener = tree.remove("listener").and_then(|value| typed(value, "listener", faults));
     config.brokers = list(&mut tree, "broker", faults);
     config.profiles = list(&mut tree, "profile", faults);

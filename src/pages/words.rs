@@ -386,6 +386,17 @@ pub(crate) fn event(word: &str) -> Option<Text> {
         "reenergised" => Text("重新带电", "Re-energised"),
         "reminded" => Text("再次提醒", "Reminded"),
         "merged" => Text("并案", "Merged"),
+        "tell_failed" => Text("首次通知失败", "First try to tell failed"),
+        "rung" => Text("逐级通知", "Next rung told"),
+        "repeated" => Text("险情仍在", "Danger still shows"),
+        "reported" => Text("市民报告", "Reported by a person"),
+        "verify_again" => Text("复核作废，重新计时", "Verification taken back"),
+        "above_after_repair" => Text("修复后仍超限", "Above the limit after the repair"),
+        "switch_on_soon" => Text("即将送电", "Power will come on"),
+        "call_wanted" => Text("到场未核实，请致电", "Arrival not proven: call"),
+        "isolation_offered" => Text("建议请求断电", "Isolation offered"),
+        "shift_changed" => Text("交接班", "Change of shift"),
+        "beyond_maintenance" => Text("超出检修范围", "Beyond the planned work"),
         _ => return None,
     })
 }

@@ -66,6 +66,15 @@ impl Mosquitto {
         Self::start_with(|_, port| format!("listener {port} 127.0.0.1\nallow_anonymous true\n"))
     }
 
+    /// Open to everybody, with these rules of what may be read and written.
+    pub fn start_with_rules(rules: &str) -> Option<Self> {
+        Self::start_with(|home, port| {
+            let file = home.join("rules.acl");
+            std::fs::write(&file, rules).unwrap();
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {}\n", file.display())
+        })
+    }
+
     fn start_with(settings: impl FnOnce(&Path, u16) -> String) -> Option<Self> {
         let program = installed("mosquitto")?;
         let home = tempfile::tempdir().unwrap();

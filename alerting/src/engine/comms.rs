@@ -14,7 +14,6 @@ use crate::slot::Fact;
 const NOTE_STUCK: &str = "读数不变, 传感器故障 (stuck)";
 const NOTE_OPEN_CT: &str = "漏电读数恒为 0.0, 互感器可能开路 (open CT)";
 const NOTE_PATROL: &str = "该回路失明, 请巡查 (blind: patrol)";
-const NOTE_SOURCE: &str = "数据来源中断 (source down)";
 const NOTE_UNIT: &str = "单位可疑, 未换算 (unit suspect)";
 /// After lamps went out posts may report by their period of the day for the first time within …
 const GO_OVER: Millis = Millis::minutes(40);
@@ -346,10 +345,7 @@ impl Engine {
             finding = finding.with(Severity::P1, &policy);
         }
         finding = finding.value("", Some(now.since(heard).0 / 60), bound.0 / 60).at(heard);
-        let down = self.parts.iter().find(|part| part.is_source() && part.is_bad());
-        if let Some(part) = down {
-            finding = finding.note(format!("{NOTE_SOURCE}: {}", part.name));
-        }
+        finding = finding.note(self.cause_of_blindness(zone, now));
         self.put(finding, now, effects);
         // It may have been normal in between.
         self.follow_state(&Subject::Zone(zone), Family::Comms, false, Millis(0), now, effects);

@@ -34,6 +34,8 @@ pub enum Input<'a> {
         part: &'a str,
         /// It works.
         good: bool,
+        /// Why it does not, in words for people; may be empty.
+        because: &'a str,
     },
     /// Another policy is in force from now on.
     Policy(&'a Policy),

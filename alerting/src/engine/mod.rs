@@ -9,6 +9,7 @@
 //! | `watch.rs` | danger that nothing confirmed, and then silence |
 //! | `feeder.rs` | a broken neutral; a step of the residual current in a cabinet |
 //! | `column.rs`, `lamp.rs` | leaning, hit, open; dark, lit by day, supply out of bounds |
+//! | `blind.rs` | why a zone is blind |
 //! | `comms.rs` | silence of posts, feeders and zones; sensors that tell nothing |
 //! | `trend.rs` | medians while dry, heights of storms, units |
 //! | `isolation.rs`, `exempt.rs` | voltage where there must be none; how lamps there count |
@@ -24,6 +25,7 @@
 //! | `supply.rs`, `explain.rs` | supply by the timetable; why a post did or did not raise |
 //! | `law.rs`, `enrol.rs` | another policy, other timetables; another register |
 
+mod blind;
 mod column;
 mod comms;
 mod duty;
@@ -313,7 +315,7 @@ impl Engine {
         match input {
             Input::Reading(reading) => self.reading(now, reading, effects),
             Input::Weather { zone, report } => self.weather(now, zone, report, effects),
-            Input::System { part, good } => self.system(now, part, good, effects),
+            Input::System { part, good, because } => self.system(now, part, (good, because), effects),
             Input::Policy(policy) => self.enact(now, policy, effects),
             Input::Register(register) => self.enrol(now, register, effects),
             Input::Lighting(lighting) => self.light_by(now, lighting),

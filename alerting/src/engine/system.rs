@@ -18,6 +18,8 @@ const PARTS_MAX: usize = 256;
 pub(super) struct Part {
     pub(super) name: Arc<str>,
     good: bool,
+    /// Why it is bad, in words for people.
+    pub(super) because: String,
     /// Since when it is good or bad.
     since: Timestamp,
     /// Its incident is open and active.
@@ -29,12 +31,8 @@ impl Part {
         !self.good
     }
 
-    /// Readings come in by it: its name begins with that of a source.
-    pub(super) fn is_source(&self) -> bool {
-        SOURCES.iter().any(|source| self.is_of(source.name()))
-    }
-
-    fn is_of(&self, source: &str) -> bool {
+    /// Readings of that source come in by it: its name begins with that of the source.
+    pub(super) fn is_of(&self, source: &str) -> bool {
         self.name.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
     }
 
@@ -50,19 +48,28 @@ impl Part {
 
 impl Engine {
     /// A part works, or does not.
-    pub(super) fn system(&mut self, now: Timestamp, part: &str, good: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn system(
+        &mut self,
+        now: Timestamp,
+        part: &str,
+        (good, because): (bool, &str),
+        effects: &mut Vec<Effect>,
+    ) {
         let known = self.parts.iter().position(|known| *known.name == *part);
         let place = known.unwrap_or_else(|| {
             let full = self.parts.len() >= PARTS_MAX;
             let name: Arc<str> = Arc::from(if full { "other" } else { part });
             let subject = Subject::System(name.clone());
             let raised = self.taking(&subject, Family::System).is_some();
-            self.parts.push(Part { name, good: true, since: now, raised });
+            self.parts.push(Part { name, good: true, because: String::new(), since: now, raised });
             self.parts.len() - 1
         });
         let part = &mut self.parts[place];
         if part.good != good {
             (part.good, part.since) = (good, now);
+        }
+        if part.because != because {
+            because.clone_into(&mut part.because);
         }
         self.look_at_parts(now, effects);
     }
@@ -80,7 +87,11 @@ impl Engine {
                 continue;
             }
             let seconds = now.since(since).0;
-            let finding = self.finding(subject.clone(), Kind::System, now);
+            let mut finding = self.finding(subject.clone(), Kind::System, now);
+            let because = &self.parts[place].because;
+            if !because.is_empty() {
+                finding = finding.note(because.clone());
+            }
             let limit = self.policy.system.failing_for.0;
             let at = self.put(finding.value("", Some(seconds), limit).at(since), now, effects);
             if let Some(at) = at {

@@ -451,7 +451,7 @@ fn situation_s45_the_desk_is_asked_to_call_five_minutes_after_an_arrival_that_is
 fn a_part_of_the_system_is_the_desks_at_once_the_leaders_after_5_and_the_heads_after_15_minutes() {
     let mut city = City::new();
     let broken = |city: &mut City, second: i64, good: bool| {
-        let input = Input::System { part: "database", good };
+        let input = Input::System { part: "database", good, because: "" };
         city.engine.step(T + Millis::seconds(second), input, &mut city.effects);
     };
     broken(&mut city, 0, false);

@@ -102,7 +102,7 @@ pub(super) fn play(city: &mut City, steps: &[(Timestamp, Step)], mut look: impl 
             Step::Read(r) => city.read(r),
             Step::Sky(report) => city.weather(*now, "all", report),
             Step::Part(good) => {
-                let input = Input::System { part: "listener", good: *good };
+                let input = Input::System { part: "listener", good: *good, because: "" };
                 city.engine.step(*now, input, &mut city.effects);
             }
             Step::Tick => city.tick(*now),

@@ -237,7 +237,7 @@ fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_
     for round in 0..4 {
         (0..10).for_each(|n| city.read(&from_broker(minutes(-15 + 5 * round), n)));
     }
-    let down = Input::System { part: "broker:main", good: false };
+    let down = Input::System { part: "broker:main", good: false, because: "connection refused" };
     city.engine.step(minutes(1), down, &mut city.effects);
     city.tick(minutes(2) - Millis(1));
     assert!(city.opened_of(Family::System).is_empty());
@@ -248,8 +248,11 @@ fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_
     let comms = city.opened_of(Family::Comms);
     assert_eq!(comms.len(), 1, "{comms:#?}");
     assert_eq!(comms[0].evidence.kind, Kind::Blind);
-    assert!(comms[0].notes.iter().any(|note| note.contains("broker:main")), "with the cause");
-    let up = Input::System { part: "broker:main", good: true };
+    let cause = "数据来源中断 (source down): broker:main, connection refused";
+    assert_eq!(comms[0].notes, [cause], "with the cause");
+    assert_eq!(system.notes, ["connection refused"]);
+    assert_eq!(city.engine.why_blind("z1", minutes(121)), cause);
+    let up = Input::System { part: "broker:main", good: true, because: "" };
     city.engine.step(minutes(122), up, &mut city.effects);
     city.pass(minutes(122), 1);
     assert_eq!(city.the(Family::System).signal, Signal::Normal);
@@ -264,7 +267,7 @@ fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_
 fn with_one_broker_of_two_away_the_posts_of_the_other_are_still_watched() {
     let mut city = City::street(10);
     for (part, good) in [("broker:main", true), ("broker:spare", false)] {
-        city.engine.step(minutes(-20), Input::System { part, good }, &mut city.effects);
+        city.engine.step(minutes(-20), Input::System { part, good, because: "" }, &mut city.effects);
     }
     for round in 0..4 {
         for n in 0..10 {
@@ -281,7 +284,7 @@ fn with_one_broker_of_two_away_the_posts_of_the_other_are_still_watched() {
 fn a_part_that_fails_for_less_than_a_minute_tells_nobody() {
     let mut city = City::new();
     for n in 0..10 {
-        let input = Input::System { part: "disk", good: n % 2 == 1 };
+        let input = Input::System { part: "disk", good: n % 2 == 1, because: "" };
         city.engine.step(T + Millis::seconds(50 * n), input, &mut city.effects);
     }
     assert!(city.opened_of(Family::System).is_empty());
@@ -364,4 +367,40 @@ fn situation_s39_exactly_zero_for_six_lit_hours_is_an_open_transformer_where_ten
         }
         assert_eq!(!of_kind(&city, Kind::Offline).is_empty(), raised, "{first}");
     }
+}
+
+#[test]
+fn a_blind_zone_says_why_whether_posts_are_silent_or_nothing_was_ever_heard() {
+    let mut city = City::street(10);
+    assert!(
+        city.engine.why_blind("z1", T).contains("never") || city.engine.why_blind("z1", T).contains("从未")
+    );
+    assert!(city.engine.why_blind("nowhere", T).contains("从未收到数据"));
+    for round in 0..4 {
+        (0..10).for_each(|n| city.read(&at_post(lit(minutes(-15 + 5 * round)), n)));
+    }
+    city.pass(minutes(0), 40);
+    let blind = of_kind(&city, Kind::Blind);
+    assert_eq!(blind.len(), 1);
+    assert_eq!(
+        blind[0].notes,
+        ["全部 10 根灯杆无数据, 数据来源正常 (all 10 posts silent, their sources are connected)"]
+    );
+    assert_eq!(blind[0].evidence.measured_at, minutes(0), "since when");
+    let text = crate::notice_text::incident_text(blind[0], None, &crate::testkit::site());
+    assert!(text.contains("2026-11-23 20:00:00+08:00 起无数据") && text.contains("数据来源正常"), "{text}");
+}
+
+#[test]
+fn a_zone_that_was_not_heard_since_before_we_were_down_says_so() {
+    let mut city = City::street(10);
+    for round in 0..4 {
+        (0..10).for_each(|n| city.read(&at_post(lit(minutes(-15 + 5 * round)), n)));
+    }
+    // An hour in which nothing of us ran.
+    city.pass(minutes(60), 40);
+    let blind = of_kind(&city, Kind::Blind);
+    assert_eq!(blind.len(), 1);
+    assert!(blind[0].notes[0].starts_with("本系统停运期间起无数据"), "{:?}", blind[0].notes);
+    assert_eq!(blind[0].evidence.measured_at, minutes(0), "the last word stays the last word");
 }

@@ -6,6 +6,7 @@ use super::http::Web;
 use super::line::Sharing;
 use super::smtp::Smtp;
 use super::template::Template;
+use crate::notice::Notice;
 
 /// How a channel tells.
 #[derive(Clone, Debug)]
@@ -33,6 +34,18 @@ pub enum ChannelKind {
     Voice(Box<Template>),
     /// Alertmanager's second interface.
     Alertmanager(Web),
+    /// Nobody: what comes out there shows that telling works (`proof.rs`).
+    Sink(Sink),
+}
+
+/// Where proofs come out: called with each notice, may not wait.
+#[derive(Clone)]
+pub struct Sink(pub Arc<dyn Fn(&Notice) + Send + Sync>);
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sink")
+    }
 }
 
 impl ChannelKind {
@@ -48,6 +61,7 @@ impl ChannelKind {
             Self::Sms(_) => "sms_http",
             Self::Voice(_) => "voice_http",
             Self::Alertmanager(_) => "alertmanager",
+            Self::Sink(_) => "sink",
         }
     }
 
@@ -55,7 +69,7 @@ impl ChannelKind {
     /// takes 100; the rest are guesses that a provider's contract should replace.
     pub fn default_rate(&self) -> Option<u32> {
         match self {
-            Self::Console | Self::Webhook(_) | Self::Alertmanager(_) => None,
+            Self::Console | Self::Webhook(_) | Self::Alertmanager(_) | Self::Sink(_) => None,
             Self::DingTalk { .. } | Self::WeCom(_) => Some(18),
             Self::Feishu(_) => Some(90),
             Self::Smtp(_) | Self::Sms(_) => Some(60),
@@ -65,7 +79,7 @@ impl ChannelKind {
 
     pub(super) fn sharing(&self) -> Sharing {
         match self {
-            Self::Console | Self::Webhook(_) | Self::Alertmanager(_) => Sharing::Nobody,
+            Self::Console | Self::Webhook(_) | Self::Alertmanager(_) | Self::Sink(_) => Sharing::Nobody,
             Self::DingTalk { .. } | Self::WeCom(_) | Self::Feishu(_) => Sharing::Channel,
             Self::Smtp(_) | Self::Sms(_) | Self::Voice(_) => Sharing::Person,
         }
@@ -74,7 +88,7 @@ impl ChannelKind {
     /// Exchanges at the same time.
     pub(super) fn workers(&self) -> usize {
         match self {
-            Self::Console | Self::Alertmanager(_) => 1,
+            Self::Console | Self::Alertmanager(_) | Self::Sink(_) => 1,
             Self::Smtp(_) => 2,
             _ => 4,
         }

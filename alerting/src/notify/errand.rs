@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Job;
 use super::alertmanager::Alertmanager;
-use super::channel::{Channel, ChannelKind};
+use super::channel::{Channel, ChannelKind, Sink};
 use super::console;
 use super::dingtalk::DingTalk;
 use super::fault::SendError;
@@ -56,6 +56,7 @@ pub(super) enum Sender {
     Smtp(Mailer),
     Provider(Box<Provider>),
     Alertmanager(Alertmanager),
+    Sink(Sink),
 }
 
 impl Sender {
@@ -70,6 +71,7 @@ impl Sender {
             ChannelKind::Sms(template) => Self::Provider(Box::new(Provider::new(template, false))),
             ChannelKind::Voice(template) => Self::Provider(Box::new(Provider::new(template, true))),
             ChannelKind::Alertmanager(web) => Self::Alertmanager(Alertmanager::new(web)),
+            ChannelKind::Sink(sink) => Self::Sink(sink.clone()),
         }
     }
 
@@ -93,6 +95,7 @@ impl Sender {
             Self::Console => console::print(&mut std::io::stdout().lock(), notice, attempt)?,
             Self::Webhook(webhook) => webhook.post(&notice.body_at(attempt, now), now)?,
             Self::Alertmanager(alertmanager) => alertmanager.tell(notice, now)?,
+            Self::Sink(sink) => (sink.0)(notice),
             Self::DingTalk(robot) => return robot.send(letter, now),
             Self::WeCom(robot) => return robot.send(letter, now),
             Self::Feishu(robot) => return robot.send(letter, now),

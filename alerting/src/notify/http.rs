@@ -44,6 +44,25 @@ pub struct Web {
     pub ca: Vec<u8>,
 }
 
+impl Web {
+    /// Sends `body` (a GET without one) as JSON, guarded as a channel is.
+    ///
+    /// # Errors
+    /// [`SendError`]: nothing came back, or no 2xx. Its text holds no secret part of the address.
+    pub fn send(&self, body: Option<&[u8]>, now: Timestamp) -> Result<(), SendError> {
+        let client = Client::new(self);
+        let headers = [("Content-Type".to_owned(), "application/json".to_owned())];
+        let request = Request {
+            method: if body.is_some() { "POST" } else { "GET" },
+            url: self.url.reveal(),
+            headers: if body.is_some() { &headers } else { &[] },
+            body: body.unwrap_or_default(),
+        };
+        let answer = client.exchange(&request)?;
+        client.accepted(answer, now).map(|_| ())
+    }
+}
+
 /// Addresses that belong to nobody outside: own network, this machine, carriers' NAT, metadata services, tests.
 pub fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {

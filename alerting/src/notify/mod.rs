@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use lampguard_model::Timestamp;
 use rusqlite::Connection;
 
-pub use channel::{Channel, ChannelKind};
+pub use channel::{Channel, ChannelKind, Sink};
 pub use desk::Desk;
 pub use fault::{Fault, SendError};
 pub use http::{Web, is_private};
@@ -117,7 +117,7 @@ impl Channel {
     /// [`SendError`] as a telling would meet it.
     pub fn reach(&self) -> Result<(), SendError> {
         let web = match &self.kind {
-            ChannelKind::Console => return Ok(()),
+            ChannelKind::Console | ChannelKind::Sink(_) => return Ok(()),
             ChannelKind::Smtp(smtp) => return smtp::Mailer::new(smtp).reach(),
             ChannelKind::Webhook(web)
             | ChannelKind::DingTalk { web, .. }

@@ -79,7 +79,7 @@ fn fault_h1_two_crews_that_act_at_once_a_thousand_times_give_one_owner_each_and_
         let words: Vec<&str> = timeline.iter().map(|(_, event)| &*event.event).collect();
         assert_eq!(words, ["opened", "acknowledge", "refused"], "{id}: both tries are recorded");
     }
-    assert_eq!(store.reads().verify().unwrap(), 3001, "and that a flood began");
+    assert_eq!(store.reads().verify().unwrap(), 3002, "and the policy, and that a flood began");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn rings(kind: &ChannelKind) -> bool {
     match kind {
         ChannelKind::Sms(_) | ChannelKind::Voice(_) => true,
         ChannelKind::Console
+        | ChannelKind::Sink(_)
         | ChannelKind::Webhook(_)
         | ChannelKind::DingTalk { .. }
         | ChannelKind::WeCom(_)

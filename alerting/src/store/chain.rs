@@ -5,6 +5,7 @@
 //! cut tail is noticed too. Whoever can write the file can forge all of it: the chain proves accidents and
 //! careless edits; against a forger keep the head elsewhere (every notice could carry it; not done yet).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -43,6 +44,17 @@ pub(super) fn head(seq: i64, hash: &[u8]) -> String {
     format!("{seq}:{}", hex(hash))
 }
 
+/// A chain that is whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Event rows.
+    pub events: u64,
+    /// Of each kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// `number:hash` of the newest row: written down elsewhere, it shows a forgery of the whole file.
+    pub head: String,
+}
+
 /// The chain is broken, or could not be read. Stop trusting rows from there on; show it to people.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -65,11 +77,11 @@ impl From<rusqlite::Error> for AuditError {
     }
 }
 
-/// Checks every event row of a store file; works beside a running instance. Returns the number of rows.
+/// Checks every event row of a store file; works beside a running instance.
 ///
 /// # Errors
 /// [`AuditError::BadRow`] names the first row that is not as it was written.
-pub fn verify_file(path: &Path) -> Result<u64, AuditError> {
+pub fn verify_file(path: &Path) -> Result<Audit, AuditError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.pragma_update(None, "query_only", true)?;
@@ -77,17 +89,18 @@ pub fn verify_file(path: &Path) -> Result<u64, AuditError> {
     verify(&conn)
 }
 
-/// Checks every event row. Returns their number.
+/// Checks every event row.
 ///
 /// # Errors
 /// [`AuditError`], see [`verify_file`].
-pub(super) fn verify(conn: &Connection) -> Result<u64, AuditError> {
+pub(super) fn verify(conn: &Connection) -> Result<Audit, AuditError> {
     let bad = |seq, what| Err(AuditError::BadRow { seq, what });
     let read = conn.unchecked_transaction()?;
     let sql = "SELECT seq, key, incident, at, kind, body, prev, hash FROM event ORDER BY seq";
     let mut query = read.prepare(sql)?;
     let mut rows = query.query([])?;
     let (mut expected, mut last) = (1i64, START.to_vec());
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
         let text = |n: usize| row.get_ref(n).map(|v| v.as_str().unwrap_or_default().to_owned());
@@ -103,12 +116,14 @@ pub(super) fn verify(conn: &Connection) -> Result<u64, AuditError> {
         if hash(&prev, &fields)[..] != stored[..] {
             return bad(seq, "is not what was written");
         }
+        *kinds.entry(kind).or_default() += 1;
         (expected, last) = (seq + 1, stored);
     }
     let sql = "SELECT value FROM meta WHERE key = 'chain_head'";
     let noted: Option<String> = read.query_row(sql, [], |row| row.get(0)).optional()?;
-    if noted.unwrap_or_else(|| head(0, &START)) != head(expected - 1, &last) {
+    let head_now = head(expected - 1, &last);
+    if noted.unwrap_or_else(|| head(0, &START)) != head_now {
         return bad(expected, "the newest rows are missing");
     }
-    Ok(expected.unsigned_abs() - 1)
+    Ok(Audit { events: expected.unsigned_abs() - 1, kinds, head: head_now })
 }

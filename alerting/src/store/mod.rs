@@ -5,9 +5,11 @@
 
 mod chain;
 mod read;
+mod report;
 
-pub use chain::{AuditError, verify_file};
+pub use chain::{Audit, AuditError, verify_file};
 pub use read::{LastEnded, NoticeView, Reads};
+pub use report::NoticeFilter;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::engine::{Job, Memory, Recheck};
 use crate::incident::{Event, Incident};
-use crate::notice::Notice;
+use crate::notice::{Notice, PROOF};
 use crate::rota::Changes;
+use crate::test_dispatch::Test;
 use crate::wet::Weather;
 
 /// Name of the file in the data directory.
@@ -28,6 +31,8 @@ const FORMATS: [&str; 3] =
     [include_str!("format_1.sql"), include_str!("format_2.sql"), include_str!("format_3.sql")];
 /// Format this version writes.
 const FORMAT: i64 = FORMATS.len() as i64;
+/// Letters of an error that stay in the record for good.
+const ERROR_KEPT: usize = 300;
 /// How long a statement waits for another process's lock. Telling does not wait for it.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -138,6 +143,10 @@ pub enum Write {
     Notices(Vec<Arc<Notice>>),
     /// A notice was tried.
     Delivery(Delivery),
+    /// Tests of people as they are now, what happened to them, and their notices.
+    Tests(Vec<Test>, Event, Vec<Arc<Notice>>),
+    /// We live at this moment: shows that the store takes writes, and after a restart how long nobody watched.
+    Alive(Timestamp),
     /// The weather of a zone.
     Weather(Arc<str>, Box<Weather>),
     /// What must outlive a restart about a post.
@@ -165,6 +174,7 @@ impl Write {
                 | Self::Recheck(..)
                 | Self::Rota(..)
                 | Self::Events(..)
+                | Self::Tests(..)
         )
     }
 }
@@ -176,7 +186,7 @@ pub struct Store {
 }
 
 /// Refuses a file of a newer format; returns the format found, 0 for a new file.
-fn check_format(conn: &Connection) -> Result<i64, StoreError> {
+pub(crate) fn check_format(conn: &Connection) -> Result<i64, StoreError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > FORMAT { Err(StoreError::Newer { found }) } else { Ok(found) }
 }
@@ -293,6 +303,8 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Events(events) => events.iter().try_for_each(|event| append(tx, event))?,
         Write::Notices(notices) => insert_notices(tx, notices)?,
         Write::Delivery(delivery) => deliver(tx, delivery)?,
+        Write::Tests(tests, event, notices) => keep_tests(tx, tests, event, notices)?,
+        Write::Alive(at) => set_meta(tx, "alive_at", &at.0.to_string())?,
         Write::Weather(zone, weather) => {
             let sql = "INSERT INTO weather (zone, state) VALUES (?1, ?2)
                        ON CONFLICT (zone) DO UPDATE SET state = excluded.state";
@@ -312,6 +324,21 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+fn keep_tests(
+    tx: &Transaction<'_>,
+    tests: &[Test],
+    event: &Event,
+    notices: &[Arc<Notice>],
+) -> Result<(), StoreError> {
+    append(tx, event)?;
+    let sql = "INSERT INTO test_dispatch (id, slot_at, test) VALUES (?1, ?2, ?3)
+               ON CONFLICT (id) DO UPDATE SET test = excluded.test";
+    for test in tests {
+        tx.prepare_cached(sql)?.execute(params![test.id, test.slot_at.0, json(test)])?;
+    }
+    insert_notices(tx, notices)
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -452,8 +479,13 @@ fn insert_notices(tx: &Transaction<'_>, notices: &[Arc<Notice>]) -> Result<(), S
     Ok(())
 }
 
-/// Notes an attempt; the first accepted one is also an event of the incident.
+/// Notes an attempt. The first accepted one is also an event of the incident, and so are the first that failed and the
+/// end of all tries. A proof that came out leaves nothing behind.
 fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
+    if d.notice.event == PROOF && d.outcome == Outcome::Sent {
+        tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([&d.notice.id])?;
+        return Ok(());
+    }
     let (state, next_at, error, accepted) = match &d.outcome {
         Outcome::Sent => ("sent", d.at, None, Some(d.at.0)),
         Outcome::Retry(next_at, error) => ("queued", *next_at, Some(error), None),
@@ -476,11 +508,12 @@ fn deliver(tx: &Transaction<'_>, d: &Delivery) -> Result<(), StoreError> {
     match &d.outcome {
         Outcome::Sent => note_delivery(tx, d, "told", None),
         Outcome::Failed(error) => note_delivery(tx, d, "not_told", Some(error)),
+        Outcome::Retry(_, error) if d.attempt <= 1 => note_delivery(tx, d, "tell_failed", Some(error)),
         _ => Ok(()),
     }
 }
 
-/// What became of a notice is part of the incident's record: told, delivered, not told.
+/// What became of a notice is part of the incident's record: told, delivered, failed at first, not told.
 fn note_delivery(
     tx: &Transaction<'_>,
     d: &Delivery,
@@ -490,7 +523,7 @@ fn note_delivery(
     let n = &d.notice;
     let mut body = serde_json::json!({"notice": n.id, "channel": n.channel, "to": n.to, "step": n.step, "attempt": d.attempt});
     if let Some(error) = error {
-        body["error"] = serde_json::json!(error);
+        body["error"] = error.chars().take(ERROR_KEPT).collect::<String>().into();
     }
     let event = Event {
         key: format!("{}:{kind}", n.id),

@@ -50,14 +50,14 @@ pub type LastEnded = (Arc<str>, Arc<str>, Timestamp);
 /// Reading side of a connection.
 #[derive(Debug)]
 pub struct Reads<'c> {
-    conn: &'c Connection,
+    pub(super) conn: &'c Connection,
 }
 
-const INCIDENT: &str =
+pub(super) const INCIDENT: &str =
     "SELECT id, post_id, feeder, zone, road, opened_at, due_at, signal, notes, evidence, kinds, family,
                         severity, scope, place, p1_at, members, links, life FROM incident";
 
-const NOTICE: &str = "SELECT n, id, incident, event, step, told, channel,
+pub(super) const NOTICE: &str = "SELECT n, id, incident, event, step, told, channel,
                       CASE WHEN state = 'sent' AND delivered_at IS NOT NULL THEN 'delivered' ELSE state END,
                       attempts, coalesce(first_accepted_at, next_at),
                       CASE event WHEN 'digest' THEN json_extract(body, '$.incidents') END FROM outbox";
@@ -212,17 +212,6 @@ impl<'c> Reads<'c> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Notices made at or after `from`, behind running number `after`.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store cannot be read.
-    pub fn notices(&self, from: Timestamp, after: i64, limit: usize) -> Result<Vec<NoticeView>, StoreError> {
-        let sql = format!("{NOTICE} WHERE created_at >= ?1 AND n > ?2 ORDER BY n LIMIT ?3");
-        let mut query = self.conn.prepare_cached(&sql)?;
-        let rows = query.query_map(params![from.0, after, limit as i64], notice)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
     /// The newest notices of one incident, oldest first.
     ///
     /// # Errors
@@ -372,11 +361,11 @@ impl<'c> Reads<'c> {
     /// # Errors
     /// [`super::AuditError`] names the first bad row.
     pub fn verify(&self) -> Result<u64, super::AuditError> {
-        super::chain::verify(self.conn)
+        super::chain::verify(self.conn).map(|audit| audit.events)
     }
 }
 
-fn notice(row: &Row<'_>) -> rusqlite::Result<NoticeView> {
+pub(super) fn notice(row: &Row<'_>) -> rusqlite::Result<NoticeView> {
     Ok(NoticeView {
         n: row.get(0)?,
         id: row.get(1)?,
@@ -395,7 +384,7 @@ fn notice(row: &Row<'_>) -> rusqlite::Result<NoticeView> {
     })
 }
 
-fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
+pub(super) fn incident(row: &Row<'_>) -> Result<Incident, StoreError> {
     let id: Arc<str> = row.get(0)?;
     let unreadable = |what| StoreError::Unreadable { what, id: id.to_string() };
     let (signal, notes, evidence, kinds): (String, String, String, String) =

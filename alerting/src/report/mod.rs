@@ -1,0 +1,184 @@
+//! What the head of the office reads: a month by zone and crew, and a shift. Pure: from what the store holds, at a moment.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `month.rs` | told, acknowledged, arrived, breached, why late, usual times |
+//! | `shift.rs` | opened, worklist, open, handed over, done |
+//! | `csv.rs` | a table that Excel opens in Chinese |
+//!
+//! Nothing here changes anything: a report is counted anew from the incidents each time. Drills count nowhere
+//! (`policy.md` 5), nor what belongs to the system alone.
+
+mod csv;
+mod month;
+mod shift;
+
+pub use csv::{Cell, table};
+pub use month::{Month, Row, month, month_csv, month_window};
+pub use shift::{Brief, HandOver, LISTED_MAX, Shift, Tellings, shift};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lampguard_model::Timestamp;
+use rusqlite::Connection;
+
+use crate::incident::{Incident, Scope};
+use crate::life::Stage;
+use crate::run::{Alerting, lock};
+use crate::store::{Reads, StoreError, open_for_reading};
+
+/// Incidents of one report at most; beyond, it is refused: a table with a part missing would be a lie.
+pub const CASES_MAX: usize = 200_000;
+
+/// What zones and crews are called.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Id, name, and id of the crew that has it where an incident names none.
+    pub zones: Vec<(String, String, String)>,
+    /// Id and name.
+    pub crews: Vec<(String, String)>,
+    /// IANA name; months begin and times are told by it.
+    pub time_zone: String,
+}
+
+impl Names {
+    fn zone(&self, id: &str) -> String {
+        let known = self.zones.iter().find(|(known, ..)| known == id);
+        known.map_or_else(|| id.to_owned(), |(_, name, _)| name.clone())
+    }
+
+    fn crew(&self, id: &str) -> String {
+        let known = self.crews.iter().find(|(known, _)| known == id);
+        known.map_or_else(|| id.to_owned(), |(_, name)| name.clone())
+    }
+
+    /// The crew that an incident counts for: the one that has it, else that of its zone.
+    fn crew_of(&self, incident: &Incident) -> String {
+        let of_zone =
+            || self.zones.iter().find(|(id, ..)| **id == *incident.zone).map(|(.., crew)| crew.clone());
+        incident.life.crew.clone().or_else(of_zone).unwrap_or_default()
+    }
+
+    fn zone_of_time(&self) -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::get(&self.time_zone).unwrap_or(jiff::tz::TimeZone::UTC)
+    }
+
+    /// `2026-11-24 01:10:00+08:00`.
+    fn local(&self, at: Timestamp) -> String {
+        match jiff::Timestamp::from_millisecond(at.0) {
+            Ok(t) => t.to_zoned_datetime(self.zone_of_time()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
+            Err(_) => at.to_rfc3339(),
+        }
+    }
+}
+
+/// An incident, and when somebody was first told of it as it is: since it is a P1, where it is one.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// As the store has it.
+    pub incident: Incident,
+    /// The first notice that a channel accepted.
+    pub told_at: Option<Timestamp>,
+}
+
+impl Case {
+    /// Since when people have to hurry.
+    fn since(&self) -> Timestamp {
+        self.incident.p1_at.unwrap_or(self.incident.opened_at)
+    }
+
+    /// It is no drill, not the system's own, and was neither withdrawn nor put together with another.
+    fn counts(&self) -> bool {
+        let i = &self.incident;
+        !i.life.drill && i.scope != Scope::System && !matches!(i.life.state, Stage::Void | Stage::Merged)
+    }
+
+    /// Somebody had to stand there soon: every P1, and a P2 that is due within two hours.
+    fn is_urgent(&self) -> bool {
+        let i = &self.incident;
+        i.due().is_some_and(|due| due.since(self.since()) <= crate::kind::TOLD_WITHIN)
+    }
+}
+
+/// A report cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The store cannot be read. Try again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Not a month.
+    #[error("month {0:?} is not like 2026-11")]
+    Month(String),
+    /// The end is not behind the beginning.
+    #[error("from {from} is not before to {to}")]
+    Order {
+        /// Beginning.
+        from: Timestamp,
+        /// End.
+        to: Timestamp,
+    },
+    /// More than [`CASES_MAX`].
+    #[error("more than {CASES_MAX} incidents: ask for a shorter time")]
+    TooMany,
+}
+
+fn month_from(conn: &Connection, text: &str, names: &Names, now: Timestamp) -> Result<Month, ReportError> {
+    let (from, to) = month_window(text, &names.zone_of_time())?;
+    let cases = Reads::new(conn).cases_opened(from, to, CASES_MAX + 1)?;
+    if cases.len() > CASES_MAX {
+        return Err(ReportError::TooMany);
+    }
+    Ok(month(text, (from, to), &cases, names, now))
+}
+
+/// The month `2026-11` from the store in the data directory `dir`, also beside a running instance.
+///
+/// # Errors
+/// [`ReportError`]
+pub fn month_of_dir(dir: &Path, text: &str, names: &Names, now: Timestamp) -> Result<Month, ReportError> {
+    let conn = open_for_reading(dir)?;
+    crate::store::check_format(&conn)?;
+    month_from(&conn, text, names, now)
+}
+
+impl Alerting {
+    /// The month `2026-11`.
+    ///
+    /// # Errors
+    /// [`ReportError`]
+    pub fn month(&self, text: &str, names: &Names) -> Result<Month, ReportError> {
+        month_from(&lock(&self.reads), text, names, (self.clock)())
+    }
+
+    /// What happened from `from` until `to`.
+    ///
+    /// # Errors
+    /// [`ReportError`]
+    pub fn shift(&self, from: Timestamp, to: Timestamp, names: &Names) -> Result<Shift, ReportError> {
+        if from >= to {
+            return Err(ReportError::Order { from, to });
+        }
+        let conn = lock(&self.reads);
+        let reads = Reads::new(&conn);
+        let cases = reads.cases_alive(from, to, CASES_MAX + 1)?;
+        if cases.len() > CASES_MAX {
+            return Err(ReportError::TooMany);
+        }
+        let accepted = reads.events_of("accept", from, to, LISTED_MAX)?;
+        let tellings = reads.tellings(from, to)?;
+        Ok(shift((from, to), &cases, &accepted, tellings, names, (self.clock)()))
+    }
+}
+
+/// The middle of some spans, seconds; none without any.
+fn median(mut spans: Vec<i64>) -> Option<i64> {
+    let middle = spans.len() / 2;
+    (!spans.is_empty()).then(|| *spans.select_nth_unstable(middle).1)
+}
+
+/// An event of the store: incident, when, body.
+pub type Noted = (Arc<str>, Timestamp, serde_json::Value);
+
+#[cfg(test)]
+mod tests;
