@@ -317,6 +317,7 @@ fn page_w36_w37_a_crews_link_opens_its_incident_with_one_next_step_and_taps_coun
     }
     assert_eq!(page.matches("class=\"next\"").count(), 1);
     assert!(place(&page, "未确认断电") < place(&page, "class=\"next\""), "safety words come first");
+    assert!(place(&page, "页面时间") < place(&page, "class=\"next\""), "and of when they are");
     assert!(!page.contains(&other) && !page.contains("/void") && !page.contains("/close"));
     for (verb, next) in [("acknowledge", "depart"), ("depart", "arrive"), ("arrive", "make_safe")] {
         let page = phone.get(&link).text;
@@ -335,6 +336,16 @@ fn page_w36_w37_a_crews_link_opens_its_incident_with_one_next_step_and_taps_coun
         }
         assert!(phone.get(&link).text.contains(&format!("action=\"{link}/{next}\"")));
     }
+    // Help is one tap too: one form with one button under the next step, nothing to open or to type.
+    let page = phone.get(&link).text;
+    let form = &page[place(&page, &format!("action=\"{link}/help\""))..];
+    let form = &form[..place(form, "</form>")];
+    assert!(form.contains("class=\"next danger\"") && !form.contains("type=\"text\""), "{form}");
+    assert_eq!((form.matches("<button").count(), page.matches("/help\"").count()), (1, 1), "{page}");
+    assert!(!page[..place(&page, "/help\"")].contains("<details"), "{page}");
+    let fields = [("key", hidden(&page, &format!("{link}/help"), "key")), ("incident", id.clone())];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(phone.form(&format!("{link}/help"), &encoded(&fields)).status, 303);
     let made = phone.form(&format!("{link}/make_safe"), "key=m&method=isolated&breaker=QF1&extent=post");
     assert_eq!(made.status, 303);
     assert!(phone.get(&link).text.contains("✓ 已断电"));

@@ -18,6 +18,7 @@ use crate::engine::{Engine, Input};
 use crate::incident::{Event, Incident, Severity};
 use crate::ladder::{Telling, crew_named};
 use crate::life::is_over;
+use crate::links::crews_told;
 use crate::notice::{Address, BREACHED, ESCALATED, Notice, OPENED};
 use crate::notify::{AlarmWatch, ChannelKind, Desk, Job};
 use crate::rota::{Person, Rota, Whom, is_reachable};
@@ -235,6 +236,7 @@ impl Story {
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
         let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(&self.duty.now(), to, zone, crew, now);
+        let crews = crews_told(&self.duty.now(), to, zone, crew, now);
         let desk = self.duty.now().desk.as_ref().map(|desk| desk.name.clone());
         let limits = self.policy.version().policy.flood;
         let mut notices = Vec::new();
@@ -250,6 +252,7 @@ impl Story {
             let at_desk = desk.as_ref().is_none_or(|desk| *desk == person.name);
             for address in self.addresses(person, loud) {
                 let mut notice = make(address);
+                notice.lead(&crews, &self.site);
                 if at_desk && !reached.missing.is_empty() {
                     notice.say_missing(&reached.missing, &self.site);
                 }
