@@ -225,7 +225,7 @@ const SCOPES: [Scoped; 23] = [
         r#"{"key":"KEY","scope":{"road":"解放路"},"crew":"c1","reason":"x"}"#,
         [403, 201, 403],
     ),
-    // A hazard is taken from whoever tells it, for anywhere.
+    // A hazard the desk takes for anywhere.
     ("POST", "/api/v1/incidents", r#"{"key":"KEY","what":"live","post_id":"P033"}"#, [201, 201, 403]),
     ("POST", "/api/v1/links/revoke", r#"{"incident_id":"OWN"}"#, [200, 200, 403]),
     ("POST", "/api/v1/links/revoke", r#"{"incident_id":"OTHER","crew":"c1"}"#, [403, 200, 403]),

@@ -35,6 +35,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use command::{link, token, user};
 pub(crate) use links::{LinkKeys, crew_id};
+pub(crate) use lockout::line_of;
 pub(crate) use sessions::{KNOWN_FOR, SignInError, csrf_of};
 
 /// Users, sessions, tokens and revoked links of one data directory.
