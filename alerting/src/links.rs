@@ -245,13 +245,15 @@ fn secret_of(hex: &str) -> Option<[u8; 32]> {
 /// Signs a link for (incident, crew), good until then.
 pub type Signer = Arc<dyn Fn(&Claims) -> Option<String> + Send + Sync>;
 
+/// Crew ids by the names that notices are addressed to: somebody may be in several.
+type Members = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
+
 /// Makes the link of each notice. The default makes none for crews: everybody signs in. Clones share who belongs to
 /// which crew.
 #[derive(Clone, Default)]
 pub struct Links {
     signer: Option<Signer>,
-    /// Crew ids by the names that notices are addressed to: somebody may be in several.
-    crews: Arc<RwLock<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>>,
+    crews: Arc<RwLock<Members>>,
 }
 
 impl fmt::Debug for Links {
@@ -268,7 +270,7 @@ impl Links {
 
     /// From now on whoever belongs to a crew of `rota` is led to its page, where the crew is told.
     pub(crate) fn follow(&self, rota: &Rota) {
-        let mut crews: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+        let mut crews = Members::new();
         for crew in rota.crews.values() {
             let members = crew.members.iter().map(|person| person.name.clone());
             let names = members.chain([crew.id.clone(), Arc::from(crew.name.as_str())]);
