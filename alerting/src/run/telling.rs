@@ -1,7 +1,7 @@
 //! Step 6: whom an effect reaches, by which channels, and what became of the message.
 //!
 //! ```text
-//! effect's Telling ─rota─► people ─┬─ each by all his channels (P1), or by those that do not ring (else)
+//! effect's Telling ─rota─► people ─┬─ each by all his channels (P1, help), or by those that do not ring (else)
 //!                                  └─ in a flood: into his list (`Crowd`), at most ten messages in ten minutes
 //! ```
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody has
@@ -18,7 +18,7 @@ use crate::engine::{Engine, Input};
 use crate::incident::{Event, Incident, Severity};
 use crate::ladder::{Telling, crew_named};
 use crate::life::is_over;
-use crate::notice::{Address, BREACHED, ESCALATED, Notice, OPENED};
+use crate::notice::{Address, BREACHED, ESCALATED, HELP, Notice, OPENED};
 use crate::notify::{AlarmWatch, ChannelKind, Desk, Job};
 use crate::rota::{Person, Rota, Whom, is_reachable};
 use crate::store::{Delivery, Outcome, Write};
@@ -233,7 +233,7 @@ impl Story {
         }
         let now = (self.clock)();
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
-        let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
+        let loud = to.urgent || incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(&self.duty.now(), to, zone, crew, now);
         let desk = self.duty.now().desk.as_ref().map(|desk| desk.name.clone());
         let limits = self.policy.version().policy.flood;
@@ -354,7 +354,8 @@ impl Story {
     pub(super) fn delivered(&mut self, engine: &mut Engine, delivery: &Delivery) {
         let notice = &delivery.notice;
         let accepted = matches!(delivery.outcome, Outcome::Sent | Outcome::Delivered);
-        let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED) || notice.event == "digest";
+        let calls =
+            matches!(&*notice.event, OPENED | ESCALATED | BREACHED | HELP) || notice.event == "digest";
         if !accepted && !calls {
             return;
         }
@@ -364,7 +365,10 @@ impl Story {
         let listed = notice.listed().filter(|_| !self.desks.iter().any(small));
         let named: Vec<&str> = notice.incident.as_deref().into_iter().chain(listed).collect();
         for incident in named {
-            let input = Input::Delivery { incident, step: notice.step, accepted };
+            let input = match &*notice.event {
+                HELP if !accepted => Input::HelpRefused { incident, called_at: notice.created_at },
+                _ => Input::Delivery { incident, step: notice.step, accepted },
+            };
             engine.step(now, input, &mut self.effects);
         }
         self.handle(false);
