@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use lampguard_model::Millis;
 use lampguard_model::record::{self, encode_reading};
 
 use super::*;
@@ -236,8 +235,8 @@ fn help_on_a_p2_rings_every_phone_and_one_that_is_refused_goes_to_those_above() 
     let mut office = office();
     office.supervisor = Some(person("Chief"));
     let alerting = station.start_with(office, vec![server.channel("a"), phones.sms("b")]).unwrap();
-    let warning = |n: i64| leak(T - Millis::minutes(n), 12.0);
-    let mut dry = crate::run::tests::weather(T - Millis::minutes(21), r#"{"rain_mm_h":0}"#);
+    let warning = |n: i64| leak(minutes(-n), 12.0);
+    let mut dry = crate::run::tests::weather(minutes(-21), r#"{"rain_mm_h":0}"#);
     for reading in [warning(20), warning(10), warning(0)] {
         dry.push(record::READING, |out| encode_reading(&reading, out));
     }
