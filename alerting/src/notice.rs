@@ -10,7 +10,7 @@ use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
-use crate::notice_text::{incident_text, incident_words, line_text, list_words, local_time, place_text};
+use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text};
 use crate::notice_words::{Words, safety_words};
 use crate::test_dispatch::Test;
 
@@ -233,8 +233,8 @@ impl Notice {
             if chinese { "\n未确认断电，视为带电" } else { "\nnot confirmed dead, treat as live" };
         let about = format!("{}:{}:{}", list.person.name, now.0, list.number);
         let subject = Subject { incident: None, about, event: DIGEST, at: now, drill: false };
-        let mut notice =
-            Self::new(&subject, &Value::Null, &text, site, to).with_words(list_words(list, lines, site));
+        let mut notice = Self::new(&subject, &Value::Null, &text, site, to)
+            .with_words(crate::notice_text::list_words(list, lines, site));
         notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
         notice.words.urgent = lines.iter().any(|(incident, _)| incident.severity == Severity::P1);

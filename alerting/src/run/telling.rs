@@ -1,7 +1,7 @@
 //! Step 6: whom an effect reaches, by which channels, and what became of the message.
 //!
 //! ```text
-//! effect's Telling ─rota─► people ─┬─ each by all his channels (P1, help), or by those that do not ring (else)
+//! effect's Telling ─rota─► people ─┬─ each by all his channels (P1), or by those that do not ring (else)
 //!                                  └─ in a flood: into his list (`Crowd`), at most ten messages in ten minutes
 //! ```
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody has
