@@ -134,7 +134,6 @@ impl Engine {
             return self.made_for(incident, to);
         }
         if incident.evidence.kind == crate::incident::Kind::Reenergised {
-            to.urgent = true;
             to.crews = self.crews_in_extent(incident);
         } else if life.job.is_some() {
             to.whom = vec![Whom::Desk];
@@ -176,16 +175,19 @@ impl Engine {
         (crew, backup)
     }
 
-    /// Crews that work where an incident shows: on its feeder, or at its post.
+    /// Crews that work where an incident shows, on its feeder or at its post: those of incidents and of planned work.
     fn crews_in_extent(&self, incident: &Incident) -> Vec<Arc<str>> {
         let inside = |other: &&Incident| {
             let same = !incident.feeder.is_empty() && other.feeder == incident.feeder;
             (same || (!other.post_id.is_empty() && other.post_id == incident.post_id)) && !other.life.drill
         };
+        let at_incidents =
+            self.open_incidents().filter(inside).flat_map(|other| [&other.life.crew, &other.life.job]);
+        let at_work = self.jobs_in_extent(incident).map(|job| &job.crew);
         let mut crews: Vec<Arc<str>> = Vec::new();
-        for crew in self.open_incidents().filter(inside).filter_map(|other| other.life.crew.as_deref()) {
-            if !crews.iter().any(|known| **known == *crew) {
-                crews.push(Arc::from(crew));
+        for crew in at_incidents.flatten().chain(at_work) {
+            if !crews.iter().any(|known| **known == **crew) {
+                crews.push(Arc::from(crew.as_str()));
             }
         }
         crews
@@ -218,11 +220,13 @@ impl Engine {
         self.made_for(incident, to)
     }
 
-    /// Planned work has its own crew, what is not real its own circle, and a flood its lists.
+    /// Planned work has its own crew, what is not real its own circle, a flood its lists; power that is back waits for
+    /// none.
     pub(super) fn made_for(&self, incident: &Incident, mut to: Telling) -> Telling {
         if let Some(job) = incident.life.job.as_ref().filter(|_| incident.family != Family::System) {
             to.crews.push(Arc::from(job.as_str()));
         }
+        to.urgent |= incident.family == Family::Reenergised;
         to.grouped = self.is_flood() && !to.urgent && self.calling.on;
         if incident.life.drill {
             to.everybody = false;

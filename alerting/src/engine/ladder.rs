@@ -381,7 +381,7 @@ impl Engine {
             false => Some(ESCALATED),
         };
         let word = word.filter(|_| !to.is_empty());
-        to.grouped = word.is_some() && self.calling.on && self.crowds(now);
+        to.grouped = word.is_some() && self.calling.on && !to.urgent && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
             let zone = self.open[place].incident.zone.clone();
             let entry = gathered.entry((zone, to.step, word)).or_insert_with(|| (to.clone(), Vec::new()));

@@ -2,6 +2,7 @@
 
 use super::ladder::{rungs, watch};
 use super::*;
+use crate::engine::TellRequest;
 use crate::ladder::Telling;
 use crate::life::Verb;
 use crate::life::tests::crew;
@@ -162,6 +163,50 @@ fn help_and_what_is_live_again_are_told_at_once_in_a_flood_and_daily_moves_are_n
     live(&mut city, &names[0], 0, minutes(4));
     let back = openings(&city);
     assert!(back.iter().any(|to| to.urgent && !to.grouped && to.crews == [Arc::from("Crew 1")]), "{back:?}");
+}
+
+#[test]
+fn power_that_is_back_reaches_crews_of_planned_work_on_that_feeder_and_none_of_its_rungs_waits_for_a_list() {
+    let (mut city, names) = long_street(13);
+    let request = crate::engine::JobRequest {
+        crew: "Meter crew".to_owned(),
+        ..planned::job(crate::engine::JobScope::PostId(names[9].clone()), "1")
+    };
+    city.engine.step(T, Input::Maintenance(&request), &mut city.effects);
+    live(&mut city, &names[0], 0, T);
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(1), &id, crew(Verb::Arrive, "1"));
+    let mut safe = crew(Verb::MakeSafe, "1");
+    (safe.body.method, safe.body.extent) =
+        (Some(crate::life::Method::Isolated), Some(crate::life::Extent::Feeder));
+    city.moved(minutes(2), &id, safe);
+    live(&mut city, &names[1], 1, minutes(3));
+    let back = city.the(Family::Reenergised);
+    let opened = back.opened_at;
+    let to = city.effects.iter().find_map(|effect| match effect {
+        Effect::Open { incident, to, .. } if incident.family == Family::Reenergised => Some(to.clone()),
+        _ => None,
+    });
+    let to = to.unwrap();
+    assert_eq!(to.crews, ["Crew 1", "Meter crew"].map(Arc::from), "{to:?}");
+    for (n, name) in names.iter().enumerate() {
+        let request = TellRequest { key: format!("t{n}"), post_id: Some(name.clone()), ..planned::shock() };
+        city.engine.step(minutes(4), Input::Told(&request), &mut city.effects);
+    }
+    assert!(city.engine.is_flood());
+    watch(&mut city, opened, 200);
+    let alone = city.effects.iter().find_map(|effect| match effect {
+        Effect::Moved { incident, told: Some(_), to, event }
+            if incident.family == Family::Reenergised && event.kind == "rung" =>
+        {
+            Some(to.clone())
+        }
+        _ => None,
+    });
+    assert!(
+        alone.is_some_and(|to| to.urgent && !to.grouped && to.step == 1),
+        "three minutes later, by itself"
+    );
 }
 
 #[test]

@@ -85,9 +85,11 @@ fn reach(rota: &Rota, to: &Telling, zone: &str, crew: Option<&str>, now: Timesta
         reached.all(&people, || whom.name().to_owned());
     }
     for name in &to.crews {
-        let first = crew_named(rota, name)
-            .and_then(|crew| crew.members.iter().find(|one| is_reachable(one)).cloned());
-        reached.all(first.as_slice(), || name.to_string());
+        // Where hands may be on what is live, each of the crew hears it.
+        let count = if to.urgent { usize::MAX } else { 1 };
+        let members = crew_named(rota, name).into_iter().flat_map(|crew| &crew.members);
+        let people: Vec<Arc<Person>> = members.filter(|one| is_reachable(one)).take(count).cloned().collect();
+        reached.all(&people, || name.to_string());
     }
     if to.everybody {
         let duty = rota.on_duty_now(zone, now);

@@ -79,6 +79,8 @@ fn each_duty_reaches_its_person_once_and_one_that_nobody_has_goes_to_the_desk_wi
         (names(&at_work), at_work.missing.clone()),
         (vec!["Desk", "Cy"], vec!["Meter crew".to_owned()])
     );
+    let live = Telling { crews: vec![Arc::from("A")], urgent: true, ..Telling::to(&[Desk]) };
+    assert_eq!(names(&reached(&live, "z2", None)), ["Desk", "Ann", "Al"], "each of a crew that stands there");
     let help = Telling { everybody: true, ..Telling::to(&[Desk]) };
     assert_eq!(names(&reached(&help, "z1", Some("A"))), ["Desk", "Ann", "Al", "Bo", "Leader"]);
     assert_eq!(
