@@ -369,6 +369,9 @@ impl Act<'_> {
     fn arrive(&self, life: &mut Life) {
         life.acknowledge(self.mark(), self.m.is_desks_own());
         life.clear = None;
+        if life.arrived.is_some() && life.state != Stage::Arrived {
+            life.climb.there_at = Some(self.now);
+        }
         if super::takes_evidence(life.state) && life.state != Stage::Arrived {
             life.quiet_at = self.is_quiet().then_some(self.now);
         }
