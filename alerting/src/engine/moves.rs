@@ -22,7 +22,7 @@ use crate::sample::Bits;
 use crate::slot::Fact;
 
 /// The event by which people are told that a danger shows on.
-pub(super) const REPEATED: &str = "incident.repeated";
+pub(crate) const REPEATED: &str = "incident.repeated";
 
 /// A move on an incident.
 #[derive(Clone, Debug)]

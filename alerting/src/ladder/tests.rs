@@ -118,6 +118,20 @@ fn nobody_gets_more_than_ten_messages_in_ten_minutes_whoever_sent_them() {
 }
 
 #[test]
+fn half_of_somebodys_messages_are_kept_for_lists() {
+    let (mut crowd, desk, limits) = (Crowd::default(), person("desk"), Flood::default());
+    for n in 0..5 {
+        assert!(!crowd.is_listed("desk", later(n), &limits), "{n}");
+        crowd.sent(&desk, later(n), &limits);
+    }
+    assert!(crowd.is_listed("desk", later(5), &limits));
+    (0..300).for_each(|n| crowd.add(&desk, &incident(n)));
+    let times: Vec<i64> = lists(&mut crowd, 5..590).iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [5, 65, 125, 185, 245], "at once, and once a minute as long as there are some");
+    assert!(!crowd.is_listed("crew", later(5), &limits));
+}
+
+#[test]
 fn the_most_dangerous_are_named_first_the_rest_is_counted_by_road_and_each_once() {
     let (mut crowd, crew) = (Crowd::default(), person("crew"));
     for n in 0..45 {

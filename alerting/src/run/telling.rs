@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! effect's Telling ─rota─► people ─┬─ each by all his channels (P1), or by those that do not ring (else)
-//!                                  └─ in a flood: into his list (`Crowd`), at most ten messages in ten minutes
+//!                                  └─ in a flood, and behind five of his own: into his list (`Crowd`), at most ten
+//!                                     messages in ten minutes
 //! ```
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody has
 //! is told to the desk, with a line that says so.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +16,7 @@ use lampguard_model::{Timestamp, UNREGISTERED};
 use tracing::info;
 
 use super::Story;
+use crate::engine::REPEATED;
 use crate::engine::{Engine, Input};
 use crate::incident::{Event, Incident, Severity};
 use crate::ladder::{Telling, crew_named};
@@ -21,7 +24,7 @@ use crate::life::is_over;
 use crate::notice::{Address, BREACHED, ESCALATED, Notice, OPENED};
 use crate::notify::{AlarmWatch, ChannelKind, Desk, Job};
 use crate::rota::{Person, Rota, Whom, is_reachable};
-use crate::store::{Delivery, Outcome, Write};
+use crate::store::{Delivery, Outcome, Reads, StoreError, Write};
 use crate::writer::Ticket;
 
 /// True for a channel that makes a telephone ring.
@@ -114,7 +117,7 @@ impl Story {
         let (register, site) = (self.register.clone(), self.site.clone());
         let post = incident.post_in(&register).map(|post| &**post);
         let make = |to: Address<'_>| Notice::opened(&incident, post, &site, to);
-        let notices = to.map(|to| self.announce(&incident, to, make)).unwrap_or_default();
+        let notices = to.map(|to| self.announce(&incident, to, true, make)).unwrap_or_default();
         let watch = (!replayed).then(|| AlarmWatch::new(incident.opened_at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
         self.writes.push(Write::Open(Box::new(incident), event, notices), ticket.clone());
@@ -138,7 +141,7 @@ impl Story {
         let post = incident.post_in(&register).map(|post| &**post);
         let at = event.at;
         let make = |to: Address<'_>| Notice::escalated(&incident, at, post, &site, to);
-        let notices = to.map(|to| self.announce(&incident, to, make)).unwrap_or_default();
+        let notices = to.map(|to| self.announce(&incident, to, true, make)).unwrap_or_default();
         let watch = (!replayed).then(|| AlarmWatch::new(at));
         let ticket = self.tell(&notices, replayed, watch.as_ref());
         self.writes.push(Write::Escalate(incident, event, notices), ticket);
@@ -158,7 +161,9 @@ impl Story {
         let post = incident.post_in(&register).map(|post| &**post);
         let tell = |(word, to): (&'static str, &Telling)| {
             let rung = matches!(event.kind, "rung" | "breached");
-            self.announce(&incident, to, |address: Address<'_>| match rung {
+            // Of what people did a list says nothing.
+            let calls = rung || word == REPEATED;
+            self.announce(&incident, to, calls, |address: Address<'_>| match rung {
                 true => Notice::rung(&incident, &event, word, to.step, post, &site, address),
                 false => Notice::moved(&incident, &event, word, post, &site, address),
             })
@@ -203,11 +208,12 @@ impl Story {
         }
     }
 
-    /// Notices of one telling of an incident; none when it goes into lists.
+    /// Notices of one telling of an incident; none when it goes into lists. `calls`: it tells of the danger itself.
     fn announce(
         &mut self,
         incident: &Incident,
         to: &Telling,
+        calls: bool,
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
         if to.grouped {
@@ -215,7 +221,7 @@ impl Story {
             return Vec::new();
         }
         let zone = self.zone_of(incident);
-        self.notices(to, &zone, Some(incident), make)
+        self.notices(to, &zone, Some((incident, calls)), make)
     }
 
     /// What goes to the desk alone.
@@ -227,13 +233,14 @@ impl Story {
         &mut self,
         to: &Telling,
         zone: &str,
-        incident: Option<&Incident>,
+        about: Option<(&Incident, bool)>,
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
         if to.is_empty() {
             return Vec::new();
         }
         let now = (self.clock)();
+        let incident = about.map(|(incident, _)| incident);
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
         let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(&self.duty.now(), to, zone, crew, now);
@@ -241,14 +248,15 @@ impl Story {
         let limits = self.policy.version().policy.flood;
         let mut notices = Vec::new();
         for person in &reached.people {
-            // Who waits for a list gets the rungs of what is older in it too.
-            if let Some(incident) = incident.filter(|_| to.step > 0 && !to.urgent)
-                && self.crowd.waits(&person.name)
-            {
-                self.crowd.add(person, incident);
-                continue;
+            match about.filter(|_| !to.urgent) {
+                Some((incident, true)) if self.crowd.is_listed(&person.name, now, &limits) => {
+                    self.crowd.add(person, incident);
+                    continue;
+                }
+                Some((_, true)) => self.crowd.sent(person, now, &limits),
+                // Outside of the count: what is urgent, what people did (in a flood nobody is told), what is no danger.
+                Some((_, false)) | None => {}
             }
-            self.crowd.sent(person, now, &limits);
             let at_desk = desk.as_ref().is_none_or(|desk| *desk == person.name);
             for address in self.addresses(person, loud) {
                 let mut notice = make(address);
@@ -336,20 +344,37 @@ impl Story {
             let notices: Vec<Arc<Notice>> =
                 self.addresses(&list.person, true).into_iter().map(make).collect();
             info!(to = %list.person.name, incidents = incidents.len(), more = list.more, "a list instead of messages");
-            let ticket = self.tell(&notices, false, None);
+            let ticket = self.tell(&notices, list.again, None);
             self.writes.push(Write::Notices(notices), ticket);
         }
     }
 
-    /// After a start: what went into lists before and was named in none yet goes into them again.
-    pub(super) fn take_up_lists(&mut self, engine: &Engine) {
+    /// After a start: lists wait in memory alone. What was told lately and no message or list has named to somebody goes
+    /// into his list again, and so does an opening that none has named to anybody.
+    pub(super) fn take_up_lists(&mut self, engine: &Engine, reads: &Reads<'_>) -> Result<(), StoreError> {
         let now = (self.clock)();
-        let waits = |i: &&Incident| i.life.climb.listed && i.life.told_at.is_none() && !is_over(i.life.state);
-        let waiting: Vec<(Incident, Telling)> =
-            engine.open_incidents().filter(waits).map(|i| (i.clone(), engine.opening_of(i, now))).collect();
-        for (incident, to) in waiting {
-            self.list(&incident, &to);
+        let from = now - self.policy.version().policy.flood.window;
+        let mut named: HashMap<String, Vec<(String, Timestamp)>> = HashMap::new();
+        for (incident, to, at) in reads.named_since(from)? {
+            named.entry(incident).or_default().push((to, at));
         }
+        let names_people = self.duty.now().names_people();
+        let has_heard = |incident: &Incident, person: &Person, since: Timestamp| {
+            let it = |(to, at): &(String, Timestamp)| *at >= since && (!names_people || **to == *person.name);
+            named.get(&*incident.id).is_some_and(|known| known.iter().any(it))
+        };
+        for incident in engine.open_incidents().filter(|incident| !is_over(incident.life.state)) {
+            let untold = incident.life.climb.listed && incident.life.told_at.is_none();
+            let opening = untold.then(|| (Timestamp(i64::MAX), engine.opening_of(incident, now)));
+            for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
+                for person in self.reached(incident, &to).people {
+                    if !has_heard(incident, &person, at) {
+                        self.crowd.add_again(&person, incident);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What became of a message: an incident that it named is told, or its next rung goes at once.
