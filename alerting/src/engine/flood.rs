@@ -151,7 +151,7 @@ impl Engine {
 
     /// What was gathered becomes one telling for each zone and rung.
     pub(super) fn tell_gathered(&mut self, gathered: Gathered, now: Timestamp, effects: &mut Vec<Effect>) {
-        for ((zone, step, word), (to, mut places)) in gathered {
+        for ((zone, step, word, crews), (to, mut places)) in gathered {
             let count = places.len();
             let rank = |place: &usize| std::cmp::Reverse(danger(&self.open[*place].incident));
             if places.len() > NAMED_MAX {
@@ -162,12 +162,13 @@ impl Engine {
             let incidents: Vec<Incident> =
                 places.iter().map(|place| self.open[*place].incident.clone()).collect();
             let ids: Vec<&str> = incidents.iter().map(|incident| &*incident.id).collect();
+            let of = crews.iter().fold(String::new(), |of, crew| format!("{of}:{crew}"));
             let event = Event {
-                key: format!("rungs:{zone}:{step}:{word}:{}", now.0),
+                key: format!("rungs:{zone}:{step}:{word}:{}{of}", now.0),
                 incident: Arc::from(""),
                 at: now,
                 kind: "rungs",
-                body: json!({ "zone": zone, "step": step, "word": word, "whom": to.whom, "count": count,
+                body: json!({ "zone": zone, "step": step, "word": word, "whom": to.whom, "crews": to.crews, "count": count,
                     "incidents": ids })
                 .to_string(),
             };

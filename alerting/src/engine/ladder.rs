@@ -71,8 +71,8 @@ impl Calling {
     }
 }
 
-/// What is to be told in one list: by zone, rung and event word.
-pub(super) type Gathered = BTreeMap<(Arc<str>, u32, &'static str), (Telling, Vec<usize>)>;
+/// What is to be told in one list: by zone, rung, event word and the crews of planned work that hear it too.
+pub(super) type Gathered = BTreeMap<(Arc<str>, u32, &'static str, Vec<Arc<str>>), (Telling, Vec<usize>)>;
 
 /// Why rungs are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -384,10 +384,13 @@ impl Engine {
             false => Some(ESCALATED),
         };
         let word = word.filter(|_| !to.is_empty());
-        to.grouped = word.is_some() && self.calling.on && !to.urgent && self.crowds(now);
+        // What is not real makes no crowd and stands in no list.
+        let alone = to.urgent || incident.life.drill;
+        to.grouped = word.is_some() && self.calling.on && !alone && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
             let zone = self.open[place].incident.zone.clone();
-            let entry = gathered.entry((zone, to.step, word)).or_insert_with(|| (to.clone(), Vec::new()));
+            let key = (zone, to.step, word, to.crews.clone());
+            let entry = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
             entry.0.and(&to.whom);
             entry.1.push(place);
             if !breached {

@@ -231,6 +231,63 @@ fn drills_make_no_flood_and_a_restart_in_one_goes_on_with_it() {
 }
 
 #[test]
+fn in_a_flood_rungs_of_planned_work_keep_their_crew_and_drills_stay_out_of_lists() {
+    let (mut city, names) = long_street(30);
+    let scope = crate::engine::JobScope::Feeder("G0".to_owned());
+    city.engine.step(T, Input::Maintenance(&planned::job(scope, "1")), &mut city.effects);
+    let drill = TellRequest { post_id: Some(names[29].clone()), ..planned::drill() };
+    city.engine.step(T, Input::Told(&drill), &mut city.effects);
+    for (n, name) in names.iter().enumerate().take(20) {
+        // Later than what is on the feeder of the work: the flood goes on when its ten minutes are over.
+        live(&mut city, name, n, if n < 10 { T } else { T + Millis::seconds(30) });
+    }
+    let drill = TellRequest { key: "d2".to_owned(), post_id: Some(names[28].clone()), ..planned::drill() };
+    city.engine.step(T + Millis::seconds(30), Input::Told(&drill), &mut city.effects);
+    assert!(!openings(&city).last().unwrap().grouped, "a drill within a flood");
+    city.effects.clear();
+    watch(&mut city, T + Millis::seconds(30), 575);
+    let of_work = city.effects.iter().filter_map(|effect| match effect {
+        Effect::Many { to, incidents, .. } if !to.crews.is_empty() => {
+            Some((to.crews.clone(), incidents.len()))
+        }
+        _ => None,
+    });
+    // On that feeder they are told after ten minutes without an answer.
+    assert_eq!(of_work.collect::<Vec<_>>(), [(vec![Arc::from("Meter crew")], 10)]);
+    let real = |effect: &Effect| match effect {
+        Effect::Many { incidents, .. } => incidents.iter().all(|incident| !incident.life.drill),
+        _ => true,
+    };
+    assert!(city.effects.iter().all(real));
+    let drills = city.effects.iter().filter(|effect| {
+        matches!(effect, Effect::Moved { incident, event, told: Some(_), to }
+            if incident.life.drill && event.kind == "rung" && !to.grouped)
+    });
+    assert_eq!(
+        drills.count(),
+        4,
+        "rungs of 3 and 6 minutes of two drills; of 10 minutes there is nobody to tell"
+    );
+}
+
+#[test]
+fn drills_count_for_no_crowd_of_rungs() {
+    let (mut city, names) = long_street(14);
+    for (n, name) in names.iter().enumerate().take(12) {
+        let mut request = planned::drill();
+        (request.key, request.post_id) = (format!("d{n}"), Some(name.clone()));
+        city.engine.step(T, Input::Told(&request), &mut city.effects);
+    }
+    live(&mut city, &names[13], 13, T + Millis::seconds(1));
+    watch(&mut city, T, 200);
+    let real = city.effects.iter().any(|effect| {
+        matches!(effect, Effect::Moved { incident, event, told: Some(_), to }
+            if !incident.life.drill && event.kind == "rung" && !to.grouped)
+    });
+    assert!(real && lists(&city).is_empty(), "the one that is real is told by itself");
+}
+
+#[test]
 fn a_p1_is_told_when_a_message_that_names_it_was_accepted_and_only_as_the_p1_that_it_is() {
     let mut city = City::new();
     (0..3).for_each(|n| city.read(&shell(minutes(n), 13.0)));

@@ -248,13 +248,14 @@ impl Story {
         let limits = self.policy.version().policy.flood;
         let mut notices = Vec::new();
         for person in &reached.people {
-            match about.filter(|_| !to.urgent) {
+            match about.filter(|(incident, _)| !to.urgent && !incident.life.drill) {
                 Some((incident, true)) if self.crowd.is_listed(&person.name, now, &limits) => {
                     self.crowd.add(person, incident);
                     continue;
                 }
                 Some((_, true)) => self.crowd.sent(person, now, &limits),
-                // Outside of the count: what is urgent, what people did (in a flood nobody is told), what is no danger.
+                // Outside of the count: what is urgent or not real, what people did (in a flood nobody is told), what is
+                // no danger.
                 Some((_, false)) | None => {}
             }
             let at_desk = desk.as_ref().is_none_or(|desk| *desk == person.name);
@@ -363,7 +364,8 @@ impl Story {
             let it = |(to, at): &(String, Timestamp)| *at >= since && (!names_people || **to == *person.name);
             named.get(&*incident.id).is_some_and(|known| known.iter().any(it))
         };
-        for incident in engine.open_incidents().filter(|incident| !is_over(incident.life.state)) {
+        let real = |incident: &&Incident| !is_over(incident.life.state) && !incident.life.drill;
+        for incident in engine.open_incidents().filter(real) {
             let untold = incident.life.climb.listed && incident.life.told_at.is_none();
             let opening = untold.then(|| (Timestamp(i64::MAX), engine.opening_of(incident, now)));
             for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
