@@ -70,6 +70,25 @@ impl Engine {
         &self.calling.rota
     }
 
+    /// Why the desk cannot act on behalf of that name, where the rota names people: nobody has it.
+    pub(super) fn stranger(&self, incident: &Incident, name: &str, now: Timestamp) -> Option<String> {
+        let (rota, name) = (&self.calling.rota, name.trim());
+        if !rota.names_people() || crew_named(rota, name).is_some() || rota.person(name).is_some() {
+            return None;
+        }
+        let names = self.names_of_crew(incident, now).join(", ");
+        let names = if names.is_empty() { "nobody".to_owned() } else { names };
+        Some(format!("on_behalf_of {name:?} is no crew and nobody of the rota; its crew has {names}"))
+    }
+
+    /// Members of the crew that has an incident, else of the one on duty there.
+    pub fn names_of_crew(&self, incident: &Incident, now: Timestamp) -> Vec<String> {
+        let rota = &self.calling.rota;
+        let own = incident.life.crew.as_deref().and_then(|name| crew_named(rota, name)).cloned();
+        let crew = own.or_else(|| self.on_duty(incident.zone_in(&self.register), now).crew);
+        crew.iter().flat_map(|crew| &crew.members).map(|one| one.name.to_string()).collect()
+    }
+
     pub(super) fn note_busy(&mut self, place: usize) {
         let open = &self.open[place];
         if !open.over && is_busy(&open.incident.life) && !open.incident.life.drill {
@@ -229,7 +248,7 @@ impl Engine {
         to.urgent |= incident.family == Family::Reenergised;
         to.grouped = self.is_flood() && !to.urgent && self.calling.on;
         if incident.life.drill {
-            to.everybody = false;
+            (to.everybody, to.grouped) = (false, false);
             return to.of_drill();
         }
         to

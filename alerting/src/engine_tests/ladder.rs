@@ -438,6 +438,51 @@ fn where_planned_work_goes_on_a_crew_that_the_desk_calls_is_called_at_once() {
 }
 
 #[test]
+fn the_desk_departs_and_arrives_for_a_member_that_it_names_and_nobody_invented_stops_a_rung() {
+    let person = |name: &str| {
+        let (name, channels) = (Arc::from(name), vec![Arc::from("console")]);
+        Arc::new(rota::Person { name, phone: None, channels })
+    };
+    let mut rota = two_crews();
+    let crew_a = rota::Crew {
+        id: Arc::from("A"),
+        name: "一班".to_owned(),
+        members: ["Ann", "Al"].map(person).to_vec(),
+        ..rota::Crew::default()
+    };
+    rota.crews.insert(Arc::from("A"), Arc::new(crew_a));
+    rota.head = Some(person("Head"));
+    let (mut city, id) = raised_until(6, 0);
+    city.engine.set_rota(Arc::new(rota));
+    for (verb, of, allowed) in [
+        (Verb::Depart, None, false),
+        (Verb::Arrive, None, false),
+        (Verb::Acknowledge, Some("Nobody"), false),
+        (Verb::Depart, Some("nobody"), false),
+        (Verb::Acknowledge, None, true),
+        (Verb::Acknowledge, Some(" Ann "), true),
+        (Verb::Depart, Some("一班"), true),
+        (Verb::Arrive, Some("A"), true),
+        (Verb::Note, Some("Head"), true),
+    ] {
+        let mut m = desk(verb, &format!("{verb:?}{of:?}"));
+        m.body.on_behalf_of = of.map(ToOwned::to_owned);
+        let answer = city.act(minutes(6), &id, m);
+        assert_eq!(answer.is_ok(), allowed, "{verb:?} {of:?}");
+        if let Err(refused) = answer {
+            assert!(matches!(refused, Refused::Body { .. }), "{refused}");
+            let says = refused.to_string();
+            let expected = if of.is_some() { "its crew has Ann, Al" } else { "on_behalf_of is missing" };
+            assert!(says.contains(expected), "{says}");
+        }
+    }
+    let mut late = desk(Verb::Depart, "late");
+    late.body.on_behalf_of = None;
+    let refused = city.act(minutes(7), &id, late).unwrap_err();
+    assert!(matches!(refused, Refused::State { .. }), "what cannot be is said first: {refused}");
+}
+
+#[test]
 fn three_p1_on_one_feeder_offer_the_desk_once_to_have_it_switched_off() {
     let mut city = City::street(6);
     let mut ids = Vec::new();

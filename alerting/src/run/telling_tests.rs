@@ -236,7 +236,8 @@ fn a_kill_loses_nothing_that_waited_for_a_list_also_of_what_was_told_before() {
     alerting.presence();
     alerting.act(&told[0], crew(Verb::Note, "1")).unwrap();
     station.clock.set(T + lampguard_model::Millis::seconds(255));
-    let told = std::iter::from_fn(|| server.within(Duration::from_millis(1500))).map(|request| request.json());
+    let told =
+        std::iter::from_fn(|| server.within(Duration::from_millis(1500))).map(|request| request.json());
     // Of the weather no message was kept.
     let more: Vec<serde_json::Value> = told.filter(|told| told["event"] != "weather.unknown").collect();
     assert!(more.is_empty(), "{more:?}");
