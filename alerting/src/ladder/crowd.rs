@@ -74,7 +74,7 @@ struct Inbox {
     person: Arc<Person>,
     /// Messages within the window, the oldest first.
     sent: VecDeque<Timestamp>,
-    /// Those of them that were no lists.
+    /// Those of them that told of a danger and were no lists.
     own: VecDeque<Timestamp>,
     listed_at: Option<Timestamp>,
     /// Not named to this person yet (false stands before true), and how dangerous.
@@ -118,10 +118,11 @@ impl Crowd {
         Some(inbox)
     }
 
-    /// Somebody got a message of his own.
-    pub fn sent(&mut self, person: &Arc<Person>, now: Timestamp, limits: &Limits) {
+    /// Somebody got a message of his own. `calls`: one that tells of a danger.
+    pub fn sent(&mut self, person: &Arc<Person>, calls: bool, now: Timestamp, limits: &Limits) {
         if let Some(inbox) = self.inbox(person) {
-            for kept in [&mut inbox.sent, &mut inbox.own] {
+            for kept in [Some(&mut inbox.sent), Some(&mut inbox.own).filter(|_| calls)].into_iter().flatten()
+            {
                 kept.push_back(now);
                 while kept.len() > limits.messages_max as usize {
                     kept.pop_front();
@@ -196,6 +197,11 @@ impl Crowd {
             !quiet || inbox.waits()
         });
         lists
+    }
+
+    /// That person waits for a list.
+    pub fn waits(&self, person: &str) -> bool {
+        self.people.get(person).is_some_and(Inbox::waits)
     }
 
     /// Somebody waits for a list.
