@@ -195,7 +195,8 @@ fn a_recording_holds_what_people_did_and_a_back_test_makes_the_same_moves() {
     wait_until("the incident", seconds(5), || lampguard.items("/api/v1/incidents").len() == 1);
     let id = lampguard.items("/api/v1/incidents")[0]["id"].as_str().unwrap().to_owned();
     lampguard.token = site.token("duty", &[]);
-    for (verb, more) in [("acknowledge", ""), ("arrive", ""), ("make_safe", ",\"method\":\"guarded\"")] {
+    let crews = ",\"on_behalf_of\":\"王五\"";
+    for (verb, more) in [("acknowledge", ""), ("arrive", crews), ("make_safe", ",\"method\":\"guarded\"")] {
         let answer = lampguard
             .post(&format!("/api/v1/incidents/{id}/{verb}"), &format!("{{\"key\":\"{verb}\"{more}}}"));
         assert_eq!(answer.status, 200, "{verb}: {}", answer.text);

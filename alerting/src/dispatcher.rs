@@ -3,16 +3,18 @@
 //!
 //! ```text
 //! effect's Telling ─rota─► people ─┬─ each by all his channels (P1), or by those that do not ring (else)
-//!                                  └─ in a flood: into his list (`Crowd`), at most ten messages in ten minutes
+//!                                  └─ in a flood, and behind five of his own: into his list (`Crowd`), at most ten
+//!                                     messages in ten minutes
 //! ```
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody
 //! has is told to the desk, with a line that says so.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lampguard_model::{Register, Timestamp, UNREGISTERED};
 
-use crate::engine::{Asking, Effect, Engine, Input};
+use crate::engine::{Asking, Effect, Engine, Input, REPEATED};
 use crate::incident::{Incident, Severity};
 use crate::ladder::{Crowd, Limits, List, Telling, crew_named};
 use crate::life::{Verb, is_over};
@@ -92,9 +94,11 @@ pub(crate) fn reach(rota: &Rota, to: &Telling, zone: &str, crew: Option<&str>, n
         reached.all(&people, || whom.name().to_owned());
     }
     for name in &to.crews {
-        let first = crew_named(rota, name)
-            .and_then(|crew| crew.members.iter().find(|one| is_reachable(one)).cloned());
-        reached.all(first.as_slice(), || name.to_string());
+        // Where hands may be on what is live, each of the crew hears it.
+        let count = if to.urgent { usize::MAX } else { 1 };
+        let members = crew_named(rota, name).into_iter().flat_map(|crew| &crew.members);
+        let people: Vec<Arc<Person>> = members.filter(|one| is_reachable(one)).take(count).cloned().collect();
+        reached.all(&people, || name.to_string());
     }
     if to.everybody {
         let duty = rota.on_duty_now(zone, now);
@@ -131,6 +135,11 @@ fn is_daily(event: &str) -> bool {
         Verb::Close,
     ];
     verbs.iter().any(|verb| verb.told_as() == Some(event))
+}
+
+/// Tells of the danger itself: a list says as much.
+fn is_call(event: &str) -> bool {
+    matches!(event, OPENED | ESCALATED | BREACHED | REPEATED)
 }
 
 /// Channels, and who got how much.
@@ -244,19 +253,23 @@ impl Dispatcher {
         let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
         let mut notices = Vec::new();
         for person in &reached.people {
-            // Who waits for a list gets the rungs of what is older in it too.
-            if let Some(incident) = incident.filter(|_| to.step > 0 && !to.urgent)
-                && self.crowd.waits(&person.name)
-            {
-                self.crowd.add(person, incident);
-                continue;
+            // What is urgent waits for no list, and what is not real stands in none; neither counts.
+            let alone = to.urgent || incident.is_some_and(|incident| incident.life.drill);
+            let made = self.addresses(scene.rota, person, loud).into_iter().next().map(&make);
+            if let Some(made) = made.filter(|_| !alone) {
+                let calls = is_call(&made.event);
+                if let Some(incident) = incident.filter(|_| calls)
+                    && self.crowd.is_listed(&person.name, scene.now, scene.limits)
+                {
+                    self.crowd.add(person, incident);
+                    continue;
+                }
+                if is_daily(&made.event) && self.crowd.waits(&person.name) {
+                    // It stands on the board, and his lists would wait for it.
+                    continue;
+                }
+                self.crowd.sent(person, calls, scene.now, scene.limits);
             }
-            let mut daily = self.addresses(scene.rota, person, loud).into_iter().take(1).map(&make);
-            if !to.urgent && self.crowd.waits(&person.name) && daily.any(|notice| is_daily(&notice.event)) {
-                // It stands on the board, and his lists would wait for it.
-                continue;
-            }
-            self.crowd.sent(person, scene.now, scene.limits);
             let at_desk = desk.is_none_or(|desk| *desk == person.name);
             for address in self.addresses(scene.rota, person, loud) {
                 let mut notice = make(address);
@@ -334,12 +347,36 @@ impl Dispatcher {
         lists.into_iter().map(told).collect()
     }
 
-    /// After a start: what went into lists before and was named in none yet goes into them again.
-    pub fn take_up(&mut self, scene: &Scene<'_>, engine: &Engine) {
-        let waits = |i: &&Incident| i.life.climb.listed && i.life.told_at.is_none() && !is_over(i.life.state);
-        for incident in engine.open_incidents().filter(waits) {
-            let to = engine.opening_of(incident, scene.now);
-            reached(scene, incident, &to).people.iter().for_each(|person| self.crowd.add(person, incident));
+    /// After a start: lists wait in memory alone. What was told within the window of a flood and no message or list has
+    /// named to somebody goes into his list again, and so does an opening that none has named to anybody. `named`: what
+    /// was named to whom since then, and when last.
+    pub(crate) fn take_up(
+        &mut self,
+        scene: &Scene<'_>,
+        engine: &Engine,
+        named: Vec<(String, String, Timestamp)>,
+    ) {
+        let (now, from) = (scene.now, scene.now - scene.limits.window);
+        let mut heard: HashMap<String, Vec<(String, Timestamp)>> = HashMap::new();
+        for (incident, to, at) in named {
+            heard.entry(incident).or_default().push((to, at));
+        }
+        let names_people = scene.rota.names_people();
+        let has_heard = |incident: &Incident, person: &Person, since: Timestamp| {
+            let it = |(to, at): &(String, Timestamp)| *at >= since && (!names_people || **to == *person.name);
+            heard.get(&*incident.id).is_some_and(|known| known.iter().any(it))
+        };
+        let real = |incident: &&Incident| !is_over(incident.life.state) && !incident.life.drill;
+        for incident in engine.open_incidents().filter(real) {
+            let untold = incident.life.climb.listed && incident.life.told_at.is_none();
+            let opening = untold.then(|| (Timestamp(i64::MAX), engine.opening_of(incident, now)));
+            for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
+                for person in reached(scene, incident, &to).people {
+                    if !has_heard(incident, &person, at) {
+                        self.crowd.add_again(&person, incident);
+                    }
+                }
+            }
         }
     }
 }

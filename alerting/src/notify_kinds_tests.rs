@@ -495,6 +495,7 @@ fn list(number: u32, channel: &str) -> Job {
         more: 5,
         roads: vec![(Arc::from("人民路"), 5)],
         number,
+        again: false,
     };
     let to = crate::notice::Address { channel, to: "desk", phone: Some(PHONE) };
     let notice = Arc::new(Notice::digest(&list, &lines, T, &crate::testkit::site(), to));

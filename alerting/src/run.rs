@@ -215,7 +215,7 @@ impl Alerting {
         };
         let writes = story.writes.clone();
         engine.set_rota(story.duty.now());
-        story.take_up_lists(&engine);
+        story.take_up_lists(&engine, &crate::store::Reads::new(&lock(&reads)))?;
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);

@@ -65,9 +65,12 @@ impl MoveLine {
                 Some(Timestamp::from_rfc3339(&at).ok_or_else(|| format!("opened_at {at:?} is no RFC 3339"))?)
             }
         };
-        // A recording of others may not say who did it: then it was the desk, which may do everything.
+        // A recording of others may not say who did it: then it was the desk, which may do everything but go there; it
+        // wrote down what a crew said.
         let by = text("by")?;
         let desk = said.remove("desk").and_then(|desk| desk.as_bool()).unwrap_or(by.is_none());
+        let goes = matches!(verb, Verb::Depart | Verb::Arrive) && !said.contains_key("on_behalf_of");
+        let desk = desk && !goes;
         let actor = Actor { name: by.unwrap_or_else(|| "recorded".to_owned()), desk };
         let body: MoveBody = serde_json::from_value(Value::Object(said)).map_err(|e| e.to_string())?;
         Ok(Self { incident, post_id, feeder, kind, opened_at, m: Move { verb, actor, body } })
@@ -132,9 +135,10 @@ mod tests {
     fn who_did_it_is_the_desk_where_a_recording_does_not_say() {
         let of = |text| parsed(text).unwrap().m.actor;
         assert_eq!(
-            of(r#"{"post_id":"P1","move":"arrive"}"#),
+            of(r#"{"post_id":"P1","move":"close"}"#),
             Actor { name: "recorded".to_owned(), desk: true }
         );
+        assert!(!of(r#"{"post_id":"P1","move":"arrive"}"#).desk, "the desk goes nowhere");
         assert_eq!(
             of(r#"{"post_id":"P1","move":"arrive","by":"c"}"#),
             Actor { name: "c".to_owned(), desk: false }

@@ -198,6 +198,19 @@ fn inputs(look: &Look, verb: Verb) -> Markup {
     }
 }
 
+/// Id of the list of names that fields for another offer.
+const CREW_NAMES: &str = "crew-names";
+
+/// Only a crew can say so, and the desk writes down who of it did.
+fn is_crews_word(verb: Verb) -> bool {
+    matches!(verb, Verb::Depart | Verb::Arrive)
+}
+
+/// Names that fields for another offer.
+pub(super) fn crew_names(names: &[String]) -> Markup {
+    html! { datalist id=(CREW_NAMES) { @for name in names { option value=(name) {} } } }
+}
+
 /// How the desk came to know of it.
 fn for_another(look: &Look, verb: Verb) -> Markup {
     const HOW: [(&str, Text); 4] =
@@ -205,7 +218,9 @@ fn for_another(look: &Look, verb: Verb) -> Markup {
     html! {
         @if look.is_desk() {
             div.group.behalf {
-                (text(look, "on_behalf_of", words::ON_BEHALF_OF, false))
+                label { (look.say(words::ON_BEHALF_OF)) @if is_crews_word(verb) { span.must { " *" } }
+                    input type="text" name="on_behalf_of" maxlength="500" autocomplete="off"
+                        list=(CREW_NAMES) required[is_crews_word(verb)]; }
                 (select(look, "channel", words::HOW_TOLD, &HOW, false))
                 label { (look.say(words::AT)) input type="time" name="at"; }
             }
@@ -315,6 +330,9 @@ mod tests {
     fn the_desk_writes_down_for_others_and_a_crew_does_not() {
         let of = |role| form(&test_look(Lang::Zh, Some(role)), Verb::Depart, "/x", false).0;
         assert!(of(Role::Duty).contains("on_behalf_of") && of(Role::Duty).contains("电话代录"));
+        assert!(of(Role::Duty).contains("list=\"crew-names\" required"), "the desk's own word is none");
+        let names = crew_names(&["王五".to_owned()]).0;
+        assert_eq!(names, "<datalist id=\"crew-names\"><option value=\"王五\"></option></datalist>");
         assert!(!of(Role::Crew).contains("on_behalf_of"));
     }
 }

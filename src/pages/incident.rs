@@ -52,7 +52,12 @@ pub(crate) async fn show(
         done: query.done.as_deref().and_then(take::done),
         ..Page::default()
     };
-    Ok(layout::page(&look, &page, &render(&look, &case, telling, post.as_ref())))
+    let names = match look.is_desk() {
+        true => instance.alerting.names_of_crew(&case.incident),
+        false => Vec::new(),
+    };
+    let body = html! { (render(&look, &case, telling, post.as_ref())) (forms::crew_names(&names)) };
+    Ok(layout::page(&look, &page, &body))
 }
 
 pub(super) fn render(look: &Look, case: &Case, telling: Option<Telling>, post: Option<&Arc<Post>>) -> Markup {

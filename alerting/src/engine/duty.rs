@@ -71,6 +71,25 @@ impl Engine {
         &self.calling.rota
     }
 
+    /// Why the desk cannot act on behalf of that name, where the rota names people: nobody has it.
+    pub(super) fn stranger(&self, incident: &Incident, name: &str, now: Timestamp) -> Option<String> {
+        let (rota, name) = (&self.calling.rota, name.trim());
+        if !rota.names_people() || crew_named(rota, name).is_some() || rota.person(name).is_some() {
+            return None;
+        }
+        let names = self.names_of_crew(incident, now).join(", ");
+        let names = if names.is_empty() { "nobody".to_owned() } else { names };
+        Some(format!("on_behalf_of {name:?} is no crew and nobody of the rota; its crew has {names}"))
+    }
+
+    /// Members of the crew that has an incident, else of the one on duty there.
+    pub fn names_of_crew(&self, incident: &Incident, now: Timestamp) -> Vec<String> {
+        let rota = &self.calling.rota;
+        let own = incident.life.crew.as_deref().and_then(|name| crew_named(rota, name)).cloned();
+        let crew = own.or_else(|| self.on_duty(incident.zone_in(&self.register), now).crew);
+        crew.iter().flat_map(|crew| &crew.members).map(|one| one.name.to_string()).collect()
+    }
+
     pub(super) fn note_busy(&mut self, place: usize) {
         let open = &self.open[place];
         if !open.over && is_busy(&open.incident.life) && !open.incident.life.drill {
@@ -135,7 +154,6 @@ impl Engine {
             return self.made_for(incident, to);
         }
         if incident.evidence.kind == crate::incident::Kind::Reenergised {
-            to.urgent = true;
             to.crews = self.crews_in_extent(incident);
         } else if life.job.is_some() {
             to.whom = vec![Whom::Desk];
@@ -177,16 +195,19 @@ impl Engine {
         (crew, backup)
     }
 
-    /// Crews that work where an incident shows: on its feeder, or at its post.
+    /// Crews that work where an incident shows, on its feeder or at its post: those of incidents and of planned work.
     fn crews_in_extent(&self, incident: &Incident) -> Vec<Arc<str>> {
         let inside = |other: &&Incident| {
             let same = !incident.feeder.is_empty() && other.feeder == incident.feeder;
             (same || (!other.post_id.is_empty() && other.post_id == incident.post_id)) && !other.life.drill
         };
+        let at_incidents =
+            self.open_incidents().filter(inside).flat_map(|other| [&other.life.crew, &other.life.job]);
+        let at_work = self.jobs_in_extent(incident).map(|job| &job.crew);
         let mut crews: Vec<Arc<str>> = Vec::new();
-        for crew in self.open_incidents().filter(inside).filter_map(|other| other.life.crew.as_deref()) {
-            if !crews.iter().any(|known| **known == *crew) {
-                crews.push(Arc::from(crew));
+        for crew in at_incidents.flatten().chain(at_work) {
+            if !crews.iter().any(|known| **known == **crew) {
+                crews.push(Arc::from(crew.as_str()));
             }
         }
         crews
@@ -219,14 +240,16 @@ impl Engine {
         self.made_for(incident, to)
     }
 
-    /// Planned work has its own crew, what is not real its own circle, and a flood its lists.
+    /// Planned work has its own crew, what is not real its own circle, a flood its lists; power that is back waits for
+    /// none.
     pub(super) fn made_for(&self, incident: &Incident, mut to: Telling) -> Telling {
         if let Some(job) = incident.life.job.as_ref().filter(|_| incident.family != Family::System) {
             to.crews.push(Arc::from(job.as_str()));
         }
+        to.urgent |= incident.family == Family::Reenergised;
         to.grouped = self.is_flood() && !to.urgent && self.calling.on;
         if incident.life.drill {
-            to.everybody = false;
+            (to.everybody, to.grouped) = (false, false);
             return to.of_drill();
         }
         to

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::ladder::Gathered;
 use super::{Effect, Engine, STEP_BACK};
-use crate::incident::{Event, Incident, Severity};
-use crate::ladder::danger;
+use crate::incident::{Event, Incident, Kind, Severity};
+use crate::ladder::{Handover, Milestones, Telling, danger};
 
 /// Moments that are kept: no policy can ask for more.
 const RAISED_MAX: usize = 100_000;
@@ -121,9 +121,37 @@ impl Engine {
         effects.push(Effect::Flood { on: self.calling.flood.on, event });
     }
 
+    /// What an incident that is not safe yet was told since `from` by its ladder and at a change of shift, and when: after
+    /// a restart it is held against what went out.
+    pub fn told_since(
+        &self,
+        incident: &Incident,
+        from: Timestamp,
+        now: Timestamp,
+    ) -> Vec<(Timestamp, Telling)> {
+        let (climb, ladder) = (&incident.life.climb, self.calling.ladders.of(incident));
+        let goes_on = Milestones::of(incident, &self.policy).is_some();
+        // Of many dark lamps of a road one is told.
+        let opening = climb.listed || (incident.is_told() && incident.evidence.kind != Kind::LampOut);
+        let told = climb.told.iter().filter(|said| goes_on && said.at > from);
+        let rungs = told.filter(|said| said.step > 0 || opening).filter_map(|said| {
+            let to = match said.step {
+                0 => self.opening(incident, now),
+                step => self.made_for(incident, Telling::to(&ladder?.rungs.get(step as usize)?.to)),
+            };
+            Some((said.at, to))
+        });
+        let crews = |known: &Handover| Telling {
+            crews: vec![known.from.clone(), known.to.clone()],
+            ..Telling::default()
+        };
+        let shift = climb.handover.iter().filter(|known| known.at > from);
+        rungs.chain(shift.map(|known| (known.at, self.made_for(incident, crews(known))))).collect()
+    }
+
     /// What was gathered becomes one telling for each zone and rung.
     pub(super) fn tell_gathered(&mut self, gathered: Gathered, now: Timestamp, effects: &mut Vec<Effect>) {
-        for ((zone, step, word), (to, mut places)) in gathered {
+        for ((zone, step, word, crews), (to, mut places)) in gathered {
             let count = places.len();
             let rank = |place: &usize| std::cmp::Reverse(danger(&self.open[*place].incident));
             if places.len() > NAMED_MAX {
@@ -134,12 +162,13 @@ impl Engine {
             let incidents: Vec<Incident> =
                 places.iter().map(|place| self.open[*place].incident.clone()).collect();
             let ids: Vec<&str> = incidents.iter().map(|incident| &*incident.id).collect();
+            let of = crews.iter().fold(String::new(), |of, crew| format!("{of}:{crew}"));
             let event = Event {
-                key: format!("rungs:{zone}:{step}:{word}:{}", now.0),
+                key: format!("rungs:{zone}:{step}:{word}:{}{of}", now.0),
                 incident: Arc::from(""),
                 at: now,
                 kind: "rungs",
-                body: json!({ "zone": zone, "step": step, "word": word, "whom": to.whom, "count": count,
+                body: json!({ "zone": zone, "step": step, "word": word, "whom": to.whom, "crews": to.crews, "count": count,
                     "incidents": ids })
                 .to_string(),
             };

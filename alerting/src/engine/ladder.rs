@@ -14,7 +14,7 @@ use super::flood::Flooded;
 use super::{Aside, Effect, Engine, Open};
 use crate::incident::{Event, Family, Incident, Severity};
 use crate::ladder::{Ladder, Ladders, Milestones, Rung, Telling, Until, desk_call, not_accepted, to_come};
-use crate::life::takes_evidence;
+use crate::life::{Stage, takes_evidence};
 use crate::notice::ESCALATED;
 use crate::rota::{Rota, Whom};
 
@@ -71,8 +71,8 @@ impl Calling {
     }
 }
 
-/// What is to be told in one list: by zone, rung and event word.
-pub(super) type Gathered = BTreeMap<(Arc<str>, u32, &'static str), (Telling, Vec<usize>)>;
+/// What is to be told in one list: by zone, rung, event word and the crews of planned work that hear it too.
+pub(super) type Gathered = BTreeMap<(Arc<str>, u32, &'static str, Vec<Arc<str>>), (Telling, Vec<usize>)>;
 
 /// Why rungs are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,8 @@ impl Engine {
     /// When an incident has been there for too long with nobody at the board.
     fn closed(&self, incident: &Incident) -> Option<Timestamp> {
         let life = &incident.life;
-        let waits = incident.severity == Severity::P1 && takes_evidence(life.state) && life.arrived.is_none();
+        let waits = incident.severity == Severity::P1 && takes_evidence(life.state);
+        let waits = waits && life.state != Stage::Arrived;
         let system = incident.family == Family::System && Milestones::of(incident, &self.policy).is_none();
         let watched = self.calling.present_at.max(self.running_since).max(self.calling.live_since);
         // Nobody watched in a time that has not come.
@@ -377,14 +378,19 @@ impl Engine {
         let mut to = self.made_for(incident, to);
         let p1 = incident.severity == Severity::P1;
         let word = match breached {
-            true => p1.then_some(BREACHED),
+            true if p1 => Some(BREACHED),
+            // The breach of a P2 is counted; a rung that falls on it is told.
+            true => (!steps.is_empty()).then_some(ESCALATED),
             false => Some(ESCALATED),
         };
         let word = word.filter(|_| !to.is_empty());
-        to.grouped = word.is_some() && self.calling.on && self.crowds(now);
+        // What is not real makes no crowd and stands in no list.
+        let alone = to.urgent || incident.life.drill;
+        to.grouped = word.is_some() && self.calling.on && !alone && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
             let zone = self.open[place].incident.zone.clone();
-            let entry = gathered.entry((zone, to.step, word)).or_insert_with(|| (to.clone(), Vec::new()));
+            let key = (zone, to.step, word, to.crews.clone());
+            let entry = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
             entry.0.and(&to.whom);
             entry.1.push(place);
             if !breached {

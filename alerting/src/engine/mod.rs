@@ -61,6 +61,7 @@ pub use effect::{Effect, Habits, Heard, Input, Memory};
 pub use ending::Ended;
 pub use exempt::Exemptions;
 pub use explain::{Checked, Explanation, Quantified, Raised, Seen, Supply, Wetness};
+pub(crate) use moves::REPEATED;
 pub use moves::{Answer, MoveRequest};
 pub use people::{Job, JobRequest, JobScope, TellRequest};
 pub use recheck::{Asking, Recheck};

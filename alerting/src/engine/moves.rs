@@ -22,7 +22,7 @@ use crate::sample::Bits;
 use crate::slot::Fact;
 
 /// The event by which people are told that a danger shows on.
-pub(super) const REPEATED: &str = "incident.repeated";
+pub(crate) const REPEATED: &str = "incident.repeated";
 
 /// A move on an incident.
 #[derive(Clone, Debug)]
@@ -320,7 +320,9 @@ impl Engine {
             return;
         };
         let had = incident.life.crew.as_deref().map(Arc::from);
-        let facts = self.facts(&incident, place, request.told_at, now);
+        let mut facts = self.facts(&incident, place, request.told_at, now);
+        facts.stranger =
+            request.m.body.on_behalf_of.as_deref().and_then(|of| self.stranger(&incident, of, now));
         let (event, told, answer) = match apply(&incident.life, &facts, now, &request.m) {
             Ok(applied) if applied.outcome == Outcome::Again => {
                 let answer = Answer { incident, outcome: Outcome::Again };
@@ -486,6 +488,7 @@ impl Engine {
             limits: self.hand_limits(slot, now),
             extent_open: self.extent_open(incident, slot),
             linked_open: live().filter(follows).map(|other| other.incident.id.to_string()).collect(),
+            stranger: None,
             members: least_advanced(live().filter(of_parent).map(|other| &other.incident.life)),
             arrival: self.policy.arrival,
             verify: self.policy.verify,

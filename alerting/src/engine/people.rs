@@ -193,6 +193,19 @@ impl Engine {
         self.people.jobs.iter().filter(move |job| of_feeder && job.until > at)
     }
 
+    /// Planned work at the post of an incident, or anywhere on its feeder.
+    pub(super) fn jobs_in_extent(&self, incident: &Incident) -> impl Iterator<Item = &Job> {
+        let inside = |post: &&Arc<Post>| {
+            let same = !incident.feeder.is_empty() && post.feeder == incident.feeder;
+            same || (!incident.post_id.is_empty() && post.post_id == incident.post_id)
+        };
+        let posts: Vec<&Arc<Post>> = match self.people.jobs.is_empty() {
+            true => Vec::new(),
+            false => self.register.posts().iter().filter(inside).collect(),
+        };
+        self.people.jobs.iter().filter(move |job| posts.iter().any(|post| job.scope.holds(post)))
+    }
+
     /// Planned work that goes on.
     pub fn jobs(&self) -> &[Job] {
         &self.people.jobs

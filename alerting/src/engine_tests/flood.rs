@@ -2,6 +2,7 @@
 
 use super::ladder::{rungs, watch};
 use super::*;
+use crate::engine::TellRequest;
 use crate::ladder::Telling;
 use crate::life::Verb;
 use crate::life::tests::crew;
@@ -165,6 +166,50 @@ fn help_and_what_is_live_again_are_told_at_once_in_a_flood_and_daily_moves_are_n
 }
 
 #[test]
+fn power_that_is_back_reaches_crews_of_planned_work_on_that_feeder_and_none_of_its_rungs_waits_for_a_list() {
+    let (mut city, names) = long_street(13);
+    let request = crate::engine::JobRequest {
+        crew: "Meter crew".to_owned(),
+        ..planned::job(crate::engine::JobScope::PostId(names[9].clone()), "1")
+    };
+    city.engine.step(T, Input::Maintenance(&request), &mut city.effects);
+    live(&mut city, &names[0], 0, T);
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(1), &id, crew(Verb::Arrive, "1"));
+    let mut safe = crew(Verb::MakeSafe, "1");
+    (safe.body.method, safe.body.extent) =
+        (Some(crate::life::Method::Isolated), Some(crate::life::Extent::Feeder));
+    city.moved(minutes(2), &id, safe);
+    live(&mut city, &names[1], 1, minutes(3));
+    let back = city.the(Family::Reenergised);
+    let opened = back.opened_at;
+    let to = city.effects.iter().find_map(|effect| match effect {
+        Effect::Open { incident, to, .. } if incident.family == Family::Reenergised => Some(to.clone()),
+        _ => None,
+    });
+    let to = to.unwrap();
+    assert_eq!(to.crews, ["Crew 1", "Meter crew"].map(Arc::from), "{to:?}");
+    for (n, name) in names.iter().enumerate() {
+        let request = TellRequest { key: format!("t{n}"), post_id: Some(name.clone()), ..planned::shock() };
+        city.engine.step(minutes(4), Input::Told(&request), &mut city.effects);
+    }
+    assert!(city.engine.is_flood());
+    watch(&mut city, opened, 200);
+    let alone = city.effects.iter().find_map(|effect| match effect {
+        Effect::Moved { incident, told: Some(_), to, event }
+            if incident.family == Family::Reenergised && event.kind == "rung" =>
+        {
+            Some(to.clone())
+        }
+        _ => None,
+    });
+    assert!(
+        alone.is_some_and(|to| to.urgent && !to.grouped && to.step == 1),
+        "three minutes later, by itself"
+    );
+}
+
+#[test]
 fn drills_make_no_flood_and_a_restart_in_one_goes_on_with_it() {
     let (mut city, names) = long_street(12);
     for (n, name) in names.iter().enumerate() {
@@ -183,6 +228,63 @@ fn drills_make_no_flood_and_a_restart_in_one_goes_on_with_it() {
     assert!(after.engine.is_flood());
     let listed = after.engine.open_incidents().filter(|incident| incident.life.climb.listed).count();
     assert_eq!(listed, 2, "whose opening went into lists is known");
+}
+
+#[test]
+fn in_a_flood_rungs_of_planned_work_keep_their_crew_and_drills_stay_out_of_lists() {
+    let (mut city, names) = long_street(30);
+    let scope = crate::engine::JobScope::Feeder("G0".to_owned());
+    city.engine.step(T, Input::Maintenance(&planned::job(scope, "1")), &mut city.effects);
+    let drill = TellRequest { post_id: Some(names[29].clone()), ..planned::drill() };
+    city.engine.step(T, Input::Told(&drill), &mut city.effects);
+    for (n, name) in names.iter().enumerate().take(20) {
+        // Later than what is on the feeder of the work: the flood goes on when its ten minutes are over.
+        live(&mut city, name, n, if n < 10 { T } else { T + Millis::seconds(30) });
+    }
+    let drill = TellRequest { key: "d2".to_owned(), post_id: Some(names[28].clone()), ..planned::drill() };
+    city.engine.step(T + Millis::seconds(30), Input::Told(&drill), &mut city.effects);
+    assert!(!openings(&city).last().unwrap().grouped, "a drill within a flood");
+    city.effects.clear();
+    watch(&mut city, T + Millis::seconds(30), 575);
+    let of_work = city.effects.iter().filter_map(|effect| match effect {
+        Effect::Many { to, incidents, .. } if !to.crews.is_empty() => {
+            Some((to.crews.clone(), incidents.len()))
+        }
+        _ => None,
+    });
+    // On that feeder they are told after ten minutes without an answer.
+    assert_eq!(of_work.collect::<Vec<_>>(), [(vec![Arc::from("Meter crew")], 10)]);
+    let real = |effect: &Effect| match effect {
+        Effect::Many { incidents, .. } => incidents.iter().all(|incident| !incident.life.drill),
+        _ => true,
+    };
+    assert!(city.effects.iter().all(real));
+    let drills = city.effects.iter().filter(|effect| {
+        matches!(effect, Effect::Moved { incident, event, told: Some(_), to }
+            if incident.life.drill && event.kind == "rung" && !to.grouped)
+    });
+    assert_eq!(
+        drills.count(),
+        4,
+        "rungs of 3 and 6 minutes of two drills; of 10 minutes there is nobody to tell"
+    );
+}
+
+#[test]
+fn drills_count_for_no_crowd_of_rungs() {
+    let (mut city, names) = long_street(14);
+    for (n, name) in names.iter().enumerate().take(12) {
+        let mut request = planned::drill();
+        (request.key, request.post_id) = (format!("d{n}"), Some(name.clone()));
+        city.engine.step(T, Input::Told(&request), &mut city.effects);
+    }
+    live(&mut city, &names[13], 13, T + Millis::seconds(1));
+    watch(&mut city, T, 200);
+    let real = city.effects.iter().any(|effect| {
+        matches!(effect, Effect::Moved { incident, event, told: Some(_), to }
+            if !incident.life.drill && event.kind == "rung" && !to.grouped)
+    });
+    assert!(real && lists(&city).is_empty(), "the one that is real is told by itself");
 }
 
 #[test]

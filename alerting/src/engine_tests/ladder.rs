@@ -32,19 +32,19 @@ pub(super) fn watch(city: &mut City, from: Timestamp, seconds: i64) {
     }
 }
 
-fn at(minute: i64, second: i64) -> Timestamp {
+pub(super) fn at(minute: i64, second: i64) -> Timestamp {
     minutes(minute) + Millis::seconds(second)
 }
 
 /// P1 is critical since minute 5, and somebody is at the board up to that second.
-fn raised_until(minute: i64, second: i64) -> (City, String) {
+pub(super) fn raised_until(minute: i64, second: i64) -> (City, String) {
     let (mut city, id) = raised();
     watch(&mut city, minutes(5), at(minute, second).since(minutes(5)).as_seconds() - 1);
     city.effects.clear();
     (city, id)
 }
 
-const UP: &str = "incident.escalated";
+pub(super) const UP: &str = "incident.escalated";
 const LATE: &str = "incident.breached";
 
 #[test]
@@ -267,7 +267,7 @@ fn with_nobody_at_the_board_for_a_minute_the_desk_is_rung_and_the_next_rung_goes
 }
 
 /// Zones z1 and z2 with crews A and B, each the other's back-up and neighbour.
-fn two_crews() -> Rota {
+pub(super) fn two_crews() -> Rota {
     let crew = |id: &str| {
         let id: Arc<str> = Arc::from(id);
         (id.clone(), Arc::new(rota::Crew { id, name: String::new(), ..rota::Crew::default() }))

@@ -19,6 +19,7 @@ mod order;
 mod people;
 mod planned;
 mod random;
+mod reassign;
 mod restart;
 mod returns;
 mod sensors;

@@ -39,7 +39,7 @@ fn maintain(city: &mut City, at: Timestamp, request: &JobRequest) -> Result<(Job
     found.unwrap()
 }
 
-fn job(scope: JobScope, key: &str) -> JobRequest {
+pub(super) fn job(scope: JobScope, key: &str) -> JobRequest {
     JobRequest {
         actor: Actor { name: "Desk".to_owned(), desk: true },
         key: key.to_owned(),
@@ -55,6 +55,11 @@ pub(super) fn at_work() -> City {
     let mut city = City::new();
     maintain(&mut city, minutes(1), &job(JobScope::PostId("P1".to_owned()), "1")).unwrap();
     city
+}
+
+/// A shock, told at P1.
+pub(super) fn shock() -> TellRequest {
+    request(What::Shock, "shock")
 }
 
 /// A shock that nobody felt.

@@ -47,6 +47,8 @@ pub struct Climb {
     pub jumped: Vec<u32>,
     /// Somebody else was asked then, and has all the time to acknowledge.
     pub called_at: Option<Timestamp>,
+    /// A crew arrived after the first that had was called away: the rungs of who stands there count from then.
+    pub there_at: Option<Timestamp>,
     /// Nobody had the board open: the desk was rung, once.
     pub board_closed: bool,
     /// The desk was asked to call a crew whose arrival is not proven.
@@ -64,18 +66,22 @@ pub struct Climb {
 }
 
 impl Climb {
-    /// When a rung was last told. Where somebody else was called since, that counts for nothing on the way to him.
+    /// When a rung was last told. Where somebody else was called since, that counts for nothing on the way to him, and
+    /// where he came, nothing of what the one before was told there.
     pub fn told_at(&self, step: usize, rung: &Rung) -> Option<Timestamp> {
-        let anew = matches!(rung.until, Until::Acknowledged | Until::Departed);
-        let called = self.called_at.filter(|_| anew);
+        let since = match rung.until {
+            Until::Acknowledged | Until::Departed => self.called_at,
+            Until::Arrived => None,
+            Until::MadeSafe => self.there_at,
+        };
         let said = self.told.iter().find(|said| said.step as usize == step).map(|said| said.at);
-        said.filter(|at| called.is_none_or(|called| *at >= called))
+        said.filter(|at| since.is_none_or(|since| *at >= since))
     }
 
     /// Notes that a rung was told.
     pub fn tell(&mut self, step: usize, now: Timestamp) {
         // A clock that went back must not make it untold.
-        let at = self.called_at.map_or(now, |called| called.max(now));
+        let at = self.called_at.max(self.there_at).map_or(now, |since| since.max(now));
         match self.told.iter_mut().find(|said| said.step as usize == step) {
             Some(said) => said.at = at,
             None => self.told.push(Said { step: step as u32, at }),
@@ -94,7 +100,7 @@ pub struct Milestones {
     pub acknowledged: Option<Timestamp>,
     /// It is on its way.
     pub departed: Option<Timestamp>,
-    /// It stands there.
+    /// It stands there now. The first arrival, which decides about the deadline, may be that of a crew called away.
     pub arrived: Option<Timestamp>,
     /// The deadline.
     pub due_at: Timestamp,
@@ -111,16 +117,18 @@ impl Milestones {
         }
         let opened = incident.p1_at.unwrap_or(incident.opened_at);
         let called = life.climb.called_at.unwrap_or(opened);
-        // Where planned work goes on its own crew is asked first.
-        let grace = if life.job.is_some() { policy.maintenance.acknowledge_within } else { Millis(0) };
+        // Where planned work goes on its own crew is asked first; a crew that the desk calls is asked at once.
+        let first = life.job.is_some() && life.climb.called_at.is_none();
+        let grace = if first { policy.maintenance.acknowledge_within } else { Millis(0) };
         // The system has no crew: whoever says that he looks after it does.
+        let arrived = life.arrived.as_ref().filter(|_| life.state == Stage::Arrived);
         let taken = if system { life.acknowledged.as_ref() } else { life.taken.as_ref() };
         Some(Self {
             opened,
             called: called + grace,
             acknowledged: taken.map(|mark| mark.at),
             departed: life.departed.as_ref().map(|mark| mark.at),
-            arrived: life.arrived.as_ref().map(|arrival| arrival.mark.at),
+            arrived: arrived.map(|arrival| life.climb.there_at.unwrap_or(arrival.mark.at)),
             due_at: incident.due_at,
         })
     }
@@ -177,7 +185,8 @@ pub fn to_come(
     let climb = &incident.life.climb;
     let due = |(step, rung): (usize, &Rung)| {
         // Whether a P2 is told at its opening says the finding: twenty dark lamps of one road are one telling.
-        if step == 0 && incident.severity != Severity::P1 {
+        // A crew that gets it later has heard nothing.
+        if step == 0 && incident.severity != Severity::P1 && climb.called_at.is_none() {
             return None;
         }
         Some((step, milestones.next(rung, climb.told_at(step, rung), now)?))

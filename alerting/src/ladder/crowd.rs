@@ -41,6 +41,8 @@ pub struct List {
     pub roads: Vec<(Arc<str>, u32)>,
     /// Number of the list for that person: part of its id.
     pub number: u32,
+    /// Something of it may have been told before a restart.
+    pub again: bool,
 }
 
 /// How dangerous an incident is beside others: greater is worse.
@@ -75,6 +77,8 @@ struct Inbox {
     person: Arc<Person>,
     /// Messages within the window, the oldest first.
     sent: VecDeque<Timestamp>,
+    /// Those of them that told of a danger and were no lists.
+    own: VecDeque<Timestamp>,
     listed_at: Option<Timestamp>,
     /// Not named to this person yet (false stands before true), and how dangerous.
     waiting: BTreeSet<(bool, Reverse<u32>, Arc<str>)>,
@@ -85,6 +89,8 @@ struct Inbox {
     beyond: usize,
     roads: BTreeMap<Arc<str>, u32>,
     number: u32,
+    /// Something that waits may have been told before a restart.
+    again: bool,
 }
 
 /// Who got how much, and who waits for a list.
@@ -101,6 +107,7 @@ impl Crowd {
         let inbox = self.people.entry(person.name.clone()).or_insert_with(|| Inbox {
             person: person.clone(),
             sent: VecDeque::new(),
+            own: VecDeque::new(),
             listed_at: None,
             waiting: BTreeSet::new(),
             ids: BTreeMap::new(),
@@ -108,19 +115,33 @@ impl Crowd {
             beyond: 0,
             roads: BTreeMap::new(),
             number: 0,
+            again: false,
         });
         inbox.person.clone_from(person);
         Some(inbox)
     }
 
-    /// Somebody got a message of his own.
-    pub fn sent(&mut self, person: &Arc<Person>, now: Timestamp, limits: &Limits) {
+    /// Somebody got a message of his own. `calls`: one that tells of a danger.
+    pub fn sent(&mut self, person: &Arc<Person>, calls: bool, now: Timestamp, limits: &Limits) {
         if let Some(inbox) = self.inbox(person) {
-            inbox.sent.push_back(now);
-            while inbox.sent.len() > limits.messages_max as usize {
-                inbox.sent.pop_front();
+            for kept in [Some(&mut inbox.sent), Some(&mut inbox.own).filter(|_| calls)].into_iter().flatten()
+            {
+                kept.push_back(now);
+                while kept.len() > limits.messages_max as usize {
+                    kept.pop_front();
+                }
             }
         }
+    }
+
+    /// The next danger goes into somebody's list: one waits for him, or half of his messages were his own. The other
+    /// half is for lists, or who had ten at the start of a flood would hear nothing of it for ten minutes.
+    pub fn is_listed(&self, person: &str, now: Timestamp, limits: &Limits) -> bool {
+        let half = (limits.messages_max as usize / 2).max(1);
+        self.people.get(person).is_some_and(|inbox| {
+            let own = inbox.own.iter().filter(|at| is_recent(**at, now, limits.window)).count();
+            inbox.waits() || own >= half
+        })
     }
 
     /// An incident goes into somebody's next list.
@@ -147,6 +168,14 @@ impl Crowd {
         }
     }
 
+    /// The same after a restart: it may have been told before.
+    pub fn add_again(&mut self, person: &Arc<Person>, incident: &Incident) {
+        self.add(person, incident);
+        if let Some(inbox) = self.inbox(person) {
+            inbox.again = true;
+        }
+    }
+
     /// So many more, which are not named.
     pub fn more(&mut self, person: &Arc<Person>, count: usize) {
         if let Some(inbox) = self.inbox(person) {
@@ -159,7 +188,7 @@ impl Crowd {
         let most = limits.messages_max.max(1) as usize;
         let apart = Millis(limits.window.0 / i64::from(limits.messages_max.max(1)));
         let mut lists = Vec::new();
-        for inbox in self.people.values_mut().filter(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0) {
+        for inbox in self.people.values_mut().filter(|inbox| inbox.waits()) {
             inbox.sent.retain(|at| is_recent(*at, now, limits.window));
             let rests = inbox.listed_at.is_some_and(|at| is_recent(at, now, apart));
             if inbox.sent.len() >= most || rests {
@@ -169,23 +198,27 @@ impl Crowd {
         }
         self.people.retain(|_, inbox| {
             let quiet = inbox.sent.back().is_none_or(|at| !is_recent(*at, now, limits.window));
-            !(quiet && inbox.waiting.is_empty() && inbox.beyond == 0)
+            !quiet || inbox.waits()
         });
         lists
     }
 
     /// That person waits for a list.
     pub fn waits(&self, person: &str) -> bool {
-        self.people.get(person).is_some_and(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0)
+        self.people.get(person).is_some_and(Inbox::waits)
     }
 
     /// Somebody waits for a list.
     pub fn is_waiting(&self) -> bool {
-        self.people.values().any(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0)
+        self.people.values().any(Inbox::waits)
     }
 }
 
 impl Inbox {
+    fn waits(&self) -> bool {
+        !self.waiting.is_empty() || self.beyond > 0
+    }
+
     fn leave(&mut self, road: &Arc<str>) {
         if let Some(count) = self.roads.get_mut(road) {
             *count = count.saturating_sub(1);
@@ -222,9 +255,11 @@ impl Inbox {
         if incidents.is_empty() && more == 0 {
             return None;
         }
+        let again = self.again;
+        self.again &= !self.waiting.is_empty();
         self.number = self.number.wrapping_add(1);
         self.listed_at = Some(now);
         self.sent.push_back(now);
-        Some(List { person: self.person.clone(), incidents, more, roads, number: self.number })
+        Some(List { person: self.person.clone(), incidents, more, roads, number: self.number, again })
     }
 }

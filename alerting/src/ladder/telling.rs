@@ -15,7 +15,7 @@ pub struct Telling {
     pub crews: Vec<Arc<str>>,
     /// Everybody of the zone.
     pub everybody: bool,
-    /// Goes out at once whatever else goes on: a crew has its hands on what is live.
+    /// Goes out at once whatever else goes on, to each member of the crews it names: a crew has its hands on what is live.
     pub urgent: bool,
     /// It goes into the lists of a flood.
     pub grouped: bool,

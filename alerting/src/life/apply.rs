@@ -49,6 +49,8 @@ pub struct Facts {
     pub linked_open: Vec<String>,
     /// The least advanced live member, when this one stands for several.
     pub members: Option<Stage>,
+    /// Why nobody acts on behalf of the one who is named: no crew and nobody on duty has that name.
+    pub stranger: Option<String>,
     /// Numbers of arriving.
     pub arrival: policy::Arrival,
     /// Numbers of verifying.
@@ -277,6 +279,9 @@ impl Act<'_> {
         if body.on_behalf_of.is_some() && !self.m.actor.desk {
             return Err(self.person("only the desk acts on behalf of somebody"));
         }
+        if let Some(stranger) = self.facts.stranger.as_ref().filter(|_| body.on_behalf_of.is_some()) {
+            return Err(self.body(stranger));
+        }
         Ok(())
     }
 
@@ -333,6 +338,10 @@ impl Act<'_> {
     }
 
     fn change(&self, life: &mut Life) -> Done {
+        // Either would stop the rungs, and only the word of a crew does.
+        if matches!(self.m.verb, Verb::Depart | Verb::Arrive) && self.m.is_desks_own() {
+            return Err(self.body("on_behalf_of is missing: which member of the crew said so"));
+        }
         match self.m.verb {
             Verb::Acknowledge => life.acknowledge(self.mark(), self.m.is_desks_own()),
             Verb::Depart => {
@@ -369,6 +378,9 @@ impl Act<'_> {
     fn arrive(&self, life: &mut Life) {
         life.acknowledge(self.mark(), self.m.is_desks_own());
         life.clear = None;
+        if life.arrived.is_some() && life.state != Stage::Arrived {
+            life.climb.there_at = Some(self.now);
+        }
         if super::takes_evidence(life.state) && life.state != Stage::Arrived {
             life.quiet_at = self.is_quiet().then_some(self.now);
         }

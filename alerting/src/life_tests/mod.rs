@@ -31,6 +31,7 @@ pub(crate) fn facts() -> Facts {
         extent_open: Vec::new(),
         linked_open: Vec::new(),
         members: None,
+        stranger: None,
         arrival: crate::policy::Arrival::default(),
         verify: crate::policy::Verify::default(),
         two_people: crate::policy::TwoPeople::default(),

@@ -107,6 +107,11 @@ impl Alerting {
         lock(&self.engine).jobs().to_vec()
     }
 
+    /// Members of the crew that has an incident, else of the one on duty there: whom the desk can act for.
+    pub fn names_of_crew(&self, incident: &Incident) -> Vec<String> {
+        lock(&self.engine).names_of_crew(incident, (self.clock)())
+    }
+
     /// Which lamps are left out of the lighting rate at `now`, or are dark for a reason.
     pub fn exemptions(&self, now: Timestamp) -> Exemptions {
         lock(&self.engine).exemptions(now)

@@ -12,7 +12,7 @@ use crate::engine::{Effect, Engine};
 use crate::incident::{Event, Incident, Severity};
 use crate::notice::Notice;
 use crate::notify::{AlarmWatch, Channel, ChannelKind, Job};
-use crate::store::{Delivery, Outcome, Write};
+use crate::store::{Delivery, Outcome, Reads, StoreError, Write};
 use crate::writer::Ticket;
 
 /// A channel, as far as the dispatcher looks.
@@ -138,14 +138,17 @@ impl Story {
         for (list, notices) in lists {
             let named = list.incidents.len();
             info!(to = %list.person.name, incidents = named, more = list.more, "a list instead of messages");
-            let ticket = self.tell(&notices, false, None);
+            let ticket = self.tell(&notices, list.again, None);
             self.writes.push(Write::Notices(notices), ticket);
         }
     }
 
-    /// After a start: what went into lists before and was named in none yet goes into them again.
-    pub(super) fn take_up_lists(&mut self, engine: &Engine) {
-        self.with_scene(|dispatcher, scene| dispatcher.take_up(scene, engine));
+    /// After a start: what nobody has heard of goes into lists.
+    pub(super) fn take_up_lists(&mut self, engine: &Engine, reads: &Reads<'_>) -> Result<(), StoreError> {
+        let from = (self.clock)() - self.policy.version().policy.flood.window;
+        let named = reads.named_since(from)?;
+        self.with_scene(|dispatcher, scene| dispatcher.take_up(scene, engine, named));
+        Ok(())
     }
 
     /// What became of a message: an incident that it named is told, or its next rung goes at once.

@@ -88,6 +88,8 @@ fn each_duty_reaches_its_person_once_and_one_that_nobody_has_goes_to_the_desk_wi
         (names(&at_work), at_work.missing.clone()),
         (vec!["Desk", "Cy"], vec!["Meter crew".to_owned()])
     );
+    let live = Telling { crews: vec![Arc::from("A")], urgent: true, ..Telling::to(&[Desk]) };
+    assert_eq!(names(&reached(&live, "z2", None)), ["Desk", "Ann", "Al"], "each of a crew that stands there");
     let help = Telling { everybody: true, ..Telling::to(&[Desk]) };
     assert_eq!(names(&reached(&help, "z1", Some("A"))), ["Desk", "Ann", "Al", "Bo", "Leader"]);
     assert_eq!(
@@ -169,41 +171,91 @@ fn situation_s55_a_message_that_is_refused_sends_the_next_rung_at_once_and_its_i
 fn situation_s21_peer_p13_in_a_flood_messages_are_few_and_each_p1_is_named_or_red_within_ten_minutes() {
     let (station, server) = (Station::new(), Server::start(Vec::new()));
     let alerting = station.start(vec![server.channel("hook")]).unwrap();
-    for batch in strangers(40) {
+    for batch in strangers(140) {
         alerting.judge(Arc::new(batch));
     }
-    wait_for("40 incidents", || open_ids(&alerting).len() == 40);
-    let first = events(&server, 10);
+    wait_for("140 incidents", || open_ids(&alerting).len() == 140);
+    let first = events(&server, 5);
     assert!(first.iter().all(|told| told["event"] == "incident.opened"));
-    assert!(server.within(Duration::from_millis(1500)).is_none(), "ten in ten minutes, and no eleventh");
     assert!(alerting.is_flood());
+    // Five of their own, and five lists: the eleventh danger is named within a minute or so.
+    let id = |id: &serde_json::Value| id.as_str().unwrap().to_owned();
+    let mut named: std::collections::BTreeSet<String> =
+        first.iter().map(|told| id(&told["incident"]["id"])).collect();
+    for minute in 0..5 {
+        station.clock.set(T + lampguard_model::Millis::seconds(61 * minute));
+        alerting.presence();
+        let list = server.next().json();
+        assert_eq!(list["event"], "digest", "minute {minute}: {list}");
+        assert!(list["notice"]["link"].as_str().unwrap().ends_with('/'), "{list}");
+        let incidents = list["incidents"].as_array().unwrap();
+        assert!(incidents.len() <= 20, "{list}");
+        named.extend(incidents.iter().map(id));
+        assert_eq!(list["text"].as_str().unwrap().contains("另有"), minute < 5, "{list}");
+    }
     let red = || alerting.incidents(&Filter::default()).unwrap().items.iter().filter(|i| i.untold).count();
-    wait_for("ten are told", || red() == 30);
-    // People answer for the ten, so that lists are all that comes.
-    for told in &first {
-        let id = told["incident"]["id"].as_str().unwrap();
+    wait_for("who was named is told", || red() == 140 - named.len());
+    assert!(named.len() >= 100, "{}", named.len());
+    station.clock.set(T + lampguard_model::Millis::seconds(599));
+    alerting.presence();
+    assert!(server.within(Duration::from_millis(1500)).is_none(), "ten in ten minutes, and no eleventh");
+    assert_eq!(open_ids(&alerting).len(), 140, "each stays an incident of its own");
+}
+
+#[test]
+fn a_kill_loses_nothing_that_waited_for_a_list_also_of_what_was_told_before() {
+    let (station, server) = (Station::new(), Server::start(Vec::new()));
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    for batch in strangers(14) {
+        alerting.judge(Arc::new(batch));
+    }
+    let mut told: Vec<String> =
+        events(&server, 5).iter().map(|told| told["incident"]["id"].as_str().unwrap().to_owned()).collect();
+    let list = server.next().json();
+    told.extend(list["incidents"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
+    assert_eq!(told.len(), 14, "{list}");
+    let untold = |alerting: &Alerting| {
+        alerting.incidents(&Filter::default()).unwrap().items.iter().filter(|i| i.untold).count()
+    };
+    wait_for("all are told", || untold(&alerting) == 0);
+    // The next rung of all of them goes into a list, and somebody takes five of them: no rung of theirs comes again.
+    // No channel works meanwhile: the list is gone with the process.
+    drop(alerting);
+    let alerting = station.start(Vec::new()).unwrap();
+    station.clock.set(T + lampguard_model::Millis::seconds(190));
+    wait_for("the rung is stored", || {
+        let sql = "SELECT count(*) FROM event WHERE kind = 'rungs'";
+        station.database().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() > 0
+    });
+    for id in &told {
         alerting.act(id, crew(Verb::Acknowledge, "1")).unwrap();
         alerting.act(id, crew(Verb::Depart, "1")).unwrap();
     }
-    station.clock.set(T + lampguard_model::Millis::seconds(599));
-    assert!(server.within(Duration::from_millis(1500)).is_none());
-    // A kill loses no list: whose opening went into one and was not named is known.
     drop(alerting);
-    station.clock.set(T + lampguard_model::Millis::seconds(601));
     let alerting = station.start(vec![server.channel("hook")]).unwrap();
-    let red = || alerting.incidents(&Filter::default()).unwrap().items.iter().filter(|i| i.untold).count();
-    let list = loop {
-        let told = server.next().json();
-        if told["event"] == "digest" {
-            break told;
-        }
-    };
-    assert!(list["incidents"].as_array().unwrap().len() <= 20, "{list}");
-    assert!(list["notice"]["link"].as_str().unwrap().ends_with('/'), "{list}");
-    assert!(list["text"].as_str().unwrap().contains("另有"), "{list}");
-    station.clock.set(T + lampguard_model::Millis::seconds(670));
-    wait_for("all are named", || red() == 0);
-    assert_eq!(open_ids(&alerting).len(), 40, "each stays an incident of its own");
+    let list = server.next().json();
+    assert_eq!((&list["event"], &list["notice"]["attempt"]), (&"digest".into(), &2.into()), "{list}");
+    let mut again: Vec<&str> =
+        list["incidents"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    again.sort_unstable();
+    told.sort_unstable();
+    assert_eq!(again, told);
+    // What went out is not listed a third time.
+    wait_for("it is stored", || {
+        let sql = "SELECT count(*) FROM outbox WHERE event = 'digest' AND state = 'sent'";
+        station.database().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() == 2
+    });
+    drop(alerting);
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    station.clock.set(T + lampguard_model::Millis::seconds(240));
+    alerting.presence();
+    alerting.act(&told[0], crew(Verb::Note, "1")).unwrap();
+    station.clock.set(T + lampguard_model::Millis::seconds(255));
+    let told =
+        std::iter::from_fn(|| server.within(Duration::from_millis(1500))).map(|request| request.json());
+    // Of the weather no message was kept.
+    let more: Vec<serde_json::Value> = told.filter(|told| told["event"] != "weather.unknown").collect();
+    assert!(more.is_empty(), "{more:?}");
 }
 
 #[test]

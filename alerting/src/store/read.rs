@@ -132,6 +132,26 @@ impl<'c> Reads<'c> {
         Ok(at.map(Timestamp))
     }
 
+    /// Whom messages and lists made since `from` named an incident to: incident, person, and when last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub(crate) fn named_since(
+        &self,
+        from: Timestamp,
+    ) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
+        let sql = "SELECT about, told, max(created_at) FROM (
+                     SELECT incident AS about, told, created_at FROM outbox
+                       WHERE created_at >= ?1 AND incident IS NOT NULL
+                     UNION ALL
+                     SELECT named.value, told, created_at FROM outbox, json_each(body, '$.incidents') AS named
+                       WHERE created_at >= ?1 AND event = 'digest')
+                   GROUP BY about, told";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?, Timestamp(row.get(2)?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Planned work that is not over.
     ///
     /// # Errors
