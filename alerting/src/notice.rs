@@ -10,7 +10,7 @@ use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
-use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text};
+use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text, rank};
 use crate::notice_words::{Words, safety_words};
 use crate::test_dispatch::Test;
 
@@ -231,6 +231,9 @@ impl Notice {
         let subject = Subject { incident: None, about, event: DIGEST, at: now, drill: false };
         let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
         notice.body["incidents"] = json!(named);
+        // Among messages it stands where the worst of its lines would.
+        notice.words.rank =
+            lines.iter().map(|(incident, _)| rank(incident.severity)).min().unwrap_or(notice.words.rank);
         notice.words.urgent = lines.iter().any(|(incident, _)| incident.severity == Severity::P1);
         notice.body["more"] = json!(list.more);
         let road = |(road, count): &(Arc<str>, u32)| json!({ "road": road, "count": count });
@@ -239,6 +242,16 @@ impl Notice {
             notice.body["notice"]["link"] = json!(format!("{}/", url.trim_end_matches('/')));
         }
         notice
+    }
+
+    /// It is told by its name or not at all: a count tells nobody which post is live, nor whether a test arrived.
+    pub fn is_told_by_name(&self) -> bool {
+        self.words.is_p1() || matches!(&*self.event, DIGEST | TEST_DISPATCH)
+    }
+
+    /// Goes by a call or an SMS: there is no room for a list, so it names none of its incidents.
+    pub(crate) fn name_nobody(&mut self) {
+        self.body["incidents"] = json!([]);
     }
 
     /// Incidents that a list names; none of any other notice.

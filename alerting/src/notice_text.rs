@@ -227,15 +227,19 @@ pub(crate) fn incident_words(
         id: incident.id.to_string(),
         due_ms: incident.due().filter(|_| is_open).map(|due| due.0),
         urgent: calls || (incident.severity == Severity::P1 && !PROGRESS.contains(&event)),
-        rank: match incident.severity {
-            _ if calls => 0,
-            Severity::P1 => 1,
-            Severity::P2 => 2,
-            Severity::P3 => 3,
-            Severity::P4 => 4,
-        },
+        rank: if calls { 0 } else { rank(incident.severity) },
         link: None,
         board: None,
+    }
+}
+
+/// Place among tellings, 0 being calls for help.
+pub(crate) fn rank(severity: Severity) -> u8 {
+    match severity {
+        Severity::P1 => 1,
+        Severity::P2 => 2,
+        Severity::P3 => 3,
+        Severity::P4 => 4,
     }
 }
 

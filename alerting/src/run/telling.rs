@@ -330,7 +330,17 @@ impl Story {
             let incidents: Vec<&Incident> = list.incidents.iter().filter_map(|id| board.look(id)).collect();
             let lines: Vec<_> =
                 incidents.iter().map(|i| (*i, i.post_in(&register).map(|post| &**post))).collect();
-            let make = |to: Address<'_>| Arc::new(Notice::digest(&list, &lines, now, &site, to));
+            let small = |channel: &str| {
+                let is = |desk: &&Desk| *desk.channel().id == *channel;
+                self.desks.iter().find(is).is_some_and(|desk| rings(&desk.channel().kind))
+            };
+            let make = |to: Address<'_>| {
+                let mut notice = Notice::digest(&list, &lines, now, &site, to);
+                if small(to.channel) {
+                    notice.name_nobody();
+                }
+                Arc::new(notice)
+            };
             let notices: Vec<Arc<Notice>> =
                 self.addresses(&list.person, true).into_iter().map(make).collect();
             info!(to = %list.person.name, incidents = incidents.len(), more = list.more, "a list instead of messages");
@@ -359,10 +369,7 @@ impl Story {
             return;
         }
         let now = (self.clock)();
-        // A call or an SMS has no room for a list: it names none of them.
-        let small = |desk: &Desk| *desk.channel().id == *notice.channel && rings(&desk.channel().kind);
-        let listed = notice.listed().filter(|_| !self.desks.iter().any(small));
-        let named: Vec<&str> = notice.incident.as_deref().into_iter().chain(listed).collect();
+        let named: Vec<&str> = notice.incident.as_deref().into_iter().chain(notice.listed()).collect();
         for incident in named {
             let input = Input::Delivery { incident, step: notice.step, accepted };
             engine.step(now, input, &mut self.effects);
