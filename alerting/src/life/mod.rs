@@ -201,6 +201,9 @@ pub struct Safe {
     /// How far the isolation reaches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extent: Option<Extent>,
+    /// Posts and their sensors that were in it when it was made, sorted: another register takes none of them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<Arc<str>>,
     /// Power was given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<Mark>,

@@ -48,6 +48,7 @@ fn case(n: usize, crew: &str, told: Option<i64>, arrived: Option<i64>, safe: Opt
         method: Method::Guarded,
         breaker: None,
         extent: None,
+        covers: Vec::new(),
         restored: None,
         reenergised_at: None,
     };
