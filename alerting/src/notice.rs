@@ -10,7 +10,9 @@ use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
-use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text, rank};
+use crate::notice_text::{
+    incident_text, incident_words, line_text, local_time, place_text, rank, short_time,
+};
 use crate::notice_words::{Words, safety_words};
 use crate::test_dispatch::Test;
 
@@ -339,22 +341,31 @@ impl Notice {
     pub fn test(test: &Test, token: &str, site: &SiteText, to: Address<'_>) -> Self {
         let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
         let link = base.map(|url| format!("{url}/t/{token}"));
-        let (due, id) = (local_time(test.due_at, site), &test.id);
-        let text = match (site.language.starts_with("zh"), &link) {
-            (true, Some(link)) => {
-                format!("【演练】【通道测试】不是险情。请在 {due} 前确认收到：{link} · {id}")
-            }
-            (true, None) => format!("【演练】【通道测试】不是险情。请在 {due} 前向值班台报告收到 · {id}"),
-            (false, Some(link)) => {
-                format!("[drill 演练] [test] No danger. Confirm by {due} that you got this: {link} · {id}")
-            }
-            (false, None) => {
-                format!("[drill 演练] [test] No danger. Tell the desk by {due} that you got this · {id}")
-            }
+        let (zh, id, due) = (site.language.starts_with("zh"), &test.id, short_time(test.due_at, site));
+        let ask = match (zh, &link) {
+            (true, Some(_)) => format!("不是险情，请在 {due} 前点链接确认收到"),
+            (true, None) => format!("不是险情，请在 {due} 前向值班台报告收到"),
+            (false, Some(_)) => format!("No danger. Confirm by {due} with the link that you got this"),
+            (false, None) => format!("No danger. Tell the desk by {due} that you got this"),
+        };
+        let at = link.as_ref().map_or_else(String::new, |link| format!(" {link}"));
+        let (until, title) = (local_time(test.due_at, site), if zh { "通道测试" } else { "test" });
+        let text = match zh {
+            true => format!("【演练】【{title}】{ask}（{until}） · {id}{at}"),
+            false => format!("[drill 演练] [{title}] {ask} ({until}) · {id}{at}"),
         };
         let (about, at) = (test.id.to_string(), test.sent_at);
         let subject = Subject { incident: None, about, event: TEST_DISPATCH, at, drill: true };
         let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
+        notice.words = Words {
+            drill: true,
+            title: title.to_owned(),
+            place: ask,
+            id: id.to_string(),
+            confirms: true,
+            link: link.clone(),
+            ..notice.words
+        };
         notice.body["notice"]["link"] = json!(link);
         notice.body["test"] = json!({ "id": test.id, "due_at": test.due_at.to_rfc3339() });
         notice

@@ -228,8 +228,7 @@ pub(crate) fn incident_words(
         due_ms: incident.due().filter(|_| is_open).map(|due| due.0),
         urgent: calls || (incident.severity == Severity::P1 && !PROGRESS.contains(&event)),
         rank: if calls { 0 } else { rank(incident.severity) },
-        link: None,
-        board: None,
+        ..Words::default()
     }
 }
 
@@ -250,6 +249,12 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
         Ok(t) => t.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
         Err(_) => at.to_rfc3339(),
     }
+}
+
+/// `20:30`: for a short message about something that is soon.
+pub(crate) fn short_time(at: Timestamp, site: &SiteText) -> String {
+    let text = local_time(at, site);
+    text.get(11..16).unwrap_or(&text).to_owned()
 }
 
 /// One line of a list: how grave, what, where, its value, its id. Short: twenty of them go into the smallest chat.

@@ -190,7 +190,14 @@ impl Engine {
             if open.over || life.drill || life.isolation_in_force().is_none() {
                 continue;
             }
-            let Some(at) = self.switched_on_soon(&open.incident.feeder, now) else { continue };
+            // By the feeder that it opened with, and by the one where the register has its post today.
+            let today = match open.subject {
+                Subject::Post(slot) => self.owners[slot].post().map(|post| &post.feeder),
+                _ => None,
+            };
+            let feeders = [Some(&open.incident.feeder), today];
+            let soon = feeders.into_iter().flatten().filter_map(|feeder| self.switched_on_soon(feeder, now));
+            let Some(at) = soon.min() else { continue };
             if life.warned_of.is_some_and(|known| (at.0 - known.0).abs() < SAME_SWITCHING.0) {
                 continue;
             }
