@@ -14,6 +14,7 @@
 //! | [`incident`] | an incident, its id, how it is shown |
 //! | [`life`] | what people do to an incident: every state and move, pure |
 //! | [`ladder`] | who is told next when nobody comes, pure |
+//! | [`dispatcher`] | from an effect to messages: whom, by which channels, in which list; pure |
 //! | [`rota`] | who is on duty: shifts, changes, gaps, pure |
 //! | [`store`] | SQLite: incident, event (hash-chained), outbox, one transaction |
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
@@ -36,6 +37,7 @@ pub mod ask;
 mod board;
 pub mod confirm;
 pub mod desk;
+pub mod dispatcher;
 pub mod engine;
 mod explain_text;
 pub mod incident;
@@ -66,6 +68,7 @@ pub mod wet;
 pub mod writer;
 
 pub use ask::{Filter, Page, Standing, StateFilter, stored_changes, stored_cursor};
+pub use dispatcher::{Dispatcher, Route, Scene};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,
     TellRequest,

@@ -11,7 +11,7 @@
 //!         8  each minute: the cursor moves to where the journal stood 40 min ago
 //! stop    9  judge what is queued, let channels finish, commit, close: under 2 s
 //! ```
-//! Whom an effect reaches stands in `run/telling.rs`, questions in `ask.rs`. Limits: [`QUEUE_MAX`] batches wait to be
+//! Whom an effect reaches stands in `dispatcher.rs`, questions in `ask.rs`. Limits: [`QUEUE_MAX`] batches wait to be
 //! judged. When the queue is full [`Alerting::judge`] waits: receiving slows down, no alarm is skipped.
 #![expect(clippy::disallowed_methods, reason = "ticks, telling and shutdown need a running clock")]
 
@@ -29,11 +29,12 @@ use rusqlite::Connection;
 use tracing::{debug, error, info, warn};
 
 use crate::board::Board;
+use crate::dispatcher::Dispatcher;
 use crate::engine::{Effect, Engine, Input};
-use crate::ladder::{Crowd, Ladders};
+use crate::ladder::Ladders;
 use crate::lighting::Lighting;
 use crate::metrics::Metrics;
-use crate::notice::{Address, Notice, SiteText};
+use crate::notice::{Notice, SiteText};
 use crate::notify::{Channel, Clock, Desk, Surroundings};
 use crate::policy::{InForce, Policies, PolicyError};
 use crate::proof::ProofSetup;
@@ -192,6 +193,7 @@ impl Alerting {
         let start_desk = |channel: &Channel| Desk::start(channel.clone(), around.clone());
         let desks = setup.channels.iter().map(start_desk).collect::<Result<Vec<_>, _>>()?;
         let board = Arc::new(RwLock::new(board));
+        let dispatcher = Dispatcher::new(setup.channels.iter().map(telling::route).collect());
         let mut story = Story {
             marks: VecDeque::from([(setup.clock.clone()(), from, engine.sky().json())]),
             saved: None,
@@ -209,7 +211,7 @@ impl Alerting {
             policy: InForce::new(setup.policy.clone()),
             aside,
             follower,
-            crowd: Crowd::default(),
+            dispatcher,
             heard,
             duty,
         };
@@ -335,8 +337,8 @@ struct Story {
     policy: InForce,
     aside: note::Aside,
     follower: Follower,
-    /// Who gets lists instead of messages.
-    crowd: Crowd,
+    /// Whom an effect reaches, and who gets lists instead of messages.
+    dispatcher: Dispatcher,
     heard: heard::Heard,
     duty: duty::Duty,
 }
@@ -493,22 +495,25 @@ impl Story {
     fn handle(&mut self, replayed: bool) {
         let mut counts_changed = false;
         for effect in std::mem::take(&mut self.effects) {
+            let notices = self.notices_of(&effect);
             match effect {
-                Effect::Open { incident, event, told, to } => {
+                Effect::Open { incident, event, .. } => {
                     counts_changed = true;
-                    self.open(*incident, event, told.then_some(&to), replayed);
+                    self.open(*incident, event, notices, replayed);
                 }
-                Effect::Escalated { incident, event, told, to } => {
+                Effect::Escalated { incident, event, .. } => {
                     counts_changed = true;
-                    self.escalate(incident, event, told.then_some(&to), replayed);
+                    self.escalate(incident, event, notices, replayed);
                 }
                 Effect::Moved { incident, event, told, to } => {
                     counts_changed = true;
-                    self.moved(incident, event, told.map(|word| (word, &to)), replayed);
+                    let again = replayed || (told.is_some() && to.again);
+                    self.moved(incident, event, notices, again);
                 }
                 Effect::Many { zone, word, to, incidents, count, event } => {
                     info!(%zone, word, count, step = to.step, "rungs of many incidents, in lists");
-                    self.many(incidents, count, &to, event);
+                    incidents.iter().for_each(|incident| self.show(incident.clone()));
+                    self.writes.push(Write::Many(incidents, event), Ticket::default());
                 }
                 Effect::Flood { on, event } => {
                     warn!(on, "more is raised than people can take in: messages are grouped");
@@ -516,8 +521,8 @@ impl Story {
                 }
                 Effect::Shown(incident) => self.show(*incident),
                 Effect::Answered(answer) => self.answered(act::Said::Incident(answer)),
-                Effect::Job { job, event, ended } => self.job(job, event, ended, replayed),
-                Effect::Recheck { tasks, asking, event } => self.recheck(tasks, asking, event, replayed),
+                Effect::Job { job, event, .. } => self.job(job, event, notices, replayed),
+                Effect::Recheck { tasks, event, .. } => self.recheck(tasks, event, notices, replayed),
                 Effect::JobAnswered(answer) => self.answered(act::Said::Job(answer)),
                 Effect::Changed { incident, event } => {
                     info!(incident = %incident.id, post_id = %incident.post_id, event = event.kind, "incident changed");
@@ -526,9 +531,6 @@ impl Story {
                 }
                 Effect::WeatherUnknown { since, zones } => {
                     warn!(?zones, %since, "weather unknown, wet limits in force");
-                    let (now, site) = ((self.clock)(), self.site.clone());
-                    let make = |to: Address<'_>| Notice::weather_unknown(now, since, &zones, &site, to);
-                    let notices = self.desk_notices(make);
                     let ticket = self.tell(&notices, replayed, None);
                     self.writes.push(Write::Notices(notices), ticket);
                 }

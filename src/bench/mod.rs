@@ -7,19 +7,23 @@
 //!  connections  many sensors at once: KB and CPU of each, both sides    connections.rs
 //!  engine  the rules alone: a reading, a sweep, a storm                     engine.rs
 //!  alarms  hazards of simulated cities told in time, and false alarms       alarms/
+//!  night   whole nights with people: told, arrived, late and why          night/
 //!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, story.rs, oracle.py
+//!  tellings  a process dies between two steps of a telling                  tellings/
 //!
 //!  site.rs      temporary folder, register, configuration, ports     process.rs   children and their CPU
 //!  services.rs  lampguard, Mosquitto, VictoriaMetrics as children    machine.rs   what else the machine did
 //!  measure.rs   one contest: load, processor time, memory
 //!  load.rs, sink.rs  hidden commands: sender, raw consumer           stub.rs      HTTP server of few words
 //!  mqtt.rs, payload.rs  frames without a library                     row.rs       what is printed
+//!  city.rs      one simulated city in memory                         random.rs    chance with a seed
 //! ```
 //! Everything runs on loopback, on ports that were free a moment ago, and ends with this process. Standard
 //! output holds rows (`key=value`) alone; the rest goes to standard error.
 
 mod alarms;
 mod burst;
+mod city;
 mod connections;
 mod crash;
 mod engine;
@@ -28,17 +32,20 @@ mod load;
 mod machine;
 mod measure;
 mod mqtt;
+mod night;
 mod paced;
 mod payload;
 mod peer;
 mod process;
 mod publisher;
+mod random;
 mod row;
 mod services;
 mod sink;
 mod site;
 mod story;
 mod stub;
+mod tellings;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
@@ -64,8 +71,15 @@ enum Scenario {
     Engine(engine::Options),
     /// Simulated cities: hazards told in time, false alarms, beside a naive rule.
     Alarms(alarms::Alarms),
+    /// Whole nights on a simulated clock, with people who sleep, drive and forget: who is told when, who comes late.
+    Night(night::Options),
     /// Nothing is lost: kill -9, broker restarts, database outages; then a set comparison by another program.
     Crash(crash::Crash),
+    /// A process dies between any two steps of a telling: each message comes once, or again and marked.
+    Tellings(tellings::Options),
+    /// The process that dies; started by `tellings`.
+    #[command(hide = true)]
+    TellingsChild(tellings::TellingsChild),
     /// Sends readings; started by the other scenarios.
     #[command(hide = true)]
     Load(load::Load),
@@ -100,7 +114,10 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Scenario::Connections(options) => connections::run(&options),
         Scenario::Engine(options) => engine::run(&options),
         Scenario::Alarms(options) => alarms::run(&options),
+        Scenario::Night(options) => night::run(&options),
         Scenario::Crash(options) => crash::run(&options),
+        Scenario::Tellings(options) => tellings::run(&options),
+        Scenario::TellingsChild(options) => tellings::run_child(&options),
         Scenario::Load(options) => load::run(&options),
         Scenario::Sink(options) => sink::run(&options),
     }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Path;
 use super::crash::{Crash, row};
 use super::publisher::{Orders, Publisher};
+use super::random::Random;
 use super::row::{Report, Row};
 use super::services::{Database, Lampguard, Mosquitto, find_mosquitto, find_victoria_metrics, metric};
 use super::site::{Plan, Site, find, free_ports};
@@ -351,26 +352,4 @@ fn draw(options: &Crash, path: Path, random: &mut Random) -> VecDeque<(u64, Even
     }
     events.sort_by_key(|(at, _)| *at);
     events.into()
-}
-
-/// SplitMix64: the same moments for the same seed, whatever library comes and goes.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 up to 1.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }

@@ -42,8 +42,8 @@ use crate::{UsageError, cli, serve, tools};
 use recording::Recording;
 use tellings::Tellings;
 
-pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Spot, Told};
-pub(crate) use figures::{Group, Scores};
+pub(crate) use facts::{Class, Exposure, Family, Going, Hazard, Message, Spot, Told};
+pub(crate) use figures::{Arrivals, Group, Scores};
 pub(crate) use json::object;
 pub(crate) use reporting::Reporting;
 pub(crate) use rule::{Graded, Verdict, score};

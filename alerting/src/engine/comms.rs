@@ -364,6 +364,11 @@ impl Engine {
             if open.over || grave || open.incident.family != Family::Comms {
                 continue;
             }
+            // A replay comes to times before it opened, with the weather that was then.
+            if self.replaying && open.incident.opened_at > now {
+                self.worse_at = self.worse_at.min(open.incident.opened_at);
+                continue;
+            }
             let subject = open.subject.clone();
             let zone = match subject {
                 Subject::Feeder(feeder) => self.feeders[feeder].zone,

@@ -200,3 +200,21 @@ fn a_restart_does_not_forget_that_posts_report_once_an_hour() {
     go_on(&mut after, 10, (120, 400));
     assert_eq!(of_kind(&after, Kind::FeederDark).len(), 1, "and they fall silent after their own time");
 }
+
+#[test]
+fn a_replay_makes_no_silence_graver_before_it_had_begun() {
+    let mut city = street();
+    go_on(&mut city, 8, (1, 30));
+    let opened_at = of_kind(&city, Kind::FeederDark)[0].opened_at;
+    assert!(opened_at > minutes(2), "{opened_at}");
+    let mut after = restarted(&city, City::street(10));
+    // The journal of the time before: it rained then.
+    after.engine.replaying(true);
+    after.weather(minutes(0), "z1", &WeatherReport { rain_mm_h: Some(5.0), ..dry() });
+    after.pass(minutes(0), 2);
+    assert!(after.escalated().is_empty(), "{:#?}", after.escalated());
+    // It is still wet when the silence begins: now it is a P1.
+    after.pass(minutes(2), 28);
+    after.engine.replaying(false);
+    assert_eq!(of_kind(&after, Kind::FeederDark)[0].severity, Severity::P1);
+}

@@ -12,7 +12,7 @@ const MINUTE: f64 = 60.0;
 
 /// Tokens of one channel.
 #[derive(Clone, Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     /// None: no limit.
     size: Option<f64>,
     per_minute: f64,
@@ -25,7 +25,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// For `rate` messages a minute, of which `spent` were sent in the minute before `now`.
-    pub(super) fn new(rate: Option<u32>, spent: usize, now: Instant) -> Self {
+    pub fn new(rate: Option<u32>, spent: usize, now: Instant) -> Self {
         let rate = rate.map(|rate| rate.max(1));
         let size = rate.map(|rate| f64::from(rate.div_ceil(2)));
         let per_minute = rate.map_or(0.0, |rate| f64::from((rate / 2).max(1)));
@@ -52,7 +52,7 @@ impl Bucket {
     }
 
     /// Takes a token. False: none for this.
-    pub(super) fn take(&mut self, urgent: bool, now: Instant) -> bool {
+    pub fn take(&mut self, urgent: bool, now: Instant) -> bool {
         if self.held_until.is_some_and(|until| now < until) {
             return false;
         }
@@ -69,7 +69,7 @@ impl Bucket {
     }
 
     /// When a token will be there.
-    pub(super) fn ready_at(&mut self, urgent: bool, now: Instant) -> Instant {
+    pub fn ready_at(&mut self, urgent: bool, now: Instant) -> Instant {
         let held = self.held_until.unwrap_or(now).max(now);
         if self.size.is_none() {
             return held;
@@ -80,17 +80,17 @@ impl Bucket {
     }
 
     /// Nothing goes before `until`: the other side said so.
-    pub(super) fn hold(&mut self, until: Instant) {
+    pub fn hold(&mut self, until: Instant) {
         self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
     }
 
     /// How long nothing goes yet.
-    pub(super) fn held_for(&self, now: Instant) -> Duration {
+    pub fn held_for(&self, now: Instant) -> Duration {
         self.held_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     /// True when so little is left that what waits should share messages.
-    pub(super) fn is_low(&self) -> bool {
+    pub fn is_low(&self) -> bool {
         self.size.is_some_and(|size| self.tokens < (size / 2.0).max(1.0 + self.reserve))
     }
 }

@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 use lampguard_model::Timestamp;
 use rusqlite::Connection;
 
+pub use bucket::Bucket;
 pub use channel::{Channel, ChannelKind, Sink};
 pub use desk::Desk;
 pub use fault::{Fault, SendError};

@@ -109,7 +109,10 @@ pub fn month_window(text: &str, zone: &TimeZone) -> Result<(Timestamp, Timestamp
 /// Since when and until when each crew was bound by an incident: from departed (else arrived) until made safe (else
 /// arrived). Whoever was told and did not go was not bound.
 #[derive(Default)]
-struct Bound(HashMap<String, Vec<(Timestamp, Option<Timestamp>, Arc<str>)>>);
+struct Bound(HashMap<String, Vec<Span>>);
+
+/// Since when, until when, by which incident.
+type Span = (Timestamp, Option<Timestamp>, Arc<str>);
 
 impl Bound {
     fn add(&mut self, case: &Case) {

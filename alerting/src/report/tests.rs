@@ -156,9 +156,9 @@ fn a_crew_that_was_still_out_from_the_month_before_was_bound_and_a_list_tells_li
     let shifted = |mut case: Case, by: Millis| {
         let (i, mark) = (&mut case.incident, |mark: &mut Mark| mark.at = mark.at + by);
         (i.opened_at, i.due_at, i.p1_at) = (i.opened_at + by, i.due_at + by, i.p1_at.map(|at| at + by));
-        i.life.departed.as_mut().map(mark);
-        i.life.arrived.as_mut().map(|arrival| mark(&mut arrival.mark));
-        i.life.safe.as_mut().map(|safe| mark(&mut safe.mark));
+        i.life.departed.iter_mut().for_each(mark);
+        i.life.arrived.iter_mut().for_each(|arrival| mark(&mut arrival.mark));
+        i.life.safe.iter_mut().for_each(|safe| mark(&mut safe.mark));
         case
     };
     let since = first.since(T);

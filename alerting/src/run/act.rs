@@ -2,20 +2,16 @@
 
 use std::sync::PoisonError;
 
-use super::{
-    Address, Alerting, Arc, Engine, Input, Notice, Reload, Story, SyncSender, Ticket, Work, Write, lock,
-};
+use super::{Alerting, Arc, Engine, Input, Notice, Reload, Story, SyncSender, Ticket, Work, Write, lock};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use lampguard_model::Timestamp;
 use tracing::{info, warn};
 
-use crate::engine::{Answer, Asking, Exemptions, Job, JobRequest, MoveRequest, Recheck, TellRequest};
+use crate::engine::{Answer, Exemptions, Job, JobRequest, MoveRequest, Recheck, TellRequest};
 use crate::incident::{Event, Incident, IncidentView};
-use crate::ladder::Telling;
 use crate::life::{Move, Outcome, Refused, is_over};
-use crate::rota::Whom;
 use crate::store::Reads;
 
 /// An answer waits for the disk at most this long: a full disk stops nobody who works.
@@ -184,26 +180,20 @@ impl Story {
         }
     }
 
-    pub(super) fn recheck(&mut self, tasks: Vec<Recheck>, asking: Asking, event: Event, replayed: bool) {
+    pub(super) fn recheck(
+        &mut self,
+        tasks: Vec<Recheck>,
+        event: Event,
+        notices: Vec<Arc<Notice>>,
+        replayed: bool,
+    ) {
         info!(event = event.kind, tasks = tasks.len(), "look again in the rain");
-        let site = self.site.clone();
-        let make = |to: Address<'_>| Notice::recheck(&tasks, asking, &event, &site, to);
-        let zone = tasks.first().map(|task| task.zone.clone()).unwrap_or_else(|| Arc::from(""));
-        let to = match asking {
-            Asking::Quiet => Telling::default(),
-            Asking::Due => Telling::to(&[Whom::Crew, Whom::Desk]),
-            Asking::Overdue => Telling::to(&[Whom::Leader]),
-        };
-        let notices = self.notices(&to, &zone, None, make);
         let ticket = self.tell(&notices, replayed, None);
         self.writes.push(Write::Recheck(tasks, event, notices), ticket);
     }
 
-    pub(super) fn job(&mut self, job: Box<Job>, event: Event, ended: bool, replayed: bool) {
+    pub(super) fn job(&mut self, job: Box<Job>, event: Event, notices: Vec<Arc<Notice>>, replayed: bool) {
         info!(job = %job.id, event = event.kind, crew = job.crew, "planned work");
-        let site = self.site.clone();
-        let make = |to: Address<'_>| Notice::maintenance_ended(&job, &event, &site, to);
-        let notices = if ended { self.desk_notices(make) } else { Vec::new() };
         let ticket = self.tell(&notices, replayed, None);
         let over = event.kind == "maintenance_ended";
         self.writes.push(Write::Job(job, over, event, notices), ticket.clone());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use lampguard_model::record::StoredReading;
 use tracing::warn;
 
-use super::{Address, Channel, Desk, Instant, Notice, Story, Surroundings, Ticket, Write};
+use super::{Channel, Desk, Instant, Notice, Story, Surroundings, Ticket, Write};
+use crate::notice::Address;
 use crate::notify::{AlarmWatch, ChannelKind, Job, Sink};
 use crate::proof::{ProofSetup, Reached, judge};
 

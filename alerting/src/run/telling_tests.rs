@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::ask::Filter;
+use crate::dispatcher::{Reached, reach};
 use crate::engine::tests::minutes;
+use crate::ladder::Telling;
 use crate::life::Verb;
 use crate::life::tests::crew;
-use crate::rota::{Crew, ZoneDuty};
+use crate::rota::{Crew, Person, Rota, Whom, ZoneDuty};
 use crate::run::Alerting;
 use crate::run::tests::{Station, danger, open_ids, strangers};
 use crate::testkit::{Answer, Server, T, wait_for};

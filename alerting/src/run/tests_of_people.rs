@@ -9,10 +9,9 @@ use lampguard_model::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{
-    ActError, Address, Alerting, Instant, KEEP_WAIT, Notice, Story, Ticket, Work, Write, lock, note,
-};
+use super::{ActError, Alerting, Instant, KEEP_WAIT, Notice, Story, Ticket, Work, Write, lock, note};
 use crate::ask::Page;
+use crate::notice::Address;
 use crate::notify::{AlarmWatch, Job, Secret};
 use crate::rota::{Person, Rota, Whom};
 use crate::store::{Reads, StoreError};

@@ -12,7 +12,6 @@
 //! ```
 //! No file, no socket, no clock but for the speed: a row is repeated by its seed and commit.
 
-mod city;
 mod table;
 
 use std::collections::BTreeMap;
@@ -30,11 +29,11 @@ use lampguard_journal::FrameBuf;
 use lampguard_model::{Millis, Register};
 use lampguard_simulator::Scenario;
 
+use super::city::Story;
 use super::row::{Report, Row};
 use crate::UsageError;
 use crate::backtest::{self, Judge, Naive, Pace};
 use crate::score::{self, Family, Going, Reporting, Scores, Told, score};
-use city::Story;
 use table::{Seed, Sum};
 
 /// Options of `bench alarms`.

@@ -1,11 +1,11 @@
-//! One simulated city in memory, and the only place of `bench alarms` that knows the simulator.
+//! One simulated city in memory, and the only place of `bench alarms` and `bench night` that knows the simulator.
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lampguard_model::{Millis, Timestamp};
 use lampguard_simulator::truth::Truth;
-use lampguard_simulator::{City, Message, Params, Run, Scenario, Simulation};
+use lampguard_simulator::{City, Command, Message, Params, Run, Scenario, Simulation};
 
 use crate::score::{Class, Hazard, Spot};
 
@@ -41,7 +41,24 @@ impl Story {
 
     /// The next messages, in the order in which they are sent; none at the end.
     pub(super) fn messages(&mut self) -> Vec<Message> {
-        self.simulation.advance(self.until)
+        self.messages_by(self.until)
+    }
+
+    /// The next messages that are sent by then; none when there are no more.
+    pub(super) fn messages_by(&mut self, at: Timestamp) -> Vec<Message> {
+        self.simulation.advance(at.min(self.until))
+    }
+
+    /// A crew has repaired a post; one that the city does not know has nothing to mend.
+    pub(super) fn repair(&mut self, at: Timestamp, post_id: &str) {
+        // Refused is only what is no post of the city, or more than a million events.
+        let _ = self.simulation.command(at, &Command::Repair { post_id: post_id.to_owned() });
+    }
+
+    /// So many posts begin to leak.
+    pub(super) fn storm(&mut self, at: Timestamp, posts: u32) -> Result<()> {
+        self.simulation.command(at, &Command::Storm { posts }).context("beginning a storm of leaks")?;
+        Ok(())
     }
 
     /// What was dangerous or nearly so.

@@ -1,0 +1,342 @@
+//! From an effect to messages: whom it reaches, by which channels, and who gets a list instead. Pure: the night of
+//! `bench night` and the running instance have the same.
+//!
+//! ```text
+//! effect's Telling ─rota─► people ─┬─ each by all his channels (P1), or by those that do not ring (else)
+//!                                  └─ in a flood: into his list (`Crowd`), at most ten messages in ten minutes
+//! ```
+//! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody
+//! has is told to the desk, with a line that says so.
+
+use std::sync::Arc;
+
+use lampguard_model::{Register, Timestamp, UNREGISTERED};
+
+use crate::engine::{Asking, Effect, Engine};
+use crate::incident::{Incident, Severity};
+use crate::ladder::{Crowd, Limits, List, Telling, crew_named};
+use crate::life::{Verb, is_over};
+use crate::notice::{Address, BREACHED, DIGEST, ESCALATED, Notice, OPENED, SiteText};
+use crate::rota::{Person, Rota, Whom, is_reachable};
+
+/// A channel, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its id.
+    pub id: String,
+    /// Whom it reaches where nobody is named.
+    pub to: String,
+    /// It makes a telephone ring.
+    pub rings: bool,
+}
+
+/// What holds at the moment of a telling.
+#[derive(Clone, Copy)]
+pub struct Scene<'s> {
+    /// Who is on duty.
+    pub rota: &'s Rota,
+    /// Where posts stand.
+    pub register: &'s Register,
+    /// Words for texts.
+    pub site: &'s SiteText,
+    /// The numbers of a flood.
+    pub limits: &'s Limits,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Whom a telling reaches, and which duties nobody has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    pub(crate) people: Vec<Arc<Person>>,
+    pub(crate) missing: Vec<String>,
+}
+
+impl Reached {
+    fn add(&mut self, person: &Arc<Person>) {
+        if !self.people.iter().any(|known| known.name == person.name) {
+            self.people.push(person.clone());
+        }
+    }
+
+    fn all(&mut self, people: &[Arc<Person>], duty: impl FnOnce() -> String) {
+        if people.is_empty() {
+            self.missing.push(duty());
+        }
+        people.iter().for_each(|person| self.add(person));
+    }
+}
+
+/// The desk where nobody is named: every channel.
+fn nobody() -> Arc<Person> {
+    Arc::new(Person { name: Arc::from("desk"), phone: None, channels: Vec::new() })
+}
+
+/// Who is meant, at that moment.
+pub(crate) fn reach(rota: &Rota, to: &Telling, zone: &str, crew: Option<&str>, now: Timestamp) -> Reached {
+    let mut reached = Reached::default();
+    if !rota.names_people() {
+        reached.people.push(nobody());
+        return reached;
+    }
+    let own = crew.and_then(|name| crew_named(rota, name));
+    for whom in &to.whom {
+        let people = match whom {
+            // What we stand on belongs to no zone: every leader hears of it.
+            Whom::Leader if zone.is_empty() => {
+                rota.zones.keys().flat_map(|zone| rota.people(*whom, zone, None, now)).collect()
+            }
+            _ => rota.people(*whom, zone, own.map(|crew| &*crew.id), now),
+        };
+        reached.all(&people, || whom.name().to_owned());
+    }
+    for name in &to.crews {
+        let first = crew_named(rota, name)
+            .and_then(|crew| crew.members.iter().find(|one| is_reachable(one)).cloned());
+        reached.all(first.as_slice(), || name.to_string());
+    }
+    if to.everybody {
+        let duty = rota.on_duty_now(zone, now);
+        let crews = own.into_iter().chain(&duty.crew).chain(&duty.backup).chain(&duty.reinforcement);
+        let people = crews.flat_map(|crew| &crew.members).filter(|one| is_reachable(one));
+        people.chain(&duty.leader).chain(&duty.leaders).for_each(|person| reached.add(person));
+    }
+    if !reached.missing.is_empty() || reached.people.is_empty() {
+        reached.add(&rota.desk.clone().unwrap_or_else(nobody));
+    }
+    reached
+}
+
+/// The zone whose crew acts: that of the post, where one that nobody had registered has been.
+fn zone_of(incident: &Incident, register: &Register) -> Arc<str> {
+    let post = incident.post_in(register).filter(|_| *incident.zone == *UNREGISTERED);
+    post.map_or(&incident.zone, |post| &post.zone).clone()
+}
+
+fn reached(scene: &Scene<'_>, incident: &Incident, to: &Telling) -> Reached {
+    let zone = zone_of(incident, scene.register);
+    reach(scene.rota, to, &zone, incident.life.crew.as_deref(), scene.now)
+}
+
+/// What people do day by day.
+fn is_daily(event: &str) -> bool {
+    let verbs = [
+        Verb::Acknowledge,
+        Verb::Depart,
+        Verb::Arrive,
+        Verb::MakeSafe,
+        Verb::Repair,
+        Verb::Verify,
+        Verb::Close,
+    ];
+    verbs.iter().any(|verb| verb.told_as() == Some(event))
+}
+
+/// Channels, and who got how much.
+#[derive(Debug, Default)]
+pub struct Dispatcher {
+    routes: Vec<Route>,
+    crowd: Crowd,
+}
+
+impl Dispatcher {
+    /// With these channels.
+    pub fn new(routes: Vec<Route>) -> Self {
+        Self { routes, crowd: Crowd::default() }
+    }
+
+    /// What is told of an effect now; what goes into lists is kept for [`Dispatcher::lists`].
+    pub fn of(&mut self, scene: &Scene<'_>, effect: &Effect) -> Vec<Arc<Notice>> {
+        let site = scene.site;
+        match effect {
+            Effect::Open { incident, told: true, to, .. } => {
+                let post = incident.post_in(scene.register).map(|post| &**post);
+                self.announce(scene, incident, to, |to| Notice::opened(incident, post, site, to))
+            }
+            Effect::Escalated { incident, event, told: true, to } => {
+                let post = incident.post_in(scene.register).map(|post| &**post);
+                self.announce(scene, incident, to, |to| Notice::escalated(incident, event.at, post, site, to))
+            }
+            Effect::Moved { incident, event, told: Some(word), to } => {
+                let post = incident.post_in(scene.register).map(|post| &**post);
+                let rung = matches!(event.kind, "rung" | "breached");
+                self.announce(scene, incident, to, |address| match rung {
+                    true => Notice::rung(incident, event, word, to.step, post, site, address),
+                    false => Notice::moved(incident, event, word, post, site, address),
+                })
+            }
+            Effect::Many { incidents, count, to, .. } => {
+                self.many(scene, incidents, *count, to);
+                Vec::new()
+            }
+            Effect::Job { job, event, ended: true } => {
+                self.to_desk(scene, |to| Notice::maintenance_ended(job, event, site, to))
+            }
+            Effect::Recheck { tasks, asking, event } => {
+                let zone = tasks.first().map_or("", |task| &*task.zone);
+                let to = match asking {
+                    Asking::Quiet => Telling::default(),
+                    Asking::Due => Telling::to(&[Whom::Crew, Whom::Desk]),
+                    Asking::Overdue => Telling::to(&[Whom::Leader]),
+                };
+                self.notices(scene, &to, zone, None, |to| Notice::recheck(tasks, *asking, event, site, to))
+            }
+            Effect::WeatherUnknown { since, zones } => {
+                self.to_desk(scene, |to| Notice::weather_unknown(scene.now, *since, zones, site, to))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Rungs of many incidents go into the lists of those whom they reach.
+    fn many(&mut self, scene: &Scene<'_>, incidents: &[Incident], count: usize, to: &Telling) {
+        let mut people: Vec<Arc<Person>> = Vec::new();
+        for incident in incidents {
+            for person in reached(scene, incident, to).people {
+                self.crowd.add(&person, incident);
+                if !people.iter().any(|known| known.name == person.name) {
+                    people.push(person);
+                }
+            }
+        }
+        let beyond = count.saturating_sub(incidents.len());
+        people.iter().for_each(|person| self.crowd.more(person, beyond));
+    }
+
+    /// Notices of one telling of an incident; none when it goes into lists.
+    fn announce(
+        &mut self,
+        scene: &Scene<'_>,
+        incident: &Incident,
+        to: &Telling,
+        make: impl Fn(Address<'_>) -> Notice,
+    ) -> Vec<Arc<Notice>> {
+        if to.grouped {
+            reached(scene, incident, to).people.iter().for_each(|person| self.crowd.add(person, incident));
+            return Vec::new();
+        }
+        let zone = zone_of(incident, scene.register);
+        self.notices(scene, to, &zone, Some(incident), make)
+    }
+
+    /// What goes to the desk alone.
+    pub fn to_desk(&mut self, scene: &Scene<'_>, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
+        self.notices(scene, &Telling::to(&[Whom::Desk]), "", None, make)
+    }
+
+    /// A notice for each person and channel that a telling reaches.
+    pub fn notices(
+        &mut self,
+        scene: &Scene<'_>,
+        to: &Telling,
+        zone: &str,
+        incident: Option<&Incident>,
+        make: impl Fn(Address<'_>) -> Notice,
+    ) -> Vec<Arc<Notice>> {
+        if to.is_empty() {
+            return Vec::new();
+        }
+        let crew = incident.and_then(|incident| incident.life.crew.as_deref());
+        let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
+        let reached = reach(scene.rota, to, zone, crew, scene.now);
+        let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
+        let mut notices = Vec::new();
+        for person in &reached.people {
+            // Who waits for a list gets the rungs of what is older in it too.
+            if let Some(incident) = incident.filter(|_| to.step > 0 && !to.urgent)
+                && self.crowd.waits(&person.name)
+            {
+                self.crowd.add(person, incident);
+                continue;
+            }
+            let mut daily = self.addresses(scene.rota, person, loud).into_iter().take(1).map(&make);
+            if !to.urgent && self.crowd.waits(&person.name) && daily.any(|notice| is_daily(&notice.event)) {
+                // It stands on the board, and his lists would wait for it.
+                continue;
+            }
+            self.crowd.sent(person, scene.now, scene.limits);
+            let at_desk = desk.is_none_or(|desk| *desk == person.name);
+            for address in self.addresses(scene.rota, person, loud) {
+                let mut notice = make(address);
+                if at_desk && !reached.missing.is_empty() {
+                    notice.say_missing(&reached.missing, scene.site);
+                }
+                notices.push(Arc::new(notice));
+            }
+        }
+        notices
+    }
+
+    /// How a person is reached: by all channels together when it is loud, else by those that do not ring, where there
+    /// are some. Without channels of his own: by every one.
+    pub fn addresses<'s>(&'s self, rota: &Rota, person: &'s Arc<Person>, loud: bool) -> Vec<Address<'s>> {
+        let his = |route: &&Route| {
+            person.channels.is_empty() || person.channels.iter().any(|known| **known == *route.id)
+        };
+        let mut routes: Vec<&Route> = self.routes.iter().filter(his).collect();
+        if routes.is_empty() {
+            routes = self.routes.iter().collect();
+        }
+        let quiet = routes.iter().any(|route| !route.rings);
+        routes.retain(|route| loud || !quiet || !route.rings);
+        let named = rota.names_people();
+        let address = |route: &'s Route| {
+            let to = if named { &*person.name } else { route.to.as_str() };
+            Address { channel: &route.id, to, phone: person.phone.as_deref() }
+        };
+        routes.into_iter().map(address).collect()
+    }
+
+    /// Incidents that a notice names where it arrives.
+    pub fn named<'n>(&self, notice: &'n Notice) -> Vec<&'n str> {
+        notice.incident.as_deref().into_iter().chain(notice.listed()).collect()
+    }
+
+    /// Incidents whose rules hear what became of a notice: one that was accepted, or that calls somebody.
+    pub fn heard<'n>(&self, notice: &'n Notice, accepted: bool) -> Vec<&'n str> {
+        let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED | DIGEST);
+        if accepted || calls { self.named(notice) } else { Vec::new() }
+    }
+
+    /// Somebody waits for a list.
+    pub fn is_waiting(&self) -> bool {
+        self.crowd.is_waiting()
+    }
+
+    /// Lists that are due, each with its notices. `look` finds an incident that may be open.
+    pub fn lists<'i>(
+        &mut self,
+        scene: &Scene<'_>,
+        look: impl Fn(&str) -> Option<&'i Incident>,
+    ) -> Vec<(List, Vec<Arc<Notice>>)> {
+        if !self.crowd.is_waiting() {
+            return Vec::new();
+        }
+        let open = |id: &str| look(id).is_some_and(|incident| !is_over(incident.life.state));
+        let lists = self.crowd.due(scene.now, scene.limits, open);
+        let told = |list: List| {
+            let incidents = list.incidents.iter().filter_map(|id| look(id));
+            let lines: Vec<_> =
+                incidents.map(|i| (i, i.post_in(scene.register).map(|post| &**post))).collect();
+            let make = |to: Address<'_>| {
+                let mut notice = Notice::digest(&list, &lines, scene.now, scene.site, to);
+                if self.routes.iter().any(|route| route.rings && *route.id == *to.channel) {
+                    notice.name_nobody();
+                }
+                Arc::new(notice)
+            };
+            let notices = self.addresses(scene.rota, &list.person, true).into_iter().map(make).collect();
+            (list, notices)
+        };
+        lists.into_iter().map(told).collect()
+    }
+
+    /// After a start: what went into lists before and was named in none yet goes into them again.
+    pub fn take_up(&mut self, scene: &Scene<'_>, engine: &Engine) {
+        let waits = |i: &&Incident| i.life.climb.listed && i.life.told_at.is_none() && !is_over(i.life.state);
+        for incident in engine.open_incidents().filter(waits) {
+            let to = engine.opening_of(incident, scene.now);
+            reached(scene, incident, &to).people.iter().for_each(|person| self.crowd.add(person, incident));
+        }
+    }
+}
