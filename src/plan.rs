@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::rota::{Crew, Gap, Person, Stretch};
-use lampguard_alerting::{GAP_DAYS, Rota, Whom};
-use lampguard_model::Timestamp;
+use lampguard_alerting::{GAP_DAYS, Rota, Severity, Whom};
+use lampguard_model::{Millis, Timestamp};
 use serde_json::{Value, json};
 
 use crate::cli::{Lang, Plan};
@@ -24,19 +24,6 @@ use crate::{UsageError, clock};
 mod table;
 
 pub(crate) use table::local;
-
-/// One rung of the ladder as the plan shows it.
-struct Rung {
-    /// Minutes after the opening; none where only the order is known.
-    after_min: Option<u32>,
-    /// Whom it tells.
-    to: Whom,
-}
-
-/// The rungs of a P1. The ladder's own table comes in here; until then everybody there is, in its order.
-fn rungs() -> Vec<Rung> {
-    Whom::ALL.map(|to| Rung { after_min: None, to }).into()
-}
 
 /// Whose telephones may be shown.
 pub(crate) struct Sees<'s> {
@@ -65,7 +52,7 @@ pub(crate) fn describe(config: &Config, rota: &Rota, at: Timestamp, sees: &Sees<
                     "crews": crews.iter().map(|crew| crew_json(crew, phones)).collect::<Vec<_>>(),
                     "leaders": leaders.iter().map(|leader| person_json(leader, phones)).collect::<Vec<_>>(),
                 },
-                "rungs": rungs().iter().map(|rung| rung_json(config, rota, &zone.id, at, rung, phones)).collect::<Vec<_>>(),
+                "rungs": rungs(config, rota, &zone.id, at, phones),
             })
         })
         .collect();
@@ -94,9 +81,34 @@ fn crew_json(crew: &Crew, phones: bool) -> Value {
     json!({ "id": crew.id, "name": crew.name, "vehicle": crew.vehicle, "members": members })
 }
 
-fn rung_json(config: &Config, rota: &Rota, zone: &str, at: Timestamp, rung: &Rung, phones: bool) -> Value {
-    let mut people = rota.people(rung.to, zone, None, at);
-    let instead = people.is_empty() && rung.to != Whom::Desk;
+/// The ladders of a zone, rung by rung: one entry for each whom a rung tells.
+fn rungs(config: &Config, rota: &Rota, zone: &str, at: Timestamp, phones: bool) -> Vec<Value> {
+    let mut entries = Vec::new();
+    for severity in [Severity::P1, Severity::P2] {
+        let ladder = config.ladders.in_zone(severity, zone);
+        for (step, rung) in ladder.iter().flat_map(|ladder| &ladder.rungs).enumerate() {
+            for to in &rung.to {
+                let mut entry = told(config, rota, zone, at, *to, phones);
+                entry["severity"] = json!(severity.name());
+                entry["step"] = json!(step);
+                entry["from"] = json!(rung.since);
+                entry["after_min"] = json!(minutes(rung.after));
+                entry["every_min"] = json!(rung.every.map(minutes));
+                entry["until"] = json!(rung.until);
+                entries.push(entry);
+            }
+        }
+    }
+    entries
+}
+
+fn minutes(time: Millis) -> i64 {
+    time.as_seconds() / 60
+}
+
+fn told(config: &Config, rota: &Rota, zone: &str, at: Timestamp, to: Whom, phones: bool) -> Value {
+    let mut people = rota.people(to, zone, None, at);
+    let instead = people.is_empty() && to != Whom::Desk;
     if instead {
         people = rota.people(Whom::Desk, zone, None, at);
     }
@@ -104,7 +116,7 @@ fn rung_json(config: &Config, rota: &Rota, zone: &str, at: Timestamp, rung: &Run
         people.push(Arc::new(desk_of_channels(config)));
     }
     let people: Vec<Value> = people.iter().map(|person| person_json(person, phones)).collect();
-    json!({ "after_min": rung.after_min, "to": rung.to.name(), "people": people, "desk_instead": instead })
+    json!({ "to": to.name(), "people": people, "desk_instead": instead })
 }
 
 /// Where no [desk] can be reached everything goes to "desk" by every channel.

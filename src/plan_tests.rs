@@ -67,6 +67,56 @@ fn each_rung_names_its_people_or_the_desk_instead_of_them() {
 }
 
 #[test]
+fn rungs_are_those_of_the_ladders_in_force_with_their_minutes() {
+    let steps = r#"
+        severity = "P2"
+        zones = ["z2"]
+        steps = [{ after_min = 0, to = "crew" }, { after_min = 0, to = "desk" },
+                 { after_min = 25, every_min = 7, until = "arrived", to = "head" }]"#;
+    let own: lampguard_alerting::EscalationConfig = toml::from_str(steps).unwrap();
+    let ladders = lampguard_alerting::Ladders::build(&[own], &["z1", "z2"]).unwrap();
+    let config = Config { ladders, ..city() };
+    let all = Sees { zone: &|_| true, city: true };
+    let mut plan = describe(&config, &config::people::rota(&config), AT, &all);
+    let shown = |zone: usize, severity: &str| -> Vec<String> {
+        let rungs = plan["zones"][zone]["rungs"].as_array().unwrap().iter();
+        let of = rungs.filter(|rung| rung["severity"] == severity);
+        let line = |rung: &Value| {
+            format!(
+                "{} {} {} {}",
+                rung["step"],
+                rung["after_min"],
+                rung["every_min"],
+                rung["to"].as_str().unwrap()
+            )
+        };
+        of.map(line).collect()
+    };
+    let p1 = shown(0, "P1");
+    assert_eq!(
+        p1[..5],
+        ["0 0 null crew", "0 0 null desk", "0 0 null leader", "1 3 null crew", "1 3 null second"]
+    );
+    assert!(p1.contains(&"7 30 10 head".to_owned()), "{p1:?}");
+    assert_eq!(shown(0, "P2"), ["0 0 null crew", "0 0 null desk"], "the rules' own");
+    assert_eq!(shown(1, "P2"), ["0 0 null crew", "0 0 null desk", "1 25 7 head"], "the office's own");
+    plan["source"] = json!("instance");
+    let zone = jiff::tz::TimeZone::UTC;
+    let zh = table::text(&plan, true, &zone);
+    for line in ["  P1 立即\n", "  P1 接单后 5 分钟未出发\n", "  P1 30 分钟未到场，之后每 10 分钟\n"]
+    {
+        assert!(zh.contains(line), "{line} in {zh}");
+    }
+    let en = table::text(&plan, false, &zone);
+    for line in [
+        "  P1 3 min, not acknowledged\n    crew: ",
+        "  P2 25 min, not arrived, then every 7 min\n    head of office: ",
+    ] {
+        assert!(en.contains(line), "{line} in {en}");
+    }
+}
+
+#[test]
 fn without_people_the_desk_is_told_by_every_channel() {
     let config = Config { desk: None, ..city() };
     let config = Config {

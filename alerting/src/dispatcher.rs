@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use lampguard_model::{Register, Timestamp, UNREGISTERED};
 
-use crate::engine::{Asking, Effect, Engine};
+use crate::engine::{Asking, Effect, Engine, Input};
 use crate::incident::{Incident, Severity};
 use crate::ladder::{Crowd, Limits, List, Telling, crew_named};
 use crate::life::{Verb, is_over};
-use crate::notice::{Address, BREACHED, DIGEST, ESCALATED, Notice, OPENED, SiteText};
+use crate::notice::{Address, BREACHED, DIGEST, ESCALATED, HELP, Notice, OPENED, SiteText};
 use crate::rota::{Person, Rota, Whom, is_reachable};
 
 /// A channel, as far as it matters here.
@@ -237,7 +237,7 @@ impl Dispatcher {
             return Vec::new();
         }
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
-        let loud = incident.is_some_and(|incident| incident.severity == Severity::P1);
+        let loud = to.urgent || incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(scene.rota, to, zone, crew, scene.now);
         let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
         let mut notices = Vec::new();
@@ -292,10 +292,15 @@ impl Dispatcher {
         notice.incident.as_deref().into_iter().chain(notice.listed()).collect()
     }
 
-    /// Incidents whose rules hear what became of a notice: one that was accepted, or that calls somebody.
-    pub fn heard<'n>(&self, notice: &'n Notice, accepted: bool) -> Vec<&'n str> {
-        let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED | DIGEST);
-        if accepted || calls { self.named(notice) } else { Vec::new() }
+    /// What the rules hear of a notice: of one that was accepted, or that calls somebody.
+    pub fn heard<'n>(&self, notice: &'n Notice, accepted: bool) -> Vec<Input<'n>> {
+        let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED | DIGEST | HELP);
+        let named = if accepted || calls { self.named(notice) } else { Vec::new() };
+        let input = |incident| match &*notice.event {
+            HELP if !accepted => Input::HelpRefused { incident, called_at: notice.created_at },
+            _ => Input::Delivery { incident, step: notice.step, accepted },
+        };
+        named.into_iter().map(input).collect()
     }
 
     /// Somebody waits for a list.

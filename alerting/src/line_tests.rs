@@ -167,3 +167,26 @@ fn fault_n1_peer_p13_a_night_of_bursts_stays_within_the_rate_and_tells_everythin
         night(seed, Sharing::Person);
     }
 }
+
+#[test]
+fn mail_is_shared_by_name_for_two_people_may_have_one_telephone() {
+    let now = Instant::now();
+    for (sharing, messages) in [(Sharing::Name, vec![3, 2]), (Sharing::Person, vec![5])] {
+        let mut line = line(sharing, Some(6), now);
+        while line.bucket.take(true, now) {}
+        for n in 0..5 {
+            let to = if n % 2 == 0 { "Ann" } else { "Bo" };
+            let mut job = job(n, to, true, now);
+            let mut notice = (*job.notice).clone();
+            notice.phone = Some(Arc::from("138"));
+            job.notice = Arc::new(notice);
+            line.push(job);
+        }
+        let minutes = (0..20).map(|n| now + Duration::from_secs(60 * n));
+        let sent: Vec<Vec<Job>> = minutes.filter_map(|at| line.take(at)).collect();
+        assert!(sharing == Sharing::Person || sent.iter().flatten().count() == 5);
+        assert_eq!(sent.iter().map(Vec::len).collect::<Vec<_>>(), messages);
+        let name = |jobs: &Vec<Job>| jobs.iter().all(|job| job.notice.to == jobs[0].notice.to);
+        assert!(sharing == Sharing::Person || sent.iter().all(name));
+    }
+}

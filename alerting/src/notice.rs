@@ -22,6 +22,8 @@ pub const OPENED: &str = "incident.opened";
 pub const ESCALATED: &str = "incident.escalated";
 /// Event word of a deadline that passed with nobody there.
 pub const BREACHED: &str = "incident.breached";
+/// Event word of a crew that calls for help.
+pub const HELP: &str = "incident.help";
 /// Event word of a list.
 pub const DIGEST: &str = "digest";
 /// Event words of the task that a rain fault leaves behind.
@@ -174,6 +176,8 @@ impl Notice {
         let why = match (word, said.get("reason").and_then(Value::as_str), chinese) {
             (BREACHED, _, true) => "超时, 无人到场".to_owned(),
             (BREACHED, _, false) => "DEADLINE PASSED, NOBODY THERE".to_owned(),
+            (HELP, _, true) => "求助".to_owned(),
+            (HELP, _, false) => "HELP".to_owned(),
             (_, Some("refused"), true) => "班组退单, 请后备出动".to_owned(),
             (_, Some("refused"), false) => "the crew hands it back: back-up, go".to_owned(),
             (_, Some("board_closed"), true) => format!("值班台无人应答, 第 {step} 级"),
@@ -231,7 +235,9 @@ impl Notice {
             if chinese { "\n未确认断电，视为带电" } else { "\nnot confirmed dead, treat as live" };
         let about = format!("{}:{}:{}", list.person.name, now.0, list.number);
         let subject = Subject { incident: None, about, event: DIGEST, at: now, drill: false };
-        let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
+        let mut notice = Self::new(&subject, &Value::Null, &text, site, to)
+            .with_words(crate::notice_text::list_words(list, lines, site));
+        notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
         // Among messages it stands where the worst of its lines would.
         notice.words.rank =
@@ -527,7 +533,7 @@ const WORDS: [(&str, &str, &str); 21] = [
     ("incident.verified", "已复核", "verified"),
     ("incident.closed", "已关闭", "closed"),
     ("incident.voided", "已作废", "withdrawn"),
-    ("incident.help", "求助", "HELP"),
+    (HELP, "求助", "HELP"),
     ("incident.returned", "已退单", "returned to another owner"),
     ("incident.pending", "已挂账", "repaired later"),
     ("incident.reassigned", "已改派", "another crew"),

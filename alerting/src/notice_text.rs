@@ -4,7 +4,8 @@ use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
 
 use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
-use crate::notice::SiteText;
+use crate::ladder::{List, danger};
+use crate::notice::{DIGEST, HELP, SiteText};
 use crate::notice_words::{Words, safety_words};
 
 /// Posts named in a text; the rest is a count.
@@ -213,7 +214,7 @@ pub(crate) fn incident_words(
         (count, false) => Some(format!("{count} posts")),
     };
     let current = is_about_current(e.kind) && incident.severity >= Severity::P2;
-    let calls = e.kind == Kind::Reenergised || event == "incident.help";
+    let calls = e.kind == Kind::Reenergised || event == HELP;
     let is_open = incident.life.arrived.is_none() && incident.life.ended.is_none();
     Words {
         zh,
@@ -239,6 +240,36 @@ pub(crate) fn rank(severity: Severity) -> u8 {
         Severity::P2 => 2,
         Severity::P3 => 3,
         Severity::P4 => 4,
+    }
+}
+
+/// A list where there is no room for its lines: how many, how many of them P1, and the worst.
+pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site: &SiteText) -> Words {
+    let zh = site.language.starts_with("zh");
+    let count = lines.len() + list.more;
+    let p1 = lines.iter().filter(|(incident, _)| incident.severity == Severity::P1).count();
+    // The severity of what is beyond the list is not known here.
+    let least = match (list.more > 0, zh) {
+        (false, _) => "",
+        (true, true) => "至少",
+        (true, false) => "at least ",
+    };
+    let worst = lines.iter().max_by_key(|(incident, _)| danger(incident));
+    let worst = worst.map(|(incident, post)| incident_words(incident, DIGEST, *post, site));
+    let worst = worst.map(|words| format!("{} {} {}", words.title, words.place, words.danger));
+    let (title, place, danger) = match zh {
+        true => (format!("险情 {count} 起"), format!("一级险情{least} {p1} 起"), "最危险"),
+        false => (format!("{count} incidents"), format!("{least}{p1} of priority one"), "the worst"),
+    };
+    Words {
+        zh,
+        drill: !lines.is_empty() && lines.iter().all(|(incident, _)| incident.life.drill),
+        title,
+        place,
+        danger: worst.map(|worst| format!("{danger} {}", worst.trim_end())).unwrap_or_default(),
+        safety: safety_words(crate::life::TREAT_AS_LIVE, zh),
+        rank: 5,
+        ..Words::default()
     }
 }
 

@@ -108,6 +108,15 @@ impl Words {
         if self.zh { format!("【{inner}】") } else { format!("[{inner}] ") }
     }
 
+    /// The same with a repeat marked in its title.
+    pub(crate) fn marked(&self, attempt: u32) -> Self {
+        let mut marked = self.clone();
+        if attempt > 1 {
+            marked.title += &format!(" #{attempt}");
+        }
+        marked
+    }
+
     /// One line among many.
     fn line(&self, now: Timestamp) -> String {
         let parts = [

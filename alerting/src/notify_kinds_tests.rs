@@ -10,7 +10,11 @@ use super::emulators::alertmanager::Alerts;
 use super::emulators::provider::Provider;
 use super::emulators::robots::{self, Robot};
 use super::emulators::smtp::{self as mail, Fault as MailFault};
-use super::errand::{Errand, Outcome as Renewal, Sender};
+use super::errand::{Errand, Outcome as Renewal, Question, Sender};
+use super::fault::{Fault, SendError};
+use super::letter::Letter;
+use super::line::Sharing;
+use super::template::Fate;
 use super::tests::{Office, office};
 use super::*;
 use crate::incident::Incident;
@@ -422,6 +426,7 @@ fn a_mail_has_subject_text_and_addresses_and_its_faults_are_heard() {
         }))
     };
     let good = format!("pass-{CANARY}");
+    assert_eq!(smtp(&good).sharing(), Sharing::Name);
     let desk = start(&Channel::new("mail", smtp(&good)), &office);
     office.open_for(1, "张三", None, &[&desk]);
     office.open_for(2, "值班", None, &[&desk]);
@@ -514,4 +519,84 @@ fn open_incidents_are_said_again_to_alertmanager_in_parts() {
     let done = Sender::new(&channel).run(&errand, None, T);
     assert!(matches!(done, Renewal::Renewed(Ok(()))), "{done:?}");
     assert_eq!((alerts.all().len(), alerts.emulator.seen().len()), (1200, 3));
+}
+
+#[test]
+fn a_template_that_names_one_incident_shares_no_message() {
+    let (provider, _) = sms();
+    let with = |url: &str, body: &str| {
+        let template = Template { web: web(url), body: body.to_owned(), ..template(&provider) };
+        ChannelKind::Sms(Box::new(template)).sharing()
+    };
+    let parts = r#"{"mobile":"{{phone}}","what":"{{title}}","where":"{{place}}"}"#;
+    assert_eq!(with("https://sms.example/send", parts), Sharing::Nobody);
+    assert_eq!(with("https://sms.example/send?text={{ text }}", parts), Sharing::Person);
+    assert_eq!(sms().1.kind.sharing(), Sharing::Person);
+}
+
+/// A list of 20 incidents, the most dangerous in the middle, and five more.
+fn list(number: u32, channel: &str) -> Job {
+    let incidents: Vec<crate::incident::Incident> = (1..=20)
+        .map(|n| {
+            let mut incident = crate::testkit::incident(n);
+            incident.evidence.thousandths = Some(if n == 7 { 220_000 } else { 30_000 });
+            incident
+        })
+        .collect();
+    let lines: Vec<_> = incidents.iter().map(|incident| (incident, None)).collect();
+    let person = crate::rota::Person { name: Arc::from("desk"), phone: None, channels: Vec::new() };
+    let list = crate::ladder::List {
+        person: Arc::new(person),
+        incidents: incidents.iter().map(|incident| incident.id.clone()).collect(),
+        more: 5,
+        roads: vec![(Arc::from("人民路"), 5)],
+        number,
+    };
+    let to = crate::notice::Address { channel, to: "desk", phone: Some(PHONE) };
+    let notice = Arc::new(Notice::digest(&list, &lines, T, &crate::testkit::site(), to));
+    Job { notice, attempt: 1, ticket: Ticket::done(), watch: None, handed_at: Instant::now() }
+}
+
+#[test]
+fn a_list_is_short_where_there_is_no_room_and_carries_the_link_to_the_board() {
+    let jobs = [list(1, "c")];
+    let letter = Letter { jobs: &jobs, phone: None };
+    let (sms, _) = letter.sms(T);
+    assert_eq!(
+        sms,
+        "【险情 25 起】一级险情至少 20 起，最危险 灯杆带电 未登记设备 P7 外壳电压 220 V，未确认断电，视为带电 http://desk.example/"
+    );
+    assert!(sms.encode_utf16().count() <= 134);
+    assert_eq!(
+        letter.spoken(T).0,
+        "险情二五起。一级险情至少二零起。最危险灯杆带电未登记设备P七外壳电压二二零伏。未确认断电，视为带电。"
+    );
+    let (chat, _) = letter.chat(2048, T);
+    assert!(chat.contains("LG-TEST20") && chat.ends_with("\nhttp://desk.example/"), "{chat}");
+    // Beside others in one message it stays a list.
+    let jobs = [list(1, "c"), Job { attempt: 2, ..list(2, "c") }];
+    let (shared, named) = Letter { jobs: &jobs, phone: None }.chat(8000, T);
+    assert!(shared.matches("LG-TEST20").count() == 2 && named == 2, "{shared}");
+    assert!(shared.contains("险情 25 起 #2"), "a repeat is marked: {shared}");
+}
+
+#[test]
+fn each_list_is_an_alert_of_its_own() {
+    let alerts = Alerts::start();
+    let sender = Sender::new(&Channel::new("am", ChannelKind::Alertmanager(web(&alerts.emulator.url("")))));
+    for n in [1, 2, 2] {
+        let done = sender.run(&Errand::Tell(vec![list(n, "am")]), None, T);
+        assert!(matches!(done, Renewal::Told(Ok(_))), "{done:?}");
+    }
+    assert_eq!(alerts.all().len(), 2, "one that is told again is the same");
+}
+
+#[test]
+fn a_question_that_hangs_is_a_question_that_failed() {
+    let question = Question { notices: Vec::new(), message: "m".to_owned(), asked: 1 };
+    let hangs = || SendError::new(Fault::Timeout, "no whole answer".to_owned());
+    let failed = Errand::Ask(question).failed(hangs());
+    assert!(matches!(failed, Renewal::Asked(Err::<Fate, _>(_))), "{failed:?}");
+    assert!(matches!(Errand::Renew(Vec::new()).failed(hangs()), Renewal::Renewed(Err(_))));
+    assert!(matches!(Errand::Tell(Vec::new()).failed(hangs()), Renewal::Told(Err(_))));
 }

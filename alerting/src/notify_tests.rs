@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use lampguard_model::Millis;
 use prometheus::Registry;
 
-use super::desk::pause;
+use super::desk::{LeftBehind, pause};
 use super::*;
 use crate::store::{Outcome, Reads, Store, Write};
 use crate::testkit::{Answer, HandClock, SECRET, Server, T, event, incident, notice, notice_to, wait_for};
@@ -193,6 +193,23 @@ fn a_full_queue_leaves_notices_in_the_outbox_and_they_go_out_later() {
         office.clock.set(T + Millis::seconds(60));
     }
     wait_for("every notice is sent", || office.outcomes().iter().all(|(outcome, _)| outcome == "sent"));
+}
+
+#[test]
+fn what_is_left_before_its_commit_is_looked_for_until_the_outbox_shows_it() {
+    let (office, left, ticket) = (office(), LeftBehind::default(), Ticket::default());
+    left.add(&ticket);
+    left.read_next();
+    assert!(left.is_some(), "the outbox cannot show it yet");
+    left.add(&Ticket::done());
+    left.read_next();
+    assert!(left.is_some(), "something else was left and found; the first is still to come");
+    let i = incident(1);
+    let e = event(&i, "opened");
+    office.around.writes.push(Write::Open(Box::new(i), e, Vec::new()), ticket.clone());
+    assert!(ticket.wait(Duration::from_secs(5)));
+    left.read_next();
+    assert!(!left.is_some());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use crate::incident::{Event, Evidence, Family, Incident, Kind, Scope, Severity, Signal};
 use crate::notice::{Address, Notice, SiteText};
-use crate::notify::{Channel, ChannelKind, Clock, HiddenUrl, Secret, Web};
+use crate::notify::{Channel, ChannelKind, Clock, Escape, HiddenUrl, Secret, Template, Web};
 
 pub(crate) const T: Timestamp = Timestamp(1_795_435_200_000);
 pub(crate) const SECRET: &[u8] = b"not in the repository";
@@ -188,6 +188,24 @@ impl Server {
         let web =
             Web { url: HiddenUrl::new(&*self.url), secret: Secret::new(SECRET.to_vec()), ..Web::default() };
         Channel { to: "crew".to_owned(), ..Channel::new(id, ChannelKind::Webhook(web)) }
+    }
+
+    /// The same as a provider of SMS: `to` and `text` in its body.
+    pub(crate) fn sms(&self, id: &str) -> Channel {
+        let template = Template {
+            web: Web { url: HiddenUrl::new(&*self.url), ..Web::default() },
+            method: "POST".to_owned(),
+            headers: Vec::new(),
+            body: r#"{"to":"{{to}}","text":"{{text}}"}"#.to_owned(),
+            escape: Escape::Json,
+            success: None,
+            permanent: Vec::new(),
+            message_id: None,
+            status_url: None,
+            delivered: None,
+            undelivered: None,
+        };
+        Channel { rate_per_min: Some(600), ..Channel::new(id, ChannelKind::Sms(Box::new(template))) }
     }
 
     /// The next request; fails after ten seconds.

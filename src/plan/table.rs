@@ -7,7 +7,7 @@ use lampguard_model::Timestamp;
 use serde_json::Value;
 
 /// Words of the table in both languages, by the word of the answer.
-const WORDS: [(&str, &str, &str); 14] = [
+const WORDS: [(&str, &str, &str); 18] = [
     ("crew", "当班班组", "crew"),
     ("second", "第二人", "second member"),
     ("backup_crew", "后备班组", "back-up crew"),
@@ -20,6 +20,10 @@ const WORDS: [(&str, &str, &str); 14] = [
     ("nobody_reachable", "班组无可用通道", "no member with a channel"),
     ("until", "至", "until"),
     ("instead", "无人可告，改告值班台", "nobody there: the desk is told"),
+    ("acknowledged", "接单", "acknowledged"),
+    ("departed", "出发", "departed"),
+    ("arrived", "到场", "arrived"),
+    ("made_safe", "处置", "made safe"),
     ("warning", "预警增援", "in a warning, too"),
     ("warned", "预警生效", "official warning in force"),
 ];
@@ -88,9 +92,14 @@ impl Table<'_> {
             let _ = write!(text, "  {}", self.word("warned"));
         }
         text.push('\n');
+        let mut before = (&Value::Null, &Value::Null);
         for rung in list(&zone["rungs"]) {
             let to = word(&rung["to"]);
-            let after = rung["after_min"].as_u64().map_or_else(String::new, |min| format!("{min:>3} min  "));
+            // An instance of before names no moments.
+            if !rung["step"].is_null() && before != (&rung["severity"], &rung["step"]) {
+                before = (&rung["severity"], &rung["step"]);
+                let _ = writeln!(text, "  {} {}", word(&rung["severity"]), self.moment(rung));
+            }
             let crew = match to {
                 "crew" | "backup_crew" | "neighbour" => named(&zone[to]),
                 _ => String::new(),
@@ -101,7 +110,7 @@ impl Table<'_> {
                 String::new()
             };
             let people: Vec<String> = list(&rung["people"]).iter().map(person).collect();
-            let _ = writeln!(text, "  {after}{}: {crew}{instead}{}", self.word(to), people.join("; "));
+            let _ = writeln!(text, "    {}: {crew}{instead}{}", self.word(to), people.join("; "));
         }
         let more = &zone["in_warning"];
         let crews = list(&more["crews"]).iter().map(|crew| {
@@ -112,6 +121,29 @@ impl Table<'_> {
         if !more.is_empty() {
             let _ = writeln!(text, "  {}: {}", self.word("warning"), more.join("; "));
         }
+    }
+
+    /// When a rung is told: `接单后 5 分钟未出发`, `30 min, not arrived, then every 10 min`.
+    fn moment(&self, rung: &Value) -> String {
+        let (from, until) = (self.word(word(&rung["from"])), self.word(word(&rung["until"])));
+        let opened = rung["from"] == "opened";
+        if opened && rung["after_min"] == 0 {
+            return if self.chinese { "立即" } else { "at once" }.to_owned();
+        }
+        let min = &rung["after_min"];
+        let mut moment = match (opened, self.chinese) {
+            (true, true) => format!("{min} 分钟未{until}"),
+            (false, true) => format!("{from}后 {min} 分钟未{until}"),
+            (true, false) => format!("{min} min, not {until}"),
+            (false, false) => format!("{min} min after {from}, not {until}"),
+        };
+        if let Some(every) = rung["every_min"].as_i64() {
+            moment += &match self.chinese {
+                true => format!("，之后每 {every} 分钟"),
+                false => format!(", then every {every} min"),
+            };
+        }
+        moment
     }
 
     fn gaps(&self, gaps: &[Value], text: &mut String) {

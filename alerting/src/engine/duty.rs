@@ -12,6 +12,7 @@ use super::{Effect, Engine};
 use crate::incident::{Family, Incident, Severity};
 use crate::ladder::{Handover, Telling, crew_named};
 use crate::life::{Life, Method, Stage, Verb, is_over, takes_evidence};
+use crate::notice::HELP;
 use crate::rota::{OnDuty, Rota, Whom};
 
 /// The event by which the desk is offered to ask for a feeder to be switched off.
@@ -196,7 +197,7 @@ impl Engine {
     /// Whom an event word reaches.
     pub(super) fn addressed(&self, incident: &Incident, word: &str) -> Telling {
         let mut to = match word {
-            "incident.help" => Telling { everybody: true, urgent: true, ..Telling::to(&[Whom::Desk]) },
+            HELP => Telling { everybody: true, urgent: true, ..Telling::to(&[Whom::Desk]) },
             // Somebody may have his hands on it.
             "incident.restored" | "incident.switch_on_soon" => Telling {
                 urgent: true,
@@ -238,6 +239,29 @@ impl Engine {
         use Verb::{Help, Reassign, RequestIsolation, Restore, Return, Void};
         let urgent = matches!(verb, Help | Reassign | RequestIsolation | Restore | Return | Void);
         urgent || !self.is_flood() || !self.calling.on
+    }
+
+    /// A call for help did not reach somebody: those who can send others are called at once, once for each call.
+    pub(super) fn help_refused(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        called_at: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(place) = self.ids.get(id).copied() else { return };
+        let climb = &mut self.open[place].incident.life.climb;
+        // What goes out now is a call too, and younger than the one that was refused.
+        if self.replaying || climb.help_passed_at.is_some_and(|at| (called_at..=now).contains(&at)) {
+            return;
+        }
+        climb.help_passed_at = Some(now);
+        let whom = [Whom::Desk, Whom::Leader, Whom::Supervisor, Whom::Neighbour];
+        let incident = &self.open[place].incident;
+        let to = self.made_for(incident, Telling { urgent: true, ..Telling::to(&whom) });
+        let body = json!({ "reason": "delivery_failed", "step": 0, "whom": to.whom });
+        let event = event_of(incident, now, &format!("help_refused:{}", called_at.0), "rung", &body);
+        effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told: Some(HELP), to });
     }
 
     /// A crew wants to hand back what it has not made safe: refused, and the back-up is told at once.

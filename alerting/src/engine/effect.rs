@@ -58,6 +58,13 @@ pub enum Input<'a> {
         /// It was accepted; else it did not go out at this attempt.
         accepted: bool,
     },
+    /// A call for help did not go out to one of those whom it was for.
+    HelpRefused {
+        /// Which incident.
+        incident: &'a str,
+        /// When they called.
+        called_at: Timestamp,
+    },
     /// A duty session has the board open.
     Presence,
     /// Time has passed.

@@ -325,6 +325,9 @@ impl Engine {
             Input::Delivery { incident, step, accepted } => {
                 self.delivered(now, incident, step, accepted, effects);
             }
+            Input::HelpRefused { incident, called_at } => {
+                self.help_refused(now, incident, called_at, effects);
+            }
             Input::Presence => self.present(now),
             Input::Tick => {}
         }

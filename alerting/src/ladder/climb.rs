@@ -55,6 +55,8 @@ pub struct Climb {
     pub isolation_offered: bool,
     /// Who wanted to hand it back before the place was safe: the back-up was told.
     pub refused_by: Option<String>,
+    /// Those above were called, because a call for help did not reach everybody.
+    pub help_passed_at: Option<Timestamp>,
     /// The last change of shift.
     pub handover: Option<Handover>,
     /// Its opening went into lists: who was not named there yet will be.

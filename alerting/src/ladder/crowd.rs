@@ -22,6 +22,9 @@ const ROADS_NAMED: usize = 5;
 /// People with a box.
 const PEOPLE_MAX: usize = 10_000;
 
+/// Every P1 is at least as dangerous, and nothing else is.
+const P1: u32 = 2_000_000;
+
 /// The numbers of a flood.
 pub type Limits = Flood;
 
@@ -42,7 +45,7 @@ pub struct List {
 
 /// How dangerous an incident is beside others: greater is worse.
 pub fn danger(incident: &Incident) -> u32 {
-    let severity = if incident.severity == Severity::P1 { 2_000_000 } else { 0 };
+    let severity = if incident.severity == Severity::P1 { P1 } else { 0 };
     let evidence = &incident.evidence;
     let kind = match evidence.kind {
         Kind::Reenergised => 900_000,
@@ -76,8 +79,8 @@ struct Inbox {
     /// Not named to this person yet (false stands before true), and how dangerous.
     waiting: BTreeSet<(bool, Reverse<u32>, Arc<str>)>,
     ids: BTreeMap<Arc<str>, (bool, u32, Arc<str>)>,
-    /// Named before, so that the same is not named again and again before others.
-    named: BTreeSet<Arc<str>>,
+    /// Named before, and how dangerous it was then, so that the same is not named again and again before others.
+    named: BTreeMap<Arc<str>, u32>,
     /// Beyond those that wait.
     beyond: usize,
     roads: BTreeMap<Arc<str>, u32>,
@@ -101,7 +104,7 @@ impl Crowd {
             listed_at: None,
             waiting: BTreeSet::new(),
             ids: BTreeMap::new(),
-            named: BTreeSet::new(),
+            named: BTreeMap::new(),
             beyond: 0,
             roads: BTreeMap::new(),
             number: 0,
@@ -124,7 +127,8 @@ impl Crowd {
     pub fn add(&mut self, person: &Arc<Person>, incident: &Incident) {
         let Some(inbox) = self.inbox(person) else { return };
         let (id, rank) = (incident.id.clone(), danger(incident));
-        let named = inbox.named.contains(&id);
+        // What has become a P1 since is news.
+        let named = inbox.named.get(&id).is_some_and(|then| (*then >= P1) == (rank >= P1));
         if let Some((named, rank, road)) = inbox.ids.remove(&id) {
             inbox.waiting.remove(&(named, Reverse(rank), id.clone()));
             inbox.leave(&road);
@@ -194,7 +198,7 @@ impl Inbox {
     fn list(&mut self, now: Timestamp, at_most: usize, open: &impl Fn(&str) -> bool) -> Option<List> {
         let mut incidents = Vec::new();
         while incidents.len() < at_most {
-            let Some((_, _, id)) = self.waiting.pop_first() else { break };
+            let Some((_, Reverse(rank), id)) = self.waiting.pop_first() else { break };
             if let Some((_, _, road)) = self.ids.remove(&id) {
                 self.leave(&road);
             }
@@ -202,7 +206,7 @@ impl Inbox {
                 if self.named.len() >= WAITING_MAX {
                     self.named.pop_first();
                 }
-                self.named.insert(id.clone());
+                self.named.insert(id.clone(), rank);
                 incidents.push(id);
             }
         }

@@ -156,9 +156,14 @@ impl Ladders {
         if incident.family == Family::System {
             return Some(&self.system);
         }
-        let zone = |zones: &[Arc<str>]| zones.is_empty() || zones.contains(&incident.zone);
-        let own = self.own.iter().find(|(severity, zones, _)| *severity == incident.severity && zone(zones));
-        match (own, incident.severity) {
+        self.in_zone(incident.severity, &incident.zone)
+    }
+
+    /// The ladder of what is about posts of that severity in a zone.
+    pub fn in_zone(&self, severity: Severity, zone: &str) -> Option<&Arc<Ladder>> {
+        let fits = |zones: &[Arc<str>]| zones.is_empty() || zones.iter().any(|known| **known == *zone);
+        let own = self.own.iter().find(|(known, zones, _)| *known == severity && fits(zones));
+        match (own, severity) {
             (Some((_, _, ladder)), _) => Some(ladder),
             (None, Severity::P1) => Some(&self.p1),
             (None, Severity::P2) => Some(&self.p2),

@@ -170,3 +170,19 @@ fn what_is_over_is_not_named() {
     assert_eq!(lists[0].incidents, [Arc::from("LG-TEST1")]);
     assert!(!crowd.is_waiting());
 }
+
+#[test]
+fn what_became_a_p1_after_it_was_named_stands_before_what_was_not_named() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    let p2 = |n: usize| Incident { severity: Severity::P2, ..incident(n) };
+    crowd.add(&crew, &p2(0));
+    assert_eq!(lists(&mut crowd, 0..1)[0].1.incidents, [incident(0).id]);
+    (1..=30).for_each(|n| crowd.add(&crew, &p2(n)));
+    crowd.add(&crew, &incident(0));
+    let list = lists(&mut crowd, 60..61).remove(0).1;
+    assert_eq!((list.incidents[0].clone(), list.incidents.len()), (incident(0).id, 20));
+    // As a P1 it was named, and so stands behind what was not.
+    crowd.add(&crew, &incident(0));
+    let list = lists(&mut crowd, 120..121).remove(0).1;
+    assert_eq!(list.incidents.last(), Some(&incident(0).id));
+}

@@ -96,6 +96,10 @@ fn alert(body: &Value, now: Timestamp) -> Value {
             labels.insert(label.to_owned(), json!(value));
         }
     }
+    if text("/incident/id").is_empty() {
+        // Equal labels are one alert: a second list would take the place of the first, and nobody would be told of it.
+        labels.insert("notice".to_owned(), json!(text("/notice/id")));
+    }
     let over = OVER.contains(&text("/incident/state"));
     let starts = match text("/incident/opened_at") {
         "" => now.to_rfc3339(),

@@ -81,7 +81,10 @@ impl ChannelKind {
         match self {
             Self::Console | Self::Webhook(_) | Self::Alertmanager(_) | Self::Sink(_) => Sharing::Nobody,
             Self::DingTalk { .. } | Self::WeCom(_) | Self::Feishu(_) => Sharing::Channel,
-            Self::Smtp(_) | Self::Sms(_) | Self::Voice(_) => Sharing::Person,
+            Self::Smtp(_) => Sharing::Name,
+            // One incident's title and place are no message about several.
+            Self::Sms(template) | Self::Voice(template) if !template.says_text() => Sharing::Nobody,
+            Self::Sms(_) | Self::Voice(_) => Sharing::Person,
         }
     }
 

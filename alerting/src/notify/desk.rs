@@ -55,10 +55,41 @@ const LATE: Duration = Duration::from_secs(10);
 pub struct Desk {
     channel: Channel,
     queue: Option<SyncSender<In>>,
-    /// Something of this channel waits in the outbox only.
-    left_behind: Arc<AtomicBool>,
+    left_behind: Arc<LeftBehind>,
     metrics: crate::metrics::Metrics,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Something of this channel waits in the outbox only, or will as soon as its commit is there.
+#[derive(Debug, Default)]
+pub(super) struct LeftBehind {
+    some: AtomicBool,
+    /// Commits of what was left that are not there yet: the newest [`QUEUE_MAX`], for they come in their order.
+    commits: Mutex<VecDeque<Ticket>>,
+}
+
+impl LeftBehind {
+    pub(super) fn add(&self, ticket: &Ticket) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ticket.wait(Duration::ZERO) {
+            commits.push_back(ticket.clone());
+        }
+        if commits.len() > QUEUE_MAX {
+            commits.pop_front();
+        }
+        self.some.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_some(&self) -> bool {
+        self.some.load(Ordering::Acquire)
+    }
+
+    /// The outbox is read next: nothing is left, but for what it may not show yet.
+    pub(super) fn read_next(&self) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.retain(|commit| !commit.wait(Duration::ZERO));
+        self.some.store(!commits.is_empty(), Ordering::Release);
+    }
 }
 
 /// What comes to a channel's thread.
@@ -76,7 +107,8 @@ impl Desk {
     /// The system has no thread to give: stop.
     pub fn start(channel: Channel, around: Surroundings) -> std::io::Result<Self> {
         let (queue, inbox) = sync_channel(QUEUE_MAX);
-        let left_behind = Arc::new(AtomicBool::new(true));
+        let left_behind = Arc::new(LeftBehind::default());
+        left_behind.add(&Ticket::done());
         let metrics = around.metrics.clone();
         let (back, left) = (queue.clone(), left_behind.clone());
         let own = channel.clone();
@@ -95,8 +127,9 @@ impl Desk {
     /// Hands a notice over without waiting; when the queue is full it stays in the outbox.
     pub fn tell(&self, job: Job) {
         let Some(queue) = &self.queue else { return };
+        let ticket = job.ticket.clone();
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(In::Tell(job)) {
-            self.left_behind.store(true, Ordering::Release);
+            self.left_behind.add(&ticket);
             self.metrics.queue_full.with_label_values(&[&self.channel.id]).inc();
         }
     }
@@ -163,7 +196,7 @@ struct Work {
     parcels: SyncSender<Parcel>,
     taken: Arc<Mutex<Receiver<Parcel>>>,
     workers: usize,
-    left_behind: Arc<AtomicBool>,
+    left_behind: Arc<LeftBehind>,
     line: Line,
     flights: Vec<Flight>,
     sent: u64,
@@ -185,7 +218,7 @@ impl Work {
         around: Surroundings,
         inbox: Receiver<In>,
         back: SyncSender<In>,
-        left_behind: Arc<AtomicBool>,
+        left_behind: Arc<LeftBehind>,
     ) -> Self {
         let now = Instant::now();
         let spent = {
@@ -250,7 +283,7 @@ impl Work {
             times.extend(self.later.iter().map(|(at, _)| *at).min());
         }
         times.extend(self.renew_at);
-        if self.left_behind.load(Ordering::Acquire) && self.line.room() > 0 {
+        if self.left_behind.is_some() && self.line.room() > 0 {
             times.push(self.picked_up_at.map_or(now, |at| at + PICK_UP_EVERY));
         }
         if self.line.jobs().next().is_some() {
@@ -270,8 +303,9 @@ impl Work {
         if held > Duration::from_secs(5) {
             self.hear_busy(&job, held, "the channel rests, it was too much for the other side");
         }
+        let ticket = job.ticket.clone();
         if !self.line.push(job) {
-            self.left_behind.store(true, Ordering::Release);
+            self.left_behind.add(&ticket);
             self.around.metrics.queue_full.with_label_values(&[&self.channel.id]).inc();
         }
     }
@@ -302,7 +336,7 @@ impl Work {
             // No thread to be had, and none there: what it carries stays in the outbox.
             if let Errand::Tell(jobs) = &errand {
                 self.line.back(jobs);
-                self.left_behind.store(true, Ordering::Release);
+                jobs.iter().for_each(|job| self.left_behind.add(&job.ticket));
             }
             return;
         }
@@ -346,7 +380,7 @@ impl Work {
             let errand = self.flights[place].errand.clone();
             warn!(channel = %self.channel.id, "a worker hangs and is replaced");
             let text = format!("no whole answer within {} s", FLIGHT.as_secs());
-            self.finish(&errand, Done::Told(Err(SendError::new(Fault::Timeout, text))));
+            self.finish(&errand, errand.failed(SendError::new(Fault::Timeout, text)));
         }
     }
 
@@ -393,7 +427,7 @@ impl Work {
             }
         }
         let due = |at: Instant| at + PICK_UP_EVERY <= now;
-        if self.left_behind.load(Ordering::Acquire)
+        if self.left_behind.is_some()
             && self.picked_up_at.is_none_or(due)
             && !self.stopping
             && self.line.room() > 0
@@ -406,7 +440,7 @@ impl Work {
     /// committed, so whatever the outbox shows and the queue does not was left behind, sent already, or waits here.
     fn pick_up(&mut self, now: Instant) {
         self.picked_up_at = Some(now);
-        self.left_behind.store(false, Ordering::Release);
+        self.left_behind.read_next();
         let (room, held) = (self.line.room(), self.line.jobs().count());
         let rows = {
             let conn = self.around.reads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -421,7 +455,7 @@ impl Work {
         }
         let rows = rows.unwrap_or_else(|error| {
             warn!(channel = %self.channel.id, %error, "the outbox cannot be read, trying again");
-            self.left_behind.store(true, Ordering::Release);
+            self.left_behind.add(&Ticket::done());
             Vec::new()
         });
         let mut known: HashSet<Arc<str>> = self.line.jobs().map(|job| job.notice.id.clone()).collect();
@@ -442,7 +476,7 @@ impl Work {
                 handed_at: now,
             };
             if !self.line.push_retry(now + Duration::from_millis(pause), job) {
-                self.left_behind.store(true, Ordering::Release);
+                self.left_behind.add(&Ticket::done());
                 break;
             }
         }

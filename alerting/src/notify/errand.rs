@@ -30,6 +30,17 @@ pub(super) enum Errand {
     Renew(Vec<Value>),
 }
 
+impl Errand {
+    /// What comes of it when it fails.
+    pub(super) fn failed(&self, error: SendError) -> Outcome {
+        match self {
+            Self::Tell(_) => Outcome::Told(Err(error)),
+            Self::Ask(_) => Outcome::Asked(Err(error)),
+            Self::Renew(_) => Outcome::Renewed(Err(error)),
+        }
+    }
+}
+
 /// An accepted message that may not have arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Question {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 
 use super::Job;
-use crate::notice::Notice;
+use crate::notice::{DIGEST, Notice};
 use crate::notice_words::{Words, clean, cut_bytes, many, many_sms, many_spoken};
 
 /// Numbers called in one message.
@@ -68,7 +68,8 @@ impl<'a> Letter<'a> {
     /// For a chat or a mail: at most `max` bytes.
     pub(super) fn chat(&self, max: usize, now: Timestamp) -> (String, usize) {
         if self.jobs.len() > 1 {
-            let many = many(&self.words(), now, |text| text.len() <= max);
+            let lines: Vec<Words> = self.jobs.iter().map(line).collect();
+            let many = many(&lines.iter().collect::<Vec<_>>(), now, |text| text.len() <= max);
             return (cut_bytes(&many.text, max), many.named);
         }
         let (notice, attempt) = self.first();
@@ -99,6 +100,16 @@ impl<'a> Letter<'a> {
         }
         (self.first().0.words.spoken(now), 1)
     }
+}
+
+/// One notice among many: a repeat is marked, and a list stays a list.
+fn line(job: &Job) -> Words {
+    let mut words = job.notice.words.marked(job.attempt);
+    if job.notice.event == DIGEST {
+        words.place = Words::plain(&job.notice.text(1), words.zh, None, None).place;
+        words.danger.clear();
+    }
+    words
 }
 
 /// A number without blanks and hyphens.

@@ -24,8 +24,10 @@ pub(super) enum Sharing {
     Nobody,
     /// All of the channel: a group chat.
     Channel,
-    /// Those for the same person.
+    /// Those for the same telephone.
     Person,
+    /// Those for the same name: mail knows no telephone, and two people may have one.
+    Name,
 }
 
 /// Incident (or the notice itself) and person: what keeps its order.
@@ -128,12 +130,16 @@ impl Line {
             return None;
         }
         let first = self.ready.remove(place);
-        let whom = person(&first.job.notice);
+        let (whom, name) = (person(&first.job.notice), first.job.notice.to.clone());
         let mut taken = vec![first];
         if shares {
             let mut place = 0;
             while let Some(other) = self.ready.get(place) {
-                let same = self.sharing == Sharing::Channel || person(&other.job.notice) == whom;
+                let same = match self.sharing {
+                    Sharing::Channel => true,
+                    Sharing::Name => other.job.notice.to == name,
+                    Sharing::Person | Sharing::Nobody => person(&other.job.notice) == whom,
+                };
                 if same && !self.away.contains(&other.key) {
                     taken.push(self.ready.remove(place));
                 } else {

@@ -79,6 +79,15 @@ pub struct Template {
     pub undelivered: Option<Expect>,
 }
 
+impl Template {
+    /// True where the whole text goes out, which alone can tell of several incidents.
+    pub(super) fn says_text(&self) -> bool {
+        let headers = self.headers.iter().map(|(_, value)| value.as_str());
+        let mut places = [self.web.url.reveal(), &self.body].into_iter().chain(headers);
+        places.any(|place| placeholders(place).any(|name| name == "text"))
+    }
+}
+
 /// What became of an accepted message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -124,8 +133,11 @@ fn escape_header(text: &str) -> String {
 
 /// Names of placeholders in `template` that nobody knows.
 pub fn unknown_placeholders(template: &str) -> Vec<String> {
-    let names = template.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap_or(rest).trim());
-    names.filter(|name| !PLACEHOLDERS.contains(name)).map(str::to_owned).collect()
+    placeholders(template).filter(|name| !PLACEHOLDERS.contains(name)).map(str::to_owned).collect()
+}
+
+fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+    template.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap_or(rest).trim())
 }
 
 fn says(answer: &Value, expect: &Expect) -> bool {

@@ -196,22 +196,29 @@ impl Rota {
         OnDuty { until: until.map(|span| span.from), ..self.on_duty_now(zone, at) }
     }
 
-    /// The people that `whom` means for `zone` at `at`; `crew` is the crew that has the incident, if one has. Members
+    /// The people that `whom` means for `zone` at `at`; `crew` is the crew that has the incident, if one has: it is nobody's
+    /// back-up or neighbour, the crew on duty is then. Members
     /// without a channel are passed over. Empty: nobody can be reached there, and the desk has to tell them.
     pub fn people(&self, whom: Whom, zone: &str, crew: Option<&str>, at: Timestamp) -> Vec<Arc<Person>> {
         let duty = self.on_duty_now(zone, at);
-        let own = crew.and_then(|id| self.crews.get(id)).cloned().or(duty.crew);
+        let own = crew.and_then(|id| self.crews.get(id)).or(duty.crew.as_ref());
         let member = |crew: &Arc<Crew>, place: usize| {
             crew.members.iter().filter(|member| is_reachable(member)).nth(place).cloned()
         };
+        // Whoever has the incident is called as its crew; in their place the crew of the zone, where that is another one.
+        let others = |crews: Vec<&Arc<Crew>>| {
+            let is_other = |crew: &&Arc<Crew>| own.is_none_or(|own| own.id != crew.id);
+            let first = |crew: &Arc<Crew>| member(crew, 0);
+            let found: Vec<Arc<Person>> = crews.into_iter().filter(is_other).filter_map(first).collect();
+            let instead = duty.crew.as_ref().filter(|crew| found.is_empty() && is_other(crew));
+            found.iter().cloned().chain(instead.and_then(first)).collect()
+        };
         let mut found: Vec<Arc<Person>> = match whom {
-            Whom::Crew => own.and_then(|crew| member(&crew, 0)).into_iter().collect(),
-            Whom::Second => own.and_then(|crew| member(&crew, 1)).into_iter().collect(),
-            Whom::BackupCrew => {
-                duty.backup.iter().chain(&duty.reinforcement).filter_map(|crew| member(crew, 0)).collect()
-            }
-            Whom::Neighbour => duty.neighbour.and_then(|crew| member(&crew, 0)).into_iter().collect(),
-            Whom::Leader => duty.leader.into_iter().chain(duty.leaders).collect(),
+            Whom::Crew => own.and_then(|crew| member(crew, 0)).into_iter().collect(),
+            Whom::Second => own.and_then(|crew| member(crew, 1)).into_iter().collect(),
+            Whom::BackupCrew => others(duty.backup.iter().chain(&duty.reinforcement).collect()),
+            Whom::Neighbour => others(duty.neighbour.iter().collect()),
+            Whom::Leader => duty.leader.iter().chain(&duty.leaders).cloned().collect(),
             Whom::Desk => self.desk.iter().cloned().collect(),
             Whom::Supervisor => self.supervisor.iter().cloned().collect(),
             Whom::Head => self.head.iter().cloned().collect(),

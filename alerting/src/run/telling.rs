@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::Story;
 use crate::dispatcher::{Dispatcher, Route, Scene};
-use crate::engine::{Effect, Engine, Input};
+use crate::engine::{Effect, Engine};
 use crate::incident::{Event, Incident, Severity};
 use crate::notice::Notice;
 use crate::notify::{AlarmWatch, Channel, ChannelKind, Job};
@@ -153,8 +153,7 @@ impl Story {
         let notice = &delivery.notice;
         let accepted = matches!(delivery.outcome, Outcome::Sent | Outcome::Delivered);
         let now = (self.clock)();
-        for incident in self.dispatcher.heard(notice, accepted) {
-            let input = Input::Delivery { incident, step: notice.step, accepted };
+        for input in self.dispatcher.heard(notice, accepted) {
             engine.step(now, input, &mut self.effects);
         }
         self.handle(false);

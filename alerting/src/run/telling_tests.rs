@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use lampguard_model::record::{self, encode_reading};
+
 use super::*;
 use crate::ask::Filter;
 use crate::dispatcher::{Reached, reach};
-use crate::engine::tests::minutes;
+use crate::engine::tests::{leak, minutes};
 use crate::ladder::Telling;
 use crate::life::Verb;
 use crate::life::tests::crew;
@@ -67,8 +69,13 @@ fn each_duty_reaches_its_person_once_and_one_that_nobody_has_goes_to_the_desk_wi
     assert!(all.missing.is_empty());
     // The crew that has it, named as its token, as its id, or by one of its people.
     for name in ["B", "Bo"] {
-        assert_eq!(names(&reached(&Telling::to(&[Crew, BackupCrew]), "z1", Some(name))), ["Bo"], "once");
+        assert_eq!(
+            names(&reached(&Telling::to(&[Crew, BackupCrew]), "z1", Some(name))),
+            ["Bo", "Ann"],
+            "the back-up has it: the crew on duty is its back-up"
+        );
     }
+    assert_eq!(names(&reached(&Telling::to(&[Crew, Neighbour]), "z1", Some("C"))), ["Cy", "Ann"]);
     assert_eq!(names(&reached(&Telling::to(&[Crew]), "z1", Some("somebody"))), ["Ann"], "the one on duty");
     let nobody = reached(&Telling::to(&[Supervisor, BackupCrew]), "z2", None);
     assert_eq!(
@@ -221,4 +228,35 @@ fn somebody_at_the_board_keeps_the_desk_from_being_rung() {
     second(111);
     let rung = server.next().json();
     assert!(rung["text"].as_str().unwrap().contains("值班台无人应答"), "{rung}");
+}
+
+#[test]
+fn help_on_a_p2_rings_every_phone_and_one_that_is_refused_goes_to_those_above() {
+    let (station, server, phones) =
+        (Station::new(), Server::start(Vec::new()), Server::start(vec![Answer::Status(400)]));
+    let mut office = office();
+    office.supervisor = Some(person("Chief"));
+    let alerting = station.start_with(office, vec![server.channel("a"), phones.sms("b")]).unwrap();
+    let warning = |n: i64| leak(minutes(-n), 12.0);
+    let mut dry = crate::run::tests::weather(minutes(-21), r#"{"rain_mm_h":0}"#);
+    for reading in [warning(20), warning(10), warning(0)] {
+        dry.push(record::READING, |out| encode_reading(&reading, out));
+    }
+    dry.closed_at = T.0;
+    alerting.judge(Arc::new(dry));
+    wait_for("the incident", || !open_ids(&alerting).is_empty());
+    let id = open_ids(&alerting)[0].0.clone();
+    assert_eq!(alerting.incident(&id).unwrap().unwrap().severity, "P2");
+    alerting.act(&id, crew(Verb::Arrive, "1")).unwrap();
+    assert!(phones.within(Duration::from_secs(1)).is_none(), "a P2 rings nobody");
+    alerting.act(&id, crew(Verb::Help, "2")).unwrap();
+    let mut to: Vec<String> = std::iter::from_fn(|| phones.within(Duration::from_secs(2)))
+        .map(|request| request.json()["to"].as_str().unwrap().to_owned())
+        .collect();
+    to.sort();
+    // Whoever is in both is called twice: it did not go out to all of them the first time.
+    assert_eq!(to, ["Al", "Ann", "Bo", "Chief", "Cy", "Desk", "Desk", "Leader", "Leader"]);
+    let told = std::iter::from_fn(|| server.within(Duration::from_millis(200))).map(|request| request.json());
+    let chief: Vec<_> = told.filter(|told| told["notice"]["to"] == "Chief").collect();
+    assert!(chief.len() == 1 && chief[0]["text"].as_str().unwrap().contains("求助"), "{chief:?}");
 }

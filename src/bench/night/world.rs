@@ -410,8 +410,7 @@ impl Night {
             named.iter().for_each(|id| _ = self.told_at.entry(id.clone()).or_insert(self.now));
         }
         if attempt.accepted || attempt.attempt == 1 {
-            for incident in self.dispatcher.heard(&notice, attempt.accepted) {
-                let input = Input::Delivery { incident, step: notice.step, accepted: attempt.accepted };
+            for input in self.dispatcher.heard(&notice, attempt.accepted) {
                 self.engine.step(self.now, input, &mut self.effects);
             }
             self.follow_all();

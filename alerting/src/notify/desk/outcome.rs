@@ -3,7 +3,6 @@
 //! Limits: [`QUESTIONS_MAX`] questions wait, further messages stay "sent".
 
 use std::hash::BuildHasher;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
@@ -93,7 +92,7 @@ impl Work {
         let pause = Duration::from_millis(next_at.since(at).0.unsigned_abs());
         let next = Job { attempt: job.attempt + 1, ..job.clone() };
         if self.stopping || !self.line.push_retry(Instant::now() + pause, next) {
-            self.left_behind.store(true, Ordering::Release);
+            self.left_behind.add(&job.ticket);
         }
     }
 
