@@ -7,7 +7,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use common::http::{Browser, try_get, try_post};
+use common::http::{Browser, try_get, try_post, try_put};
 use common::process::{program, texts};
 use common::{Lampguard, Site, now_ms, seconds, wait_until};
 use serde_json::json;
@@ -73,7 +73,7 @@ fn the_first_start_makes_admin_whose_password_opens_the_pages_until_signed_out()
     let right = browser.form("/signin", &format!("name=admin&password={password}&next=/%3Fx%3D1"));
     assert_eq!((right.status, right.header("location")), (303, "/?x=1"), "{}", right.text);
     let cookie = right.header("set-cookie").to_owned();
-    for word in ["lampguard_session=", "; Path=/", "; HttpOnly", "; SameSite=Lax", "; Max-Age=604800"] {
+    for word in ["lampguard_session=", "; Path=/", "; HttpOnly", "; SameSite=Lax", "; Max-Age=2592000"] {
         assert!(cookie.contains(word), "{word} in {cookie}");
     }
     assert!(!cookie.contains("Secure") && browser.cookie("lampguard_session").unwrap().len() == 64);
@@ -194,10 +194,10 @@ fn a_wall_gets_its_cookie_by_one_visit_and_only_looks() {
 }
 
 /// Method, path, body, and the answer for duty with zone z1, duty without zone, crew of z1. OWN and OTHER are
-/// incidents in z1 and z2.
+/// incidents in z1 and z2; Z1, Z2 and ALL stretches of the rota there.
 type Scoped = (&'static str, &'static str, &'static str, [u16; 3]);
 
-const SCOPES: [Scoped; 14] = [
+const SCOPES: [Scoped; 23] = [
     ("POST", "/api/v1/incidents/OWN/note", r#"{"key":"KEY","note":"x"}"#, [200, 200, 200]),
     ("POST", "/api/v1/incidents/OTHER/note", r#"{"key":"KEY","note":"x"}"#, [403, 200, 403]),
     ("POST", "/api/v1/incidents/OTHER/acknowledge", r#"{"key":"KEY"}"#, [403, 200, 403]),
@@ -225,8 +225,18 @@ const SCOPES: [Scoped; 14] = [
         r#"{"key":"KEY","scope":{"road":"解放路"},"crew":"c1","reason":"x"}"#,
         [403, 201, 403],
     ),
-    // A hazard is taken from whoever tells it, for anywhere.
+    // A hazard the desk takes for anywhere.
     ("POST", "/api/v1/incidents", r#"{"key":"KEY","what":"live","post_id":"P033"}"#, [201, 201, 403]),
+    ("POST", "/api/v1/links/revoke", r#"{"incident_id":"OWN"}"#, [200, 200, 403]),
+    ("POST", "/api/v1/links/revoke", r#"{"incident_id":"OTHER","crew":"c1"}"#, [403, 200, 403]),
+    // A crew goes to incidents of every zone.
+    ("POST", "/api/v1/links/revoke", r#"{"crew":"c1"}"#, [403, 200, 403]),
+    ("PUT", "/api/v1/rota", r#"{"overrides":[Z1]}"#, [200, 200, 403]),
+    ("PUT", "/api/v1/rota", r#"{"overrides":[Z1,Z2]}"#, [403, 200, 403]),
+    ("PUT", "/api/v1/rota", r#"{"duty":[],"overrides":[Z2]}"#, [200, 200, 403]),
+    ("PUT", "/api/v1/rota", r#"{"overrides":[]}"#, [403, 200, 403]),
+    ("PUT", "/api/v1/rota", r#"{"duty":[Z2]}"#, [403, 200, 403]),
+    ("PUT", "/api/v1/rota", r#"{"overrides":[ALL]}"#, [403, 200, 403]),
     // Everybody looks everywhere.
     ("GET", "/api/v1/incidents/OTHER", "", [200, 200, 200]),
     ("GET", "/api/v1/posts/P030", "", [200, 200, 200]),
@@ -247,7 +257,14 @@ fn who_has_a_zone_acts_there_alone_and_looks_everywhere() {
         for (role, expected) in expected.iter().enumerate() {
             let url = format!("{}{}", lampguard.url, path.replace("OWN", &own).replace("OTHER", &other));
             let body = body.replace("KEY", &format!("{n}-{role}"));
+            let mut body = body.replace("OWN", &own).replace("OTHER", &other);
+            for (word, zone) in [("Z1", "z1"), ("Z2", "z2"), ("ALL", "all")] {
+                let (from, to) = ("2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z");
+                let stretch = json!({"from": from, "to": to, "zone": zone, "crew": "c2"}).to_string();
+                body = body.replace(word, &stretch);
+            }
             let answer = match *method {
+                "PUT" => try_put(&url, Some(&who[role]), body.as_bytes()).unwrap(),
                 "GET" => try_get(&url, Some(&who[role])).unwrap(),
                 _ => try_post(&url, Some(&who[role]), body.as_bytes()).unwrap(),
             };

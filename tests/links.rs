@@ -152,6 +152,14 @@ fn a_link_that_is_expired_changed_taken_back_or_for_another_incident_opens_nothi
     let answer = try_post(&url, Some(&street.desk), body.as_bytes()).unwrap();
     assert_eq!((answer.status, &answer.json()["crew"]), (200, &json!("c1")), "{}", answer.text);
     assert_eq!(try_post(&url, Some(&street.desk), b"{}").unwrap().status, 400);
+    // What nobody knows takes nothing back, and says so. A crew goes by its name too.
+    for unknown in [json!({"crew": "c9"}), json!({"incident_id": "LG-NOSUCHTHING1"})] {
+        let answer = try_post(&url, Some(&street.desk), unknown.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.status, 422, "{unknown}: {}", answer.text);
+    }
+    let named = json!({"incident_id": id, "crew": "Crew 2"}).to_string();
+    let answer = try_post(&url, Some(&street.desk), named.as_bytes()).unwrap();
+    assert_eq!((answer.status, &answer.json()["crew"]), (200, &json!("c2")), "{}", answer.text);
     refused(&good, 410, "taken this link back");
     let others = sign(&other, now_ms() + HOUR);
     assert_eq!(street.browser().get(&others).status, 200, "another incident's link is as it was");
@@ -167,8 +175,11 @@ fn a_link_that_is_expired_changed_taken_back_or_for_another_incident_opens_nothi
     assert_eq!((phone.get(&others).status, phone.get(&newer).status), (200, 200));
     assert!(site.run(&["link", "rotate", "--now"]).status.success());
     assert_eq!((phone.get(&others).status, phone.get(&newer).status), (403, 403));
-    assert!(site.run(&["link", "revoke", "--crew", "c1"]).status.success());
-    assert_eq!(site.run(&["link", "revoke"]).status.code(), Some(2));
+    let revoke = |words: &[&str]| site.run(&[&["link", "revoke"][..], words].concat()).status.code();
+    assert_eq!(revoke(&["--crew", "Crew 1", "--incident", &other]), Some(0));
+    for wrong in [&[][..], &["--crew", "c9"], &["--incident", "LG-NOSUCHTHING1"]] {
+        assert_eq!(revoke(wrong), Some(2), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::http::Browser;
 use common::site::register;
 use common::{Lampguard, Site, now_ms, reading, seconds, wait_until};
 use serde_json::{Value, json};
@@ -42,6 +43,24 @@ fn incidents(lampguard: &Lampguard, count: usize) -> Vec<Value> {
 fn clock(from_now: i64) -> String {
     let minute = (now_ms() / 60_000 + 480 + from_now).rem_euclid(1440);
     format!("{:02}:{:02}", minute / 60, minute % 60)
+}
+
+/// The crew's link opens the incident there, with the way to the post, and moves it; the page offers the moves that the
+/// API takes to that crew and to no other.
+fn its_crew_acts(site: &Site, lampguard: &Lampguard, id: &str) {
+    let link = format!("/c/{}", site.crew_link(id, "c1", now_ms() + 3_600_000));
+    let mut phone = Browser::new(&lampguard.url);
+    let page = phone.get(&link);
+    assert!(page.status == 200 && page.text.contains("geo:34.750000,113.620000"), "{}", page.text);
+    let answer = phone.form(&format!("{link}/acknowledge"), &format!("incident={id}&key=1"));
+    assert_eq!((answer.status, answer.header("location")), (303, &*format!("{link}?done=acknowledge")));
+    for (crew, offered) in [("z1", true), ("z2", false)] {
+        let token = site.token_named("crew", crew, &["--zone", crew]);
+        let page = common::http::try_get(&format!("{}/incidents/{id}", lampguard.url), Some(&token)).unwrap();
+        assert_eq!(page.text.contains(&format!("/incidents/{id}/depart")), offered, "{}", page.text);
+        let board = common::http::try_get(&format!("{}/", lampguard.url), Some(&token)).unwrap();
+        assert_eq!(board.text.contains(&format!("/incidents/{id}#moves")), offered, "{}", board.text);
+    }
 }
 
 #[test]
@@ -98,6 +117,7 @@ fn a_post_that_sighup_brings_is_shown_and_judged_in_its_zone_and_a_strangers_inc
     let url = format!("{url}/{}", stranger["id"].as_str().unwrap());
     let seen = common::http::try_get(&url, Some(&crew)).unwrap();
     assert!(seen.status == 200 && seen.text.contains("13800000000"), "{}", seen.text);
+    its_crew_acts(&site, &lampguard, stranger["id"].as_str().unwrap());
     lampguard.balanced();
     lampguard.stop();
     let output = site.run(&["audit", "verify"]);

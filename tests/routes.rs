@@ -125,7 +125,7 @@ const TABLE: &[Line] = &[
         "POST",
         "/api/v1/links/revoke",
         "/api/v1/links/revoke",
-        Some(r#"{"crew":"c9"}"#),
+        Some(r#"{"crew":"c2"}"#),
         [401, 403, 403, 200, 403, 200],
     ),
     ("POST", "/api/v1/quarantine/retry", "/api/v1/quarantine/retry", Some("{}"), TECHNICIANS),

@@ -55,7 +55,7 @@ pub enum StateFilter {
 /// Where an incident stands, as far as a link has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Its zone; empty for the system.
+    /// The zone whose crew acts on it; empty for the system.
     pub zone: Arc<str>,
     /// Since when it is over; none: it is not.
     pub over_since: Option<Timestamp>,
@@ -173,10 +173,11 @@ impl Alerting {
             Some((incident, _)) => Some(incident),
             None => Reads::new(&lock(&self.reads)).incident(id)?,
         };
+        let register = lock(&self.engine).register().clone();
         Ok(incident.map(|incident| {
             let ended = incident.life.ended.as_ref().map_or(incident.opened_at, |mark| mark.received_at);
             let over_since = is_over(incident.life.state).then_some(ended);
-            Standing { zone: incident.zone, over_since }
+            Standing { zone: incident.zone_in(&register).clone(), over_since }
         }))
     }
 
@@ -289,4 +290,16 @@ pub fn stored_changes(dir: &Path) -> Result<Changes, StoreError> {
     let reads = Reads::new(&conn);
     // Formats before know no rota.
     if reads.has_table("rota")? { reads.rota() } else { Ok(Changes::default()) }
+}
+
+/// True when the data directory `dir` keeps this incident. Also beside a running instance.
+///
+/// # Errors
+/// [`StoreError`]: show it.
+pub fn stores_incident(dir: &Path, id: &str) -> Result<bool, StoreError> {
+    if !dir.join(FILE).exists() {
+        return Ok(false);
+    }
+    let conn = open_for_reading(dir)?;
+    Ok(Reads::new(&conn).incident(id)?.is_some())
 }

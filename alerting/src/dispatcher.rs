@@ -16,6 +16,7 @@ use crate::engine::{Asking, Effect, Engine, Input};
 use crate::incident::{Incident, Severity};
 use crate::ladder::{Crowd, Limits, List, Telling, crew_named};
 use crate::life::{Verb, is_over};
+use crate::links::crews_told;
 use crate::notice::{Address, BREACHED, DIGEST, ESCALATED, HELP, Notice, OPENED, SiteText};
 use crate::rota::{Person, Rota, Whom, is_reachable};
 
@@ -239,6 +240,7 @@ impl Dispatcher {
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
         let loud = to.urgent || incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(scene.rota, to, zone, crew, scene.now);
+        let crews = crews_told(scene.rota, to, zone, crew, scene.now);
         let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
         let mut notices = Vec::new();
         for person in &reached.people {
@@ -258,6 +260,7 @@ impl Dispatcher {
             let at_desk = desk.is_none_or(|desk| *desk == person.name);
             for address in self.addresses(scene.rota, person, loud) {
                 let mut notice = make(address);
+                notice.lead(&crews, scene.site);
                 if at_desk && !reached.missing.is_empty() {
                     notice.say_missing(&reached.missing, scene.site);
                 }

@@ -67,7 +67,7 @@ mod testkit;
 pub mod wet;
 pub mod writer;
 
-pub use ask::{Filter, Page, Standing, StateFilter, stored_changes, stored_cursor};
+pub use ask::{Filter, Page, Standing, StateFilter, stored_changes, stored_cursor, stores_incident};
 pub use dispatcher::{Dispatcher, Route, Scene};
 pub use engine::{
     Effect, Ended, Engine, Explanation, Input, Job, JobRequest, JobScope, MoveRequest, PostState, State,

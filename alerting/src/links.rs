@@ -12,7 +12,7 @@
 //! The token holds no secret and no state: whoever has the key can check it, after any restart. Revocations and the
 //! state of the incident are looked at by whoever lets the request in (`src/api/links.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -22,7 +22,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use lampguard_model::{Millis, Timestamp};
 use sha2::Sha256;
 
-use crate::rota::Rota;
+use crate::ladder::{Telling, crew_named};
+use crate::rota::{Rota, Whom};
 
 /// No link is good for longer.
 pub const LIFE_MAX: Millis = Millis::hours(48);
@@ -278,13 +279,15 @@ fn secret_of(hex: &str) -> Option<[u8; 32]> {
 /// Signs a link for (incident, crew), good until then.
 pub type Signer = Arc<dyn Fn(&Claims) -> Option<String> + Send + Sync>;
 
+/// Crew ids by the names that notices are addressed to: somebody may be in several.
+type Members = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
+
 /// Makes the link of each notice. The default makes none for crews: everybody signs in. Clones share who belongs to
 /// which crew.
 #[derive(Clone, Default)]
 pub struct Links {
     signer: Option<Signer>,
-    /// Crew ids by the names that notices are addressed to.
-    crews: Arc<RwLock<BTreeMap<Arc<str>, Arc<str>>>>,
+    crews: Arc<RwLock<Members>>,
 }
 
 impl fmt::Debug for Links {
@@ -299,25 +302,58 @@ impl Links {
         Self { signer: Some(signer), ..Self::default() }
     }
 
-    /// From now on whoever belongs to a crew of `rota` is led to the crew's page.
+    /// From now on whoever belongs to a crew of `rota` is led to its page, where the crew is told.
     pub(crate) fn follow(&self, rota: &Rota) {
-        let mut crews = BTreeMap::new();
+        let mut crews = Members::new();
         for crew in rota.crews.values() {
             let members = crew.members.iter().map(|person| person.name.clone());
             let names = members.chain([crew.id.clone(), Arc::from(crew.name.as_str())]);
-            crews.extend(names.map(|name| (name, crew.id.clone())));
+            for name in names {
+                crews.entry(name).or_default().insert(crew.id.clone());
+            }
         }
         *self.crews.write().unwrap_or_else(PoisonError::into_inner) = crews;
     }
 
-    /// Path of the page that a notice about `incident` to `to`, made at `at`, leads to.
-    pub(crate) fn path(&self, incident: &Arc<str>, to: &str, at: Timestamp) -> String {
-        let crew = self.crews.read().unwrap_or_else(PoisonError::into_inner).get(to).cloned();
+    /// Path of the page that a notice about `incident` to `to`, made at `at`, leads to. It is the page of the first of
+    /// the crews `told` that `to` belongs to: whoever is informed for another reason signs in, and acts as himself.
+    pub(crate) fn path(&self, incident: &Arc<str>, to: &str, at: Timestamp, told: &[Arc<str>]) -> String {
+        let crews = self.crews.read().unwrap_or_else(PoisonError::into_inner);
+        let crew = crews.get(to).and_then(|his| told.iter().find(|crew| his.contains(*crew))).cloned();
+        drop(crews);
         let signed = self.signer.as_ref().zip(crew).and_then(|(signer, who)| {
             signer(&Claims { incident: incident.clone(), who, expires: at + LIFE_MAX })
         });
         signed.map_or_else(|| format!("/incidents/{incident}"), |token| format!("/c/{token}"))
     }
+}
+
+/// Ids of the crews that a telling is for, the one that has the incident first.
+pub(crate) fn crews_told(
+    rota: &Rota,
+    to: &Telling,
+    zone: &str,
+    own: Option<&str>,
+    now: Timestamp,
+) -> Vec<Arc<str>> {
+    let duty = rota.on_duty_now(zone, now);
+    let means = |whom: &[Whom]| whom.iter().any(|whom| to.whom.contains(whom));
+    let own = own.and_then(|name| crew_named(rota, name));
+    let mut crews = Vec::new();
+    if to.everybody || means(&[Whom::Crew, Whom::Second]) {
+        crews.extend(own.or(duty.crew.as_ref()));
+    }
+    crews.extend(to.crews.iter().filter_map(|name| crew_named(rota, name)));
+    if to.everybody {
+        crews.extend(&duty.crew);
+    }
+    if to.everybody || means(&[Whom::BackupCrew]) {
+        crews.extend(duty.backup.iter().chain(&duty.reinforcement));
+    }
+    if means(&[Whom::Neighbour]) {
+        crews.extend(&duty.neighbour);
+    }
+    crews.into_iter().map(|crew| crew.id.clone()).collect()
 }
 
 #[cfg(test)]

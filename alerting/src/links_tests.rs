@@ -1,7 +1,7 @@
 //! What links open, and what they do not.
 
 use super::*;
-use crate::rota::{Crew, Person};
+use crate::rota::{Crew, Person, ZoneDuty};
 
 const T: Timestamp = Timestamp(1_795_435_200_000);
 
@@ -123,30 +123,73 @@ fn keys_read_back_from_their_file_and_never_show_themselves() {
     }
 }
 
-#[test]
-fn notices_to_members_of_a_crew_lead_to_its_page_and_all_others_to_the_incident() {
-    let person = |name: &str| Arc::new(Person { name: Arc::from(name), phone: None, channels: Vec::new() });
-    let crew = Crew {
-        id: Arc::from("c1"),
-        name: "抢修一班".to_owned(),
-        members: vec![person("王强")],
-        vehicle: None,
+fn person(name: &str) -> Arc<Person> {
+    Arc::new(Person { name: Arc::from(name), phone: None, channels: vec![Arc::from("a")] })
+}
+
+/// 王强 is in both crews; z1 is the first one's, with the second as back-up, and its leader drives with the second.
+fn rota() -> Rota {
+    let crew = |id: &str, name: &str, members: &[&str]| {
+        let members = members.iter().map(|name| person(name)).collect();
+        let id: Arc<str> = Arc::from(id);
+        (id.clone(), Arc::new(Crew { id, name: name.to_owned(), members, vehicle: None }))
     };
-    let rota = Rota { crews: [(crew.id.clone(), Arc::new(crew))].into(), ..Rota::default() };
+    let zone = ZoneDuty {
+        crew: Arc::from("c1"),
+        backup_crew: Some(Arc::from("c2")),
+        leader: Some(person("赵丽")),
+        ..ZoneDuty::default()
+    };
+    Rota {
+        crews: [crew("c1", "抢修一班", &["王强"]), crew("c2", "抢修二班", &["王强", "赵丽"])].into(),
+        zones: [(Arc::from("z1"), zone)].into(),
+        ..Rota::default()
+    }
+}
+
+#[test]
+fn notices_to_a_crew_that_is_told_lead_to_its_page_and_all_others_to_the_incident() {
     let (keys, id) = (keys(), Arc::<str>::from("LG-ABCDEFGH1234"));
     let its = keys.clone();
     let links = Links::new(Arc::new(move |claims| its.sign(claims).ok()));
-    links.follow(&rota);
+    links.follow(&rota());
+    let told = [Arc::from("c1")];
     for to in ["王强", "c1", "抢修一班"] {
-        let path = links.path(&id, to, T);
+        let path = links.path(&id, to, T, &told);
         let found = keys.check(path.strip_prefix("/c/").unwrap(), T).unwrap();
         assert_eq!((&*found.who, &found.incident, found.expires), ("c1", &id, T + LIFE_MAX));
-        assert_eq!(links.path(&id, to, T), path, "a retry carries the same link");
+        assert_eq!(links.path(&id, to, T, &told), path, "a retry carries the same link");
     }
-    for to in ["desk", "李梅", ""] {
-        assert_eq!(links.path(&id, to, T), "/incidents/LG-ABCDEFGH1234");
+    for to in ["desk", "李梅", "", "赵丽", "c2"] {
+        assert_eq!(links.path(&id, to, T, &told), "/incidents/LG-ABCDEFGH1234");
     }
+    assert_eq!(links.path(&id, "王强", T, &[]), "/incidents/LG-ABCDEFGH1234", "no crew is told");
     links.clone().follow(&Rota::default());
-    assert_eq!(links.path(&id, "王强", T), "/incidents/LG-ABCDEFGH1234", "who left the crew signs in");
-    assert_eq!(Links::default().path(&id, "c1", T), "/incidents/LG-ABCDEFGH1234");
+    assert_eq!(links.path(&id, "王强", T, &told), "/incidents/LG-ABCDEFGH1234", "who left the crew signs in");
+    assert_eq!(Links::default().path(&id, "c1", T, &told), "/incidents/LG-ABCDEFGH1234");
+}
+
+#[test]
+fn somebody_in_two_crews_acts_as_the_one_that_is_told_and_a_leader_who_is_informed_as_himself() {
+    let (keys, rota, id) = (keys(), rota(), Arc::<str>::from("LG-ABCDEFGH1234"));
+    let its = keys.clone();
+    let links = Links::new(Arc::new(move |claims| its.sign(claims).ok()));
+    links.follow(&rota);
+    let who = |to: &str, telling: &Telling, own: Option<&str>| {
+        let path = links.path(&id, to, T, &crews_told(&rota, telling, "z1", own, T));
+        path.strip_prefix("/c/").map(|token| keys.check(token, T).unwrap().who.to_string())
+    };
+    let to = |whom: &[Whom]| Telling::to(whom);
+    let at_once = to(&[Whom::Crew, Whom::Desk, Whom::Leader]);
+    assert_eq!(who("王强", &at_once, None).as_deref(), Some("c1"));
+    assert_eq!(who("王强", &at_once, Some("抢修二班")).as_deref(), Some("c2"), "the crew that has it");
+    assert_eq!(who("赵丽", &at_once, None), None, "informed, and not sent");
+    let backup = to(&[Whom::BackupCrew, Whom::Leader]);
+    assert_eq!(who("王强", &backup, None).as_deref(), Some("c2"));
+    let planned = Telling { crews: vec![Arc::from("c2")], ..Telling::default() };
+    assert_eq!(who("王强", &planned, None).as_deref(), Some("c2"));
+    let help = Telling { everybody: true, ..Telling::default() };
+    assert_eq!(who("王强", &help, Some("c2")).as_deref(), Some("c2"));
+    assert_eq!(who("赵丽", &help, None).as_deref(), Some("c2"), "everybody comes");
+    assert_eq!(who("王强", &to(&[Whom::Desk, Whom::Head]), None), None);
 }

@@ -280,6 +280,15 @@ impl Notice {
         }
     }
 
+    /// Leads whoever belongs to one of the crews `told` to the page of that crew, without a login.
+    pub(crate) fn lead(&mut self, told: &[Arc<str>], site: &SiteText) {
+        let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
+        let Some((base, incident)) = base.zip(self.incident.as_ref()) else { return };
+        let link = format!("{base}{}", site.links.path(incident, &self.to, self.created_at, told));
+        self.body["notice"]["link"] = json!(link);
+        self.words.link = Some(link);
+    }
+
     fn at_step(mut self, step: u32) -> Self {
         self.step = step;
         self.body["notice"]["step"] = json!(step);
@@ -440,7 +449,7 @@ impl Notice {
         let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
         let link = base
             .zip(subject.incident.as_ref())
-            .map(|(url, id)| format!("{url}{}", site.links.path(id, to.to, subject.at)));
+            .map(|(url, id)| format!("{url}{}", site.links.path(id, to.to, subject.at, &[])));
         let body = json!({
             "event": subject.event,
             "incident": incident,

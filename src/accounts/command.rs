@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use super::{Accounts, password};
+use super::{Accounts, crew_id, password};
 use crate::cli::{LinkCommand, TokenCommand, UserCommand};
 use crate::config::{self, Config};
 use crate::tools::print;
@@ -24,6 +24,23 @@ fn check_zone(config: &Config, zone: Option<&str>) -> Result<()> {
         && !config.zones.iter().any(|known| known.id == zone)
     {
         bail!(UsageError(format!("there is no [[zone]] with id {zone:?}")));
+    }
+    Ok(())
+}
+
+/// Id of a crew, by id or name. To take back the links of none would take back nothing, and say it did.
+fn crew_of<'c>(config: &'c Config, named: &str) -> Result<&'c str> {
+    let crews = config.crews.iter().map(|crew| (&*crew.id, &*crew.name));
+    let unknown =
+        || UsageError(format!("there is no [[crew]] with id or name {named:?}: nothing was taken back"));
+    Ok(crew_id(crews, named).ok_or_else(unknown)?)
+}
+
+fn check_incident(config: &Config, id: &str) -> Result<()> {
+    let dir = &config.site.data_dir;
+    if !lampguard_alerting::stores_incident(dir, id).context("looking for the incident")? {
+        let text = format!("no incident {id:?} stands in {}: nothing was taken back", dir.display());
+        bail!(UsageError(text));
     }
     Ok(())
 }
@@ -144,11 +161,15 @@ pub(crate) fn token(file: Option<&Path>, command: &TokenCommand) -> Result<()> {
 
 /// `lampguard link …`
 pub(crate) fn link(file: Option<&Path>, command: &LinkCommand) -> Result<()> {
-    let (_, accounts) = load(file)?;
+    let (config, accounts) = load(file)?;
     let now = clock::now();
     match command {
         LinkCommand::Revoke { incident, crew } => {
-            accounts.revoke_links(incident.as_deref(), crew.as_deref(), now)
+            let crew = crew.as_deref().map(|named| crew_of(&config, named)).transpose()?;
+            if let Some(id) = incident {
+                check_incident(&config, id)?;
+            }
+            accounts.revoke_links(incident.as_deref(), crew, now)
         }
         LinkCommand::Rotate { now: true } => {
             accounts.links.replace(now)?;

@@ -118,6 +118,15 @@ impl LinkKeys {
     }
 }
 
+/// Id of the crew, out of (id, name), that has this id or name.
+pub(crate) fn crew_id<'c>(
+    mut crews: impl Iterator<Item = (&'c str, &'c str)> + Clone,
+    named: &str,
+) -> Option<&'c str> {
+    let by_id = crews.clone().find(|(id, _)| *id == named);
+    by_id.or_else(|| crews.find(|(_, name)| *name == named)).map(|(id, _)| id)
+}
+
 impl Accounts {
     /// What a link says, if it opens something: ours, whole, not expired, not taken back. A store that cannot be read
     /// takes nothing back: a crew at a live post comes first.

@@ -3,9 +3,11 @@
 //! The rule, in words for the office (docs/accounts.md says the same):
 //! 1. Wrong tries are counted per name and per address. The first five cost nothing; after that one waits 1 s, 2 s,
 //!    4 s and so on, at most 15 min. Tries within the wait are not looked at and do not make it longer.
-//! 2. From an address from which that user signed in within the last 30 days neither count applies: there the wait
-//!    follows the wrong tries for this name at this address alone, starts after ten, and is at most 30 s. A stranger
-//!    elsewhere therefore never locks the office out.
+//! 2. From an address from which that user signed in within the last 30 days, or by a browser that still sends the
+//!    cookie of such a sign-in (over or not), neither count applies: there the wait follows the wrong tries for this
+//!    name at this address or by this cookie alone, starts after ten, and is at most 30 s. A stranger elsewhere keeps
+//!    nobody out there. He does keep out who comes from a new address by a new browser, for as long as he goes on: the
+//!    office signs in at its own desk, or an administrator lets the user in from there.
 //! 3. A right password ends the counts of its name and address. Fifteen minutes without a wrong try do it too.
 //! 4. Sessions that are signed in, tokens and crew links are not touched by any wait.
 
@@ -97,28 +99,38 @@ pub(crate) fn line_of(address: IpAddr) -> IpAddr {
     }
 }
 
+/// By what a user is known who signed in before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Known {
+    /// The line from which.
+    Line(IpAddr),
+    /// The browser, by the hash of its cookie.
+    Browser([u8; 32]),
+}
+
 /// Everybody who guessed wrong lately.
 #[derive(Debug, Default)]
 pub(crate) struct Lockout {
     names: Table<String>,
     addresses: Table<IpAddr>,
-    pairs: Table<Guess>,
+    pairs: Table<(String, Known)>,
 }
 
 impl Lockout {
     /// How long this try has to wait; zero: it is looked at.
-    pub(crate) fn wait(&self, guess: &Guess, known: bool, now: Timestamp) -> Millis {
-        if known {
-            return self.pairs.wait(guess, now, FREE_KNOWN, WAIT_MAX_KNOWN);
+    pub(crate) fn wait(&self, guess: &Guess, known: Option<&Known>, now: Timestamp) -> Millis {
+        if let Some(known) = known {
+            let pair = (guess.name.clone(), known.clone());
+            return self.pairs.wait(&pair, now, FREE_KNOWN, WAIT_MAX_KNOWN);
         }
         let by_name = self.names.wait(&guess.name, now, FREE, WAIT_MAX);
         by_name.max(self.addresses.wait(&guess.address, now, FREE, WAIT_MAX))
     }
 
     /// A wrong try that was looked at.
-    pub(crate) fn wrong(&mut self, guess: &Guess, known: bool, now: Timestamp) {
-        if known {
-            self.pairs.count(guess.clone(), now);
+    pub(crate) fn wrong(&mut self, guess: &Guess, known: Option<&Known>, now: Timestamp) {
+        if let Some(known) = known {
+            self.pairs.count((guess.name.clone(), known.clone()), now);
         } else {
             self.names.count(guess.name.clone(), now);
             self.addresses.count(guess.address, now);
@@ -126,10 +138,12 @@ impl Lockout {
     }
 
     /// A right password.
-    pub(crate) fn right(&mut self, guess: &Guess) {
+    pub(crate) fn right(&mut self, guess: &Guess, known: Option<&Known>) {
         self.names.0.remove(&guess.name);
         self.addresses.0.remove(&guess.address);
-        self.pairs.0.remove(guess);
+        if let Some(known) = known {
+            self.pairs.0.remove(&(guess.name.clone(), known.clone()));
+        }
     }
 }
 
@@ -149,8 +163,8 @@ mod tests {
         let mut now = from;
         while now.since(from) < span {
             let guess = who(n);
-            if lockout.wait(&guess, false, now) == Millis(0) {
-                lockout.wrong(&guess, false, now);
+            if lockout.wait(&guess, None, now) == Millis(0) {
+                lockout.wrong(&guess, None, now);
                 looked_at += 1;
             }
             n += 1;
@@ -165,26 +179,31 @@ mod tests {
         let mut waits = Vec::new();
         let mut now = T;
         for _ in 0..18 {
-            lockout.wrong(&guess, false, now);
-            let wait = lockout.wait(&guess, false, now);
+            lockout.wrong(&guess, None, now);
+            let wait = lockout.wait(&guess, None, now);
             waits.push(wait.as_seconds());
             now = now + wait;
         }
         assert_eq!(waits[..8], [0, 0, 0, 0, 1, 2, 4, 8]);
         assert_eq!(waits[15..], [900, 900, 900]);
-        assert_eq!(lockout.wait(&guess, false, now), Millis(0), "looked at again when the wait is over");
-        assert_eq!(lockout.wait(&guess, false, T - Millis::hours(24)), WAIT_MAX, "a clock that went back");
+        assert_eq!(lockout.wait(&guess, None, now), Millis(0), "looked at again when the wait is over");
+        assert_eq!(lockout.wait(&guess, None, T - Millis::hours(24)), WAIT_MAX, "a clock that went back");
     }
 
     #[test]
-    fn a_stranger_who_hammers_a_day_is_looked_at_a_hundred_times_and_never_locks_the_office_out() {
+    fn a_stranger_who_hammers_a_day_is_looked_at_a_hundred_times_and_keeps_out_nobody_who_is_known() {
         let mut lockout = Lockout::default();
         let looked_at = hammer(&mut lockout, |n| guess("desk", n + 1000), T, Millis::hours(24));
         assert!(looked_at < 120, "{looked_at} guesses in a day from {} addresses", 24 * 7200);
         let now = T + Millis::hours(24);
-        assert!(lockout.wait(&guess("desk", 7), false, now) <= WAIT_MAX);
-        assert_eq!(lockout.wait(&guess("desk", 7), true, now), Millis(0), "the office's own address");
-        assert_eq!(lockout.wait(&guess("head", 7), false, now), Millis(0), "another name");
+        let office = guess("desk", 7);
+        for known in [Known::Line(office.address), Known::Browser([7; 32])] {
+            assert_eq!(lockout.wait(&office, Some(&known), now), Millis(0), "known by {known:?}");
+        }
+        // A new address and a new browser wait as he does, though not for longer than a quarter of an hour after him.
+        assert!(lockout.wait(&office, None, now) > Millis(0));
+        assert_eq!(lockout.wait(&office, None, now + WAIT_MAX), Millis(0));
+        assert_eq!(lockout.wait(&guess("head", 7), None, now), Millis(0), "another name");
     }
 
     #[test]
@@ -192,37 +211,38 @@ mod tests {
         let mut lockout = Lockout::default();
         let looked_at = hammer(&mut lockout, |n| guess(&format!("user{n}"), 9), T, Millis::hours(1));
         assert!(looked_at < 25, "{looked_at}");
-        assert!(lockout.wait(&guess("anybody", 9), false, T + Millis::hours(1)) > Millis(0));
+        assert!(lockout.wait(&guess("anybody", 9), None, T + Millis::hours(1)) > Millis(0));
     }
 
     #[test]
     fn at_a_known_address_the_wait_is_half_a_minute_at_most() {
         let (mut lockout, guess) = (Lockout::default(), guess("desk", 1));
+        let known = Some(&Known::Line(guess.address));
         for _ in 0..9 {
-            lockout.wrong(&guess, true, T);
+            lockout.wrong(&guess, known, T);
         }
-        assert_eq!(lockout.wait(&guess, true, T), Millis(0));
+        assert_eq!(lockout.wait(&guess, known, T), Millis(0));
         for _ in 0..500 {
-            lockout.wrong(&guess, true, T);
+            lockout.wrong(&guess, known, T);
         }
-        assert_eq!(lockout.wait(&guess, true, T), WAIT_MAX_KNOWN);
-        lockout.right(&guess);
-        assert_eq!(lockout.wait(&guess, true, T), Millis(0));
+        assert_eq!(lockout.wait(&guess, known, T), WAIT_MAX_KNOWN);
+        lockout.right(&guess, known);
+        assert_eq!(lockout.wait(&guess, known, T), Millis(0));
     }
 
     #[test]
     fn tables_are_bounded_and_invented_names_do_not_wash_out_the_one_that_is_attacked() {
         let mut lockout = Lockout::default();
         for _ in 0..20 {
-            lockout.wrong(&guess("desk", 1), false, T);
+            lockout.wrong(&guess("desk", 1), None, T);
         }
         for n in 0..TABLE_MAX as u32 + 300 {
-            lockout.wrong(&guess(&format!("user{n}"), n + 5), false, T + Millis(1));
+            lockout.wrong(&guess(&format!("user{n}"), n + 5), None, T + Millis(1));
         }
         assert!(lockout.names.0.len() <= TABLE_MAX && lockout.addresses.0.len() <= TABLE_MAX);
-        assert_eq!(lockout.wait(&guess("desk", 2), false, T), WAIT_MAX);
+        assert_eq!(lockout.wait(&guess("desk", 2), None, T), WAIT_MAX);
         let later = T + Millis::minutes(16);
-        lockout.wrong(&guess("late", 3), false, later);
+        lockout.wrong(&guess("late", 3), None, later);
         assert_eq!(lockout.names.0.len(), 1, "what is old is forgotten");
     }
 

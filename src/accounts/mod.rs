@@ -34,8 +34,9 @@ use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
 pub(crate) use command::{link, token, user};
-pub(crate) use links::LinkKeys;
-pub(crate) use sessions::{AGE_MAX, SignInError, csrf_of};
+pub(crate) use links::{LinkKeys, crew_id};
+pub(crate) use lockout::line_of;
+pub(crate) use sessions::{KNOWN_FOR, SignInError, csrf_of};
 
 /// Users, sessions, tokens and revoked links of one data directory.
 pub(crate) struct Accounts {

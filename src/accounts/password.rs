@@ -8,7 +8,7 @@ use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rand::RngExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::same;
 
@@ -113,8 +113,8 @@ pub(crate) fn random() -> String {
 #[error("too many sign-ins at once: try again in a few seconds")]
 pub(crate) struct Busy;
 
-/// Two checks at a time, each takes some 20 MB and 20 ms: one for addresses from which this user has signed in
-/// before, one for all others. A flood of strangers delays nobody at the office's own desk.
+/// Two checks at a time, each takes some 20 MB and 20 ms: one for who is known to have signed in before, one for all
+/// others. A flood of strangers delays nobody at the office's own desk.
 #[derive(Debug)]
 pub(crate) struct Checks {
     known: Semaphore,
@@ -134,17 +134,22 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// [`verify`], beside the sockets, when it is its turn.
-    pub(crate) async fn verify(
-        &self,
-        known: bool,
-        password: String,
-        hash: Option<String>,
-    ) -> Result<bool, Busy> {
+    /// Waits for the turn to check one password.
+    pub(crate) async fn turn(&self, known: bool) -> Result<Turn<'_>, Busy> {
         let _waits = self.waiting[usize::from(known)].try_acquire().map_err(|_| Busy)?;
         let turn = if known { &self.known } else { &self.strangers };
-        let _turn =
-            tokio::time::timeout(PATIENCE, turn.acquire()).await.map_err(|_| Busy)?.map_err(|_| Busy)?;
+        let turn = tokio::time::timeout(PATIENCE, turn.acquire()).await.map_err(|_| Busy)?;
+        turn.map(Turn).map_err(|_| Busy)
+    }
+}
+
+/// While it is held nobody else of the same kind is checked.
+#[derive(Debug)]
+pub(crate) struct Turn<'c>(#[expect(dead_code, reason = "held")] SemaphorePermit<'c>);
+
+impl Turn<'_> {
+    /// [`verify`], beside the sockets.
+    pub(crate) async fn verify(self, password: String, hash: Option<String>) -> Result<bool, Busy> {
         tokio::task::spawn_blocking(move || verify(&password, hash.as_deref())).await.map_err(|_| Busy)
     }
 }
@@ -206,11 +211,11 @@ mod tests {
         let checks = Checks::default();
         let held = checks.strangers.acquire().await.unwrap();
         let waiting = checks.waiting[0].try_acquire_many(WAITING_MAX as u32).unwrap();
-        let refused = checks.verify(false, "a".to_owned(), None).await;
-        assert_eq!(refused, Err(Busy));
+        assert_eq!(checks.turn(false).await.err(), Some(Busy));
         let right = hash("correct horse").unwrap();
-        assert_eq!(checks.verify(true, "correct horse".to_owned(), Some(right)).await, Ok(true));
+        let turn = checks.turn(true).await.unwrap();
+        assert_eq!(turn.verify("correct horse".to_owned(), Some(right)).await, Ok(true));
         drop((held, waiting));
-        assert_eq!(checks.verify(false, "a".to_owned(), None).await, Ok(false));
+        assert_eq!(checks.turn(false).await.unwrap().verify("a".to_owned(), None).await, Ok(false));
     }
 }

@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension, params};
 use sha2::Sha256;
 use tracing::{info, warn};
 
-use super::lockout::{Guess, line_of};
+use super::lockout::{Guess, Known, line_of};
 use super::{Accounts, hash, lock, password, random_hex};
 use crate::tokens::{By, Identity, Role};
 
@@ -23,8 +23,8 @@ pub(crate) const IDLE: Millis = Millis::hours(12);
 pub(crate) const AGE_MAX: Millis = Millis::hours(24 * 7);
 /// Use is written down at most this often.
 const TOUCH: Millis = Millis::minutes(5);
-/// An address from which a user signed in is known for so long.
-const KNOWN_FOR: Millis = Millis::hours(24 * 30);
+/// An address from which a user signed in, and the browser, are known for so long.
+pub(crate) const KNOWN_FOR: Millis = Millis::hours(24 * 30);
 /// Sessions of one user, ended ones included; the oldest goes.
 const PER_USER_MAX: i64 = 200;
 /// Sessions that only memory holds, for want of a disk that takes them; the oldest goes.
@@ -73,34 +73,41 @@ pub(crate) fn csrf_of(cookie: &str) -> String {
 }
 
 impl Accounts {
-    /// Checks name and password, and makes a session: the value of its cookie, shown to nobody else.
+    /// Checks name and password, and makes a session: the value of its cookie, shown to nobody else. `sent` is the cookie
+    /// that the browser still has of an earlier one.
     pub(crate) async fn sign_in(
         self: &Arc<Self>,
         name: &str,
         password: String,
         address: IpAddr,
+        sent: Option<&str>,
         now: Timestamp,
     ) -> Result<String, SignInError> {
         let guess = Guess::new(name, address);
         let known_user = self.known_user(name).map_err(|_| SignInError::Unavailable)?;
         let line = line_of(address).to_string();
-        let known = known_user.as_ref().is_some_and(|user| self.is_known_address(&user.name, &line, now));
-        let wait = lock(&self.lockout).wait(&guess, known, now);
-        if wait > Millis(0) {
-            return Err(SignInError::Wait(wait.0.div_euclid(1000) + 1));
-        }
-        // Counted before the check, so that a thousand at once are not all looked at; taken back if it is right.
+        let known = known_user.as_ref().and_then(|user| self.known_by(&user.name, &line, address, sent, now));
+        let known = known.as_ref();
+        let wait = || match lock(&self.lockout).wait(&guess, known, now) {
+            Millis(..=0) => Ok(()),
+            wait => Err(SignInError::Wait(wait.0.div_euclid(1000) + 1)),
+        };
+        wait()?;
+        // One after the other, and each asks again: of a thousand at once few are looked at. Who is told to come again
+        // has not been looked at, and counts for nothing.
+        let turn = self.checks.turn(known.is_some()).await?;
+        wait()?;
         lock(&self.lockout).wrong(&guess, known, now);
         if password.len() > password::LENGTH_MAX {
             return Err(SignInError::Wrong);
         }
         let hash_of_user = known_user.as_ref().map(|user| user.hash.clone());
-        let right = self.checks.verify(known, password, hash_of_user).await?;
+        let right = turn.verify(password, hash_of_user).await?;
         let Some(user) = known_user.filter(|_| right) else {
             info!(%address, "a sign-in failed");
             return Err(SignInError::Wrong);
         };
-        lock(&self.lockout).right(&guess);
+        lock(&self.lockout).right(&guess, known);
         if !user.active {
             return Err(SignInError::Locked);
         }
@@ -111,6 +118,25 @@ impl Accounts {
         kept.map_err(|_| SignInError::Unavailable)?;
         info!(user = user.name, %address, "signed in");
         Ok(cookie)
+    }
+
+    /// By what this user is known: the line, else the browser.
+    fn known_by(
+        &self,
+        user: &str,
+        line: &str,
+        address: IpAddr,
+        sent: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Known> {
+        if self.is_known_address(user, line, now) {
+            return Some(Known::Line(line_of(address)));
+        }
+        let key = hash(sent?);
+        let sql = "SELECT 1 FROM session WHERE hash = ?1 AND user = ?2 AND made_at > ?3";
+        let values = params![key, user, (now - KNOWN_FOR).0];
+        let found = self.reader().query_row(sql, values, |_| Ok(())).optional();
+        found.ok().flatten().map(|()| Known::Browser(key))
     }
 
     fn is_known_address(&self, user: &str, line: &str, now: Timestamp) -> bool {
@@ -233,7 +259,7 @@ mod tests {
         from: IpAddr,
         now: Timestamp,
     ) -> Result<String, SignInError> {
-        accounts.sign_in(name, password.to_owned(), from, now).await
+        accounts.sign_in(name, password.to_owned(), from, None, now).await
     }
 
     #[tokio::test]
@@ -315,6 +341,65 @@ mod tests {
         assert!(matches!(try_in(&accounts, "nobody", "x", other, T).await, Err(SignInError::Wait(1..=2))));
         assert!(try_in(&accounts, "desk", RIGHT, HERE, T).await.is_ok(), "the office's own address");
         assert!(try_in(&accounts, "desk", RIGHT, AWAY, T + Millis::seconds(3)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_signed_in_is_known_from_any_address_and_for_its_own_user_alone() {
+        let (_home, accounts) = office();
+        accounts.add_user("head", Role::Admin, None, RIGHT, T).unwrap();
+        let cookie = try_in(&accounts, "desk", RIGHT, HERE, T).await.unwrap();
+        accounts.sign_out(&cookie, T).unwrap();
+        for name in ["desk", "head"] {
+            for n in 0..7 {
+                let _ = try_in(&accounts, name, "guessed wrong", IpAddr::from([198, 51, 100, n]), T).await;
+            }
+        }
+        let from = |n| IpAddr::from([192, 0, 2, n]);
+        let sent = Some(&*cookie);
+        let waits = |outcome: Result<String, SignInError>| matches!(outcome, Err(SignInError::Wait(_)));
+        assert!(waits(try_in(&accounts, "desk", RIGHT, from(1), T).await), "a new browser");
+        assert!(
+            waits(accounts.sign_in("desk", RIGHT.to_owned(), from(1), Some("0"), T).await),
+            "none of ours"
+        );
+        assert!(waits(accounts.sign_in("head", RIGHT.to_owned(), from(1), sent, T).await), "another user's");
+        // Guesses by the cookie are counted together, wherever they come from.
+        for n in 0..10 {
+            let wrong = accounts.sign_in("desk", "guessed wrong".to_owned(), from(n), sent, T).await;
+            assert_eq!(wrong, Err(SignInError::Wrong));
+        }
+        assert!(waits(accounts.sign_in("desk", RIGHT.to_owned(), from(99), sent, T).await));
+        let later = T + Millis::seconds(3);
+        assert!(accounts.sign_in("desk", RIGHT.to_owned(), from(99), sent, later).await.is_ok());
+        assert!(accounts.known_by("desk", "", from(7), sent, T + KNOWN_FOR - Millis(1)).is_some());
+        assert!(accounts.known_by("desk", "", from(7), sent, T + KNOWN_FOR).is_none(), "a month later");
+    }
+
+    #[tokio::test]
+    async fn who_was_told_to_come_again_was_not_looked_at_and_does_not_wait_for_it() {
+        let (_home, accounts) = office();
+        let mut turns = Vec::new();
+        let held = accounts.checks.turn(false).await.unwrap();
+        for _ in 0..60 {
+            let accounts = accounts.clone();
+            turns.push(tokio::spawn(async move { try_in(&accounts, "desk", "guess", AWAY, T).await }));
+        }
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(
+            lock(&accounts.lockout).wait(&Guess::new("desk", AWAY), None, T),
+            Millis(0),
+            "nobody counts yet"
+        );
+        drop(held);
+        let mut outcomes = Vec::new();
+        for turn in turns {
+            outcomes.push(turn.await.unwrap().unwrap_err());
+        }
+        let count = |wanted: fn(&SignInError) -> bool| outcomes.iter().filter(|e| wanted(e)).count();
+        assert_eq!(count(|e| matches!(e, SignInError::Wrong)), 5, "{outcomes:?}");
+        assert!(count(|e| matches!(e, SignInError::Busy(_))) > 20, "{outcomes:?}");
+        assert!(count(|e| matches!(e, SignInError::Wait(1..=2))) > 20, "{outcomes:?}");
     }
 
     #[tokio::test]

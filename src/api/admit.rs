@@ -267,16 +267,18 @@ pub(super) fn fields(body: &[u8]) -> Vec<(String, String)> {
     form_urlencoded::parse(body).into_owned().collect()
 }
 
-/// Where a request comes from: the peer, or whom a proxy of ours names as the last one before it.
+/// Where a request comes from: the peer, or whom a proxy of ours names as the last one before it. What cannot be read
+/// there is no address, and what stands before it is only what somebody claims: then it is the peer.
 pub(super) fn address_of(peer: Option<&Peer>, headers: &HeaderMap, web: &Web) -> IpAddr {
     let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address.to_canonical());
     if !web.proxies.contains(&peer) {
         return peer;
     }
-    let lines = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().unwrap_or_default());
     let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-    let hops = hops.iter().rev().filter_map(|hop| hop.parse::<IpAddr>().ok());
-    hops.map(|hop| hop.to_canonical()).find(|hop| !web.proxies.contains(hop)).unwrap_or(peer)
+    let hops = hops.iter().rev().map(|hop| hop.parse::<IpAddr>().map(|hop| hop.to_canonical()));
+    let last = hops.map(Result::ok).find(|hop| hop.is_none_or(|hop| !web.proxies.contains(&hop)));
+    last.flatten().unwrap_or(peer)
 }
 
 fn refuse(instance: &Instance, refusal: Refusal, method: &Method, uri: &Uri, lang: Lang) -> Response {

@@ -56,6 +56,13 @@ fn only_a_proxy_that_is_ours_is_believed_about_the_address() {
         "203.0.113.9",
         "not what a client claims"
     );
+    for unreadable in
+        ["203.0.113.9, unknown", "203.0.113.9,", "203.0.113.9, 10.0.0.2:4711", "203.0.113.9, [::1"]
+    {
+        let said = headers(&[("x-forwarded-for", unreadable)]);
+        let address = address_of(Some(&peer("10.0.0.1")), &said, &web(None, &["10.0.0.1"])).to_string();
+        assert_eq!(address, "10.0.0.1", "{unreadable}");
+    }
     let none = HeaderMap::new();
     assert_eq!(address_of(Some(&peer("10.0.0.1")), &none, &web(None, &["10.0.0.1"])).to_string(), "10.0.0.1");
 }

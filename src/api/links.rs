@@ -6,11 +6,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Json};
 use lampguard_alerting::Standing;
 use lampguard_alerting::links::{AFTER_END, Claims, LinkError};
 use lampguard_model::Timestamp;
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::lang::Lang;
 use super::page::Words;
 use super::{ApiError, Shared};
+use crate::accounts::crew_id;
 use crate::serve::Instance;
 use crate::tokens::{By, Identity, Role};
 
@@ -110,18 +111,52 @@ struct RevokeBody {
 }
 
 /// Takes back links that were sent: a phone was lost, a crew was sent elsewhere.
-pub(super) async fn revoke(State(instance): Shared, body: Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn revoke(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
     let asked: RevokeBody =
         serde_json::from_slice(&body).map_err(|e| ApiError::bad(format!("the body: {e}")))?;
     if asked.incident_id.is_none() && asked.crew.is_none() {
         return Err(ApiError::bad("name incident_id, crew, or both"));
     }
+    let incident = asked.incident_id;
+    let zone = incident.as_deref().map(|id| zone_of(&instance, id)).transpose()?;
+    // A crew goes to incidents of every zone.
+    if !zone.as_deref().map_or(who.zone.is_none(), |zone| who.acts_in(zone)) {
+        let zone = who.zone.as_deref().unwrap_or_default();
+        let text = format!(
+            "this account takes back links of incidents in zone {zone} alone: name one as incident_id"
+        );
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
+    }
+    let crew = asked.crew.as_deref().map(|name| crew_of(&instance, name)).transpose()?;
     let (accounts, now) = (instance.accounts.clone(), (instance.clock)());
-    let (incident, crew) = (asked.incident_id.clone(), asked.crew.clone());
+    let answer = json!({ "incident_id": incident, "crew": crew, "revoked_at": now.to_rfc3339() });
     let revoke = move || accounts.revoke_links(incident.as_deref(), crew.as_deref(), now);
     let done = tokio::task::spawn_blocking(revoke).await.map_err(ApiError::unavailable)?;
     done.map_err(|e| ApiError::unavailable(format!("{e:#}")))?;
-    Ok(Json(json!({ "incident_id": asked.incident_id, "crew": asked.crew, "revoked_at": now.to_rfc3339() })))
+    Ok(Json(answer))
+}
+
+/// Zone of an incident. To take back the links of one that nobody knows would take back nothing, and say it did.
+fn zone_of(instance: &Instance, id: &str) -> Result<Arc<str>, ApiError> {
+    let zone = instance.alerting.zone_of(id).map_err(ApiError::unavailable)?;
+    zone.ok_or_else(|| unknown(format!("no incident {id:?} is known: nothing was taken back")))
+}
+
+/// Id of a crew, by id or name.
+fn crew_of(instance: &Instance, named: &str) -> Result<String, ApiError> {
+    let rota = instance.alerting.rota();
+    let crews = rota.crews.values().map(|crew| (&*crew.id, crew.name.as_str()));
+    crew_id(crews, named)
+        .map(ToOwned::to_owned)
+        .ok_or_else(|| unknown(format!("no crew has the id or name {named:?}: nothing was taken back")))
+}
+
+fn unknown(text: String) -> ApiError {
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", text)
 }
 
 #[cfg(test)]

@@ -169,6 +169,19 @@ pub(crate) async fn tell(
     aside(move || instance.alerting.report(request)).await
 }
 
+/// Adds to a hazard what its teller said besides. Whoever may tell it may say all of it, in whatever zone it is.
+pub(crate) async fn add(
+    instance: &Arc<Instance>,
+    who: &Identity,
+    id: &str,
+    key: &str,
+    note: String,
+) -> Result<(), ApiError> {
+    let body = MoveBody { key: key.to_owned(), note: Some(note), ..MoveBody::default() };
+    let (m, its, id) = (Move { verb: Verb::Note, actor: actor(who), body }, instance.clone(), id.to_owned());
+    aside(move || its.alerting.act(&id, m)).await.map(drop)
+}
+
 /// A time of a body: RFC 3339 with offset, or milliseconds UTC.
 pub(super) fn moment(name: &str, value: Option<&Value>) -> Result<Option<Timestamp>, ApiError> {
     match value {
@@ -207,8 +220,8 @@ pub(super) async fn maintain(
     Ok((status, Json(body)).into_response())
 }
 
-/// Planned work silences calls: whoever has a zone announces it there alone. A hazard, though, is taken from anybody
-/// for anywhere: see [`report`].
+/// Planned work silences calls: whoever has a zone announces it there alone. A hazard, though, the desk takes for
+/// anywhere, whatever its zone: see [`report`].
 fn check_scope(instance: &Instance, who: &Identity, scope: &JobScope) -> Result<(), ApiError> {
     let touches = |post: &Post| match scope {
         JobScope::PostId(id) => *post.post_id == **id,

@@ -100,6 +100,27 @@ fn stretches(name: &str, list: Vec<StretchBody>) -> Result<Vec<Stretch>, ApiErro
     list.into_iter().enumerate().map(one).collect()
 }
 
+/// Whoever has a zone changes its stretches alone. What belongs to others has to stay, in its order: of two the order
+/// says which holds.
+fn check_scope(who: &Identity, known: &Changes, sent: &Changes) -> Result<(), ApiError> {
+    let others = |list: &[Stretch]| -> Vec<Stretch> {
+        list.iter().filter(|stretch| !who.acts_in(&stretch.zone)).cloned().collect()
+    };
+    for (known, sent) in [(&known.duty, &sent.duty), (&known.overrides, &sent.overrides)] {
+        let (known, sent) = (others(known), others(sent));
+        let stays = known.len() == sent.len() && known.iter().zip(&sent).all(|(a, b)| a.says_what(b));
+        if !stays {
+            let zone = who.zone.as_deref().unwrap_or_default();
+            let text = format!(
+                "this account changes the rota of zone {zone} alone: send the stretches of other zones and of all \
+                 as GET /api/v1/rota shows them"
+            );
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", text));
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn change(
     State(instance): Shared,
     Extension(who): Extension<Identity>,
@@ -107,9 +128,10 @@ pub(super) async fn change(
 ) -> Answer {
     let body: RotaBody = parsed(&body)?;
     let known = instance.alerting.rota();
-    // What is left out was looked at here, so the rest has to fit to that.
+    // What is left out, or belongs to others, was looked at here, so the rest has to fit to that.
     let partial = body.duty.is_none() || body.overrides.is_none();
-    let version = body.version.or(partial.then_some(known.changes.version));
+    let looked = partial || who.zone.is_some();
+    let version = body.version.or(looked.then_some(known.changes.version));
     let list = |name, sent: Option<Vec<StretchBody>>, known: &[Stretch]| match sent {
         Some(sent) => stretches(name, sent),
         None => Ok(known.to_vec()),
@@ -119,6 +141,7 @@ pub(super) async fn change(
         overrides: list("overrides", body.overrides, &known.changes.overrides)?,
         ..Changes::default()
     };
+    check_scope(&who, &known.changes, &changes)?;
     let request = RotaRequest { by: Arc::from(&*who.name), version, changes };
     let its = instance.clone();
     let changing = tokio::task::spawn_blocking(move || its.alerting.set_rota(request));

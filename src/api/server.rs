@@ -26,9 +26,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{debug, error, info, warn};
 
+use crate::accounts::line_of;
+
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 1024;
-/// Connections of one address; proxies that the configuration names have no limit of their own.
+/// Of these, places that only this machine and the proxies of the configuration get: strangers who take all others keep
+/// neither the desk's own screen nor `healthcheck` out.
+const KEPT: usize = 64;
+/// Connections of one line (IPv6: its /64); proxies that the configuration names have no limit of their own.
 const PER_ADDRESS_MAX: usize = 256;
 /// A TLS handshake that takes longer ends the connection.
 const GREETING: Duration = Duration::from_secs(10);
@@ -177,8 +182,13 @@ impl Drop for Place {
 
 impl Shared {
     fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let is_proxy = self.proxies.contains(&address);
+        // One connection is taken after the other: nobody else takes a place in between.
+        if !is_proxy && !address.is_loopback() && self.places.available_permits() <= KEPT {
+            return None;
+        }
         let permit = self.places.clone().try_acquire_owned().ok()?;
-        let counted = (!self.proxies.contains(&address)).then_some(address);
+        let counted = (!is_proxy).then(|| line_of(address));
         if let Some(address) = counted {
             let mut per_address = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
             let mine = per_address.entry(address).or_insert(0);
@@ -297,5 +307,49 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared {
+            router: Router::new(),
+            tls: None,
+            proxies: vec![IpAddr::from([10, 0, 0, 1])],
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            per_address: Mutex::default(),
+            ending: watch::channel(false).1,
+        })
+    }
+
+    fn take(shared: &Arc<Shared>, count: usize, address: impl Fn(u16) -> IpAddr) -> Vec<Place> {
+        (0..count as u16).filter_map(|n| shared.take(address(n))).collect()
+    }
+
+    #[test]
+    fn one_line_of_ipv6_has_the_places_of_one_address() {
+        let shared = shared();
+        let line = |net: u16| move |n: u16| IpAddr::from([0x2001, 0xdb8, 0, net, n, n, n, n]);
+        let one = take(&shared, 300, line(1));
+        assert_eq!(one.len(), PER_ADDRESS_MAX);
+        assert_eq!(take(&shared, 10, line(2)).len(), 10, "another line");
+        drop(one);
+        assert_eq!(take(&shared, 10, line(1)).len(), 10, "and given back");
+        assert!(shared.per_address.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn strangers_from_everywhere_leave_places_for_this_machine_and_the_proxies() {
+        let shared = shared();
+        let strangers = take(&shared, 2000, |n| IpAddr::from([203, 0, (n >> 8) as u8, n as u8]));
+        assert_eq!(strangers.len(), CONNECTIONS_MAX - KEPT);
+        let own = take(&shared, KEPT / 2, |_| IpAddr::from([127, 0, 0, 1]));
+        let proxied = take(&shared, KEPT, |_| IpAddr::from([10, 0, 0, 1]));
+        assert_eq!((own.len(), proxied.len()), (KEPT / 2, KEPT / 2));
+        drop(strangers);
+        assert_eq!(take(&shared, 1, |_| IpAddr::from([203, 0, 113, 1])).len(), 1);
     }
 }

@@ -13,7 +13,7 @@ use super::lang::Lang;
 use super::page::{Words, answer, page};
 use super::server::Peer;
 use super::{ApiError, Shared};
-use crate::accounts::{AGE_MAX, SignInError};
+use crate::accounts::{KNOWN_FOR, SignInError};
 use crate::serve::Instance;
 use crate::tokens::By;
 
@@ -112,11 +112,13 @@ pub(super) async fn enter(
         // No guess: it counts for no wait.
         Err(SignInError::Wrong)
     } else {
-        instance.accounts.sign_in(&name, password, address, now).await
+        let sent = cookie(&headers, web.session_cookie());
+        instance.accounts.sign_in(&name, password, address, sent.as_deref(), now).await
     };
     match entered {
         Ok(cookie) => {
-            let age = AGE_MAX.as_seconds();
+            // The session ends earlier; until then its cookie says that this browser is known.
+            let age = KNOWN_FOR.as_seconds();
             go(local(&next), &set_cookie(&instance, web.session_cookie(), &cookie, age))
         }
         Err(e) => {

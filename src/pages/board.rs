@@ -131,7 +131,7 @@ fn gather(instance: &Instance, query: BoardQuery) -> Board {
     let page = instance.alerting.desk(&query.filter());
     let tellings = instance.alerting.tellings(page.items.iter().map(|incident| &*incident.id));
     let (register, rota) = (instance.register.get(), instance.alerting.rota());
-    let posts = page.items.iter().map(|incident| register.by_post(&incident.post_id).cloned());
+    let posts = page.items.iter().map(|incident| incident.post_in(&register).cloned());
     let posts = posts.collect();
     let mut seen = zones::look(instance, now);
     let rates = zones::rates_now(instance, now);

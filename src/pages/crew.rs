@@ -36,7 +36,7 @@ pub(crate) async fn show(
     let case = tokio::task::spawn_blocking(move || its.alerting.case(&id, 0)).await;
     let case = case.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)?;
     let incident = case.ok_or_else(|| ApiError::not_found("the incident is not known"))?.incident;
-    let post = instance.register.get().by_post(&incident.post_id).cloned();
+    let post = incident.post_in(&look.register).cloned();
     let page = Page {
         title: &incident.id,
         simulated: row::is_simulated(&incident),
@@ -90,12 +90,16 @@ pub(super) fn render(look: &Look, page: &CrewPage<'_>) -> Markup {
     let incident = page.incident;
     html! {
         section.card.crew.(row::colour(incident.severity)) {
-            p.first { (row::safety(look, incident)) }
+            // A page that stands open says how old its word is: nobody may touch a post by one of an hour ago.
+            p.first { (row::safety(look, incident)) " " small { (look.say(words::AS_OF)) " " (look.moment(look.now)) } }
             div.split {
                 h1 { (row::badge(incident.severity)) " " (row::kind_title(incident.evidence.kind, look.lang)) }
                 (row::time_left(look, incident))
             }
             (next(look, page))
+            @if forms::allowed(&incident.life).contains(&Verb::Help) {
+                (forms::big(look, Verb::Help, &format!("{}/{}", page.base, Verb::Help.name())))
+            }
             (place(look, page))
             @if let Some(value) = value_text(&incident.evidence, look.lang.is_chinese()) { p.value { (value) } }
             @for note in &incident.notes { p.note { (note) } }
@@ -147,9 +151,8 @@ fn place(look: &Look, page: &CrewPage<'_>) -> Markup {
 /// The other moves of a crew that the present state allows.
 fn others(look: &Look, page: &CrewPage<'_>) -> Markup {
     let next = forms::next_step(&page.incident.life);
-    let moves = forms::allowed(&page.incident.life).into_iter();
-    let mut moves: Vec<Verb> = moves.filter(|verb| is_crew_move(*verb) && Some(*verb) != next).collect();
-    moves.sort_by_key(|verb| *verb != Verb::Help);
+    let rest = |verb: &Verb| is_crew_move(*verb) && Some(*verb) != next && *verb != Verb::Help;
+    let moves: Vec<Verb> = forms::allowed(&page.incident.life).into_iter().filter(rest).collect();
     html! {
         section.card {
             h2 { (look.say(words::OTHER_STEPS)) }

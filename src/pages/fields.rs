@@ -142,6 +142,12 @@ impl Fields {
         Ok(Value::Object(body))
     }
 
+    /// Where it is in words, when that is no place of its own: without both coordinates, `hazard` has none.
+    pub(super) fn place_in_words(&self) -> Option<String> {
+        let has_both = self.get("lon").is_some() && self.get("lat").is_some();
+        self.get("place").filter(|_| !has_both).map(ToOwned::to_owned)
+    }
+
     /// A reading by hand, as the wire has it. The time is that of receipt: a form that lay open is no late reading.
     pub(super) fn hand_test(&self, by: &str) -> Result<Value, ApiError> {
         let post = self.get("post").ok_or_else(|| wrong("post is missing".to_owned()))?;
@@ -277,6 +283,9 @@ mod tests {
         ]);
         let hazard = hazard.hazard(&look).unwrap();
         assert_eq!(hazard["place"]["text"], "桥下");
+        let at_a_post = fields(&[("what", "live"), ("post_id", "P1"), ("lon", "113.6"), ("place", "桥下")]);
+        assert_eq!(at_a_post.hazard(&look).unwrap().get("place"), None);
+        assert_eq!(at_a_post.place_in_words().as_deref(), Some("桥下"), "not lost: a note");
         assert_eq!((hazard.get("severity"), &hazard["channel"]), (None, &json!("phone")), "a shock is a P1");
         let test = fields(&[
             ("post", "P1"),

@@ -41,7 +41,7 @@ pub(super) fn allowed(life: &Life) -> Vec<Verb> {
 
 /// Those of them that the reader may make.
 pub(super) fn offered(look: &Look, incident: &Incident) -> Vec<Verb> {
-    if !look.moves_in(&incident.zone) {
+    if !look.moves(incident) {
         return Vec::new();
     }
     let crew = !look.is_desk();
@@ -227,12 +227,12 @@ pub(super) fn form(look: &Look, verb: Verb, action: &str, open: bool) -> Markup 
     }
 }
 
-/// The crew's next step: as large as a wet glove needs it.
+/// One tap, as large as a wet glove needs it: the crew's next step, and help.
 pub(super) fn big(look: &Look, verb: Verb, action: &str) -> Markup {
     html! {
         form.big method="post" action=(action) {
             (hidden(look)) (inputs(look, verb))
-            button.next { (look.say(words::verb(verb))) }
+            button.next.danger[verb == Verb::Help] { (look.say(words::verb(verb))) }
         }
     }
 }

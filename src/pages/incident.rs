@@ -44,7 +44,7 @@ pub(crate) async fn show(
     });
     let (case, telling) = found.await.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)?;
     let case = case.ok_or_else(|| ApiError::not_found(format!("no incident {id:?} is known")))?;
-    let post = instance.register.get().by_post(&case.incident.post_id).cloned();
+    let post = case.incident.post_in(&look.register).cloned();
     let page = Page {
         title: &case.incident.id,
         simulated: row::is_simulated(&case.incident),
@@ -65,7 +65,7 @@ pub(super) fn render(look: &Look, case: &Case, telling: Option<Telling>, post: O
         (moves(look, incident))
         (facts(look, incident))
         section.card { h2 { (look.say(words::TIMELINE)) }
-            (timeline::render(look, &case.timeline, look.sees_phones_of(&incident.zone))) }
+            (timeline::render(look, &case.timeline, look.sees_phones_of(incident))) }
         section.card { h2 { (look.say(words::NOTICES)) } (notices(look, case.notices.as_deref())) }
     }
 }
@@ -136,7 +136,7 @@ fn facts(look: &Look, incident: &Incident) -> Markup {
                 }))
                 (line(look.say(words::POLICY), html! { code title=(evidence.policy_hash) { (evidence.policy_hash.get(..12).unwrap_or(&evidence.policy_hash)) } }))
                 @if !incident.feeder.is_empty() { (line(look.say(words::FEEDER), html! { (incident.feeder) })) }
-                (people(look, life, &incident.zone))
+                (people(look, life, look.sees_phones_of(incident)))
                 @if !links.is_empty() {
                     (line(look.say(words::LINKS), html! {
                         @for id in links { a href={ "/incidents/" (fields::encoded(id)) } { (id) } " " }
@@ -155,9 +155,8 @@ fn facts(look: &Look, incident: &Incident) -> Markup {
     }
 }
 
-fn people(look: &Look, life: &Life, zone: &str) -> Markup {
+fn people(look: &Look, life: &Life, phones: bool) -> Markup {
     let line = |name: &str, value: Markup| html! { dt { (name) } dd { (value) } };
-    let phones = look.sees_phones_of(zone);
     let until = |at: Timestamp| html! { " " (look.say(words::UNTIL)) " " (look.moment(at)) };
     html! {
         @if let Some(told) = &life.told {

@@ -6,7 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use jiff::tz::TimeZone;
-use lampguard_model::Timestamp;
+use lampguard_alerting::Incident;
+use lampguard_model::{Register, Timestamp};
 use maud::{Markup, html};
 
 use super::words::{self, Lang, Text};
@@ -21,6 +22,8 @@ pub(crate) struct Look {
     pub(crate) now: Timestamp,
     pub(crate) site: String,
     pub(crate) zone: TimeZone,
+    /// Says whose an incident is that opened for a device nobody had registered.
+    pub(crate) register: Arc<Register>,
     /// Nobody on pages that need no login.
     pub(crate) who: Option<Identity>,
     /// What every form of a session carries; none where none is needed.
@@ -57,6 +60,7 @@ impl Look {
             now: (instance.clock)(),
             site: site.name.clone(),
             zone: TimeZone::get(&site.time_zone).unwrap_or(TimeZone::UTC),
+            register: instance.register.get(),
             who: None,
             csrf: None,
             incident: None,
@@ -78,9 +82,10 @@ impl Look {
         self.who.as_ref().is_some_and(|who| matches!(who.role, Role::Duty | Role::Admin))
     }
 
-    /// May move incidents of a zone.
-    pub(crate) fn moves_in(&self, zone: &str) -> bool {
+    /// May move an incident: by its zone as the API sees it.
+    pub(crate) fn moves(&self, incident: &Incident) -> bool {
         let moves = |who: &&Identity| matches!(who.role, Role::Duty | Role::Admin | Role::Crew);
+        let zone = incident.zone_in(&self.register);
         self.who.as_ref().filter(moves).is_some_and(|who| who.acts_in(zone))
     }
 
@@ -89,7 +94,8 @@ impl Look {
         self.who.as_ref().is_some_and(|who| who.role != Role::Viewer)
     }
 
-    pub(crate) fn sees_phones_of(&self, zone: &str) -> bool {
+    pub(crate) fn sees_phones_of(&self, incident: &Incident) -> bool {
+        let zone = incident.zone_in(&self.register);
         self.who.as_ref().is_some_and(|who| who.sees_phones_of(zone))
     }
 
@@ -165,6 +171,7 @@ pub(crate) fn test_look(lang: Lang, role: Option<Role>) -> Look {
         now: Timestamp(1_795_435_200_000),
         site: "城市照明".to_owned(),
         zone: TimeZone::get("Asia/Shanghai").unwrap(),
+        register: Arc::default(),
         who: role.map(|role| Identity {
             role,
             name: "someone".to_owned(),

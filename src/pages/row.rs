@@ -182,7 +182,7 @@ pub(super) fn row(look: &Look, row: &Row<'_>) -> Markup {
             (time_left(look, incident))
             div.act {
                 (forms::quick(look, incident))
-                @if look.moves_in(&incident.zone) {
+                @if look.moves(incident) {
                     a.button href={ (href) "#moves" } { (look.say(words::ACT)) " ›" }
                 }
             }

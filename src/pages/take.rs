@@ -13,15 +13,15 @@ use lampguard_alerting::life::{Outcome, Verb};
 use super::fields::{Fields, encoded, wrong};
 use super::look::Look;
 use super::words::{self, Text};
-use crate::api::moves::{ReportBody, make, tell};
+use crate::api::moves::{ReportBody, add, make, tell};
 use crate::api::readings;
 use crate::api::{ApiError, Shared};
 use crate::tokens::Identity;
 
-/// Keys of hand tests that were taken, the newest last: a double tap is one reading. Beyond, the oldest is
-/// forgotten, and a repeat would be a second reading, which harms nobody.
+/// Keys of hand tests that were taken or are under way, the newest last: a double tap is one reading. Beyond, the oldest
+/// is forgotten, and a repeat would be a second reading, which harms nobody.
 const TESTS_MAX: usize = 1000;
-static TESTS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+static TESTS: Mutex<VecDeque<(String, bool)>> = Mutex::new(VecDeque::new());
 
 /// What was just done, out of the closed list of words in an address.
 pub(super) fn done(word: &str) -> Option<Text> {
@@ -82,8 +82,13 @@ pub(crate) async fn report(
     form: Bytes,
 ) -> Result<Response, ApiError> {
     let body = Fields::of(&form)?.hazard(&look)?;
+    let words = Fields::of(&form)?.place_in_words();
     let body: ReportBody = serde_json::from_value(body).map_err(|e| wrong(e.to_string()))?;
+    let key = body.key.clone();
     let acted = tell(&instance, &who, body).await?;
+    if let Some(words) = words {
+        add(&instance, &who, &acted.now.id, &format!("{key} place"), words).await?;
+    }
     let word = if acted.durable { "report" } else { "not_durable" };
     Ok(see_other(&with_done(&format!("/incidents/{}", encoded(&acted.now.id)), word)))
 }
@@ -104,41 +109,60 @@ pub(crate) async fn hand_test(
     reading["post_id"] = serde_json::Value::from(&*post.device_id);
     let to = with_done(&format!("/posts/{}", encoded(&post.post_id)), "hand_test");
     let key = fields.get("key").ok_or_else(|| wrong("key is missing".to_owned()))?.to_owned();
-    if is_repeat(&key) {
-        return Ok(see_other(&to));
-    }
-    let taken = readings::take(&instance, &who, Bytes::from(reading.to_string())).await;
-    let fault = match taken {
-        Ok(tally) => tally
-            .quarantined
-            .first()
-            .map(|(_, reason)| wrong(format!("the reading is in quarantine: {reason}"))),
-        Err(fault) => Some(fault),
+    let under_way = match UnderWay::begin(&key) {
+        Begun::New(under_way) => under_way,
+        Begun::Taken => return Ok(see_other(&to)),
+        // Nobody knows yet whether it will be taken.
+        Begun::UnderWay => {
+            let text = "this hand test is being taken: look at the post in a few seconds, and send it again if it is missing";
+            return Err(ApiError::new(StatusCode::CONFLICT, "conflict", text));
+        }
     };
-    match fault {
-        None => Ok(see_other(&to)),
-        Some(fault) => {
-            forget(&key);
-            Err(fault)
+    let tally = readings::take(&instance, &who, Bytes::from(reading.to_string())).await?;
+    if let Some((_, reason)) = tally.quarantined.first() {
+        return Err(wrong(format!("the reading is in quarantine: {reason}")));
+    }
+    under_way.taken();
+    Ok(see_other(&to))
+}
+
+/// A hand test whose outcome nobody knows yet. Dropped without one, by a refusal or because the browser has gone, its key
+/// is not used up.
+struct UnderWay(String);
+
+enum Begun {
+    New(UnderWay),
+    UnderWay,
+    Taken,
+}
+
+impl UnderWay {
+    fn begin(key: &str) -> Begun {
+        let mut known = TESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.iter().find(|(one, _)| one == key) {
+            Some((_, true)) => return Begun::Taken,
+            Some((_, false)) => return Begun::UnderWay,
+            None => {}
+        }
+        if known.len() >= TESTS_MAX {
+            known.pop_front();
+        }
+        known.push_back((key.to_owned(), false));
+        Begun::New(Self(key.to_owned()))
+    }
+
+    fn taken(self) {
+        let mut known = TESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, taken)) = known.iter_mut().find(|(one, _)| *one == self.0) {
+            *taken = true;
         }
     }
 }
 
-fn is_repeat(key: &str) -> bool {
-    let mut known = TESTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.iter().any(|one| one == key) {
-        return true;
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        TESTS.lock().unwrap_or_else(PoisonError::into_inner).retain(|(one, taken)| *taken || *one != self.0);
     }
-    if known.len() >= TESTS_MAX {
-        known.pop_front();
-    }
-    known.push_back(key.to_owned());
-    false
-}
-
-/// A refused try does not use its key up.
-fn forget(key: &str) {
-    TESTS.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| one != key);
 }
 
 #[cfg(test)]
@@ -163,9 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn a_double_tap_is_one_hand_test_and_a_refused_one_may_be_sent_again() {
-        assert!(!is_repeat("test-key-1") && is_repeat("test-key-1"));
-        forget("test-key-1");
-        assert!(!is_repeat("test-key-1"));
+    fn a_double_tap_is_one_hand_test_and_is_answered_done_only_when_the_first_one_is() {
+        let begin = || UnderWay::begin("test-key-1");
+        let Begun::New(first) = begin() else { panic!("the first") };
+        assert!(matches!(begin(), Begun::UnderWay), "it may still be refused");
+        drop(first);
+        let Begun::New(again) = begin() else { panic!("a refused one may be sent again") };
+        again.taken();
+        assert!(matches!(begin(), Begun::Taken));
     }
 }

@@ -21,6 +21,8 @@ use crate::policy::Number as _;
 const CLOCK_SLACK: Millis = Millis::minutes(10);
 /// Planned work that may go on at once.
 const JOBS_MAX: usize = 1000;
+/// Bytes of who called and how to call back; longer is refused.
+const CALLER_MAX: usize = 2000;
 /// Incidents that are over and still in memory: a move that comes right after the end finds them.
 const RECENT_MAX: usize = 1024;
 /// Posts whose last incident is remembered.
@@ -472,6 +474,9 @@ fn severity_of(told: &Told) -> Severity {
 fn told_of(request: &TellRequest, now: Timestamp) -> Result<Told, Refused> {
     if request.key.is_empty() || request.key.len() > 128 {
         return Err(refused(format!("key has {} bytes, 1 to 128 are allowed", request.key.len())));
+    }
+    if let Some(length) = request.caller.as_ref().map(String::len).filter(|length| *length > CALLER_MAX) {
+        return Err(refused(format!("caller has {length} bytes, at most {CALLER_MAX} are allowed")));
     }
     let severity = match (request.what, request.severity.as_deref()) {
         (What::Other, None) => "P2",

@@ -169,6 +169,7 @@ fn the_desk_chooses_how_urgent_another_hazard_is_and_a_shock_is_p1_always() {
     assert!(wrong(|r| r.post_id = None, &mut city).contains("either post_id or place"));
     assert!(wrong(|r| r.post_id = Some("P9".to_owned()), &mut city).contains("not in the register"));
     assert!(wrong(|r| r.key = String::new(), &mut city).contains("key"));
+    assert!(wrong(|r| r.caller = Some("1".repeat(2001)), &mut city).contains("caller has 2001 bytes"));
     let nowhere = |r: &mut TellRequest| {
         (r.post_id, r.place) = (None, Some(Place { lon: 500.0, lat: 0.0, text: "x".to_owned() }));
     };

@@ -116,6 +116,12 @@ fn a_p1_goes_to_crew_desk_and_leader_at_once_each_by_every_channel_of_theirs() {
         assert_eq!(to, ["Ann", "Desk", "Leader"]);
         assert!(told.iter().all(|told| told["event"] == "incident.opened" && told["notice"]["step"] == 0));
         assert!(told.iter().all(|told| !told.to_string().contains("138")), "no telephone in a body");
+        for told in &told {
+            let link = told["notice"]["link"].as_str().unwrap();
+            let is_crews = told["notice"]["to"] == "Ann";
+            assert_eq!(link == "http://desk.example/c/A", is_crews, "{link}");
+            assert_eq!(link.contains("/incidents/"), !is_crews, "{link}");
+        }
     }
     // Nobody is supervisor: the desk hears it, and why.
     station.clock.set(minutes(10));
