@@ -375,11 +375,7 @@ fn a_list_that_shares_a_message_with_many_p1_is_told_by_its_lines_or_goes_in_the
     tell(&desk, list);
     let sent =
         || office.heard.lock().unwrap().iter().any(|d| d.notice.id == id && d.outcome.word() == "sent");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !sent() {
-        assert!(Instant::now() < deadline, "the list was never told");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("the list", sent);
     let messages = robot.messages();
     for n in 80..83 {
         let id = format!("LG-TEST{n}");

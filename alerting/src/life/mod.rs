@@ -428,8 +428,7 @@ pub struct Life {
     pub parent: Option<Arc<str>>,
     /// A person told it.
     pub told: Option<Told>,
-    /// Sensor of its post, where that has another name: it finds the post when the register names it otherwise, or
-    /// not at all.
+    /// Sensor of its post, where that has another name: finds the post when the register names it otherwise, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Arc<str>>,
     /// Not real: marked 演练 everywhere, counted nowhere.
