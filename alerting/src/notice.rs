@@ -11,7 +11,7 @@ use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{
-    incident_text, incident_words, line_text, local_time, place_text, rank, short_time,
+    drill_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank, short_time,
 };
 use crate::notice_words::{Words, safety_words};
 use crate::test_dispatch::Test;
@@ -512,23 +512,6 @@ struct Subject {
     event: &'static str,
     at: Timestamp,
     drill: bool,
-}
-
-fn drill_text(incident: &Incident, chinese: bool) -> &'static str {
-    match (incident.life.drill, chinese) {
-        (false, _) => "",
-        (true, true) => "【演练】",
-        (true, false) => "[drill 演练] ",
-    }
-}
-
-/// Planned work there: its crew is on the spot.
-fn job_text(incident: &Incident, chinese: bool) -> String {
-    match &incident.life.job {
-        Some(crew) if chinese => format!(" · 检修中（{crew}）"),
-        Some(crew) => format!(" · planned work there ({crew})"),
-        None => String::new(),
-    }
 }
 
 /// The words of each event, Chinese and English.

@@ -288,6 +288,24 @@ pub(crate) fn short_time(at: Timestamp, site: &SiteText) -> String {
     text.get(11..16).unwrap_or(&text).to_owned()
 }
 
+/// In front of a drill.
+pub(crate) fn drill_text(incident: &Incident, chinese: bool) -> &'static str {
+    match (incident.life.drill, chinese) {
+        (false, _) => "",
+        (true, true) => "【演练】",
+        (true, false) => "[drill 演练] ",
+    }
+}
+
+/// Planned work there: its crew is on the spot.
+pub(crate) fn job_text(incident: &Incident, chinese: bool) -> String {
+    match &incident.life.job {
+        Some(crew) if chinese => format!(" · 检修中（{crew}）"),
+        Some(crew) => format!(" · planned work there ({crew})"),
+        None => String::new(),
+    }
+}
+
 /// One line of a list: how grave, what, where, its value, its id. Short: twenty of them go into the smallest chat.
 pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     let title = title(incident.evidence.kind)[usize::from(!chinese)];
