@@ -86,8 +86,8 @@ const TABLE: &[Line] = &[
         Some("{}"),
         [401, 403, 404, 404, 403, 404],
     ),
-    ("GET", "/t/{token}", "/t/TD-NONE.0.00", None, [404; 6]),
-    ("POST", "/t/{token}", "/t/TD-NONE.0.00", Some(""), [404; 6]),
+    ("GET", "/t/{token}", "/t/NONE.00", None, [404; 6]),
+    ("POST", "/t/{token}", "/t/NONE.00", Some(""), [404; 6]),
     ("GET", "/api/v1/accounting", "/api/v1/accounting", None, LOOK),
     ("GET", "/api/v1/maintenance", "/api/v1/maintenance", None, LOOK),
     (

@@ -4,6 +4,7 @@
 
 mod common;
 
+use base64::Engine as _;
 use common::http::{try_get, try_post};
 use common::process::texts;
 use common::{Lampguard, Site, WebhookStub, now_ms, seconds, wait_until};
@@ -34,11 +35,14 @@ fn tests(lampguard: &Lampguard) -> Vec<Value> {
 fn link_of(site: &Site, test: &Value) -> String {
     let key = std::fs::read(site.data().join("test_dispatch.key")).unwrap();
     let due = test["due_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
-    let (id, until) = (test["id"].as_str().unwrap(), due + 12 * 3_600_000);
+    let id = test["id"].as_str().unwrap().strip_prefix("TD-").unwrap();
+    let until = (((due + 12 * 3_600_000) / 1000) as u32).to_be_bytes();
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
-    mac.update(format!("lampguard test dispatch|{id}|{until}").as_bytes());
-    let hash: String = mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{id}.{until}.{hash}")
+    mac.update(b"lampguard test dispatch 2|");
+    mac.update(&until);
+    mac.update(id.as_bytes());
+    let signed = [&until[..], &mac.finalize().into_bytes()[..16]].concat();
+    format!("{id}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(signed))
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn a_test_is_told_once_and_confirmed_by_its_link_alone_and_kept_over_a_restart()
         std::slice::from_ref(&test),
         "GET changes nothing, and the kill nothing either"
     );
-    for wrong in [format!("{url}0"), url.replace("TD-", "TD0"), format!("{}/t/x", lampguard.url)] {
+    for wrong in [format!("{url}0"), url.replace("/t/", "/t/A"), format!("{}/t/x", lampguard.url)] {
         assert_eq!(try_post(&wrong, None, b"").unwrap().status, 404, "{wrong}");
     }
     assert_eq!(try_post(&url, None, b"").unwrap().status, 200);

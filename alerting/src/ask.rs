@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use foldhash::fast::RandomState;
 use lampguard_model::Timestamp;
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::engine::{Explanation, PostState};
@@ -70,6 +71,11 @@ pub struct Page<T> {
 }
 
 impl Alerting {
+    /// A connection for one long look: channels and moves do not wait for it.
+    pub(crate) fn own_reads(&self) -> Result<Connection, StoreError> {
+        open_for_reading(&self.dir)
+    }
+
     /// Incidents by deadline, earliest first.
     ///
     /// # Errors
@@ -91,9 +97,10 @@ impl Alerting {
             found.extend(open.take(limit + 1).map(|i| (false, i.clone())));
         }
         if filter.state != StateFilter::Open && found.len() <= limit {
+            let conn = self.own_reads()?;
             let mut at = if ended { after.clone() } else { (i64::MIN, String::new()) };
             loop {
-                let rows = Reads::new(&lock(&self.reads)).ended_incidents((at.0, &at.1), limit + 1)?;
+                let rows = Reads::new(&conn).ended_incidents((at.0, &at.1), limit + 1)?;
                 let Some(last) = rows.last() else { break };
                 at = (last.due_at.0, last.id.to_string());
                 found.extend(rows.into_iter().filter(|i| wanted(i)).map(|i| (true, i)));
@@ -196,7 +203,7 @@ impl Alerting {
     pub fn notices_by(&self, mut filter: NoticeFilter) -> Result<Page<NoticeView>, StoreError> {
         let limit = filter.limit.max(1);
         filter.limit = limit + 1;
-        let mut items = Reads::new(&lock(&self.reads)).notices_by(&filter)?;
+        let mut items = Reads::new(&self.own_reads()?).notices_by(&filter)?;
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|notice| notice.n.to_string());

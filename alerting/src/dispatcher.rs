@@ -303,10 +303,9 @@ impl Dispatcher {
         routes.into_iter().map(address).collect()
     }
 
-    /// Incidents that a notice names where it arrives: a call or an SMS has no room for a list.
+    /// Incidents that a notice names where it arrives.
     pub fn named<'n>(&self, notice: &'n Notice) -> Vec<&'n str> {
-        let small = self.routes.iter().any(|route| route.rings && *route.id == *notice.channel);
-        notice.incident.as_deref().into_iter().chain(notice.listed().filter(|_| !small)).collect()
+        notice.incident.as_deref().into_iter().chain(notice.listed()).collect()
     }
 
     /// What the rules hear of a notice: of one that was accepted, or that calls somebody.
@@ -340,7 +339,13 @@ impl Dispatcher {
             let incidents = list.incidents.iter().filter_map(|id| look(id));
             let lines: Vec<_> =
                 incidents.map(|i| (i, i.post_in(scene.register).map(|post| &**post))).collect();
-            let make = |to: Address<'_>| Arc::new(Notice::digest(&list, &lines, scene.now, scene.site, to));
+            let make = |to: Address<'_>| {
+                let mut notice = Notice::digest(&list, &lines, scene.now, scene.site, to);
+                if self.routes.iter().any(|route| route.rings && *route.id == *to.channel) {
+                    notice.name_nobody();
+                }
+                Arc::new(notice)
+            };
             let notices = self.addresses(scene.rota, &list.person, true).into_iter().map(make).collect();
             (list, notices)
         };

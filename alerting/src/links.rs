@@ -1,10 +1,14 @@
 //! Signed links for crews: one incident, one crew, until then. Pure: keys and time come as arguments.
 //!
 //! ```text
-//! token = base64url(body · mac)      no padding, at most 120 characters
-//! body  = key u8 · expires u32 (seconds UTC) · length u8 · incident · crew
-//! mac   = the first 16 bytes of HMAC-SHA256(key, "lampguard crew link 1" · body)
+//! token = id . base64url(body · mac)      no padding, at most 120 characters
+//! id    = the incident without its LG-: who reads the link reads the incident
+//! body  = expires u32 (seconds UTC) · crew
+//! mac   = the first 16 bytes of HMAC-SHA256(key, "lampguard crew link 2" · id · 0 · body)
 //! ```
+//! Short, because it has to stand in an SMS beside place and danger: 45 characters for a crew `c1`. Links of the form
+//! before, `base64url(key u8 · expires u32 · length u8 · incident · crew · mac)`, still open; ids of another shape get it.
+//!
 //! The token holds no secret and no state: whoever has the key can check it, after any restart. Revocations and the
 //! state of the incident are looked at by whoever lets the request in (`src/api/links.rs`).
 
@@ -32,6 +36,9 @@ pub const KEYS_MAX: usize = 16;
 
 const MAC: usize = 16;
 const PURPOSE: &[u8] = b"lampguard crew link 1";
+const PURPOSE_SHORT: &[u8] = b"lampguard crew link 2";
+/// Beginning of the id of every incident.
+const PREFIX: &str = "LG-";
 
 /// What a link says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,13 +188,21 @@ impl Keys {
             max: MAX,
         })?;
         let seconds = u32::try_from(claims.expires.0.div_euclid(1000)).unwrap_or(0);
+        let plain = |id: &&str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        if let Some(id) = claims.incident.strip_prefix(PREFIX).filter(plain) {
+            let mut body = seconds.to_be_bytes().to_vec();
+            body.extend(who);
+            let mac = mac_of(key, &[PURPOSE_SHORT, id.as_bytes(), &[0], &body]);
+            body.extend(mac.map_or_else(Vec::new, |mac| mac.finalize().into_bytes()[..MAC].to_vec()));
+            return Ok(format!("{id}.{}", URL_SAFE_NO_PAD.encode(body)));
+        }
         let mut token = vec![key.id];
         token.extend(seconds.to_be_bytes());
         token.push(length);
         token.extend(incident);
         token.extend(who);
-        let mac =
-            mac_of(key, &token).map_or_else(Vec::new, |mac| mac.finalize().into_bytes()[..MAC].to_vec());
+        let mac = mac_of(key, &[PURPOSE, &token])
+            .map_or_else(Vec::new, |mac| mac.finalize().into_bytes()[..MAC].to_vec());
         token.extend(mac);
         Ok(URL_SAFE_NO_PAD.encode(token))
     }
@@ -209,10 +224,13 @@ impl Keys {
         if token.len() > TOKEN_MAX {
             return None;
         }
+        if let Some((id, rest)) = token.split_once('.') {
+            return self.read_short(id, rest);
+        }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (body, mac) = bytes.split_at(bytes.len().checked_sub(MAC)?);
         let key = self.0.iter().find(|key| body.first() == Some(&key.id))?;
-        mac_of(key, body)?.verify_truncated_left(mac).ok()?;
+        mac_of(key, &[PURPOSE, body])?.verify_truncated_left(mac).ok()?;
         let (expires, rest) = body.get(1..)?.split_first_chunk::<4>()?;
         let (length, rest) = rest.split_first()?;
         let (incident, who) = rest.split_at_checked(usize::from(*length))?;
@@ -222,12 +240,28 @@ impl Keys {
             expires: Timestamp(i64::from(u32::from_be_bytes(*expires)) * 1000),
         })
     }
+
+    fn read_short(&self, id: &str, rest: &str) -> Option<Claims> {
+        let bytes = URL_SAFE_NO_PAD.decode(rest).ok()?;
+        let (body, mac) = bytes.split_at(bytes.len().checked_sub(MAC)?);
+        // The newest key signed most of what is out.
+        let signed = |key: &Key| {
+            let made = mac_of(key, &[PURPOSE_SHORT, id.as_bytes(), &[0], body]);
+            made.is_some_and(|made| made.verify_truncated_left(mac).is_ok())
+        };
+        self.0.iter().rev().find(|key| signed(key))?;
+        let (expires, who) = body.split_first_chunk::<4>()?;
+        Some(Claims {
+            incident: Arc::from(format!("{PREFIX}{id}")),
+            who: Arc::from(std::str::from_utf8(who).ok()?),
+            expires: Timestamp(i64::from(u32::from_be_bytes(*expires)) * 1000),
+        })
+    }
 }
 
-fn mac_of(key: &Key, body: &[u8]) -> Option<Hmac<Sha256>> {
+fn mac_of(key: &Key, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(&key.secret).ok()?;
-    mac.update(PURPOSE);
-    mac.update(body);
+    parts.iter().for_each(|part| mac.update(part));
     Some(mac)
 }
 

@@ -10,7 +10,9 @@ use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
-use crate::notice_text::{incident_text, incident_words, line_text, local_time, place_text};
+use crate::notice_text::{
+    drill_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank, short_time,
+};
 use crate::notice_words::{Words, safety_words};
 use crate::test_dispatch::Test;
 
@@ -237,6 +239,9 @@ impl Notice {
             .with_words(crate::notice_text::list_words(list, lines, site));
         notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
+        // Among messages it stands where the worst of its lines would.
+        notice.words.rank =
+            lines.iter().map(|(incident, _)| rank(incident.severity)).min().unwrap_or(notice.words.rank);
         notice.words.urgent = lines.iter().any(|(incident, _)| incident.severity == Severity::P1);
         notice.body["more"] = json!(list.more);
         let road = |(road, count): &(Arc<str>, u32)| json!({ "road": road, "count": count });
@@ -245,6 +250,16 @@ impl Notice {
             notice.body["notice"]["link"] = json!(format!("{}/", url.trim_end_matches('/')));
         }
         notice
+    }
+
+    /// It is told by its name or not at all: a count tells nobody which post is live, nor whether a test arrived.
+    pub fn is_told_by_name(&self) -> bool {
+        self.words.is_p1() || matches!(&*self.event, DIGEST | TEST_DISPATCH)
+    }
+
+    /// Goes by a call or an SMS: there is no room for a list, so it names none of its incidents.
+    pub(crate) fn name_nobody(&mut self) {
+        self.body["incidents"] = json!([]);
     }
 
     /// Incidents that a list names; none of any other notice.
@@ -341,22 +356,31 @@ impl Notice {
     pub fn test(test: &Test, token: &str, site: &SiteText, to: Address<'_>) -> Self {
         let base = site.public_url.as_deref().map(|url| url.trim_end_matches('/'));
         let link = base.map(|url| format!("{url}/t/{token}"));
-        let (due, id) = (local_time(test.due_at, site), &test.id);
-        let text = match (site.language.starts_with("zh"), &link) {
-            (true, Some(link)) => {
-                format!("【演练】【通道测试】不是险情。请在 {due} 前确认收到：{link} · {id}")
-            }
-            (true, None) => format!("【演练】【通道测试】不是险情。请在 {due} 前向值班台报告收到 · {id}"),
-            (false, Some(link)) => {
-                format!("[drill 演练] [test] No danger. Confirm by {due} that you got this: {link} · {id}")
-            }
-            (false, None) => {
-                format!("[drill 演练] [test] No danger. Tell the desk by {due} that you got this · {id}")
-            }
+        let (zh, id, due) = (site.language.starts_with("zh"), &test.id, short_time(test.due_at, site));
+        let ask = match (zh, &link) {
+            (true, Some(_)) => format!("不是险情，请在 {due} 前点链接确认收到"),
+            (true, None) => format!("不是险情，请在 {due} 前向值班台报告收到"),
+            (false, Some(_)) => format!("No danger. Confirm by {due} with the link that you got this"),
+            (false, None) => format!("No danger. Tell the desk by {due} that you got this"),
+        };
+        let at = link.as_ref().map_or_else(String::new, |link| format!(" {link}"));
+        let (until, title) = (local_time(test.due_at, site), if zh { "通道测试" } else { "test" });
+        let text = match zh {
+            true => format!("【演练】【{title}】{ask}（{until}） · {id}{at}"),
+            false => format!("[drill 演练] [{title}] {ask} ({until}) · {id}{at}"),
         };
         let (about, at) = (test.id.to_string(), test.sent_at);
         let subject = Subject { incident: None, about, event: TEST_DISPATCH, at, drill: true };
         let mut notice = Self::new(&subject, &Value::Null, &text, site, to);
+        notice.words = Words {
+            drill: true,
+            title: title.to_owned(),
+            place: ask,
+            id: id.to_string(),
+            confirms: true,
+            link: link.clone(),
+            ..notice.words
+        };
         notice.body["notice"]["link"] = json!(link);
         notice.body["test"] = json!({ "id": test.id, "due_at": test.due_at.to_rfc3339() });
         notice
@@ -488,23 +512,6 @@ struct Subject {
     event: &'static str,
     at: Timestamp,
     drill: bool,
-}
-
-fn drill_text(incident: &Incident, chinese: bool) -> &'static str {
-    match (incident.life.drill, chinese) {
-        (false, _) => "",
-        (true, true) => "【演练】",
-        (true, false) => "[drill 演练] ",
-    }
-}
-
-/// Planned work there: its crew is on the spot.
-fn job_text(incident: &Incident, chinese: bool) -> String {
-    match &incident.life.job {
-        Some(crew) if chinese => format!(" · 检修中（{crew}）"),
-        Some(crew) => format!(" · planned work there ({crew})"),
-        None => String::new(),
-    }
 }
 
 /// The words of each event, Chinese and English.

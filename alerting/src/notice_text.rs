@@ -228,15 +228,18 @@ pub(crate) fn incident_words(
         id: incident.id.to_string(),
         due_ms: incident.due().filter(|_| is_open).map(|due| due.0),
         urgent: calls || (incident.severity == Severity::P1 && !PROGRESS.contains(&event)),
-        rank: match incident.severity {
-            _ if calls => 0,
-            Severity::P1 => 1,
-            Severity::P2 => 2,
-            Severity::P3 => 3,
-            Severity::P4 => 4,
-        },
-        link: None,
-        board: None,
+        rank: if calls { 0 } else { rank(incident.severity) },
+        ..Words::default()
+    }
+}
+
+/// Place among tellings, 0 being calls for help.
+pub(crate) fn rank(severity: Severity) -> u8 {
+    match severity {
+        Severity::P1 => 1,
+        Severity::P2 => 2,
+        Severity::P3 => 3,
+        Severity::P4 => 4,
     }
 }
 
@@ -276,6 +279,30 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
     match jiff::Timestamp::from_millisecond(at.0) {
         Ok(t) => t.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S%:z").to_string(),
         Err(_) => at.to_rfc3339(),
+    }
+}
+
+/// `20:30`: for a short message about something that is soon.
+pub(crate) fn short_time(at: Timestamp, site: &SiteText) -> String {
+    let text = local_time(at, site);
+    text.get(11..16).unwrap_or(&text).to_owned()
+}
+
+/// In front of a drill.
+pub(crate) fn drill_text(incident: &Incident, chinese: bool) -> &'static str {
+    match (incident.life.drill, chinese) {
+        (false, _) => "",
+        (true, true) => "【演练】",
+        (true, false) => "[drill 演练] ",
+    }
+}
+
+/// Planned work there: its crew is on the spot.
+pub(crate) fn job_text(incident: &Incident, chinese: bool) -> String {
+    match &incident.life.job {
+        Some(crew) if chinese => format!(" · 检修中（{crew}）"),
+        Some(crew) => format!(" · planned work there ({crew})"),
+        None => String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! | form | limit | what goes first when it is too long |
 //! |---|---|---|
 //! | chat | the channel's bytes | the end; the link stands behind it whole |
-//! | SMS | 70 UCS-2 characters, else two parts of 67 | the place (not under 16), then the value, then the link |
+//! | SMS | 70 UCS-2 characters, else two parts of 67 | the id where the link shows it, the place (not under 16), then the value, then the link |
 //! | voice | none; about half a minute | nothing: digits one by one, no symbols |
 //! | many in one | [`NAMED_MAX`] lines | the least dangerous; the rest is a count with its roads |
 
@@ -51,6 +51,8 @@ pub struct Words {
     pub urgent: bool,
     /// More dangerous is smaller: order in one message.
     pub rank: u8,
+    /// It asks for a word, no danger: its link goes with it into every form.
+    pub confirms: bool,
     /// Page of the incident.
     pub link: Option<String>,
     /// Page of all incidents.
@@ -124,6 +126,7 @@ impl Words {
             self.danger.clone(),
             self.left(now).unwrap_or_default(),
             self.id.clone(),
+            self.link.clone().filter(|_| self.confirms).unwrap_or_default(),
         ];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         format!("{}{}", if self.drill { self.pick("演练 ", "drill ") } else { "" }, parts.join(" "))
@@ -133,26 +136,31 @@ impl Words {
     pub(crate) fn sms(&self, attempt: u32, now: Timestamp) -> String {
         let comma = self.pick("，", ", ");
         let head = self.head(attempt);
-        let build = |place: &str, danger: &str, link: &str| {
+        let build = |place: &str, danger: &str, id: &str, link: &str| {
             let left = self.left(now).unwrap_or_default().replace(' ', if self.zh { "" } else { " " });
-            let parts = [place, danger, &self.safety, &left, &self.id];
+            let parts = [place, danger, &self.safety, &left, id];
             let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
             let gap = if link.is_empty() { "" } else { " " };
             format!("{head}{}{gap}{link}", parts.join(comma))
         };
         let link = self.link.as_deref().unwrap_or_default();
-        let whole = build(&self.place, &self.danger, link);
+        let whole = build(&self.place, &self.danger, &self.id, link);
         if units(&whole) <= SMS_TWO {
             return whole;
         }
-        for (danger, link) in [(&*self.danger, link), ("", link), (&*self.danger, ""), ("", "")] {
-            let rest = units(&build("", danger, link)) + units(comma);
+        // Where the link shows the id, it is not said twice.
+        let bare = self.id.split_once('-').map_or(&*self.id, |(_, bare)| bare);
+        let id = if !bare.is_empty() && link.contains(bare) { "" } else { &*self.id };
+        for (danger, id, link) in
+            [(&*self.danger, id, link), ("", id, link), (&*self.danger, &*self.id, ""), ("", &*self.id, "")]
+        {
+            let rest = units(&build("", danger, id, link)) + units(comma);
             let room = SMS_TWO.saturating_sub(rest);
             if room >= PLACE_MIN.min(units(&self.place)) {
-                return build(&cut_units(&self.place, room), danger, link);
+                return build(&cut_units(&self.place, room), danger, id, link);
             }
         }
-        cut_units(&build(&self.place, "", ""), SMS_TWO)
+        cut_units(&build(&self.place, "", &self.id, ""), SMS_TWO)
     }
 
     /// For a voice that reads it out.
@@ -311,13 +319,20 @@ pub(crate) fn many(all: &[&Words], now: Timestamp, fits: impl Fn(&str) -> bool) 
     }
 }
 
+/// What many are, and how many of that: tests among dangers are none.
+fn count_of(all: &[&Words]) -> (usize, &'static str, &'static str) {
+    let dangers = all.iter().filter(|words| !words.confirms).count();
+    if dangers == 0 { (all.len(), "通道测试", "tests") } else { (dangers, "险情", "tellings") }
+}
+
 fn many_text(all: &[&Words], named: usize, now: Timestamp) -> String {
     let Some(first) = all.first() else { return String::new() };
     let p1 = all.iter().filter(|words| words.is_p1()).count();
     let drill = if all.iter().all(|words| words.drill) { first.pick("演练 ", "drill 演练 ") } else { "" };
+    let (count, zh, en) = count_of(all);
     let mut text = match first.zh {
-        true => format!("【{drill}险情 {} 条，其中 P1 {p1} 条】", all.len()),
-        false => format!("[{drill}{} tellings, {p1} of them P1]", all.len()),
+        true => format!("【{drill}{zh} {count} 条，其中 P1 {p1} 条】"),
+        false => format!("[{drill}{count} {en}, {p1} of them P1]"),
     };
     for words in &all[..named] {
         let _ = write!(text, "\n{}", clean(&words.line(now)));
@@ -349,8 +364,15 @@ pub(crate) fn many_sms(all: &[&Words]) -> Many {
     let p1 = all.iter().filter(|words| words.is_p1()).count();
     let board = first.board.as_ref().map_or_else(String::new, |board| format!(" {board}"));
     let drill = if all.iter().all(|words| words.drill) { first.pick("演练 ", "drill ") } else { "" };
+    let (count, zh, en) = count_of(all);
     let build = |named: usize| {
-        let one = |words: &&Words| format!("{} {} {}", words.severity, clean(&words.place), words.id);
+        let link = |words: &Words| match &words.link {
+            Some(link) if words.confirms => format!(" {link}"),
+            _ => String::new(),
+        };
+        let one = |words: &&Words| {
+            format!("{} {} {}{}", words.severity, clean(&words.place), words.id, link(words))
+        };
         let places: Vec<String> = all[..named].iter().map(one).collect();
         let rest = all.len() - named;
         let more = match (rest, first.zh) {
@@ -359,8 +381,8 @@ pub(crate) fn many_sms(all: &[&Words]) -> Many {
             (_, false) => format!("; {rest} more"),
         };
         match first.zh {
-            true => format!("【{drill}险情{}条，P1 {p1}条】{}{more}{board}", all.len(), places.join("；")),
-            false => format!("[{drill}{} tellings, {p1} P1] {}{more}{board}", all.len(), places.join("; ")),
+            true => format!("【{drill}{zh}{count}条，P1 {p1}条】{}{more}{board}", places.join("；")),
+            false => format!("[{drill}{count} {en}, {p1} P1] {}{more}{board}", places.join("; ")),
         }
     };
     let named = (1..=all.len().min(NAMED_MAX)).rev().find(|named| units(&build(*named)) <= SMS_TWO);
@@ -377,10 +399,11 @@ const SPOKEN_MAX: usize = 3;
 pub(crate) fn many_spoken(all: &[&Words], now: Timestamp) -> Many {
     let Some(first) = all.first() else { return Many { text: String::new(), named: 0 } };
     let named = all.len().min(SPOKEN_MAX);
+    let (count, zh, en) = count_of(all);
     let p1 = all.iter().filter(|words| words.is_p1()).count();
     let head = match first.zh {
-        true => say(&format!("共有{}条险情，其中一级{p1}条", all.len()), true),
-        false => say(&format!("{} tellings, {p1} of priority one", all.len()), false),
+        true => say(&format!("共有{count}条{zh}，其中一级{p1}条"), true),
+        false => say(&format!("{count} {en}, {p1} of priority one"), false),
     };
     let each: Vec<String> = all[..named].iter().map(|words| words.spoken(now)).collect();
     let gap = if first.zh { "" } else { " " };

@@ -67,6 +67,76 @@ fn fault_n14_no_name_is_too_long_for_two_parts_and_none_is_cut_in_the_middle_of_
     assert_eq!(cut_bytes("路路路", 9), "路路路");
 }
 
+/// A base of thirty characters, as an office has it.
+const BASE: &str = "https://lamps.city.example.com";
+
+#[test]
+fn an_sms_has_room_for_place_value_and_a_crew_link_whole() {
+    let mut keys = crate::links::Keys::default();
+    assert!(keys.rotate([7; 32], T));
+    let (id, expires) = ("LG-ABCDEFGH2345", T + crate::links::LIFE_MAX);
+    let claims = crate::links::Claims { incident: id.into(), who: "c1".into(), expires };
+    let link = format!("{BASE}/c/{}", keys.sign(&claims).unwrap());
+    assert_eq!(BASE.len(), 30);
+    let danger = "外壳电压 115 V".to_owned();
+    let words = Words { id: id.to_owned(), link: Some(link.clone()), danger, ..words(true) };
+    let sms = words.sms(1, T);
+    assert!(units(&sms) <= SMS_TWO, "{}", units(&sms));
+    for part in ["人民路 塔南路口 3号杆", "外壳电压 115 V", &words.safety, "剩余28分钟"] {
+        assert!(sms.contains(part), "{part} in {sms}");
+    }
+    assert!(sms.ends_with(&link) && link.contains("ABCDEFGH2345"), "the id stands in the link: {sms}");
+}
+
+/// The test of 老李, as it goes to `channel`.
+fn test_of(n: i64) -> Notice {
+    let test = crate::test_dispatch::Test {
+        id: format!("TD-ABCDEFGH23{n:02}").into(),
+        slot_at: T,
+        person: "老李".into(),
+        zones: Vec::new(),
+        channels: Vec::new(),
+        sent_at: T,
+        due_at: T + Millis::minutes(15),
+        confirmed: None,
+        reported_at: None,
+    };
+    let token = crate::test_dispatch::link(&crate::notify::Secret::new(b"key".to_vec()), &test);
+    let site = SiteText { public_url: Some(BASE.to_owned()), ..site() };
+    Notice::test(&test, &token, &site, Address { channel: "sms", to: "老李", phone: None })
+}
+
+#[test]
+fn a_test_by_sms_says_that_it_is_one_and_carries_its_link_whole() {
+    let notice = test_of(1);
+    let (sms, link) = (notice.words.sms(1, T), notice.words.link.clone().unwrap());
+    assert!(sms.starts_with("【演练 通道测试】不是险情，请在 20:15 前点链接确认收到"), "{sms}");
+    assert!(sms.ends_with(&link) && units(&sms) <= SMS_TWO, "{} {sms}", units(&sms));
+    assert!(notice.body["text"].as_str().unwrap().contains(&link));
+    assert!(notice.is_told_by_name() && notice.words.spoken(T).starts_with("演练。通道测试"));
+}
+
+#[test]
+fn a_chat_that_tests_and_dangers_share_counts_the_dangers_and_names_tests_with_their_links() {
+    let tests: Vec<Words> = (0..3).map(|n| test_of(n).words).collect();
+    let all: Vec<&Words> = tests.iter().collect();
+    let alone = many(&all, T, |_| true);
+    assert!(alone.text.starts_with("【演练 通道测试 3 条，其中 P1 0 条】"), "{}", alone.text);
+    for test in &tests {
+        assert!(alone.text.contains(test.link.as_deref().unwrap()), "{}", alone.text);
+    }
+    let danger = words(true);
+    let mixed = many(&[&danger, all[0]], T, |_| true);
+    assert!(
+        mixed.text.starts_with("【险情 1 条，其中 P1 1 条】") && mixed.text.contains("演练 通道测试"),
+        "{}",
+        mixed.text
+    );
+    let sms = many_sms(&[all[0], all[1]]);
+    assert_eq!(sms.named, 1, "the other goes in the next one");
+    assert!(units(&sms.text) <= SMS_TWO);
+}
+
 #[test]
 fn a_voice_reads_digits_one_by_one_and_no_symbols() {
     assert_eq!(

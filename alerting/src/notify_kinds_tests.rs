@@ -17,8 +17,13 @@ use super::line::Sharing;
 use super::template::Fate;
 use super::tests::{Office, office};
 use super::*;
+use crate::incident::Incident;
+use crate::ladder::List;
+use crate::notice::Address;
+use crate::rota::Person;
 use crate::store::Reads;
-use crate::testkit::{T, wait_for};
+use crate::testkit::{T, incident, site, wait_for};
+use crate::writer::Ticket;
 
 /// Stands in every secret of these tests.
 const CANARY: &str = "canary-9f3b";
@@ -331,6 +336,53 @@ fn fault_n1_a_flood_never_gets_the_robot_blocked_and_every_p1_is_named_in_a_mess
     assert!(robot.messages().len() <= 18, "{}", robot.messages().len());
 }
 
+/// A list of these incidents, by their numbers.
+fn list(numbers: std::ops::Range<usize>, channel: &str) -> Notice {
+    let incidents: Vec<Incident> = numbers.map(incident).collect();
+    let person = Person { name: Arc::from("desk"), phone: None, channels: Vec::new() };
+    let list = List {
+        person: Arc::new(person),
+        incidents: incidents.iter().map(|i| i.id.clone()).collect(),
+        more: 0,
+        roads: Vec::new(),
+        number: 1,
+    };
+    let lines: Vec<_> = incidents.iter().map(|i| (i, None)).collect();
+    Notice::digest(&list, &lines, T, &site(), Address { channel, to: "desk", phone: None })
+}
+
+fn tell(desk: &Desk, notice: Notice) {
+    let (notice, handed_at) = (Arc::new(notice), Instant::now());
+    desk.tell(Job { notice, attempt: 1, ticket: Ticket::done(), watch: None, handed_at });
+}
+
+#[test]
+fn a_list_that_shares_a_message_with_many_p1_is_told_by_its_lines_or_goes_in_the_next_one() {
+    let office = office();
+    let start_at = Instant::now();
+    let now: robots::Now = Arc::new(move || T.0 + start_at.elapsed().as_millis() as i64);
+    let robot = robots::dingtalk("t", secret().text(), now);
+    let url = robot.emulator.url("/robot/send?access_token=t");
+    let kind = ChannelKind::DingTalk { web: web(&url), markdown: false };
+    let desk = start(&Channel::new("ding", kind), &office);
+    // Enough for several messages of twenty.
+    for n in 0..60 {
+        office.open_for(n, "desk", None, &[&desk]);
+    }
+    let list = list(80..83, "ding");
+    assert_eq!((list.words.rank, list.words.urgent), (1, true), "as grave as its worst line");
+    let id = list.id.clone();
+    tell(&desk, list);
+    let sent =
+        || office.heard.lock().unwrap().iter().any(|d| d.notice.id == id && d.outcome.word() == "sent");
+    wait_for("the list", sent);
+    let messages = robot.messages();
+    for n in 80..83 {
+        let id = format!("LG-TEST{n}");
+        assert!(messages.iter().any(|message| message.text.contains(&id)), "{id} counts as told");
+    }
+}
+
 #[test]
 fn nothing_is_lost_when_a_channel_comes_back_and_a_slow_person_holds_up_no_other() {
     let office = office();
@@ -458,7 +510,7 @@ fn when_a_robot_says_too_many_everybody_who_waits_is_heard_and_nothing_goes_for_
 fn open_incidents_are_said_again_to_alertmanager_in_parts() {
     let alerts = Alerts::start();
     let channel = Channel::new("am", ChannelKind::Alertmanager(web(&alerts.emulator.url("/api/v2/alerts"))));
-    let body = |n: usize| crate::testkit::notice(&crate::testkit::incident(n), "am").body.clone();
+    let body = |n: usize| crate::testkit::notice(&incident(n), "am").body.clone();
     let errand = Errand::Renew((0..1200).map(body).collect());
     let done = Sender::new(&channel).run(&errand, None, T);
     assert!(matches!(done, Renewal::Renewed(Ok(()))), "{done:?}");

@@ -132,7 +132,7 @@ pub(crate) enum Work {
     Batch(Arc<FrameBuf>),
     People(act::Order, SyncSender<act::Reply>),
     System(Arc<str>, bool, Arc<str>),
-    Test(Confirm, SyncSender<tests_of_people::Reply>),
+    Test(tests_of_people::Ask, SyncSender<tests_of_people::Reply>),
     Delivered(Delivery),
     Present,
     Rota(Box<RotaRequest>, SyncSender<duty::Reply>),
@@ -144,7 +144,9 @@ pub struct Alerting {
     pub(crate) queue: SyncSender<Work>,
     pub(crate) engine: Arc<Mutex<Engine>>,
     pub(crate) board: Arc<RwLock<Board>>,
+    /// Of whoever asks for a few rows. What looks at many has a connection of its own: [`Alerting::own_reads`].
     pub(crate) reads: Arc<Mutex<Connection>>,
+    pub(crate) dir: PathBuf,
     pub(crate) clock: Clock,
     writes: Writes,
     pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
@@ -227,7 +229,7 @@ impl Alerting {
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { queue, engine, board, reads, clock: setup.clock, writes, rota, thread })
+        Ok(Self { queue, engine, board, reads, dir: setup.dir, clock: setup.clock, writes, rota, thread })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -407,7 +409,7 @@ impl Story {
                     lock(engine).step((self.clock)(), input, &mut self.effects);
                     self.handle(false);
                 }
-                Ok(Work::Test(confirm, reply)) => drop(reply.send(self.confirm(confirm))),
+                Ok(Work::Test(ask, reply)) => drop(reply.send(self.asked_of_test(ask))),
                 Ok(Work::Delivered(delivery)) => self.delivered(&mut lock(engine), &delivery),
                 Ok(Work::Present) => {
                     lock(engine).step((self.clock)(), Input::Presence, &mut self.effects);

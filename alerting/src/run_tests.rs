@@ -159,6 +159,21 @@ pub(crate) fn open_ids(alerting: &Alerting) -> Vec<(String, String)> {
 }
 
 #[test]
+fn reports_and_long_lists_wait_for_nobody_and_hold_up_nobody() {
+    let station = Station::new();
+    let alerting = station.start(Vec::new()).unwrap();
+    // A channel looks into its outbox, or somebody moves.
+    let held = lock(&alerting.reads);
+    let names = crate::report::Names { time_zone: "Asia/Shanghai".to_owned(), ..Default::default() };
+    assert_eq!(alerting.month("2026-11", &names).unwrap().total.raised, 0);
+    assert_eq!(alerting.shift(T, T + Millis::hours(12), &names).unwrap().opened.count, 0);
+    let ended = Filter { state: StateFilter::Ended, ..Filter::default() };
+    assert!(alerting.incidents(&ended).unwrap().items.is_empty());
+    assert!(alerting.notices(None, None, 9).unwrap().items.is_empty());
+    drop(held);
+}
+
+#[test]
 fn a_dangerous_reading_becomes_an_incident_that_is_stored_and_told() {
     let (station, server) = (Station::new(), Server::start(Vec::new()));
     let alerting = station.start(vec![server.channel("hook")]).unwrap();

@@ -144,6 +144,31 @@ fn an_accepted_notice_is_an_event_and_a_refused_one_stays_queued() {
 }
 
 #[test]
+fn a_list_that_failed_first_and_was_accepted_then_tells_of_every_incident_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut list = (*notice(&incident(1), "hook")).clone();
+    (list.incident, list.event) = (None, crate::notice::DIGEST.to_owned());
+    list.body["incidents"] = serde_json::json!(["LG-TEST1"]);
+    let list = Arc::new(list);
+    let delivery =
+        |attempt, outcome| Write::Delivery(Delivery { notice: list.clone(), attempt, at: T, outcome });
+    let failed = Outcome::Retry(T + lampguard_model::Millis(1000), "answered 500".to_owned());
+    store
+        .commit(&[
+            open(1),
+            Write::Notices(vec![list.clone()]),
+            delivery(1, failed),
+            delivery(2, Outcome::Sent),
+        ])
+        .unwrap();
+    let reads = store.reads();
+    let words: Vec<String> = reads.timeline("LG-TEST1").unwrap().into_iter().map(|(_, e)| e.event).collect();
+    assert_eq!(words, ["opened", "tell_failed", "told"]);
+    assert_eq!(reads.first_told_since("LG-TEST1", T).unwrap(), Some(T));
+}
+
+#[test]
 fn cursor_weather_and_memories_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = Store::open(dir.path()).unwrap();

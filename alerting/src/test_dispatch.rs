@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -16,7 +18,7 @@ use lampguard_model::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::incident::{hex, short_hash};
+use crate::incident::short_hash;
 use crate::notify::Secret;
 use crate::rota::{Person, Rota};
 
@@ -28,6 +30,10 @@ pub const MISSED_AFTER: Millis = Millis::minutes(30);
 pub const KEPT: Millis = Millis::hours(48);
 /// A link opens for so long after the deadline.
 const LINK_FOR: Millis = Millis::hours(12);
+/// Longest link, in characters.
+const LINK_MAX: usize = 64;
+/// Beginning of the id of every test.
+const PREFIX: &str = "TD-";
 /// Whom a test goes to where the configuration names nobody: by every channel, as everything does then.
 pub const DESK: &str = "desk";
 
@@ -166,7 +172,7 @@ pub fn missing(
     let made = |person: &Person| known.iter().any(|test| test.slot_at == slot && test.person == person.name);
     let new = people.iter().take(PEOPLE_MAX).filter(|(person, _)| !made(person));
     let test = |(person, zones): &OnDuty| {
-        let id = format!("TD-{}", short_hash(&[&slot.0.to_string(), &person.name], 12));
+        let id = format!("{PREFIX}{}", short_hash(&[&slot.0.to_string(), &person.name], 12));
         let test = Test {
             id: Arc::from(id),
             slot_at: slot,
@@ -183,43 +189,32 @@ pub fn missing(
     new.map(test).collect()
 }
 
-/// A link by which one person confirms one test: `ID.UNTIL.SIGNATURE`.
+/// A link by which one person confirms one test, short enough for an SMS: the id without its `TD-`, a dot, and the
+/// base64 of until (u32, seconds UTC) and 16 bytes of signature.
 pub fn link(key: &Secret, test: &Test) -> String {
-    let until = (test.due_at + LINK_FOR).0;
-    format!("{}.{until}.{}", test.id, signature(key, &test.id, until))
+    let id = test.id.strip_prefix(PREFIX).unwrap_or(&test.id);
+    let until = u32::try_from((test.due_at + LINK_FOR).0.div_euclid(1000)).unwrap_or(0).to_be_bytes();
+    let signed = mac(key, id, until).finalize().into_bytes();
+    format!("{id}.{}", URL_SAFE_NO_PAD.encode([&until[..], &signed[..16]].concat()))
 }
 
 /// The test that a link is for, while it is good at `now`.
 pub fn read_link(key: &Secret, token: &str, now: Timestamp) -> Option<Arc<str>> {
-    let mut parts = token.splitn(3, '.');
-    let (id, until, signed) = (parts.next()?, parts.next()?.parse::<i64>().ok()?, parts.next()?);
-    let mut mac = mac(key, id, until);
-    let bytes = unhex(signed)?;
-    mac_matches(&mut mac, &bytes).then_some(())?;
-    (now.0 < until).then(|| Arc::from(id))
-}
-
-fn mac(key: &Secret, id: &str, until: i64) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("HMAC takes a key of any length");
-    mac.update(format!("lampguard test dispatch|{id}|{until}").as_bytes());
-    mac
-}
-
-fn mac_matches(mac: &mut Hmac<Sha256>, signed: &[u8]) -> bool {
+    let (id, rest) = token.split_once('.').filter(|_| token.len() <= LINK_MAX)?;
+    let bytes = URL_SAFE_NO_PAD.decode(rest).ok().filter(|bytes| bytes.len() == 20)?;
+    let (until, signed) = bytes.split_first_chunk::<4>()?;
     // Compares in constant time.
-    mac.clone().verify_truncated_left(signed).is_ok()
+    mac(key, id, *until).verify_truncated_left(signed).ok()?;
+    let until = Timestamp(i64::from(u32::from_be_bytes(*until)) * 1000);
+    (now < until).then(|| Arc::from(format!("{PREFIX}{id}")))
 }
 
-fn signature(key: &Secret, id: &str, until: i64) -> String {
-    hex(&mac(key, id, until).finalize().into_bytes()[..16])
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() != 32 || !text.is_ascii() {
-        return None;
-    }
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+fn mac(key: &Secret, id: &str, until: [u8; 4]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("HMAC takes a key of any length");
+    mac.update(b"lampguard test dispatch 2|");
+    mac.update(&until);
+    mac.update(id.as_bytes());
+    mac
 }
 
 #[cfg(test)]
@@ -304,8 +299,10 @@ mod tests {
         assert_eq!(read_link(&key, &token, T), Some(test.id.clone()));
         assert_eq!(read_link(&other, &token, T), None);
         assert_eq!(read_link(&key, &token, T + Millis::hours(13)), None, "expired");
+        assert!(token.len() <= 40, "{token}");
+        let other_id = if token.starts_with('A') { "B" } else { "A" };
         for wrong in [
-            token.replace("TD-", "TE-"),
+            format!("{other_id}{}", &token[1..]),
             format!("{token}0"),
             token[..token.len() - 2].to_owned(),
             String::new(),
@@ -313,7 +310,10 @@ mod tests {
         ] {
             assert_eq!(read_link(&key, &wrong, T), None, "{wrong}");
         }
-        let later = token.replacen(&(test.due_at + LINK_FOR).0.to_string(), "9999999999999", 1);
+        let (id, rest) = token.split_once('.').unwrap();
+        let mut bytes = URL_SAFE_NO_PAD.decode(rest).unwrap();
+        bytes[..4].copy_from_slice(&[0xff; 4]);
+        let later = format!("{id}.{}", URL_SAFE_NO_PAD.encode(bytes));
         assert_eq!(read_link(&key, &later, T), None, "nobody makes it last longer");
     }
 

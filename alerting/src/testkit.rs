@@ -257,6 +257,7 @@ pub(crate) fn isolated(now: Timestamp) -> crate::life::Life {
         method: crate::life::Method::Isolated,
         breaker: Some("Q1".to_owned()),
         extent: None,
+        covers: Vec::new(),
         restored: None,
         reenergised_at: None,
     };

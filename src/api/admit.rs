@@ -139,7 +139,10 @@ async fn decide(instance: &Arc<Instance>, path: &str, request: Request) -> Resul
         Access::Open => {}
         Access::Link => {
             let token = parts.uri.path().split('/').nth(2).unwrap_or_default();
-            let (who, link) = links::open(instance, token).map_err(Refusal::Link)?;
+            let (its, token) = (instance.clone(), token.to_owned());
+            // An incident that is over is looked up in the store.
+            let opened = tokio::task::spawn_blocking(move || links::open(&its, &token)).await;
+            let (who, link) = opened.map_err(ApiError::unavailable)?.map_err(Refusal::Link)?;
             parts.extensions.insert(link);
             parts.extensions.insert(who);
         }

@@ -6,7 +6,7 @@ use lampguard_alerting::{Filter, Kind, NoticeFilter, StateFilter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Shared, limit_of, page, time_of};
+use super::{Answer, ApiError, Shared, limit_of, page, reading, time_of};
 use crate::tokens::{By, Identity, Role};
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +49,7 @@ pub(super) async fn list(
         after: query.cursor,
         limit: limit_of(query.limit)?,
     };
-    let found = instance.alerting.incidents(&filter).map_err(ApiError::unavailable)?;
+    let found = reading(move || instance.alerting.incidents(&filter)).await?;
     let items = found.items.iter().map(|incident| json!(incident)).collect();
     Ok(page(items, found.next))
 }
@@ -59,9 +59,13 @@ pub(super) async fn one(
     Extension(who): Extension<Identity>,
     Path(id): Path<String>,
 ) -> Answer {
-    let zone = instance.alerting.zone_of(&id).map_err(ApiError::unavailable)?;
+    let asked = id.clone();
+    let look = move || {
+        Ok::<_, anyhow::Error>((instance.alerting.zone_of(&asked)?, instance.alerting.incident(&asked)?))
+    };
+    let (zone, incident) = reading(look).await?;
     let seen = zone.is_some_and(|zone| who.sees_phones_of(&zone));
-    match instance.alerting.incident(&id).map_err(ApiError::unavailable)? {
+    match incident {
         Some(incident) if seen => Ok(Json(json!(incident))),
         Some(incident) => Ok(Json(without_phones(json!(incident)))),
         None => Err(ApiError::not_found(format!("no incident {id:?} is known"))),
@@ -118,7 +122,7 @@ pub(super) async fn notices(State(instance): Shared, Query(query): Query<Notices
         after,
         limit: limit_of(query.limit)?,
     };
-    let found = instance.alerting.notices_by(filter).map_err(ApiError::unavailable)?;
+    let found = reading(move || instance.alerting.notices_by(filter)).await?;
     let items: Vec<Value> = found.items.iter().map(|notice| json!(notice)).collect();
     Ok(page(items, found.next))
 }

@@ -237,6 +237,13 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Runs what reads the incident store beside the sockets: a slow disk holds up no other request.
+async fn reading<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)
+}
+
 /// The `limit` of a list: 1 to 1000.
 fn limit_of(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked {

@@ -33,9 +33,14 @@ pub(super) struct ShiftQuery {
 /// What zones and crews are called in the configuration.
 pub(crate) fn names(config: &Config) -> Names {
     let zone = |zone: &crate::config::Zone| (zone.id.clone(), zone.name.clone(), zone.crew.clone());
+    let members = |crew: &crate::config::Crew| {
+        let id = crew.id.clone();
+        crew.members.iter().map(move |person| (person.name.clone(), id.clone())).collect::<Vec<_>>()
+    };
     Names {
         zones: config.zones.iter().map(zone).collect(),
         crews: config.crews.iter().map(|crew| (crew.id.clone(), crew.name.clone())).collect(),
+        members: config.crews.iter().flat_map(members).collect(),
         time_zone: config.site.time_zone.clone(),
     }
 }

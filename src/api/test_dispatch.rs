@@ -1,17 +1,19 @@
 //! The tests of people on duty: the list, a word by account, and a word by the link that the person got.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use lampguard_alerting::Confirm;
 use lampguard_alerting::test_dispatch::{Test, read_link};
-use lampguard_alerting::{ActError, Confirm};
 use lampguard_model::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, ApiError, Shared, limit_of, page, time_of};
+use super::{Answer, ApiError, Shared, limit_of, page, reading, time_of};
 use crate::serve::Instance;
 use crate::tokens::{Identity, Role};
 
@@ -26,9 +28,8 @@ pub(super) struct TestsQuery {
 pub(super) async fn list(State(instance): Shared, Query(query): Query<TestsQuery>) -> Answer {
     let from = time_of("from", query.from.as_deref())?.unwrap_or(Timestamp(i64::MIN));
     let limit = limit_of(query.limit)?;
-    let found =
-        instance.alerting.tests(from, query.cursor.as_deref(), limit).map_err(ApiError::unavailable)?;
     let now = (instance.clock)();
+    let found = reading(move || instance.alerting.tests(from, query.cursor.as_deref(), limit)).await?;
     let items: Vec<Value> = found.items.iter().map(|test| test.view(now)).collect();
     Ok(page(items, found.next))
 }
@@ -41,7 +42,7 @@ pub(super) async fn confirm(
     _body: Bytes,
 ) -> Answer {
     let unknown = || ApiError::not_found(format!("no test {id:?} of the last two days is known"));
-    let test = instance.alerting.test(&id).map_err(ApiError::unavailable)?.ok_or_else(unknown)?;
+    let test = look(&instance, Arc::from(&*id)).await?.ok_or_else(unknown)?;
     let own = |zone: &str| test.zones.iter().any(|known| **known == *zone);
     // A duty account with a zone acts in its zone alone, as everywhere.
     let bound = who.role == Role::Crew || who.zone.is_some();
@@ -55,23 +56,30 @@ pub(super) async fn confirm(
     Ok(Json(test.view(now)))
 }
 
-async fn aside(instance: &std::sync::Arc<Instance>, confirm: Confirm) -> Result<Option<Test>, ApiError> {
+async fn aside(instance: &Arc<Instance>, confirm: Confirm) -> Result<Option<Test>, ApiError> {
     let shared = instance.clone();
-    let done = tokio::task::spawn_blocking(move || shared.alerting.confirm_test(confirm)).await;
-    let done: Result<Option<Test>, ActError> = done.map_err(ApiError::unavailable)?;
-    done.map_err(ApiError::unavailable)
+    reading(move || shared.alerting.confirm_test(confirm)).await
 }
 
-/// The test that a link is for.
-fn of_link(instance: &Instance, token: &str) -> Option<Test> {
-    let key = instance.watchers.test_links()?;
-    let id = read_link(key, token, (instance.clock)())?;
-    instance.alerting.test(&id).ok().flatten()
+/// The test as memory has it: a disk that takes nothing makes no link void.
+async fn look(instance: &Arc<Instance>, id: Arc<str>) -> Result<Option<Test>, ApiError> {
+    let shared = instance.clone();
+    reading(move || shared.alerting.test(&id)).await
+}
+
+/// Which test a link is for; none: it is not ours, or has expired.
+fn of_link(instance: &Instance, token: &str) -> Option<Arc<str>> {
+    read_link(instance.watchers.test_links()?, token, (instance.clock)())
 }
 
 /// GET changes nothing: chat programs fetch links before anybody has read them.
 pub(super) async fn show(State(instance): Shared, Path(token): Path<String>) -> Response {
-    match of_link(&instance, &token) {
+    let Some(id) = of_link(&instance, &token) else { return gone() };
+    let test = match look(&instance, id).await {
+        Ok(test) => test,
+        Err(fault) => return fault.into_response(),
+    };
+    match test {
         None => gone(),
         Some(test) if test.confirmed.is_some() => {
             html(StatusCode::OK, &sheet(&test, "<p>已确认。Confirmed. Thank you.</p>"))
@@ -84,8 +92,8 @@ pub(super) async fn show(State(instance): Shared, Path(token): Path<String>) -> 
 }
 
 pub(super) async fn by_link(State(instance): Shared, Path(token): Path<String>) -> Response {
-    let Some(test) = of_link(&instance, &token) else { return gone() };
-    match aside(&instance, Confirm { id: test.id.clone(), by: None }).await {
+    let Some(id) = of_link(&instance, &token) else { return gone() };
+    match aside(&instance, Confirm { id, by: None }).await {
         Ok(Some(test)) => html(StatusCode::OK, &sheet(&test, "<p>已确认。Confirmed. Thank you.</p>")),
         Ok(None) => gone(),
         Err(fault) => fault.into_response(),

@@ -88,6 +88,7 @@ fn only_an_isolation_in_force_is_shown_as_dead() {
             method,
             breaker: None,
             extent: None,
+            covers: Vec::new(),
             restored: restored.then(|| mark(NOW)),
             reenergised_at: again.then_some(NOW),
         });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 use serde_json::json;
 
+use super::isolation::is_covering;
 use super::ladder::{HANDOVER, event_of};
 use super::{Effect, Engine};
 use crate::incident::{Family, Incident, Severity};
@@ -199,7 +200,8 @@ impl Engine {
     fn crews_in_extent(&self, incident: &Incident) -> Vec<Arc<str>> {
         let inside = |other: &&Incident| {
             let same = !incident.feeder.is_empty() && other.feeder == incident.feeder;
-            (same || (!other.post_id.is_empty() && other.post_id == incident.post_id)) && !other.life.drill
+            let own = !other.post_id.is_empty() && other.post_id == incident.post_id;
+            (same || own || is_covering(other, incident)) && !other.life.drill
         };
         let at_incidents =
             self.open_incidents().filter(inside).flat_map(|other| [&other.life.crew, &other.life.job]);

@@ -6,7 +6,7 @@ use lampguard_model::{Cause, Field, Millis, Quantity, StoredReading, Timestamp};
 use serde_json::json;
 
 use super::moves::REPEATED;
-use super::place::Subject;
+use super::place::{Owner, Subject};
 use super::{Effect, Engine, Moment};
 use crate::incident::{Family, Incident, Kind};
 use crate::life::{self, is_repaired};
@@ -14,6 +14,8 @@ use crate::slot::Fact;
 
 const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: get clear)";
 
+/// Names of posts and sensors that an isolation keeps: more than hang on any feeder of a street.
+const COVERED_MAX: usize = 2_000;
 const NOTE_SWITCH_ON: &str = "即将按时间表送电 (the timetable switches on soon)";
 /// Two switchings of a feeder lie further apart; a sunset computed twice does not.
 const SAME_SWITCHING: Millis = Millis::hours(1);
@@ -38,14 +40,28 @@ pub(super) fn is_whole_feeder(incident: &Incident, said: Option<life::Extent>) -
 #[derive(Clone, Debug)]
 pub(super) struct Isolation {
     pub(super) extent: Extent,
+    /// Names of posts and sensors that were in it when it was made, sorted.
+    covers: Vec<Arc<str>>,
     since: Timestamp,
+}
+
+/// A slot's post or its sensor was inside when the isolation was made.
+fn is_covered(covers: &[Arc<str>], owner: &Owner) -> bool {
+    [owner.name(), owner.device()].into_iter().any(|name| covers.binary_search(name).is_ok())
+}
+
+/// The post of `other` was inside the isolation made for `incident`.
+pub(super) fn is_covering(incident: &Incident, other: &Incident) -> bool {
+    let covers = incident.life.isolation_in_force().map_or(&[][..], |safe| &safe.covers);
+    let names = [Some(&other.post_id), other.life.device.as_ref()];
+    names.into_iter().flatten().any(|name| covers.binary_search(name).is_ok())
 }
 
 impl Engine {
     /// An extent made dead without an incident, for tests of what follows.
     #[cfg(test)]
     pub(crate) fn isolate(&mut self, extent: Extent, since: Timestamp) {
-        self.isolations.push(Isolation { extent, since });
+        self.isolations.push(Isolation { extent, covers: Vec::new(), since });
     }
 
     /// The end of it.
@@ -57,6 +73,15 @@ impl Engine {
     /// What crews have made dead, as the open incidents say it. Its silence no longer counts; voltage in it does.
     pub(super) fn renew_isolations(&mut self) {
         let mut isolations = Vec::new();
+        for place in 0..self.open.len() {
+            // Those of an older version do not say what they cover.
+            let covers = self.covered(&self.open[place].incident);
+            let open = &mut self.open[place];
+            if let Some(safe) = open.incident.life.safe.as_mut().filter(|_| !open.over && !covers.is_empty())
+            {
+                safe.covers = covers;
+            }
+        }
         for open in self.open.iter().filter(|open| !open.over) {
             let incident = &open.incident;
             let in_force = incident.life.isolation_in_force().filter(|_| !incident.life.drill);
@@ -64,7 +89,8 @@ impl Engine {
             let since = safe.mark.at;
             let whole = is_whole_feeder(incident, safe.extent);
             if whole {
-                isolations.push(Isolation { extent: Extent::Feeder(incident.feeder.clone()), since });
+                let (extent, covers) = (Extent::Feeder(incident.feeder.clone()), safe.covers.clone());
+                isolations.push(Isolation { extent, covers, since });
             }
             // Its post is inside whatever feeder the register says today; and it may have been a device that nobody
             // had registered.
@@ -73,9 +99,24 @@ impl Engine {
                 _ => Some(&incident.post_id).filter(|_| !whole),
             };
             let extent = post.map(|post| Extent::Post(post.clone()));
-            isolations.extend(extent.map(|extent| Isolation { extent, since }));
+            isolations.extend(extent.map(|extent| Isolation { extent, covers: Vec::new(), since }));
         }
         self.isolations = isolations;
+    }
+
+    /// What an isolation of a whole feeder covers, where it does not say so yet; else nothing. Beyond [`COVERED_MAX`]
+    /// names the feeder's name alone counts.
+    pub(super) fn covered(&self, incident: &Incident) -> Vec<Arc<str>> {
+        let unsaid = |safe: &&life::Safe| safe.covers.is_empty() && is_whole_feeder(incident, safe.extent);
+        if incident.life.drill || incident.life.isolation_in_force().filter(unsaid).is_none() {
+            return Vec::new();
+        }
+        let inside = self.register.posts().iter().filter(|post| post.feeder == incident.feeder);
+        let names = inside.flat_map(|post| [post.post_id.clone(), post.device_id.clone()]);
+        let mut names: Vec<Arc<str>> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() > COVERED_MAX { Vec::new() } else { names }
     }
 
     /// Incidents in the extent of this one's isolation that hold it up: neither repaired nor their crew clear. By the
@@ -97,7 +138,8 @@ impl Engine {
             let beside = || {
                 feeders.iter().flatten().any(|name| !name.is_empty() && theirs.contains(&Some(name.clone())))
             };
-            same || own.is_some() && slot == own || whole && beside()
+            let covered = slot.is_some_and(|slot| is_covered(&safe.covers, &self.owners[slot]));
+            same || own.is_some() && slot == own || covered || whole && beside()
         };
         // Of lamps, silence and voltage that came back nobody is hurt by a switch, unless a crew stands there.
         let danger = |other: &Incident| {
@@ -116,13 +158,16 @@ impl Engine {
 
     /// Voltage was found where it was made dead: the incidents whose isolation that was say so from here on.
     fn note_reenergised(&mut self, slot: usize, now: Timestamp, effects: &mut Vec<Effect>) {
-        let owner = &self.owners[slot];
+        let owner = self.owners[slot].clone();
         let post = owner.name().clone();
         let feeder = owner.post().map_or_else(|| Arc::from(""), |post| post.feeder.clone());
         for place in 0..self.open.len() {
             let open = &mut self.open[place];
             let whole = !feeder.is_empty() && open.incident.feeder == feeder;
-            let inside = open.subject == Subject::Post(slot) || open.incident.post_id == post || whole;
+            let covered =
+                open.incident.life.safe.as_ref().is_some_and(|safe| is_covered(&safe.covers, &owner));
+            let inside =
+                open.subject == Subject::Post(slot) || open.incident.post_id == post || whole || covered;
             let safe =
                 open.incident.life.safe.as_mut().filter(|safe| safe.isolates() && inside && !open.over);
             if let Some(safe) = safe.filter(|safe| safe.reenergised_at.is_none()) {
@@ -145,7 +190,14 @@ impl Engine {
             if open.over || life.drill || life.isolation_in_force().is_none() {
                 continue;
             }
-            let Some(at) = self.switched_on_soon(&open.incident.feeder, now) else { continue };
+            // By the feeder that it opened with, and by the one where the register has its post today.
+            let today = match open.subject {
+                Subject::Post(slot) => self.owners[slot].post().map(|post| &post.feeder),
+                _ => None,
+            };
+            let feeders = [Some(&open.incident.feeder), today];
+            let soon = feeders.into_iter().flatten().filter_map(|feeder| self.switched_on_soon(feeder, now));
+            let Some(at) = soon.min() else { continue };
             if life.warned_of.is_some_and(|known| (at.0 - known.0).abs() < SAME_SWITCHING.0) {
                 continue;
             }
@@ -168,7 +220,8 @@ impl Engine {
             Extent::Post(name) => *name == *owner.name(),
             Extent::Feeder(name) => owner.post().is_some_and(|post| post.feeder == *name),
         };
-        self.isolations.iter().filter(covers).map(|isolation| isolation.since).min()
+        let inside = |isolation: &&Isolation| covers(isolation) || is_covered(&isolation.covers, owner);
+        self.isolations.iter().filter(inside).map(|isolation| isolation.since).min()
     }
 
     pub(super) fn is_isolated(&self, slot: usize) -> bool {

@@ -332,6 +332,10 @@ impl Engine {
             Ok(applied) => {
                 let known = incident.life.waiting.clone();
                 incident.life = applied.life;
+                let covers = self.covered(&incident);
+                if let Some(safe) = incident.life.safe.as_mut().filter(|_| !covers.is_empty()) {
+                    safe.covers = covers;
+                }
                 if is_over(incident.life.state) && incident.life.over_through.is_none() {
                     incident.life.over_through = Some(self.heard_through(&incident, now));
                 }

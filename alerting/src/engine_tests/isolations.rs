@@ -91,3 +91,43 @@ fn entries_of_lists_are_nobodys_work_and_hold_up_no_parent() {
     assert!(!entries.is_empty() && entries.iter().all(|entry| entry.life.parent.is_none()), "{entries:#?}");
     city.moved(minutes(31), &dark, crew(Verb::Arrive, "1"));
 }
+
+#[test]
+fn a_register_that_moves_or_renames_posts_or_feeders_takes_nothing_out_of_an_isolation_in_force() {
+    let line = |name: &str, device: &str, feeder: &str| {
+        format!("{name},{device},z1,人民路,1,,{feeder},C1,113.2,35.2,1,100,false,,,post,all,true,M1,300")
+    };
+    // S2 hangs on another feeder, S3 has another name: its sensor stands in another line. Then all of the feeder is F9.
+    let moved = [("S0", "S0", "FS"), ("S1", "S1", "FS"), ("S2", "S2", "F2"), ("Q3", "S3", "FS")];
+    let renamed = ["S0", "S1", "S2", "S3"].map(|name| (name, name, "F9"));
+    let registers = [moved, renamed].map(|posts| enrol::lines(&posts.map(|(n, d, f)| line(n, d, f))));
+    for (case, register) in registers.iter().enumerate() {
+        let mut city = City::street(4);
+        for minute in [-20, -15, -10] {
+            (0..4).for_each(|n| city.read(&at_post(volts(minutes(minute), 0.4, 229.0), n)));
+        }
+        for minute in [0, 5] {
+            city.read(&at_post(volts(minutes(minute), 40.0, 230.0), 0));
+        }
+        let id = city.the_incident().id.clone();
+        city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+        city.moved(minutes(11), &id, isolated("1", Extent::Feeder));
+        let mut city = if case == 0 { city } else { restart::restarted(&city, City::street(4)) };
+        city.enrol(minutes(12), register);
+        let names = ["S0", "S1", "S2", if case == 0 { "Q3" } else { "S3" }];
+        for name in names {
+            let slot = city.engine.slot(name).unwrap();
+            assert!(city.engine.is_isolated(slot), "case {case}: {name}");
+        }
+        assert_eq!(city.engine.open_incidents().next().unwrap().life.safety(), crate::life::DEAD);
+        city.read(&at_post(volts(minutes(15), 0.1, 230.0), 2));
+        let back = city.the(Family::Reenergised);
+        let of_work = city.engine.open_incidents().find(|incident| incident.id == id).unwrap();
+        assert_eq!(of_work.life.safety(), crate::life::TREAT_AS_LIVE, "case {case}");
+        let opened = city.effects.iter().find_map(|effect| match effect {
+            Effect::Open { incident, to, .. } if incident.id == back.id => Some(to.clone()),
+            _ => None,
+        });
+        assert_eq!(opened.unwrap().crews, [Arc::from(of_work.life.crew.as_deref().unwrap())], "case {case}");
+    }
+}

@@ -55,6 +55,31 @@ fn a_crew_behind_an_isolation_is_warned_once_a_quarter_of_an_hour_before_the_tim
 }
 
 #[test]
+fn a_crew_whose_post_the_register_moved_is_warned_by_the_timetable_of_today() {
+    let mut city = city();
+    for minute in [0, 5] {
+        city.read(&with(leak(minutes(minute), 40.0), Field::SupplyV, 230.0));
+    }
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(20), &id, crew(Verb::Arrive, "1"));
+    let mut m = crew(Verb::MakeSafe, "1");
+    (m.body.method, m.body.breaker) = (Some(Method::Isolated), Some("QF3".to_owned()));
+    m.body.extent = Some(life::Extent::Post);
+    city.moved(minutes(25), &id, m);
+    // F1 is F9 from now on, and F9 comes on at 21:00.
+    let register = enrol::with_p1(&[&enrol::OF_P1.replace(",F1,", ",F9,")]);
+    city.enrol(minutes(26), &register);
+    let text = "[[timetable]]\nfeeders = [\"F9\"]\non = \"21:00\"\noff = \"23:00\"\n";
+    let config: LightingConfig = toml::from_str(text).unwrap();
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    city.engine.set_lighting(Arc::new(Lighting::build(Some(&config), zone, &register).unwrap()));
+    city.tick(minutes(44));
+    assert!(!city.told().contains(&"incident.switch_on_soon"));
+    city.tick(minutes(46));
+    assert!(city.told().contains(&"incident.switch_on_soon"), "{:?}", city.told());
+}
+
+#[test]
 fn lamps_under_planned_work_are_left_out_and_those_isolated_for_a_fault_are_dark() {
     use crate::lighting::Exempt;
     let mut city = city();

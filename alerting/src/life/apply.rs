@@ -432,7 +432,15 @@ impl Act<'_> {
             // It was quiet while they stood there, and shows again.
             life.quiet_at = None;
         }
-        life.safe = Some(Safe { mark, method, breaker, extent, restored: None, reenergised_at: None });
+        life.safe = Some(Safe {
+            mark,
+            method,
+            breaker,
+            extent,
+            covers: Vec::new(),
+            restored: None,
+            reenergised_at: None,
+        });
         Ok(())
     }
 

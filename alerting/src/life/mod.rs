@@ -201,6 +201,9 @@ pub struct Safe {
     /// How far the isolation reaches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extent: Option<Extent>,
+    /// Posts and their sensors that were in it when it was made, sorted: another register takes none of them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covers: Vec<Arc<str>>,
     /// Power was given back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<Mark>,
@@ -425,8 +428,7 @@ pub struct Life {
     pub parent: Option<Arc<str>>,
     /// A person told it.
     pub told: Option<Told>,
-    /// Sensor of its post, where that has another name: it finds the post when the register names it otherwise, or
-    /// not at all.
+    /// Sensor of its post, where that has another name: finds the post when the register names it otherwise, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Arc<str>>,
     /// Not real: marked 演练 everywhere, counted nowhere.

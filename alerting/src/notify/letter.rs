@@ -73,7 +73,9 @@ impl<'a> Letter<'a> {
             return (cut_bytes(&many.text, max), many.named);
         }
         let (notice, attempt) = self.first();
-        let link = notice.words.link.as_ref().map_or_else(String::new, |link| format!("\n{link}"));
+        // Of a test the text itself has it.
+        let link = notice.words.link.as_ref().filter(|_| !notice.words.confirms);
+        let link = link.map_or_else(String::new, |link| format!("\n{link}"));
         let left = notice.words.left(now).map_or_else(String::new, |left| format!(" · {left}"));
         let tail = format!("{left}{link}");
         let text = cut_bytes(&clean(&notice.text(attempt)), max.saturating_sub(tail.len()));

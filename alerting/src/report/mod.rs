@@ -14,8 +14,8 @@ mod month;
 mod shift;
 
 pub use csv::{Cell, table};
-pub use month::{Month, Row, month, month_csv, month_window};
-pub use shift::{Brief, HandOver, LISTED_MAX, Shift, Tellings, shift};
+pub use month::{Month, Row, month_csv, month_window};
+pub use shift::{Brief, HandOver, LISTED_MAX, Shift, Tellings};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,13 +23,18 @@ use std::sync::Arc;
 use lampguard_model::Timestamp;
 use rusqlite::Connection;
 
+use month::Counting;
+use shift::Gathering;
+
 use crate::incident::{Incident, Scope};
 use crate::life::Stage;
-use crate::run::{Alerting, lock};
+use crate::run::Alerting;
 use crate::store::{Reads, StoreError, open_for_reading};
 
 /// Incidents of one report at most; beyond, it is refused: a table with a part missing would be a lie.
 pub const CASES_MAX: usize = 200_000;
+/// Tellings of one incident that a report looks at: the first ones decide.
+pub(crate) const TOLD_MAX: usize = 1000;
 
 /// What zones and crews are called.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +43,8 @@ pub struct Names {
     pub zones: Vec<(String, String, String)>,
     /// Id and name.
     pub crews: Vec<(String, String)>,
+    /// Who belongs to a crew: name, and id of the crew.
+    pub members: Vec<(String, String)>,
     /// IANA name; months begin and times are told by it.
     pub time_zone: String,
 }
@@ -60,6 +67,16 @@ impl Names {
         incident.life.crew.clone().or_else(of_zone).unwrap_or_default()
     }
 
+    /// Whether somebody belongs to a crew, named by its id, its name, or one of its people; none: nobody is named there.
+    fn is_of(&self, person: &str, crew: &str) -> Option<bool> {
+        let by_name = self.crews.iter().find(|(id, name)| id == crew || name == crew).map(|(id, _)| id);
+        let by_member = || self.members.iter().find(|(name, _)| name == crew).map(|(_, id)| id);
+        let id = by_name.or_else(by_member)?;
+        let mut people = self.members.iter().filter(|(_, of)| of == id).peekable();
+        people.peek()?;
+        Some(person == id || person == crew || people.any(|(name, _)| name == person))
+    }
+
     fn zone_of_time(&self) -> jiff::tz::TimeZone {
         jiff::tz::TimeZone::get(&self.time_zone).unwrap_or(jiff::tz::TimeZone::UTC)
     }
@@ -73,16 +90,29 @@ impl Names {
     }
 }
 
-/// An incident, and when somebody was first told of it as it is: since it is a P1, where it is one.
+/// An incident, and who was told of it as it is, and when: since it is a P1, where it is one.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// As the store has it.
     pub incident: Incident,
-    /// The first notice that a channel accepted.
-    pub told_at: Option<Timestamp>,
+    /// Accepted notices and lists that named it, the first first; at most [`TOLD_MAX`].
+    pub told: Vec<(Timestamp, String)>,
 }
 
 impl Case {
+    /// When the first of them was accepted.
+    fn told_at(&self) -> Option<Timestamp> {
+        self.told.first().map(|(at, _)| *at)
+    }
+
+    /// Since when the crew that has it knew: the first acceptance to one of its people, else its own word. Where nobody is
+    /// named, to anybody.
+    fn crew_told_at(&self, crew: &str, names: &Names) -> Option<Timestamp> {
+        let its = |to: &str| names.is_of(to, crew).unwrap_or(true);
+        let said = self.incident.life.acknowledged.as_ref().map(|mark| mark.at);
+        self.told.iter().find(|(_, to)| its(to)).map(|(at, _)| *at).or(said)
+    }
+
     /// Since when people have to hurry.
     fn since(&self) -> Timestamp {
         self.incident.p1_at.unwrap_or(self.incident.opened_at)
@@ -123,13 +153,37 @@ pub enum ReportError {
     TooMany,
 }
 
+/// Two passes over one state of the store; what is kept of an incident is a few numbers.
 fn month_from(conn: &Connection, text: &str, names: &Names, now: Timestamp) -> Result<Month, ReportError> {
     let (from, to) = month_window(text, &names.zone_of_time())?;
-    let cases = Reads::new(conn).cases_opened(from, to, CASES_MAX + 1)?;
-    if cases.len() > CASES_MAX {
-        return Err(ReportError::TooMany);
+    let state = conn.unchecked_transaction().map_err(StoreError::from)?;
+    let reads = Reads::new(&state);
+    let (mut counting, mut room) = (Counting::new(names, now), Room::default());
+    reads.each_alive(from, to, |case| {
+        counting.bind(&case);
+        room.takes()
+    })?;
+    room.check()?;
+    reads.each_opened(from, to, |case| {
+        counting.count(&case);
+        true
+    })?;
+    Ok(counting.finish(text, (from, to)))
+}
+
+/// Counts up to [`CASES_MAX`].
+#[derive(Default)]
+struct Room(usize);
+
+impl Room {
+    fn takes(&mut self) -> bool {
+        self.0 += 1;
+        self.0 <= CASES_MAX
     }
-    Ok(month(text, (from, to), &cases, names, now))
+
+    fn check(&self) -> Result<(), ReportError> {
+        if self.0 > CASES_MAX { Err(ReportError::TooMany) } else { Ok(()) }
+    }
 }
 
 /// The month `2026-11` from the store in the data directory `dir`, also beside a running instance.
@@ -148,7 +202,7 @@ impl Alerting {
     /// # Errors
     /// [`ReportError`]
     pub fn month(&self, text: &str, names: &Names) -> Result<Month, ReportError> {
-        month_from(&lock(&self.reads), text, names, (self.clock)())
+        month_from(&self.own_reads()?, text, names, (self.clock)())
     }
 
     /// What happened from `from` until `to`.
@@ -159,15 +213,16 @@ impl Alerting {
         if from >= to {
             return Err(ReportError::Order { from, to });
         }
-        let conn = lock(&self.reads);
-        let reads = Reads::new(&conn);
-        let cases = reads.cases_alive(from, to, CASES_MAX + 1)?;
-        if cases.len() > CASES_MAX {
-            return Err(ReportError::TooMany);
-        }
-        let accepted = reads.events_of("accept", from, to, LISTED_MAX)?;
-        let tellings = reads.tellings(from, to)?;
-        Ok(shift((from, to), &cases, &accepted, tellings, names, (self.clock)()))
+        let conn = self.own_reads()?;
+        let state = conn.unchecked_transaction().map_err(StoreError::from)?;
+        let reads = Reads::new(&state);
+        let (mut shift, mut room) = (Gathering::new((from, to), names, (self.clock)()), Room::default());
+        reads.each_alive(from, to, |case| {
+            shift.see(&case.incident);
+            room.takes()
+        })?;
+        room.check()?;
+        Ok(shift.finish(&reads.events_of("accept", from, to, LISTED_MAX)?, reads.tellings(from, to)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A month by zone and crew.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::civil::date;
 use jiff::tz::TimeZone;
@@ -105,30 +106,30 @@ pub fn month_window(text: &str, zone: &TimeZone) -> Result<(Timestamp, Timestamp
     Ok((first((year, month))?, first(next)?))
 }
 
-/// Since when and until when each crew was bound by an incident: from departed (else told) until made safe (else
-/// arrived).
-struct Bound(HashMap<String, Vec<(Timestamp, Option<Timestamp>, String)>>);
+/// Since when and until when each crew was bound by an incident: from departed (else arrived) until made safe (else
+/// arrived). Whoever was told and did not go was not bound.
+#[derive(Default)]
+struct Bound(HashMap<String, Vec<Span>>);
+
+/// Since when, until when, by which incident.
+type Span = (Timestamp, Option<Timestamp>, Arc<str>);
 
 impl Bound {
-    fn of(cases: &[Case]) -> Self {
-        let mut spans: HashMap<String, Vec<(Timestamp, Option<Timestamp>, String)>> = HashMap::new();
-        for case in cases.iter().filter(|case| case.counts()) {
-            let life = &case.incident.life;
-            let from = life.departed.as_ref().map(|mark| mark.at).or(case.told_at);
-            if let (Some(crew), Some(from)) = (&life.crew, from) {
-                let safe = life.safe.as_ref().map(|safe| safe.mark.at);
-                let over = life.ended.as_ref().map(|mark| mark.received_at);
-                let until = safe.or(life.arrived_at()).or(over);
-                spans.entry(crew.clone()).or_default().push((from, until, case.incident.id.to_string()));
-            }
+    fn add(&mut self, case: &Case) {
+        let life = &case.incident.life;
+        let from = life.departed.as_ref().map(|mark| mark.at).or(life.arrived_at());
+        if let (Some(crew), Some(from), true) = (&life.crew, from, case.counts()) {
+            let safe = life.safe.as_ref().map(|safe| safe.mark.at);
+            let over = life.ended.as_ref().map(|mark| mark.received_at);
+            let until = safe.or(life.arrived_at()).or(over);
+            self.0.entry(crew.clone()).or_default().push((from, until, case.incident.id.clone()));
         }
-        Self(spans)
     }
 
     fn elsewhere(&self, crew: &str, incident: &str, at: Timestamp) -> bool {
         let spans = self.0.get(crew).into_iter().flatten();
         spans
-            .filter(|(.., by)| by != incident)
+            .filter(|(.., by)| **by != *incident)
             .any(|(from, until, _)| *from < at && until.is_none_or(|until| at < until))
     }
 }
@@ -145,50 +146,65 @@ struct Spans {
 /// Lines in the making.
 type Lines = BTreeMap<(String, String), (Row, Spans)>;
 
-/// Counts the incidents that opened in a month.
-pub fn month(
-    text: &str,
-    (from, to): (Timestamp, Timestamp),
-    cases: &[Case],
-    names: &Names,
+/// A month in the making: first [`Counting::bind`] whatever lived in it, then [`Counting::count`] what opened in it.
+pub(super) struct Counting<'n> {
+    names: &'n Names,
     now: Timestamp,
-) -> Month {
-    let bound = Bound::of(cases);
-    let mut lines = Lines::new();
-    let mut total = (Row::default(), Spans::default());
-    for (id, _, crew) in &names.zones {
-        // A zone in which nothing happened has its line too.
-        lines.entry((id.clone(), crew.clone())).or_default();
+    bound: Bound,
+    lines: Lines,
+    total: (Row, Spans),
+}
+
+impl<'n> Counting<'n> {
+    pub(super) fn new(names: &'n Names, now: Timestamp) -> Self {
+        let mut lines = Lines::new();
+        for (id, _, crew) in &names.zones {
+            // A zone in which nothing happened has its line too.
+            lines.entry((id.clone(), crew.clone())).or_default();
+        }
+        Self { names, now, bound: Bound::default(), lines, total: (Row::default(), Spans::default()) }
     }
-    for case in cases {
-        let key = (case.incident.zone.to_string(), names.crew_of(&case.incident));
-        for (row, spans) in [lines.entry(key).or_default(), &mut total] {
-            count(row, spans, case, &bound, now);
+
+    /// Its crew may have been bound by it.
+    pub(super) fn bind(&mut self, case: &Case) {
+        self.bound.add(case);
+    }
+
+    /// Counts it.
+    pub(super) fn count(&mut self, case: &Case) {
+        let key = (case.incident.zone.to_string(), self.names.crew_of(&case.incident));
+        for (row, spans) in [self.lines.entry(key).or_default(), &mut self.total] {
+            count(row, spans, case, &self.bound, self.names, self.now);
         }
     }
-    let finish = |(mut row, spans): (Row, Spans)| {
-        row.median_told_s = median(spans.told);
-        row.median_acknowledged_s = median(spans.acknowledged);
-        row.median_arrived_s = median(spans.arrived);
-        row.median_safe_s = median(spans.safe);
-        row
-    };
-    let rows = lines.into_iter().map(|((zone, crew), line)| {
-        let named = Row { zone_name: names.zone(&zone), crew_name: names.crew(&crew), zone, crew, ..line.0 };
-        finish((named, line.1))
-    });
-    Month {
-        month: text.to_owned(),
-        from: from.to_rfc3339(),
-        to: to.to_rfc3339(),
-        time_zone: names.time_zone.clone(),
-        made_at: now.to_rfc3339(),
-        rows: rows.filter(|row| !row.zone.is_empty() || row.raised + row.voided > 0).collect(),
-        total: finish(total),
+
+    pub(super) fn finish(self, text: &str, (from, to): (Timestamp, Timestamp)) -> Month {
+        let finish = |(mut row, spans): (Row, Spans)| {
+            row.median_told_s = median(spans.told);
+            row.median_acknowledged_s = median(spans.acknowledged);
+            row.median_arrived_s = median(spans.arrived);
+            row.median_safe_s = median(spans.safe);
+            row
+        };
+        let names = self.names;
+        let rows = self.lines.into_iter().map(|((zone, crew), line)| {
+            let named =
+                Row { zone_name: names.zone(&zone), crew_name: names.crew(&crew), zone, crew, ..line.0 };
+            finish((named, line.1))
+        });
+        Month {
+            month: text.to_owned(),
+            from: from.to_rfc3339(),
+            to: to.to_rfc3339(),
+            time_zone: names.time_zone.clone(),
+            made_at: self.now.to_rfc3339(),
+            rows: rows.filter(|row| !row.zone.is_empty() || row.raised + row.voided > 0).collect(),
+            total: finish(self.total),
+        }
     }
 }
 
-fn count(row: &mut Row, spans: &mut Spans, case: &Case, bound: &Bound, now: Timestamp) {
+fn count(row: &mut Row, spans: &mut Spans, case: &Case, bound: &Bound, names: &Names, now: Timestamp) {
     let (incident, life) = (&case.incident, &case.incident.life);
     if !case.is_urgent() || life.drill {
         return;
@@ -200,7 +216,7 @@ fn count(row: &mut Row, spans: &mut Spans, case: &Case, bound: &Bound, now: Time
     row.raised += 1;
     row.p1 += usize::from(incident.severity == Severity::P1);
     row.simulated += usize::from(incident.notes.iter().any(|note| note == NOTE_SIMULATED));
-    row.told += usize::from(case.told_at.is_some());
+    row.told += usize::from(!case.told.is_empty());
     row.acknowledged += usize::from(life.acknowledged.is_some());
     row.closed += usize::from(life.state == Stage::Closed);
     row.open += usize::from(life.ended.is_none());
@@ -211,20 +227,24 @@ fn count(row: &mut Row, spans: &mut Spans, case: &Case, bound: &Bound, now: Time
         row.arrived_unproven += usize::from(unproven);
     }
     let since = |at: Option<Timestamp>| at.map(|at| at.since(case.since()).as_seconds().max(0));
-    spans.told.extend(since(case.told_at));
+    spans.told.extend(since(case.told_at()));
     spans.acknowledged.extend(since(life.acknowledged.as_ref().map(|mark| mark.at)));
     spans.arrived.extend(since(life.arrived_at()));
     spans.safe.extend(since(life.safe.as_ref().map(|safe| safe.mark.at)));
     if life.is_breached(incident.due_at, now) {
         row.breached += 1;
-        *why_late(row, case, bound) += 1;
+        *why_late(row, case, bound, names) += 1;
     }
 }
 
-/// Whose it was, as `lampguard score` splits it.
-fn why_late<'r>(row: &'r mut Row, case: &Case, bound: &Bound) -> &'r mut usize {
+/// Whose it was, as `lampguard score` splits it: by when the crew that had it was told, not by when anybody was.
+fn why_late<'r>(row: &'r mut Row, case: &Case, bound: &Bound, names: &Names) -> &'r mut usize {
     let life = &case.incident.life;
-    let Some(told_at) = case.told_at else { return &mut row.late_system };
+    let told_at = match &life.crew {
+        Some(crew) => case.told_at().and_then(|_| case.crew_told_at(crew, names)),
+        None => case.told_at(),
+    };
+    let Some(told_at) = told_at else { return &mut row.late_system };
     let kept_its_half_hour = life.arrived_at().is_some_and(|at| at <= told_at + HALF_HOUR);
     if kept_its_half_hour || told_at >= case.incident.due_at {
         return &mut row.late_system;

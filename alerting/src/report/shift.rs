@@ -1,9 +1,12 @@
 //! A shift: what the next one has to know.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use lampguard_model::Timestamp;
 use serde::Serialize;
 
-use super::{Case, Names, Noted};
+use super::{Names, Noted};
 use crate::incident::{Incident, Severity};
 use crate::kind::TOLD_WITHIN;
 use crate::life::{Stage, is_over};
@@ -102,50 +105,95 @@ pub struct Shift {
     pub notices: Tellings,
 }
 
-/// Puts together what happened from `from` until `to`, as it is known at `now`.
-pub fn shift(
-    (from, to): (Timestamp, Timestamp),
-    cases: &[Case],
-    accepted: &[Noted],
-    notices: Tellings,
-    names: &Names,
+/// Order of a list: deadline, opening, id.
+type Place = (Timestamp, Timestamp, Arc<str>);
+
+/// A list in the making: the count is whole, of the rest [`LISTED_MAX`] are kept.
+#[derive(Default)]
+struct Listing {
+    count: usize,
+    items: BTreeMap<Place, Brief>,
+}
+
+impl Listing {
+    fn add(&mut self, i: &Incident, names: &Names, now: Timestamp) {
+        self.count += 1;
+        let place = (i.due_at, i.opened_at, i.id.clone());
+        let is_full = self.items.len() >= LISTED_MAX;
+        if is_full && self.items.last_key_value().is_some_and(|(last, _)| *last < place) {
+            return;
+        }
+        self.items.insert(place, brief(i, names, now));
+        if self.items.len() > LISTED_MAX {
+            self.items.pop_last();
+        }
+    }
+
+    fn done(self) -> Listed {
+        Listed { count: self.count, items: self.items.into_values().collect() }
+    }
+}
+
+/// A shift in the making, as it is known at `now`: whatever lived from `from` until `to` goes by.
+pub(super) struct Gathering<'n> {
+    window: (Timestamp, Timestamp),
+    names: &'n Names,
     now: Timestamp,
-) -> Shift {
-    let real: Vec<&Incident> =
-        cases.iter().filter(|case| !case.incident.life.drill).map(|case| &case.incident).collect();
-    let within = |at: Timestamp| from <= at && at < to;
-    let lives = |i: &Incident| !is_over(i.life.state);
-    let soon = |i: &Incident| {
+    /// In the order of [`Shift`]: opened, worklist, open, lists, done, breached.
+    lists: [Listing; 6],
+}
+
+impl<'n> Gathering<'n> {
+    pub(super) fn new(window: (Timestamp, Timestamp), names: &'n Names, now: Timestamp) -> Self {
+        Self { window, names, now, lists: Default::default() }
+    }
+
+    /// Puts it into its lists.
+    pub(super) fn see(&mut self, i: &Incident) {
+        if i.life.drill {
+            return;
+        }
+        let (from, to) = self.window;
+        let within = |at: Timestamp| from <= at && at < to;
+        let (lives, ended) = (!is_over(i.life.state), i.life.ended.as_ref().map(|mark| mark.received_at));
         let since = i.p1_at.unwrap_or(i.opened_at);
-        i.severity == Severity::P1 || i.due().is_some_and(|due| due.since(since) <= TOLD_WITHIN)
-    };
-    let list = |wanted: &dyn Fn(&Incident) -> bool| {
-        let mut found: Vec<&&Incident> = real.iter().filter(|i| wanted(i)).collect();
-        found.sort_by_key(|i| (i.due_at, i.opened_at, i.id.clone()));
-        let items = found.iter().take(LISTED_MAX).map(|i| brief(i, names, now)).collect();
-        Listed { count: found.len(), items }
-    };
-    let ended_at = |i: &Incident| i.life.ended.as_ref().map(|mark| mark.received_at);
-    let passed =
-        |i: &Incident| i.due().is_some_and(|due| within(due) && i.life.is_breached(due, now.min(to)));
-    let over = |(incident, at, body): &Noted| HandOver {
-        incident_id: incident.to_string(),
-        at: names.local(*at),
-        by: body.get("by").and_then(serde_json::Value::as_str).map(ToOwned::to_owned),
-    };
-    Shift {
-        from: names.local(from),
-        to: names.local(to),
-        time_zone: names.time_zone.clone(),
-        made_at: names.local(now),
-        opened: list(&|i| within(i.opened_at)),
-        worklist: list(&|i| lives(i) && i.severity == Severity::P2 && !soon(i)),
-        open: list(&|i| lives(i) && soon(i)),
-        lists: list(&|i| lives(i) && i.severity < Severity::P2),
-        handed_over: accepted.iter().map(over).collect(),
-        done: list(&|i| i.life.state != Stage::Merged && ended_at(i).is_some_and(within)),
-        breached: list(&passed),
-        notices,
+        let soon = i.severity == Severity::P1 || i.due().is_some_and(|due| due.since(since) <= TOLD_WITHIN);
+        let passed = |due| within(due) && i.life.is_breached(due, self.now.min(to));
+        let wanted = [
+            within(i.opened_at),
+            lives && i.severity == Severity::P2 && !soon,
+            lives && soon,
+            lives && i.severity < Severity::P2,
+            i.life.state != Stage::Merged && ended.is_some_and(within),
+            i.due().is_some_and(passed),
+        ];
+        for (list, _) in self.lists.iter_mut().zip(wanted).filter(|(_, wanted)| *wanted) {
+            list.add(i, self.names, self.now);
+        }
+    }
+
+    pub(super) fn finish(self, accepted: &[Noted], notices: Tellings) -> Shift {
+        let ((from, to), names) = (self.window, self.names);
+        let over = |(incident, at, body): &Noted| HandOver {
+            incident_id: incident.to_string(),
+            at: names.local(*at),
+            by: body.get("by").and_then(serde_json::Value::as_str).map(ToOwned::to_owned),
+        };
+        let [opened, worklist, open, lists, done, breached] = self.lists.map(Listing::done);
+        Shift {
+            from: names.local(from),
+            to: names.local(to),
+            time_zone: names.time_zone.clone(),
+            made_at: names.local(self.now),
+            opened,
+            worklist,
+            open,
+            lists,
+            handed_over: accepted.iter().map(over).collect(),
+            done,
+            breached,
+            notices,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ fn names() -> Names {
             ("z2".to_owned(), "=2+2".to_owned(), "c2".to_owned()),
         ],
         crews: vec![("c1".to_owned(), "抢修一班".to_owned()), ("c2".to_owned(), "@SUM(1)".to_owned())],
+        members: Vec::new(),
         time_zone: "Asia/Shanghai".to_owned(),
     }
 }
@@ -48,16 +49,24 @@ fn case(n: usize, crew: &str, told: Option<i64>, arrived: Option<i64>, safe: Opt
         method: Method::Guarded,
         breaker: None,
         extent: None,
+        covers: Vec::new(),
         restored: None,
         reenergised_at: None,
     };
     i.life.safe = safe.map(made);
-    Case { incident: i, told_at: told.map(|minute| T + Millis::minutes(minute)) }
+    Case {
+        incident: i,
+        told: told.map(|minute| (T + Millis::minutes(minute), "老李".to_owned())).into_iter().collect(),
+    }
 }
 
 fn of(cases: &[Case]) -> Month {
     let window = month_window("2026-11", &TimeZone::get("Asia/Shanghai").unwrap()).unwrap();
-    month("2026-11", window, cases, &names(), T + Millis::hours(3))
+    let names = names();
+    let mut counting = Counting::new(&names, T + Millis::hours(3));
+    cases.iter().for_each(|case| counting.bind(case));
+    cases.iter().for_each(|case| counting.count(case));
+    counting.finish("2026-11", window)
 }
 
 #[test]
@@ -102,6 +111,75 @@ fn late_arrivals_are_split_into_system_capacity_and_crew_as_score_does() {
     );
     let quiet = month.rows.iter().find(|row| row.zone == "z2").unwrap();
     assert_eq!((quiet.raised, quiet.median_told_s), (0, None), "a zone without incidents has its line");
+}
+
+#[test]
+fn a_crew_is_bound_by_where_it_went_and_late_by_what_its_own_people_heard() {
+    // Told of another incident and not gone there: the crew was free.
+    let mut stayed = case(1, "c1", Some(0), None, None);
+    (stayed.incident.life.departed, stayed.incident.due_at) = (None, T + Millis::hours(9));
+    let late = case(2, "c1", Some(10), Some(55), None);
+    let total = of(&[stayed, late.clone()]).total;
+    assert_eq!((total.late_capacity, total.late_crew), (0, 1));
+    // It went where it never said that it set out.
+    let mut there = case(1, "c1", Some(0), Some(5), Some(40));
+    there.incident.life.departed = None;
+    assert_eq!(of(&[there, late.clone()]).total.late_capacity, 1);
+
+    // The desk heard of it at once, the crew 25 minutes later: it was there half an hour after that.
+    let mut names = names();
+    names.members = vec![("老李".to_owned(), "c1".to_owned())];
+    let mut heard = late;
+    heard.incident.life.acknowledged = None;
+    let at = |minute| T + Millis::minutes(minute);
+    heard.told = vec![(at(0), "值班台".to_owned()), (at(25), "老李".to_owned())];
+    let window = month_window("2026-11", &TimeZone::get("Asia/Shanghai").unwrap()).unwrap();
+    let of_case = |case: &Case| {
+        let mut counting = Counting::new(&names, T + Millis::hours(3));
+        counting.count(case);
+        let total = counting.finish("2026-11", window).total;
+        (total.late_system, total.late_crew)
+    };
+    assert_eq!(of_case(&heard), (1, 0));
+    heard.told.truncate(1);
+    assert_eq!(of_case(&heard), (1, 0), "nobody of the crew was ever told");
+    heard.told[0].1 = "老李".to_owned();
+    assert_eq!(of_case(&heard), (0, 1));
+}
+
+#[test]
+fn a_crew_that_was_still_out_from_the_month_before_was_bound_and_a_list_tells_like_a_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = Store::open(dir.path()).unwrap();
+    // T is the 23rd; the first of December is 7 days and 4 hours later.
+    let first = Timestamp::from_rfc3339("2026-12-01T00:00:00+08:00").unwrap();
+    let shifted = |mut case: Case, by: Millis| {
+        let (i, mark) = (&mut case.incident, |mark: &mut Mark| mark.at = mark.at + by);
+        (i.opened_at, i.due_at, i.p1_at) = (i.opened_at + by, i.due_at + by, i.p1_at.map(|at| at + by));
+        i.life.departed.iter_mut().for_each(mark);
+        i.life.arrived.iter_mut().for_each(|arrival| mark(&mut arrival.mark));
+        i.life.safe.iter_mut().for_each(|safe| mark(&mut safe.mark));
+        case
+    };
+    let since = first.since(T);
+    let before =
+        shifted(case(1, "c1", Some(0), Some(90), Some(100)), Millis(since.0 - Millis::minutes(20).0));
+    let mut late = shifted(case(2, "c1", Some(10), Some(95), None), since);
+    late.incident.life.acknowledged = None;
+    let mut list = (*notice(&late.incident, "hook")).clone();
+    (list.incident, list.event) = (None, crate::notice::DIGEST.to_owned());
+    list.body["incidents"] = json!(["LG-TEST2"]);
+    let list = Arc::new(list);
+    let told_at = first + Millis::minutes(10);
+    let sent = Delivery { notice: list.clone(), attempt: 1, at: told_at, outcome: Outcome::Sent };
+    let open =
+        |case: &Case| Write::Open(Box::new(case.incident.clone()), event(&case.incident, "opened"), vec![]);
+    kept.commit(&[open(&before), open(&late), Write::Notices(vec![list]), Write::Delivery(sent)]).unwrap();
+    assert_eq!(kept.reads().telling("LG-TEST2").unwrap().first_at, Some(told_at), "and on the board");
+    let month = month_of_dir(dir.path(), "2026-12", &names(), first + Millis::hours(9)).unwrap();
+    let total = &month.total;
+    assert_eq!((total.raised, total.told, total.median_told_s), (1, 1, Some(600)));
+    assert_eq!((total.late_capacity, total.late_crew, total.late_system), (1, 0, 0));
 }
 
 #[test]
@@ -187,7 +265,10 @@ fn situation_s50_a_shift_report_tells_local_times_with_their_offset_on_the_right
     drill.incident.life.drill = true;
     let accepted = [(Arc::from("LG-TEST1"), T + Millis::hours(11), json!({"by": "二班"}))];
     let cases = [night, day_work, done, drill];
-    let report = shift((from, to), &cases, &accepted, Tellings::default(), &names(), to);
+    let names = names();
+    let mut shift = Gathering::new((from, to), &names, to);
+    cases.iter().for_each(|case| shift.see(&case.incident));
+    let report = shift.finish(&accepted, Tellings::default());
     assert_eq!((&*report.from, &*report.to), ("2026-11-23 18:00:00+08:00", "2026-11-24 08:00:00+08:00"));
     let ids = |list: &[Brief]| list.iter().map(|brief| brief.id.clone()).collect::<Vec<_>>().join(" ");
     assert_eq!(ids(&report.opened.items), "LG-TEST3 LG-TEST1");

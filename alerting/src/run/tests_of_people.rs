@@ -5,7 +5,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 
 use jiff::civil::Time;
-use lampguard_model::{Millis, Timestamp};
+use lampguard_model::Timestamp;
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -13,12 +13,9 @@ use super::{ActError, Alerting, Instant, KEEP_WAIT, Notice, Story, Ticket, Work,
 use crate::ask::Page;
 use crate::notice::Address;
 use crate::notify::{AlarmWatch, Job, Secret};
-use crate::rota::{Person, Rota};
+use crate::rota::{Person, Rota, Whom};
 use crate::store::{Reads, StoreError};
 use crate::test_dispatch::{Confirmed, DESK, KEPT, PEOPLE_MAX, Plan, Test, missing, on_duty};
-
-/// A test that is made later than this after its slot may have been told before a restart: it says so.
-const ON_TIME: Millis = Millis::seconds(15);
 
 /// What tests of people need.
 #[derive(Clone)]
@@ -36,6 +33,8 @@ pub(super) struct Testing {
     tests: Vec<Test>,
     /// The slot whose tests are made: who comes on duty after it is not tested.
     made: Option<Timestamp>,
+    /// Since when we run: a slot that began before may have been told by the run before.
+    since: Timestamp,
 }
 
 /// Somebody confirms a test.
@@ -47,6 +46,12 @@ pub struct Confirm {
     pub by: Option<String>,
 }
 
+/// What is asked about a test.
+pub(crate) enum Ask {
+    Look(Arc<str>),
+    Confirm(Confirm),
+}
+
 /// What became of it: none is known of that id.
 pub(crate) type Reply = (Option<Test>, Ticket);
 
@@ -56,9 +61,7 @@ impl Alerting {
     /// # Errors
     /// [`ActError::Ended`]: send it again.
     pub fn confirm_test(&self, confirm: Confirm) -> Result<Option<Test>, ActError> {
-        let (send, reply): (SyncSender<Reply>, _) = sync_channel(1);
-        self.queue.send(Work::Test(confirm, send)).map_err(|_| ActError::Ended)?;
-        let (test, ticket) = reply.recv().map_err(|_| ActError::Ended)?;
+        let (test, ticket) = self.ask_of_test(Ask::Confirm(confirm))?;
         // A full disk stops nobody; memory has it, and the disk gets it as soon as it takes something.
         ticket.wait(KEEP_WAIT);
         Ok(test)
@@ -84,19 +87,25 @@ impl Alerting {
         Ok(Page { items, next })
     }
 
-    /// One test.
+    /// One test of the last two days, as memory has it: a disk that takes nothing hides none.
     ///
     /// # Errors
-    /// [`StoreError`] when the store cannot be read.
-    pub fn test(&self, id: &str) -> Result<Option<Test>, StoreError> {
-        Reads::new(&lock(&self.reads)).test(id)
+    /// [`ActError::Ended`]: ask again.
+    pub fn test(&self, id: &Arc<str>) -> Result<Option<Test>, ActError> {
+        Ok(self.ask_of_test(Ask::Look(id.clone()))?.0)
+    }
+
+    fn ask_of_test(&self, ask: Ask) -> Result<Reply, ActError> {
+        let (send, reply): (SyncSender<Reply>, _) = sync_channel(1);
+        self.queue.send(Work::Test(ask, send)).map_err(|_| ActError::Ended)?;
+        reply.recv().map_err(|_| ActError::Ended)
     }
 }
 
 impl Testing {
     pub(super) fn take_back(setup: TestSetup, reads: &Reads<'_>, now: Timestamp) -> Result<Self, StoreError> {
         let tests = reads.tests(now - KEPT, (i64::MIN, ""), PEOPLE_MAX * 10)?;
-        Ok(Self { setup, tests, made: None })
+        Ok(Self { setup, tests, made: None, since: now })
     }
 }
 
@@ -130,7 +139,7 @@ impl Story {
             );
         }
         // Told before a crash and not kept, perhaps: marked as a repeat then.
-        let attempt = if now.since(slot) > ON_TIME { 2 } else { 1 };
+        let attempt = if slot <= testing.since { 2 } else { 1 };
         let ticket = Ticket::default();
         let mut notices = Vec::new();
         for (person, test) in &new {
@@ -162,13 +171,24 @@ impl Story {
         self.metrics.tests.with_label_values(&["unconfirmed"]).inc_by(late.len() as u64);
         let event = note::event("test_unconfirmed", now, &json!({ "people": names }));
         let ticket = Ticket::default();
-        let desk = self.rota_now().desk.clone().filter(|desk| !desk.channels.is_empty());
-        let desk = desk.unwrap_or_else(|| {
+        let rota = self.rota_now();
+        let desk = rota.desk.clone().filter(|desk| !desk.channels.is_empty());
+        let mut people = vec![desk.unwrap_or_else(|| {
             let channels = self.desks.iter().map(|desk| Arc::from(&*desk.channel().id)).collect();
             Arc::new(Person { name: Arc::from(DESK), phone: None, channels })
-        });
+        })];
+        // Whoever does not answer hears of nobody: then those above the desk hear it too.
+        if late.iter().any(|test| test.person == people[0].name) {
+            let leaders = rota.zones.keys().flat_map(|zone| rota.people(Whom::Leader, zone, None, now));
+            for person in leaders.chain(rota.people(Whom::Supervisor, "", None, now)) {
+                if !people.iter().any(|known| known.name == person.name) {
+                    people.push(person);
+                }
+            }
+        }
         let make = |to: Address<'_>| Notice::tests_unconfirmed(&late, &event.key, now, &self.site, to);
-        let notices = self.tell_person(&desk, make, 1, &ticket);
+        let tell = |person: &Arc<Person>| self.tell_person(person, make, 1, &ticket);
+        let notices = people.iter().flat_map(tell).collect();
         self.writes.push(Write::Tests(late, event, notices), ticket);
     }
 
@@ -199,8 +219,18 @@ impl Story {
         notices
     }
 
+    pub(super) fn asked_of_test(&mut self, ask: Ask) -> Reply {
+        match ask {
+            Ask::Confirm(confirm) => self.confirm(confirm),
+            Ask::Look(id) => {
+                let tests = self.aside.testing.iter().flat_map(|testing| &testing.tests);
+                (tests.into_iter().find(|test| test.id == id).cloned(), Ticket::done())
+            }
+        }
+    }
+
     /// The first word counts; a repeat gets the same answer.
-    pub(super) fn confirm(&mut self, confirm: Confirm) -> Reply {
+    fn confirm(&mut self, confirm: Confirm) -> Reply {
         let now = (self.clock)();
         let Some(testing) = &mut self.aside.testing else { return (None, Ticket::done()) };
         let Some(test) = testing.tests.iter_mut().find(|test| test.id == confirm.id) else {

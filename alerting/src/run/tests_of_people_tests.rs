@@ -120,8 +120,9 @@ fn everybody_on_duty_is_told_by_each_channel_once_confirms_by_link_or_account_an
 #[test]
 fn a_restart_sends_no_test_twice_and_its_deadline_runs_on_while_nothing_of_us_runs() {
     let (station, [hook, sms, wall]) = (Station::new(), three());
-    station.clock.set(SLOT + Millis(1));
+    station.clock.set(SLOT - Millis(1));
     let alerting = start(&station, [&hook, &sms, &wall]);
+    station.clock.set(SLOT + Millis(1));
     assert_eq!(heard(&hook), [sent("小王", 1), sent("老李", 1)]);
     wait_for("the tests in the store", || all(&alerting).len() == 3);
     let before = all(&alerting);
@@ -151,7 +152,7 @@ fn a_restart_sends_no_test_twice_and_its_deadline_runs_on_while_nothing_of_us_ru
 fn a_test_that_a_crash_may_have_sent_already_is_marked_as_a_repeat_under_the_same_id() {
     let (station, [hook, sms, wall]) = (Station::new(), three());
     // Sent at its time, and the disk took nothing before the kill: nothing of it is in the store.
-    station.clock.set(SLOT + Millis::minutes(2));
+    station.clock.set(SLOT + Millis::seconds(2));
     let alerting = start(&station, [&hook, &sms, &wall]);
     assert_eq!(heard(&hook), [sent("小王", 2), sent("老李", 2)]);
     wait_for("the tests in the store", || all(&alerting).len() == 3);
@@ -162,6 +163,36 @@ fn a_test_that_a_crash_may_have_sent_already_is_marked_as_a_repeat_under_the_sam
         ids
     };
     assert_eq!(ids(all(&alerting)), ids(on_time.into_iter().map(|(_, test)| test).collect()));
+}
+
+#[test]
+fn a_desk_that_does_not_answer_is_told_to_leaders_and_supervisor_and_no_disk_is_needed_to_confirm() {
+    let (station, [hook, sms, wall]) = (Station::new(), three());
+    station.clock.set(SLOT - Millis(1));
+    let mut rota = rota();
+    rota.supervisor = Some(person("主管", &["sms"]));
+    rota.zones.get_mut("z1").unwrap().leader = Some(person("组长", &["hook"]));
+    let channels = ["hook", "sms", "wall"].into_iter().zip([&hook, &sms, &wall]);
+    let channels: Vec<Channel> = channels.map(|(id, server)| server.channel(id)).collect();
+    let alerting = station.start_to_test(rota, channels, setup()).unwrap();
+    station.clock.set(SLOT + Millis(1));
+    assert_eq!(heard(&hook).len(), 3);
+    let (_, _) = (heard(&sms), heard(&wall));
+    // Whoever reads the store waits; looking at a test and confirming it do not.
+    let held = lock(&alerting.reads);
+    for (person, test) in missing(&setup().plan, SLOT, &on_duty(&self::rota(), &[], SLOT), &[], SLOT) {
+        let known = alerting.test(&test.id).unwrap().unwrap();
+        assert_eq!((&known.person, known.confirmed), (&person.name, None));
+        if &*person.name != "值班台" {
+            let confirmed = alerting.confirm_test(Confirm { id: test.id, by: None }).unwrap().unwrap();
+            assert!(confirmed.confirmed.is_some());
+        }
+    }
+    drop(held);
+    station.clock.set(SLOT + Millis::minutes(15) + Millis(5));
+    let told = |name: &str| ("test_dispatch.unconfirmed".to_owned(), name.to_owned(), 1);
+    assert_eq!(wall.next().json()["notice"]["to"], "值班台");
+    assert_eq!((heard(&hook), heard(&sms)), (vec![told("组长")], vec![told("主管")]));
 }
 
 #[test]

@@ -533,9 +533,9 @@ fn note_delivery(
         body: body.to_string(),
     };
     append(tx, &event)?;
-    // A list tells of each incident that it names.
+    // What became of a list became of each incident that it names.
     for id in n.listed() {
-        let (key, incident) = (format!("{}:told:{id}", n.id), Arc::from(id));
+        let (key, incident) = (format!("{}:{kind}:{id}", n.id), Arc::from(id));
         append(tx, &Event { key, incident, ..event.clone() })?;
     }
     Ok(())

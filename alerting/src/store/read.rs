@@ -245,12 +245,14 @@ impl<'c> Reads<'c> {
         Ok(notices)
     }
 
-    /// How far one incident was told.
+    /// How far one incident was told; by a list too, and as a P1 since it is one.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
     pub fn telling(&self, incident: &str) -> Result<Telling, StoreError> {
-        let sql = "SELECT min(first_accepted_at), coalesce(sum(state = 'sent'), 0), coalesce(sum(state = 'queued'), 0),
+        let sql = "SELECT (SELECT min(at) FROM event WHERE incident = ?1 AND kind = 'told' AND at >=
+                           coalesce((SELECT p1_at FROM incident WHERE id = ?1), -9223372036854775808)),
+                   coalesce(sum(state = 'sent'), 0), coalesce(sum(state = 'queued'), 0),
                    coalesce(sum(state = 'failed'), 0) FROM outbox WHERE incident = ?1";
         let telling = self.conn.prepare_cached(sql)?.query_row([incident], |row| {
             let first_at = row.get::<_, Option<i64>>(0)?.map(Timestamp);

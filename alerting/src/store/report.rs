@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::StoreError;
 use super::read::{INCIDENT, NOTICE, NoticeView, Reads, incident, notice};
 use crate::notice::PROOF;
-use crate::report::{Case, Noted, Tellings};
+use crate::report::{Case, Noted, TOLD_MAX, Tellings};
 use crate::test_dispatch::Test;
 
 /// Which notices to list. Proofs are in no list.
@@ -84,46 +84,54 @@ impl Reads<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Incidents that opened from `from` until `to`.
-    pub(crate) fn cases_opened(
+    /// Shows each incident that opened from `from` until `to` with its tellings, until `see` says no.
+    pub(crate) fn each_opened(
         &self,
         from: Timestamp,
         to: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Case>, StoreError> {
-        self.cases("WHERE opened_at >= ?1 AND opened_at < ?2", from, to, limit)
+        see: impl FnMut(Case) -> bool,
+    ) -> Result<(), StoreError> {
+        self.each("WHERE opened_at >= ?1 AND opened_at < ?2", from, to, true, see)
     }
 
-    /// Incidents that were not over before `from`, and opened before `to`.
-    pub(crate) fn cases_alive(
+    /// Shows each incident that opened before `to` and was not over at `from`, without tellings, until `see` says no.
+    pub(crate) fn each_alive(
         &self,
         from: Timestamp,
         to: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Case>, StoreError> {
-        self.cases("WHERE opened_at < ?2 AND (ended_at IS NULL OR ended_at >= ?1)", from, to, limit)
+        see: impl FnMut(Case) -> bool,
+    ) -> Result<(), StoreError> {
+        let which = "WHERE opened_at < ?2 AND (ended_at IS NULL OR ended_at >= ?1)";
+        self.each(which, from, to, false, see)
     }
 
-    fn cases(
+    fn each(
         &self,
         which: &str,
         from: Timestamp,
         to: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<Case>, StoreError> {
-        let mut query =
-            self.conn.prepare_cached(&format!("{INCIDENT} {which} ORDER BY opened_at, id LIMIT ?3"))?;
-        let told = "SELECT min(first_accepted_at) FROM outbox WHERE incident = ?1 AND created_at >= ?2";
+        with_tellings: bool,
+        mut see: impl FnMut(Case) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut query = self.conn.prepare_cached(&format!("{INCIDENT} {which} ORDER BY opened_at, id"))?;
+        // Also by a list: what it named stands in the record of each incident.
+        let told = "SELECT at, coalesce(json_extract(body, '$.to'), '') FROM event
+                    WHERE incident = ?1 AND kind = 'told' AND at >= ?2 ORDER BY at, seq LIMIT ?3";
         let mut told = self.conn.prepare_cached(told)?;
-        let mut rows = query.query(params![from.0, to.0, limit as i64])?;
-        let mut cases = Vec::new();
+        let mut rows = query.query(params![from.0, to.0])?;
         while let Some(row) = rows.next()? {
-            let incident = incident(row)?;
-            let since = incident.p1_at.unwrap_or(Timestamp(i64::MIN));
-            let at: Option<i64> = told.query_row(params![incident.id, since.0], |row| row.get(0))?;
-            cases.push(Case { incident, told_at: at.map(Timestamp) });
+            let mut case = Case { incident: incident(row)?, told: Vec::new() };
+            if with_tellings {
+                let since = case.incident.p1_at.unwrap_or(Timestamp(i64::MIN));
+                let of = params![case.incident.id, since.0, TOLD_MAX as i64];
+                let found = told.query_map(of, |row| Ok((Timestamp(row.get(0)?), row.get(1)?)))?;
+                case.told = found.collect::<Result<_, _>>()?;
+            }
+            if !see(case) {
+                break;
+            }
         }
-        Ok(cases)
+        Ok(())
     }
 
     /// Events of one kind from `from` until `to`.
@@ -170,13 +178,6 @@ impl Reads<'_> {
             tests.extend(serde_json::from_str::<Test>(&text?).ok());
         }
         Ok(tests)
-    }
-
-    /// One test.
-    pub(crate) fn test(&self, id: &str) -> Result<Option<Test>, StoreError> {
-        let mut query = self.conn.prepare_cached("SELECT test FROM test_dispatch WHERE id = ?1")?;
-        let text: Option<String> = query.query_row([id], |row| row.get(0)).optional()?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     /// What became of the notices made from `from` until `to`.

@@ -360,8 +360,7 @@ impl Night {
     fn put(&mut self, place: usize, notice: Arc<Notice>, attempt: u32) {
         let board = &self.board;
         let graver = notice.incident.as_ref().and_then(|id| board.get(id));
-        let urgent =
-            notice.listed().next().is_some() || graver.is_some_and(|one| one.severity == Severity::P1);
+        let urgent = &*notice.event == "digest" || graver.is_some_and(|one| one.severity == Severity::P1);
         if !self.channels[place].put(notice, attempt, urgent) {
             self.log.lost += 1;
         }

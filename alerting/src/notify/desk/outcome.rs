@@ -38,8 +38,7 @@ impl Work {
         let at = (self.around.clock)();
         let mut told = Vec::new();
         for (place, job) in jobs.iter().enumerate() {
-            // A P1 is told by its name or not at all.
-            if place >= sent.named && job.notice.words.is_p1() {
+            if place >= sent.named && job.notice.is_told_by_name() {
                 self.line.again(job.clone());
                 continue;
             }
