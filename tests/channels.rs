@@ -209,7 +209,9 @@ fn peer_p14_with_every_channel_broken_but_one_the_one_rings_at_once_and_the_rest
             && !services.mail.mails().is_empty()
     });
     let repeat = &services.wecom.messages()[0].text;
-    assert!(repeat.contains("#4"), "a repeat is marked, also in a message that it shares: {repeat}");
+    // Which attempt of which rung comes through first depends on when the rungs came.
+    let marked = ["#2", "#3", "#4"].iter().any(|mark| repeat.contains(mark));
+    assert!(marked, "a repeat is marked, also in a message that it shares: {repeat}");
 }
 
 #[test]
