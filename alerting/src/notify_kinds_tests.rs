@@ -346,6 +346,7 @@ fn list(numbers: std::ops::Range<usize>, channel: &str) -> Notice {
         more: 0,
         roads: Vec::new(),
         number: 1,
+        again: false,
     };
     let lines: Vec<_> = incidents.iter().map(|i| (i, None)).collect();
     Notice::digest(&list, &lines, T, &site(), Address { channel, to: "desk", phone: None })
@@ -531,17 +532,17 @@ fn a_template_that_names_one_incident_shares_no_message() {
 }
 
 /// A list of 20 incidents, the most dangerous in the middle, and five more.
-fn list(number: u32, channel: &str) -> Job {
-    let incidents: Vec<crate::incident::Incident> = (1..=20)
+fn long_list(number: u32, channel: &str) -> Job {
+    let incidents: Vec<Incident> = (1..=20)
         .map(|n| {
-            let mut incident = crate::testkit::incident(n);
-            incident.evidence.thousandths = Some(if n == 7 { 220_000 } else { 30_000 });
-            incident
+            let mut one = incident(n);
+            one.evidence.thousandths = Some(if n == 7 { 220_000 } else { 30_000 });
+            one
         })
         .collect();
     let lines: Vec<_> = incidents.iter().map(|incident| (incident, None)).collect();
-    let person = crate::rota::Person { name: Arc::from("desk"), phone: None, channels: Vec::new() };
-    let list = crate::ladder::List {
+    let person = Person { name: Arc::from("desk"), phone: None, channels: Vec::new() };
+    let list = List {
         person: Arc::new(person),
         incidents: incidents.iter().map(|incident| incident.id.clone()).collect(),
         more: 5,
@@ -549,14 +550,14 @@ fn list(number: u32, channel: &str) -> Job {
         number,
         again: false,
     };
-    let to = crate::notice::Address { channel, to: "desk", phone: Some(PHONE) };
-    let notice = Arc::new(Notice::digest(&list, &lines, T, &crate::testkit::site(), to));
+    let to = Address { channel, to: "desk", phone: Some(PHONE) };
+    let notice = Arc::new(Notice::digest(&list, &lines, T, &site(), to));
     Job { notice, attempt: 1, ticket: Ticket::done(), watch: None, handed_at: Instant::now() }
 }
 
 #[test]
 fn a_list_is_short_where_there_is_no_room_and_carries_the_link_to_the_board() {
-    let jobs = [list(1, "c")];
+    let jobs = [long_list(1, "c")];
     let letter = Letter { jobs: &jobs, phone: None };
     let (sms, _) = letter.sms(T);
     assert_eq!(
@@ -571,7 +572,7 @@ fn a_list_is_short_where_there_is_no_room_and_carries_the_link_to_the_board() {
     let (chat, _) = letter.chat(2048, T);
     assert!(chat.contains("LG-TEST20") && chat.ends_with("\nhttp://desk.example/"), "{chat}");
     // Beside others in one message it stays a list.
-    let jobs = [list(1, "c"), Job { attempt: 2, ..list(2, "c") }];
+    let jobs = [long_list(1, "c"), Job { attempt: 2, ..long_list(2, "c") }];
     let (shared, named) = Letter { jobs: &jobs, phone: None }.chat(8000, T);
     assert!(shared.matches("LG-TEST20").count() == 2 && named == 2, "{shared}");
     assert!(shared.contains("险情 25 起 #2"), "a repeat is marked: {shared}");
@@ -582,7 +583,7 @@ fn each_list_is_an_alert_of_its_own() {
     let alerts = Alerts::start();
     let sender = Sender::new(&Channel::new("am", ChannelKind::Alertmanager(web(&alerts.emulator.url("")))));
     for n in [1, 2, 2] {
-        let done = sender.run(&Errand::Tell(vec![list(n, "am")]), None, T);
+        let done = sender.run(&Errand::Tell(vec![long_list(n, "am")]), None, T);
         assert!(matches!(done, Renewal::Told(Ok(_))), "{done:?}");
     }
     assert_eq!(alerts.all().len(), 2, "one that is told again is the same");
