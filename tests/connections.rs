@@ -126,7 +126,8 @@ fn the_bench_of_connections_reaches_all_of_a_few_hundred_and_says_what_one_costs
     assert_eq!((&row["connections"], &row["link_failures"]), (&json!(300.0), &json!(0.0)), "{row}");
     assert!(row.get("limited_by").is_none(), "{row}");
     for side in ["server_kb_per_connection", "client_kb_per_connection"] {
-        assert!(row[side].as_f64().is_some_and(|kb| kb > 0.0 && kb < 200.0), "{side}: {row}");
+        // A few hundred may fit into memory that the start has left free.
+        assert!(row[side].as_f64().is_some_and(|kb| (0.0..200.0).contains(&kb)), "{side}: {row}");
     }
     assert!(row["acknowledged"].as_f64() > Some(0.0) && row["unacknowledged"] == 0.0, "{row}");
     // A reading may come between the last look at the city and its end, twice or late by a quirk.

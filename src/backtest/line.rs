@@ -274,7 +274,8 @@ mod tests {
         };
         assert_eq!(
             (at.0, moved.m.verb, &*moved.m.body.key, moved.m.actor.desk),
-            (T, Verb::Arrive, "k", true)
+            (T, Verb::Arrive, "k", false),
+            "the desk goes nowhere"
         );
         assert_eq!(parse(br#"{"missed_frames":12}"#), Ok(Line::Missed(12)));
         assert_eq!(parse(b" \r\n"), Ok(Line::Empty));

@@ -81,18 +81,21 @@ impl Office {
 
     /// Name of the person that a duty means; `owner` is the crew that has the incident.
     pub(super) fn expected(&self, whom: Whom, zone: &str, owner: Option<&str>) -> String {
-        let own = owner.map_or_else(|| format!("{zone}-A"), str::to_owned);
+        let on_duty = format!("{zone}-A");
+        let own = owner.map_or_else(|| on_duty.clone(), str::to_owned);
+        // The crew that has it is nobody's back-up or neighbour: then the one on duty is called.
+        let other = |crew: String| format!("{}1", if crew == own { &on_duty } else { &crew });
         match whom {
             Whom::Crew => format!("{own}1"),
             Whom::Second => format!("{own}2"),
-            Whom::BackupCrew => format!("{zone}-B1"),
+            Whom::BackupCrew => other(format!("{zone}-B")),
             Whom::Leader => format!("{zone}-L"),
             Whom::Desk => DESK.to_owned(),
             Whom::Supervisor => "Supervisor".to_owned(),
             Whom::Head => "Head".to_owned(),
             Whom::Neighbour => {
                 let place = self.zones.iter().position(|known| **known == *zone).unwrap_or(0);
-                format!("{}-A1", self.zones[(place + 1) % self.zones.len()])
+                other(format!("{}-A", self.zones[(place + 1) % self.zones.len()]))
             }
         }
     }
