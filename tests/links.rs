@@ -6,7 +6,7 @@ mod common;
 
 use common::http::{Browser, try_get, try_post};
 use common::process::texts;
-use common::{Lampguard, Site, now_ms};
+use common::{Lampguard, Site, now_ms, seconds, wait_until};
 use serde_json::{Value, json};
 
 const HOUR: i64 = 3_600_000;
@@ -54,6 +54,7 @@ impl Street {
 fn fifty_gets_and_heads_of_a_link_change_nothing() {
     let street = Street::open();
     let id = street.told("1", "P001");
+    wait_until("the telling", seconds(10), || !street.incident(&id)["told_at"].is_null());
     let (link, before) = (street.link(&id), street.incident(&id));
     let mut phone = street.browser();
     for _ in 0..50 {

@@ -112,6 +112,7 @@ fn get_and_head_change_nothing() {
         let kinds = timeline.as_array().unwrap().iter().map(|event| event["event"].clone());
         kinds.filter(|kind| kind != "told").collect::<Vec<Value>>()
     };
+    wait_until("the telling", seconds(10), || !shown()["told_at"].is_null());
     let before = (shown(), events());
     let mut browser = night.browser("duty");
     for path in [

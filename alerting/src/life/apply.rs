@@ -3,7 +3,7 @@
 use lampguard_model::{Millis, Timestamp};
 
 use super::arrival::{Times, prove};
-use super::check::{Calm, HandLimits, fault_of};
+use super::check::{Calm, HandLimits};
 use super::order::{Extent, Method, Move, Verb};
 use super::table::{Cell, cell};
 use super::{Arrival, Asked, Handed, KEYS_MAX, Life, Mark, Repair, Safe, Shelf, Stage, Verified, Waiting};
@@ -486,9 +486,9 @@ impl Act<'_> {
             return Err(self.person("the repairer does not verify the own repair: somebody else does"));
         }
         let reason = body.reason.as_ref().filter(|text| self.m.actor.desk && !text.trim().is_empty());
-        let missing = self.not_shown(life);
+        let missing = self.facts.not_shown(life, self.m.body.reading.as_ref());
         let on = match &missing {
-            None if self.facts.needs_hand_test || !self.has_gone() => "by_hand",
+            None if self.facts.needs_hand_test || !self.facts.has_gone() => "by_hand",
             None => "readings",
             Some(_) if reason.is_some() => super::OVERRIDE,
             Some(what) => {
@@ -501,38 +501,6 @@ impl Act<'_> {
         // The desk's override has it in its reason; what comes from here on is new.
         life.above_at = None;
         Ok(())
-    }
-
-    /// The state that raised it has been gone for long enough since the repair; true for what has limits.
-    fn has_gone(&self) -> bool {
-        let calm = &self.facts.calm;
-        self.facts.gone_for.is_none_or(|over| calm.count > 0 && calm.last.since(calm.first) >= over)
-    }
-
-    /// What is not shown yet; none when the repair may be believed.
-    fn not_shown(&self, life: &Life) -> Option<String> {
-        if let Some(at) = life.above_at {
-            return Some(format!(
-                "a sample was at or above the limit at {at}, since the repair: repair again"
-            ));
-        }
-        if !self.facts.needs_hand_test && self.facts.gone_for.is_none() {
-            return self.facts.calm.missing(&self.facts.verify);
-        }
-        if !self.facts.needs_hand_test && self.has_gone() {
-            return None;
-        }
-        let own = |over: Millis| {
-            let minutes = over.as_seconds() / 60;
-            format!(
-                "since the repair its state has not been gone for {minutes} min: wait, or send the verifier's own reading"
-            )
-        };
-        match (&self.m.body.reading, self.facts.gone_for) {
-            (Some(reading), _) => fault_of(reading, self.facts.limits, &self.facts.verify),
-            (None, Some(over)) if !self.facts.needs_hand_test => Some(own(over)),
-            (None, _) => Some("no sensor can show it: send the verifier's own reading".to_owned()),
-        }
     }
 
     fn close(&self, life: &mut Life) -> Done {

@@ -1,7 +1,9 @@
 //! What a verification needs (`policy.md` 4).
 
-use lampguard_model::Timestamp;
+use lampguard_model::{Millis, Timestamp};
 
+use super::Life;
+use super::apply::Facts;
 use super::order::HandReading;
 use crate::policy::Verify;
 
@@ -83,4 +85,38 @@ pub(super) fn fault_of(reading: &HandReading, limits: HandLimits, verify: &Verif
         || reading.pen_band_v.is_some()
         || reading.check.is_some();
     (!says).then(|| "reading holds none of shell_v, leakage_ma, pen_band_v, check".to_owned())
+}
+
+impl Facts {
+    /// The state that raised it has been gone for long enough since the repair; true for what has limits.
+    pub(super) fn has_gone(&self) -> bool {
+        let calm = &self.calm;
+        self.gone_for.is_none_or(|over| calm.count > 0 && calm.last.since(calm.first) >= over)
+    }
+
+    /// What is not shown yet, with the verifier's own reading if there is one; none when the repair may be believed.
+    pub(super) fn not_shown(&self, life: &Life, reading: Option<&HandReading>) -> Option<String> {
+        if let Some(at) = life.above_at {
+            return Some(format!(
+                "a sample was at or above the limit at {at}, since the repair: repair again"
+            ));
+        }
+        if !self.needs_hand_test && self.gone_for.is_none() {
+            return self.calm.missing(&self.verify);
+        }
+        if !self.needs_hand_test && self.has_gone() {
+            return None;
+        }
+        let own = |over: Millis| {
+            let minutes = over.as_seconds() / 60;
+            format!(
+                "since the repair its state has not been gone for {minutes} min: wait, or send the verifier's own reading"
+            )
+        };
+        match (reading, self.gone_for) {
+            (Some(reading), _) => fault_of(reading, self.limits, &self.verify),
+            (None, Some(over)) if !self.needs_hand_test => Some(own(over)),
+            (None, _) => Some("no sensor can show it: send the verifier's own reading".to_owned()),
+        }
+    }
 }
