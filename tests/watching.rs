@@ -196,7 +196,7 @@ fn the_heartbeat_says_what_works_and_stops_when_the_store_takes_nothing() {
 fn a_heartbeat_that_nobody_takes_or_that_leads_into_the_own_network_is_a_fault_of_the_system() {
     let port = common::free_port();
     for (url, says) in [
-        (format!("http://127.0.0.1:{port}/secret-place"), "sending the heartbeat to 127.0.0.1"),
+        (format!("http://127.0.0.1:{port}/secret-place"), "sending the heartbeat: "),
         (format!("http://localhost:{port}/secret-place"), "allow_private"),
     ] {
         let site = Site::new()
