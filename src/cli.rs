@@ -26,13 +26,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run everything in one process with a simulated city; needs nothing installed.
     Demo(Demo),
-    /// Run for real, by the configuration. SIGHUP has register, [lighting], policy and people read again.
+    /// Run for real, by the configuration. SIGHUP has register, lighting, policy and people read again.
     ///
     /// SIGHUP (`kill -HUP PID`, the pid stands in DATA_DIR/lock; `systemctl reload`) reads the configuration file again
-    /// and takes posts.file, [lighting], [policy], and people (crews, shifts, duty, calendar, desk, supervisor, head, and
+    /// and takes posts.file, the sections lighting and policy, and people (crews, shifts, duty, calendar, desk, supervisor, head, and
     /// those of each zone) from it, without a restart. They are checked as a whole first: a fault changes nothing, is
     /// logged with file and line, and sets lampguard_reload_failing to 1. Every other section is read at a start alone,
-    /// a new [[zone]] or [[channel]] included.
+    /// a new zone or channel included.
     Serve,
     /// Run the simulated city against a broker, or into a recording.
     Simulate(Simulate),

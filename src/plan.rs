@@ -119,7 +119,7 @@ fn told(config: &Config, rota: &Rota, zone: &str, at: Timestamp, to: Whom, phone
     json!({ "to": to.name(), "people": people, "desk_instead": instead })
 }
 
-/// Where no [desk] can be reached everything goes to "desk" by every channel.
+/// Where no desk can be reached everything goes to "desk" by every channel.
 fn desk_of_channels(config: &Config) -> Person {
     let mut channels: Vec<Arc<str>> = config.channels.iter().map(|channel| Arc::from(&*channel.id)).collect();
     if channels.is_empty() {

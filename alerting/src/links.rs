@@ -297,7 +297,7 @@ impl fmt::Debug for Links {
 }
 
 impl Links {
-    /// Signed links for whoever belongs to a crew; alerting says who does ([`Links::follow`]).
+    /// Signed links for whoever belongs to a crew; alerting says who does (`follow`).
     pub fn new(signer: Signer) -> Self {
         Self { signer: Some(signer), ..Self::default() }
     }

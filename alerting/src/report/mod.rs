@@ -95,7 +95,7 @@ impl Names {
 pub struct Case {
     /// As the store has it.
     pub incident: Incident,
-    /// Accepted notices and lists that named it, the first first; at most [`TOLD_MAX`].
+    /// Accepted notices and lists that named it, the first first; at most `TOLD_MAX`.
     pub told: Vec<(Timestamp, String)>,
 }
 
