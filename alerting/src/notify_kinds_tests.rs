@@ -346,6 +346,7 @@ fn list(numbers: std::ops::Range<usize>, channel: &str) -> Notice {
         more: 0,
         roads: Vec::new(),
         number: 1,
+        handovers: Vec::new(),
         again: false,
     };
     let lines: Vec<_> = incidents.iter().map(|i| (i, None)).collect();
@@ -548,6 +549,7 @@ fn long_list(number: u32, channel: &str) -> Job {
         more: 5,
         roads: vec![(Arc::from("人民路"), 5)],
         number,
+        handovers: Vec::new(),
         again: false,
     };
     let to = Address { channel, to: "desk", phone: Some(PHONE) };

@@ -27,7 +27,7 @@ impl Life {
     pub(super) fn accept(&mut self, by: &str, now: Timestamp) {
         (self.crew, self.shelved) = (Some(by.trim().to_owned()), None);
         if let Some(handover) = &mut self.climb.handover {
-            handover.accepted_at.get_or_insert(now);
+            handover.accepted_at = handover.taken_at().or(Some(now));
         }
     }
 
