@@ -81,7 +81,7 @@ fn ladders_of_the_configuration_are_taken_and_their_faults_have_line_and_key() {
     let (_home, file) = folder(&format!("{SAMPLE}{good}"));
     let taken = load(&file).unwrap().ladders;
     assert_ne!(taken, Ladders::default());
-    let said = crate::config::policy::describe_ladders(&taken);
+    let said = policy::describe_ladders(&taken);
     assert!(
         said.contains("P1") && said.contains("supervisor") && said.contains("accepted: few people"),
         "{said}"

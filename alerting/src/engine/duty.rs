@@ -372,8 +372,9 @@ impl Engine {
             }
             // Nobody has it: the crew that was called last goes home, the next one is called.
             (_, None) => {
-                let opened = || self.on_duty(zone, incident.opened_at).crew.map(|crew| crew.id.clone());
-                (known.map(|known| known.to.clone()).or_else(opened)?, Some(now))
+                let called_at = incident.p1_at.unwrap_or(incident.opened_at);
+                let called = || self.on_duty(zone, called_at).crew.map(|crew| crew.id.clone());
+                (known.map(|known| known.to.clone()).or_else(called)?, Some(now))
             }
             (None, Some(_)) => return None,
         };

@@ -39,6 +39,8 @@ pub(super) struct Figures {
     moves: u64,
     refused: u64,
     taps: u64,
+    asked: u64,
+    answered: u64,
     took: Duration,
 }
 
@@ -116,6 +118,8 @@ impl Figures {
             moves: night.log.moves,
             refused: night.log.refused,
             taps: night.log.taps,
+            asked: night.log.asked,
+            answered: night.log.answered,
             took,
         }
     }
@@ -167,6 +171,8 @@ impl Figures {
         self.moves += other.moves;
         self.refused += other.refused;
         self.taps += other.taps;
+        self.asked += other.asked;
+        self.answered += other.answered;
         self.took += other.took;
     }
 
@@ -204,6 +210,15 @@ impl Figures {
             ("moves", self.moves as f64),
             ("moves_refused", self.refused as f64),
             ("taps_repeated", self.taps as f64),
+            ("handed_over", verdict.handovers[0] as f64),
+            ("handed_over_taken", verdict.handovers[1] as f64),
+            ("handed_over_desk_told", verdict.handovers[2] as f64),
+            ("isolations", verdict.isolations[0] as f64),
+            ("isolations_live_again", verdict.isolations[1] as f64),
+            ("isolations_live_again_told", verdict.isolations[2] as f64),
+            ("isolation_offers", verdict.offers as f64),
+            ("isolation_asked", self.asked as f64),
+            ("isolation_answered", self.answered as f64),
             ("took_s", self.took.as_secs_f64()),
             ("faults", (verdict.faults.len() + verdict.more_faults) as f64),
         ] {
@@ -221,10 +236,20 @@ impl Figures {
     }
 }
 
+/// How bad a night was: what did not hold, who came late, who took longest.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+struct Rank {
+    faults: usize,
+    late: usize,
+    longest_min: f64,
+}
+
 /// All nights.
 pub(super) struct Sum {
     head: Row,
     nights: usize,
+    /// Seed of the worst of them.
+    worst: Option<(u64, Rank)>,
     figures: Figures,
     verdict: Verdict,
 }
@@ -233,13 +258,21 @@ impl Sum {
     pub(super) fn of(options: &Options, days: f64) -> Self {
         let head = Row::of("night").text("city", &options.scenario).text("mark", "SIM");
         let head = head.number("posts", f64::from(options.posts)).number("days", days);
-        Self { head, nights: 0, figures: Figures::default(), verdict: Verdict::default() }
+        Self { head, nights: 0, worst: None, figures: Figures::default(), verdict: Verdict::default() }
     }
 
     /// Adds a night; its row.
     pub(super) fn add(&mut self, seed: u64, figures: Figures, verdict: Verdict) -> Row {
         let row = figures.row(self.head.clone().number("seed", seed as f64), &verdict);
         self.nights += 1;
+        let rank = Rank {
+            faults: verdict.faults.len() + verdict.more_faults,
+            late: figures.arrivals.late,
+            longest_min: figures.times().map_or(0.0, |[.., longest]| longest),
+        };
+        if self.worst.is_none_or(|(_, known)| rank > known) {
+            self.worst = Some((seed, rank));
+        }
         self.figures.add(figures);
         self.verdict.add(verdict);
         row
@@ -248,6 +281,7 @@ impl Sum {
     /// The row of all.
     pub(super) fn total(&self) -> Row {
         let row = self.head.clone().text("seed", "all").number("nights", self.nights as f64);
+        let row = self.worst.iter().fold(row, |row, (seed, _)| row.number("worst_seed", *seed as f64));
         self.figures.row(row, &self.verdict)
     }
 
@@ -283,6 +317,19 @@ impl Sum {
             );
         }
         line("moves / refused / second taps", format!("{} / {} / {}", all.moves, all.refused, all.taps));
+        let [told, taken, desk] = verdict.handovers;
+        line("changes of shift / taken / desk told", format!("{told} / {taken} / {desk}"));
+        let [dead, live, heard] = verdict.isolations;
+        line("isolations / live again / all told", format!("{dead} / {live} / {heard}"));
+        let offers = format!("{} / {} / {}", verdict.offers, all.asked, all.answered);
+        line("switching off offered / asked / answered", offers);
+        if let Some((seed, rank)) = &self.worst {
+            let Rank { faults, late, longest_min } = rank;
+            line(
+                "worst seed: faults, late, longest min",
+                format!("{seed}: {faults}, {late}, {longest_min:.1}"),
+            );
+        }
         line("what had to hold and did not", (verdict.faults.len() + verdict.more_faults).to_string());
         text
     }
