@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lampguard_alerting::Incident;
-use lampguard_model::Millis;
+use lampguard_model::{Millis, Timestamp};
 
 use super::check::{Verdict, needs_crew};
 use super::world::Night;
@@ -17,6 +17,32 @@ use crate::score::{self, Arrivals, Family, Going, Hazard, Reporting, Told, score
 
 /// The promise.
 const HALF_HOUR: Millis = Millis::minutes(30);
+
+/// Late arrivals of a night that are told one by one; the rest is in the counts.
+const LATE_NAMED: usize = 20;
+
+/// When what happened to an incident at which somebody came late, or nobody: minutes since it opened.
+fn late_text(incident: &Incident) -> Option<String> {
+    let life = &incident.life;
+    let arrived = life.arrived.as_ref().map(|arrival| arrival.mark.at);
+    if life.breached_at.is_none() && arrived.is_none_or(|at| at <= incident.due_at) {
+        return None;
+    }
+    let minutes = |at: Timestamp| format!("{:+.1}", at.since(incident.opened_at).0 as f64 / 60_000.0);
+    let or_never = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), minutes);
+    Some(format!(
+        "late: {} {}, zone {}: P1 {}, due {}, acknowledged {}, departed {}, arrived {} min after it opened, by {}",
+        incident.id,
+        incident.evidence.kind.name(),
+        incident.zone,
+        or_never(incident.p1_at),
+        minutes(incident.due_at),
+        or_never(life.acknowledged.as_ref().map(|mark| mark.at)),
+        or_never(life.departed.as_ref().map(|mark| mark.at)),
+        or_never(arrived),
+        life.crew.as_deref().unwrap_or("nobody"),
+    ))
+}
 
 /// What is counted in one night, or in all.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +67,8 @@ pub(super) struct Figures {
     taps: u64,
     asked: u64,
     answered: u64,
+    /// Who came late, in words.
+    pub(super) late_named: Vec<String>,
     took: Duration,
 }
 
@@ -120,6 +148,7 @@ impl Figures {
             taps: night.log.taps,
             asked: night.log.asked,
             answered: night.log.answered,
+            late_named: gone_to.iter().filter_map(|one| late_text(one)).take(LATE_NAMED).collect(),
             took,
         }
     }

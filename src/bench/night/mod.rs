@@ -82,8 +82,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for seed in options.seed..=options.seed.saturating_add(options.seeds - 1) {
         report.progress(format_args!("night of seed {seed}"));
         let (figures, verdict) = one(options, &scenario, days, seed, Broken::Nothing)?;
-        for fault in &verdict.faults {
-            eprintln!("lampguard: seed {seed}: {fault}");
+        for line in verdict.faults.iter().chain(&figures.late_named) {
+            eprintln!("lampguard: seed {seed}: {line}");
         }
         report.row(&sum.add(seed, figures, verdict))?;
     }
