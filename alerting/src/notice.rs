@@ -11,8 +11,8 @@ use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, incident_text, incident_words, is_handover, job_text, line_text, list_title, local_time,
-    place_text, rank, short_time,
+    drill_text, incident_text, incident_words, is_handover, job_text, line_text, list_rungs, list_title,
+    local_time, place_text, rank, short_time,
 };
 use crate::notice_words::{Words, safety_words};
 use crate::test_dispatch::Test;
@@ -241,8 +241,7 @@ impl Notice {
             .with_words(crate::notice_text::list_words(list, lines, site));
         notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
-        let rung = |(incident, _): &(&Incident, Option<&Post>)| json!({ "id": incident.id, "step": incident.life.climb.present() });
-        notice.body["rungs"] = lines.iter().map(rung).collect();
+        notice.body["rungs"] = list_rungs(lines);
         // Among messages it stands where the worst of its lines would.
         notice.words.rank =
             lines.iter().map(|(incident, _)| rank(incident.severity)).min().unwrap_or(notice.words.rank);

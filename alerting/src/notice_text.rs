@@ -2,6 +2,7 @@
 
 use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
+use serde_json::{Value, json};
 
 use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
@@ -246,6 +247,12 @@ pub(crate) fn rank(severity: Severity) -> u8 {
 /// All of a list is what one shift hands over to the next.
 pub(crate) fn is_handover(list: &List, lines: &[(&Incident, Option<&Post>)]) -> bool {
     !lines.is_empty() && lines.iter().all(|(incident, _)| list.handovers.contains(&incident.id))
+}
+
+/// On which rung each incident of a list stands.
+pub(crate) fn list_rungs(lines: &[(&Incident, Option<&Post>)]) -> Value {
+    let rung = |(incident, _): &(&Incident, Option<&Post>)| json!({ "id": incident.id, "step": incident.life.climb.present() });
+    lines.iter().map(rung).collect()
 }
 
 /// What a list is of: how many, and whether a shift hands them over.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lampguard_alerting::life::{Method, Verb};
 use lampguard_alerting::{Family, Incident, Severity};
-use lampguard_model::{Field, StoredReading};
+use lampguard_model::{Field, PostKind, StoredReading};
 
 use super::log::Isolation;
 use super::people::between;
@@ -98,7 +98,13 @@ impl Night {
 
     /// Voltage on a feeder that is isolated, measured since somebody closed its breaker: the rules have to say so.
     pub(super) fn look_for_voltage(&mut self, reading: &StoredReading<'_>) {
-        if reading.fields.get(Field::SupplyV).is_none_or(|supply| supply <= LIVE_MV) {
+        if self.log.isolations.is_empty()
+            || reading.fields.get(Field::SupplyV).is_none_or(|supply| supply <= LIVE_MV)
+        {
+            return;
+        }
+        // The sensor of a cabinet measures before the breaker.
+        if self.register.by_post(reading.post).is_none_or(|post| post.kind != PostKind::Post) {
             return;
         }
         let measured_at = reading.ts.unwrap_or(reading.received_at);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lampguard_alerting::Incident;
-use lampguard_alerting::life::{Verb, is_over};
+use lampguard_alerting::life::{Method, Stage, Verb, is_over};
 use lampguard_model::Millis;
 
 use super::crews::{Crew, Step};
@@ -12,6 +12,16 @@ use super::world::{Event, Night};
 
 /// Who forgets to say that he takes it over, until the desk asks.
 const FORGETS: f64 = 0.15;
+
+/// A crew is on its way to it, there, or guards it; the rest waits for its time.
+fn binds(incident: &Incident) -> bool {
+    let guarded = || incident.life.safe.as_ref().is_some_and(|safe| safe.method == Method::Guarded);
+    match incident.life.state {
+        Stage::Acknowledged | Stage::Departed | Stage::Arrived => true,
+        Stage::MadeSafe => guarded(),
+        _ => false,
+    }
+}
 
 impl Night {
     /// Somebody hears of an incident that the shift before hands over to his crew. True: it is one.
@@ -34,7 +44,7 @@ impl Night {
         if !waits || !self.office.works(crew, self.now) {
             return false;
         }
-        let free = self.crews.get(crew).is_some_and(|team| team.with.is_none());
+        let free = !binds(incident) || self.crews.get(crew).is_some_and(|team| team.with.is_none());
         if free && (asked || self.random.share() >= FORGETS) {
             self.does(person, id, Verb::Accept, [45.0, 420.0]);
         }
@@ -48,7 +58,8 @@ impl Night {
                 team.free();
             }
         }
-        if let Some(team) = self.crews.get_mut(crew) {
+        let bound = self.board.get(id).is_some_and(binds);
+        if let Some(team) = self.crews.get_mut(crew).filter(|_| bound) {
             team.with = Some(id.clone());
             team.set_out = Some(id.clone());
         }
