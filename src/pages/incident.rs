@@ -52,11 +52,13 @@ pub(crate) async fn show(
         done: query.done.as_deref().and_then(take::done),
         ..Page::default()
     };
-    let names = match look.is_desk() {
-        true => instance.alerting.names_of_crew(&case.incident),
-        false => Vec::new(),
+    let body = html! {
+        (render(&look, &case, telling, post.as_ref()))
+        @if look.is_desk() {
+            (forms::crew_names(&instance.alerting.names_of_crew(&case.incident)))
+            (forms::crews(&instance.alerting.rota()))
+        }
     };
-    let body = html! { (render(&look, &case, telling, post.as_ref())) (forms::crew_names(&names)) };
     Ok(layout::page(&look, &page, &body))
 }
 
