@@ -66,6 +66,7 @@ pub(crate) struct Instance {
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
     pub(crate) watchers: Watchers,
+    pub(crate) looks: api::looks::Looks,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -272,6 +273,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         registry,
         clock,
         watchers,
+        looks: api::looks::Looks::default(),
         live,
         config,
     });
