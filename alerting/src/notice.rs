@@ -466,17 +466,35 @@ impl Notice {
             to: to.to.to_owned(),
             phone: to.phone.map(Arc::from),
             channel: Arc::from(to.channel),
-            words: Words::plain(text, site.language.starts_with("zh"), link, base),
+            words: Words {
+                made: short_time(subject.at, site),
+                ..Words::plain(text, site.language.starts_with("zh"), link, base)
+            },
             body,
             created_at: subject.at,
         }
     }
 
-    /// Replaces what was made of the text alone; addresses stay.
+    /// Replaces what was made of the text alone; addresses and time stay.
     fn with_words(mut self, words: Words) -> Self {
-        let (link, board) = (self.words.link.take(), self.words.board.take());
-        self.words = Words { link, board, ..words };
+        let (link, board, made) = (self.words.link.take(), self.words.board.take(), self.words.made);
+        self.words = Words { link, board, made, ..words };
         self
+    }
+
+    /// The same, for somebody who has read newer word of this incident: it says of when it is, and that newer word holds.
+    pub(crate) fn overtaken(&self) -> Self {
+        if self.words.overtaken {
+            return self.clone();
+        }
+        let mut old = self.clone();
+        let text = self.body.get("text").and_then(Value::as_str).unwrap_or_default();
+        let (text, words) = self.words.overtaken(text);
+        old.words = words;
+        old.body["text"] = json!(text);
+        old.body["notice"]["overtaken"] = json!(true);
+        old.body["notice"]["made_at"] = json!(self.created_at.to_rfc3339());
+        old
     }
 
     /// The body of this attempt, with the time left as it is at `now`.
