@@ -388,6 +388,7 @@ fn start_alerting(
             public_url: config.web.public_url.clone(),
             time_zone: config.site.time_zone.clone(),
             links: links(accounts),
+            safety: config.safety.clone(),
         },
         clock: clock.clone(),
         registry: registry.clone(),

@@ -11,9 +11,11 @@ use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank, short_time,
+    drill_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank,
+    safety_text, short_time,
 };
 use crate::notice_words::{Words, safety_words};
+use crate::safety::SafetyText;
 use crate::test_dispatch::Test;
 
 /// Event word of an opened incident.
@@ -58,6 +60,16 @@ pub struct SiteText {
     pub time_zone: String,
     /// Who is led to a page of their own.
     pub links: Links,
+    /// The office's own safety words.
+    pub safety: Arc<SafetyText>,
+}
+
+impl SiteText {
+    /// What may be touched, in the language of the site: the office's words, else ours.
+    pub(crate) fn safety(&self, safety: &str) -> String {
+        let zh = self.language.starts_with("zh");
+        self.safety.of(safety, zh).map_or_else(|| safety_words(safety, zh), str::to_owned)
+    }
 }
 
 /// One telling to one channel.
@@ -156,7 +168,7 @@ impl Notice {
         let mut words = incident_words(incident, word, post, site);
         words.title = moved_title(word, words.zh).to_owned();
         words.danger = moved_by(event).trim_start_matches(" · ").to_owned();
-        words.safety = safety_words(incident.life.safety(), words.zh);
+        words.safety = site.safety(incident.life.safety());
         Self::new(&subject, &view, &text, site, to).with_words(words)
     }
 
@@ -187,8 +199,8 @@ impl Notice {
             (_, _, true) => format!("升级第 {step} 级"),
             (_, _, false) => format!("rung {step}"),
         };
-        let (text, state, safety) =
-            (incident_text(incident, post, site), incident.life.state.name(), incident.life.safety());
+        let (text, state) = (incident_text(incident, post, site), incident.life.state.name());
+        let safety = safety_text(incident, site);
         let (drill, job) = (drill_text(incident, chinese), job_text(incident, chinese));
         let text = format!("{drill}【{why}】{text}{job} · {state} · {safety}");
         let (about, at) = (event.key.clone(), event.at);
@@ -196,7 +208,7 @@ impl Notice {
         let subject = Subject { incident: id, about, event: word, at, drill: incident.life.drill };
         let mut words = incident_words(incident, word, post, site);
         words.title = format!("{why} {}", words.title);
-        words.safety = safety_words(safety, words.zh);
+        words.safety = site.safety(incident.life.safety());
         Self::new(&subject, &view, &text, site, to).with_words(words).at_step(step)
     }
 
@@ -596,7 +608,7 @@ fn moved_text(
     let note = body.pointer("/body/note").and_then(Value::as_str);
     let note = note.map_or_else(String::new, |note| format!(" · {note}"));
     let (place, id) = (place_text(incident, post, chinese), &incident.id);
-    let (severity, safety) = (incident.severity.name(), incident.life.safety());
+    let (severity, safety) = (incident.severity.name(), safety_text(incident, site));
     let drill = drill_text(incident, chinese);
     if chinese {
         format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")

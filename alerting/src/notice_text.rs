@@ -6,7 +6,7 @@ use lampguard_model::{Field, Post, Timestamp};
 use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
 use crate::notice::{DIGEST, HELP, SiteText};
-use crate::notice_words::{Words, safety_words};
+use crate::notice_words::Words;
 
 /// Posts named in a text; the rest is a count.
 const NAMED_MAX: usize = 20;
@@ -87,6 +87,13 @@ pub fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
     })
 }
 
+/// Whether it may be touched; in English behind the words that crews know.
+pub(crate) fn safety_text(incident: &Incident, site: &SiteText) -> String {
+    let safety = incident.life.safety();
+    let own = site.safety(safety);
+    if site.language.starts_with("zh") { own } else { format!("{safety} ({own})") }
+}
+
 /// What, where, how dangerous, until when.
 pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> String {
     let chinese = site.language.starts_with("zh");
@@ -101,9 +108,7 @@ pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &Sit
     }
     parts.extend(incident.notes.iter().cloned());
     if is_about_current(kind) && incident.severity >= Severity::P2 {
-        let safety = incident.life.safety();
-        let english = || format!("{safety} ({})", safety_words(safety, false));
-        parts.push(if chinese { safety.to_owned() } else { english() });
+        parts.push(safety_text(incident, site));
     }
     if let Some(due) = incident.due() {
         let due = local_time(due, site);
@@ -224,7 +229,7 @@ pub(crate) fn incident_words(
         place: short_place(incident, post, zh),
         road: incident.road.to_string(),
         danger: value.into_iter().chain(count).collect::<Vec<_>>().join(" "),
-        safety: if current { safety_words(incident.life.safety(), zh) } else { String::new() },
+        safety: if current { site.safety(incident.life.safety()) } else { String::new() },
         id: incident.id.to_string(),
         due_ms: incident.due().filter(|_| is_open).map(|due| due.0),
         urgent: calls || (incident.severity == Severity::P1 && !PROGRESS.contains(&event)),
@@ -267,7 +272,7 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
         title,
         place,
         danger: worst.map(|worst| format!("{danger} {}", worst.trim_end())).unwrap_or_default(),
-        safety: safety_words(crate::life::TREAT_AS_LIVE, zh),
+        safety: site.safety(crate::life::TREAT_AS_LIVE),
         rank: 5,
         ..Words::default()
     }

@@ -269,3 +269,32 @@ fn old_word_says_of_when_it_is_in_every_form_and_never_that_power_is_off() {
         assert!(live.text(1).contains("未确认断电，视为带电"));
     }
 }
+
+#[test]
+fn the_offices_own_safety_words_stand_in_every_form_of_a_telling() {
+    let file = "[zh]\nlive = \"未确认断电，视为带电，先验电\"\ndead = \"已断电，先验电再作业\"\n";
+    let own = std::sync::Arc::new(crate::safety::SafetyText::parse(file.as_bytes()).unwrap());
+    let site = SiteText { safety: own, ..site() };
+    let to = Address { channel: "sms", to: "张三", phone: None };
+    let (live, mut isolated) = (incident(1), incident(1));
+    isolated.life = crate::testkit::isolated(T);
+    let event = crate::testkit::event(&live, "rung");
+    for (incident, words) in [(&live, "未确认断电，视为带电，先验电"), (&isolated, "已断电，先验电再作业")]
+    {
+        for notice in [
+            Notice::opened(incident, None, &site, to),
+            Notice::rung(incident, &event, crate::notice::ESCALATED, 1, None, &site, to),
+            Notice::moved(incident, &event, "incident.repeated", None, &site, to),
+        ] {
+            assert!(notice.text(1).contains(words), "{}", notice.text(1));
+            assert!(notice.words.sms(1, T).contains(words), "{}", notice.words.sms(1, T));
+            assert!(notice.words.spoken(T).contains(words), "{}", notice.words.spoken(T));
+            let old = notice.overtaken();
+            assert!(
+                !old.text(1).contains("已断电") && !old.words.safety.contains("已断电"),
+                "{}",
+                old.text(1)
+            );
+        }
+    }
+}
