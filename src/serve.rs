@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, Links, Policies, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Ladders, Links, Policies, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -52,13 +52,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the HTTP interface sees of a running instance.
 pub(crate) struct Instance {
-    /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`.
+    /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`, `ladders`.
     pub(crate) config: Config,
     pub(crate) register: Current<Register>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) lighting: Current<Lighting>,
     pub(crate) policies: Current<Policies>,
+    pub(crate) ladders: Current<Ladders>,
     pub(crate) reloads: Reloads,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
@@ -266,6 +267,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         alerting,
         lighting: lighting.into(),
         policies: Arc::new(config.policies.clone()).into(),
+        ladders: Arc::new(config.ladders.clone()).into(),
         reloads,
         history: view,
         latest,
