@@ -11,10 +11,11 @@ use crate::ladder::List;
 use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank,
+    drill_text, gaps_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank,
     safety_text, short_time,
 };
 use crate::notice_words::{Words, safety_words};
+use crate::rota::Gap;
 use crate::safety::SafetyText;
 use crate::test_dispatch::Test;
 
@@ -34,6 +35,8 @@ pub const RECHECK_DUE: &str = "recheck.due";
 pub const RECHECK_OVERDUE: &str = "recheck.overdue";
 /// Event word of planned work that ended by itself.
 pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
+/// Event word of hours in which nobody is on duty.
+pub const ROTA_GAP: &str = "rota.gap";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
 
@@ -452,6 +455,13 @@ impl Notice {
             drill: false,
         };
         Self::new(&subject, &Value::Null, &text, site, to)
+    }
+
+    /// Tells the desk for when nobody is on duty who could be sent.
+    pub fn rota_gaps(gaps: &[Gap], about: &str, now: Timestamp, site: &SiteText, to: Address<'_>) -> Self {
+        let subject =
+            Subject { incident: None, about: about.to_owned(), event: ROTA_GAP, at: now, drill: false };
+        Self::new(&subject, &Value::Null, &gaps_text(gaps, now, site), site, to)
     }
 
     fn new(subject: &Subject, incident: &Value, text: &str, site: &SiteText, to: Address<'_>) -> Self {

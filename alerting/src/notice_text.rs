@@ -7,6 +7,7 @@ use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
 use crate::notice::{DIGEST, HELP, SiteText};
 use crate::notice_words::Words;
+use crate::rota::{Gap, Why};
 
 /// Posts named in a text; the rest is a count.
 const NAMED_MAX: usize = 20;
@@ -56,6 +57,9 @@ fn measured(evidence: &Evidence) -> [&'static str; 2] {
         _ => ["失联已", "silent for"],
     }
 }
+
+/// Gaps that one notice names.
+const GAPS_MAX: usize = 10;
 
 /// Kinds in which current may be where people are: the words of safety stand on them.
 fn is_about_current(kind: Kind) -> bool {
@@ -291,6 +295,49 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
 pub(crate) fn short_time(at: Timestamp, site: &SiteText) -> String {
     let text = local_time(at, site);
     text.get(11..16).unwrap_or(&text).to_owned()
+}
+
+/// Gaps of the rota: those that go on first, each with its hours and why.
+pub(crate) fn gaps_text(gaps: &[Gap], now: Timestamp, site: &SiteText) -> String {
+    let zh = site.language.starts_with("zh");
+    let hour = |at: Timestamp| local_time(at, site).get(5..16).unwrap_or_default().to_owned();
+    let mut gaps: Vec<&Gap> = gaps.iter().collect();
+    gaps.sort_by_key(|gap| gap.from);
+    let one = |gap: &&Gap| {
+        let (from, to) = (if gap.from <= now { None } else { Some(hour(gap.from)) }, hour(gap.to));
+        let crew = gap.crew.as_deref().unwrap_or_default();
+        match (zh, gap.why) {
+            (true, Why::NoCrew) => {
+                format!("{} {} 至 {to} 无班组", gap.zone, from.as_deref().unwrap_or("现在"))
+            }
+            (true, Why::NobodyReachable) => {
+                format!("{} {} 至 {to} 班组 {crew} 无人有通道", gap.zone, from.as_deref().unwrap_or("现在"))
+            }
+            (false, Why::NoCrew) => {
+                format!("{} {} to {to}: no crew", gap.zone, from.as_deref().unwrap_or("now"))
+            }
+            (false, Why::NobodyReachable) => {
+                format!(
+                    "{} {} to {to}: nobody of {crew} has a channel",
+                    gap.zone,
+                    from.as_deref().unwrap_or("now")
+                )
+            }
+        }
+    };
+    let named: Vec<String> = gaps.iter().take(GAPS_MAX).map(one).collect();
+    let (named, more) = (named.join(if zh { "；" } else { "; " }), gaps.len().saturating_sub(GAPS_MAX));
+    let rest = match (more, zh) {
+        (0, _) => String::new(),
+        (_, true) => format!("；另 {more} 处"),
+        (_, false) => format!("; and {more} more"),
+    };
+    match zh {
+        true => format!("【缺岗】7 天内责任区无人可派：{named}{rest}。届时险情只到值班台，请排班"),
+        false => format!(
+            "[nobody on duty] within 7 days: {named}{rest}. Dangers will reach the desk alone: change the rota"
+        ),
+    }
 }
 
 /// In front of a drill.
