@@ -223,7 +223,7 @@ impl Story {
         let body = json!({ "told_at": now.to_rfc3339(), "count": gaps.len(), "gaps": named });
         let event = super::note::event(GAP, now, &body);
         let site = self.site.clone();
-        let notices = self.to_desk(|to| Notice::rota_gaps(&gaps, &event.key, now, &site, to));
+        let notices = self.notices_for_desk(|to| Notice::rota_gaps(&gaps, &event.key, now, &site, to));
         let ticket = self.tell(&notices, false, None);
         self.writes.push(Write::Notices(notices), ticket.clone());
         self.writes.push(Write::Events(vec![event]), ticket);

@@ -90,7 +90,7 @@ impl Story {
     }
 
     /// To the desk alone.
-    pub(super) fn to_desk(&mut self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
+    pub(super) fn notices_for_desk(&mut self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
         self.with_scene(|dispatcher, scene| dispatcher.to_desk(scene, make))
     }
 
