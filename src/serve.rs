@@ -88,6 +88,12 @@ pub(crate) struct Handles {
     pub(crate) losses: Arc<lampguard_ingester::loss::LossBook>,
 }
 
+impl Handles {
+    fn of(ingester: &Ingester) -> Self {
+        Self { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() }
+    }
+}
+
 /// A running instance.
 pub(crate) struct Running {
     pub(crate) instance: Arc<Instance>,
@@ -259,11 +265,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
     let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
-    let handles =
-        Handles { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() };
     let instance = Arc::new(Instance {
         register,
-        ingester: OnceLock::from(handles),
+        ingester: OnceLock::from(Handles::of(&ingester)),
         alerting,
         lighting: lighting.into(),
         policies: Arc::new(config.policies.clone()).into(),

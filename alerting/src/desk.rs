@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
-use lampguard_model::Timestamp;
+use lampguard_model::{Millis, Register, Timestamp};
 
 use crate::board::Board;
 use crate::incident::{EventView, Family, Incident, Kind, Severity};
@@ -34,6 +34,9 @@ pub struct DeskFilter {
     pub limit: usize,
 }
 
+/// A P1 that nobody was told of for so long stands on the board in red; younger ones are on their way.
+const UNTOLD_AFTER: Millis = Millis::minutes(1);
+
 /// Open incidents by severity. Drills count nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -41,6 +44,8 @@ pub struct Counts {
     pub by: [usize; 4],
     /// The deadline is over and nobody is there.
     pub breached: usize,
+    /// P1s of which no message was accepted for [`UNTOLD_AFTER`] and longer.
+    pub untold: usize,
 }
 
 impl Counts {
@@ -137,6 +142,7 @@ fn column(severity: Severity) -> usize {
 /// One pass over the board.
 struct Pass<'f> {
     filter: &'f DeskFilter,
+    register: &'f Register,
     now: Timestamp,
     page: DeskPage,
     roads: HashMap<(Arc<str>, Arc<str>), RoadCount, RandomState>,
@@ -151,6 +157,14 @@ impl Pass<'_> {
         counts.by[column(incident.severity)] += 1;
         counts.breached +=
             usize::from(incident.due().is_some_and(|due| incident.life.is_breached(due, self.now)));
+        let waits = incident.severity == Severity::P1 && incident.life.told_at.is_none();
+        let since = incident.p1_at.unwrap_or(incident.opened_at);
+        counts.untold += usize::from(waits && self.now.since(since) >= UNTOLD_AFTER);
+    }
+
+    /// In a zone stands also what the topic of an unregistered device hints at: its crew is told.
+    fn is_in(&self, incident: &Incident, zone: &str) -> bool {
+        *incident.zone == *zone || **incident.zone_in(self.register) == *zone
     }
 
     fn look_at(&mut self, incident: &Incident) {
@@ -165,7 +179,7 @@ impl Pass<'_> {
         }
         let filter = self.filter;
         let wanted = shelved == filter.shelved
-            && filter.zone.as_ref().is_none_or(|zone| **zone == *incident.zone)
+            && filter.zone.as_ref().is_none_or(|zone| self.is_in(incident, zone))
             && filter.road.as_ref().is_none_or(|road| **road == *incident.road)
             && filter.severity.is_none_or(|severity| severity == incident.severity);
         if !wanted {
@@ -187,9 +201,9 @@ impl Pass<'_> {
     }
 }
 
-fn page_of(board: &RwLock<Board>, filter: &DeskFilter, now: Timestamp) -> DeskPage {
+fn page_of(board: &RwLock<Board>, register: &Register, filter: &DeskFilter, now: Timestamp) -> DeskPage {
     let page = DeskPage::default();
-    let mut pass = Pass { filter, now, page, roads: HashMap::default(), places: Vec::new() };
+    let mut pass = Pass { filter, register, now, page, roads: HashMap::default(), places: Vec::new() };
     let read = || board.read().unwrap_or_else(PoisonError::into_inner);
     read().from((i64::MIN, "")).for_each(|incident| pass.look_at(incident));
     let Pass { mut page, roads, mut places, .. } = pass;
@@ -215,7 +229,9 @@ fn page_of(board: &RwLock<Board>, filter: &DeskFilter, now: Timestamp) -> DeskPa
 impl Alerting {
     /// The open incidents as the desk looks at them.
     pub fn desk(&self, filter: &DeskFilter) -> DeskPage {
-        page_of(&self.board, filter, (self.clock)())
+        // One lock after the other: the alerting thread writes the board while it holds the engine.
+        let register = lock(&self.engine).register().clone();
+        page_of(&self.board, &register, filter, (self.clock)())
     }
 
     /// One incident, over or not, with its timeline and its notices (the newest `notices_max`).
@@ -266,7 +282,7 @@ pub fn is_about_current(incident: &Incident) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lampguard_model::Millis;
+    use lampguard_model::UNREGISTERED;
 
     use super::*;
     use crate::life::{Life, Stage};
@@ -288,6 +304,10 @@ mod tests {
         }
     }
 
+    fn shown(board: &RwLock<Board>, filter: &DeskFilter, now: Timestamp) -> DeskPage {
+        page_of(board, &Register::default(), filter, now)
+    }
+
     fn ids(page: &DeskPage) -> Vec<&str> {
         page.items.iter().map(|incident| &*incident.id).collect()
     }
@@ -303,25 +323,52 @@ mod tests {
             Incident { family: Family::Reenergised, ..one("live-again", Severity::P1, 29, Stage::Open) },
         ]);
         let filter = DeskFilter { limit: 10, ..DeskFilter::default() };
-        let page = page_of(&board, &filter, T);
+        let page = shown(&board, &filter, T);
         assert_eq!(ids(&page), ["live-again", "p1-over", "p1-soon", "p1-late", "p1-safe", "p2-soon"]);
-        let page = page_of(&board, &DeskFilter { skip: 2, limit: 2, ..filter.clone() }, T);
+        let page = shown(&board, &DeskFilter { skip: 2, limit: 2, ..filter.clone() }, T);
         assert_eq!((ids(&page), page.found), (vec!["p1-soon", "p1-late"], 6));
-        let page = page_of(&board, &DeskFilter { severity: Some(Severity::P2), ..filter.clone() }, T);
+        let page = shown(&board, &DeskFilter { severity: Some(Severity::P2), ..filter.clone() }, T);
         assert_eq!((ids(&page), page.found), (vec!["p2-soon"], 1));
         assert_eq!(
             page.zones.values().map(Counts::all).sum::<usize>(),
             6,
             "zones count what the filter hides"
         );
-        assert_eq!(page_of(&board, &DeskFilter { skip: 999, ..filter }, T).items.len(), 0);
+        assert_eq!(shown(&board, &DeskFilter { skip: 999, ..filter }, T).items.len(), 0);
+    }
+
+    #[test]
+    fn a_stranger_stands_in_its_own_zone_and_in_the_one_that_its_topic_names() {
+        let mut stranger =
+            Incident { zone: Arc::from(UNREGISTERED), ..one("s", Severity::P1, 5, Stage::Open) };
+        stranger.life.hint = Some(Arc::from("z1"));
+        let (board, register) = (board([stranger]), crate::engine::tests::register());
+        for (zone, found) in [("z1", 1), (UNREGISTERED, 1), ("z2", 0)] {
+            let filter = DeskFilter { zone: Some(zone.to_owned()), limit: 10, ..DeskFilter::default() };
+            assert_eq!(page_of(&board, &register, &filter, T).found, found, "{zone}");
+        }
+    }
+
+    #[test]
+    fn a_p1_that_nobody_was_told_of_for_a_minute_is_counted_for_the_board() {
+        let old = |id| Incident {
+            opened_at: T - UNTOLD_AFTER,
+            p1_at: None,
+            ..one(id, Severity::P1, 5, Stage::Open)
+        };
+        let mut told = old("told");
+        told.life.told_at = Some(T);
+        let young = Incident { opened_at: T, p1_at: None, ..old("young") };
+        let later = Incident { p1_at: Some(T), ..old("a P2 until now") };
+        let page = shown(&board([old("red"), told, young, later]), &DeskFilter::default(), T);
+        assert_eq!(page.zones.values().map(|zone| zone.untold).sum::<usize>(), 1);
     }
 
     #[test]
     fn drills_count_nowhere_and_are_shown() {
         let mut drill = one("drill", Severity::P1, 5, Stage::Open);
         drill.life.drill = true;
-        let page = page_of(&board([drill]), &DeskFilter { limit: 10, ..DeskFilter::default() }, T);
+        let page = shown(&board([drill]), &DeskFilter { limit: 10, ..DeskFilter::default() }, T);
         assert_eq!((page.items.len(), page.drills), (1, 1));
         assert_eq!(page.zones.values().map(Counts::all).sum::<usize>(), 0);
     }
@@ -335,7 +382,7 @@ mod tests {
             incident
         });
         let board = board(many);
-        let page = page_of(&board, &DeskFilter { limit: 200, ..DeskFilter::default() }, T);
+        let page = shown(&board, &DeskFilter { limit: 200, ..DeskFilter::default() }, T);
         assert_eq!((page.items.len(), page.found, page.roads.len()), (200, 100_000, 300));
         assert!(page.items.iter().all(|incident| incident.severity == Severity::P1));
         assert!(page.items.windows(2).all(|pair| pair[0].due_at <= pair[1].due_at));

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lampguard_model::{Register, Timestamp, UNREGISTERED};
+use lampguard_model::{Register, Timestamp};
 
 use crate::engine::{Asking, Effect, Engine, Input, REPEATED};
 use crate::incident::{Incident, Severity};
@@ -112,15 +112,9 @@ pub(crate) fn reach(rota: &Rota, to: &Telling, zone: &str, crew: Option<&str>, n
     reached
 }
 
-/// The zone whose crew acts: that of the post, where one that nobody had registered has been.
-fn zone_of(incident: &Incident, register: &Register) -> Arc<str> {
-    let post = incident.post_in(register).filter(|_| *incident.zone == *UNREGISTERED);
-    post.map_or(&incident.zone, |post| &post.zone).clone()
-}
-
 fn reached(scene: &Scene<'_>, incident: &Incident, to: &Telling) -> Reached {
-    let zone = zone_of(incident, scene.register);
-    reach(scene.rota, to, &zone, incident.life.crew.as_deref(), scene.now)
+    let zone = incident.zone_in(scene.register);
+    reach(scene.rota, to, zone, incident.life.crew.as_deref(), scene.now)
 }
 
 /// What people do day by day.
@@ -225,8 +219,8 @@ impl Dispatcher {
             reached(scene, incident, to).people.iter().for_each(|person| self.crowd.add(person, incident));
             return Vec::new();
         }
-        let zone = zone_of(incident, scene.register);
-        self.notices(scene, to, &zone, Some(incident), make)
+        let zone = incident.zone_in(scene.register);
+        self.notices(scene, to, zone, Some(incident), make)
     }
 
     /// What goes to the desk alone.

@@ -229,6 +229,9 @@ pub struct IncidentView {
     pub feeder: String,
     /// Zone.
     pub zone: String,
+    /// Zone that the topic of an unregistered device names; absent for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone_hint: Option<Arc<str>>,
     /// Road.
     pub road: String,
     /// For hazards told by a person at a place (`lon`, `lat`, `text`), and parts of the system (their name).
@@ -320,10 +323,13 @@ impl Incident {
     }
 
     /// The zone whose crew acts on it: the one that it opened in, or of an unregistered device that of its post, once
-    /// it has one.
+    /// it has one, and until then the one that its topic names, where there is such a zone.
     pub fn zone_in<'r>(&'r self, register: &'r Register) -> &'r Arc<str> {
-        let post = self.post_in(register).filter(|_| *self.zone == *UNREGISTERED);
-        post.map_or(&self.zone, |post| &post.zone)
+        if *self.zone != *UNREGISTERED {
+            return &self.zone;
+        }
+        let hint = || self.life.hint.as_ref().filter(|zone| register.has_zone(zone));
+        self.post_in(register).map(|post| &post.zone).or_else(hint).unwrap_or(&self.zone)
     }
 
     /// Where it is, when that is a spot that a person told.
@@ -348,6 +354,7 @@ impl Incident {
             post_id: (!self.post_id.is_empty()).then(|| self.post_id.to_string()),
             feeder: self.feeder.to_string(),
             zone: self.zone.to_string(),
+            zone_hint: life.hint.clone(),
             road: self.road.to_string(),
             place: self.place_json(),
             opened_at: self.opened_at.to_rfc3339(),

@@ -151,8 +151,13 @@ pub fn place_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> St
         (Scope::Place | Scope::System, _) => return place.to_string(),
     }
     let Some(post) = post else {
-        let unknown = if chinese { "未登记设备" } else { "unregistered device" };
-        return format!("{unknown} {}", incident.post_id);
+        let device = &incident.post_id;
+        return match (&incident.life.hint, chinese) {
+            (None, true) => format!("未登记设备 {device}"),
+            (None, false) => format!("unregistered device {device}"),
+            (Some(zone), true) => format!("未登记设备 {device}（主题所示责任区 {zone}）"),
+            (Some(zone), false) => format!("unregistered device {device} (its topic names zone {zone})"),
+        };
     };
     let landmark = if post.landmark.is_empty() { String::new() } else { format!(" {}", post.landmark) };
     let (zone, road, id) = (&post.zone, &post.road, &post.post_id);

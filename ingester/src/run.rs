@@ -365,7 +365,8 @@ impl Intake {
             }
             Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
             Decision::Fresh { stored_ts, identity } => {
-                let kept = Kept { reading: &reading, place: &place, device, stored_ts, identity };
+                let hint = hint.map(|(zone, _)| zone).filter(|zone| register::is_identifier(zone));
+                let kept = Kept { reading: &reading, place: &place, device, hint, stored_ts, identity };
                 self.keep(&kept, context);
                 context.tally.stored += 1;
             }
@@ -417,7 +418,7 @@ impl Intake {
 
     /// Puts a reading into the frame.
     fn keep(&mut self, kept: &Kept<'_>, context: &Context) {
-        let Kept { reading, place, device, stored_ts, identity } = *kept;
+        let Kept { reading, place, device, hint, stored_ts, identity } = *kept;
         let post = place.post.as_deref();
         let stored = StoredReading {
             identity,
@@ -426,6 +427,7 @@ impl Intake {
             device,
             zone: post.map_or(UNREGISTERED, |post| &post.zone),
             feeder: post.map_or("", |post| &post.feeder),
+            hint: hint.filter(|_| post.is_none()),
             ..StoredReading::said(reading, post.map_or(device, |post| &post.post_id), context.received_at)
         };
         self.frame.push(record::READING, |out| record::encode_reading(&stored, out));
@@ -583,6 +585,8 @@ struct Kept<'a> {
     reading: &'a Reading,
     place: &'a Place,
     device: &'a str,
+    /// Zone in the topic.
+    hint: Option<&'a str>,
     stored_ts: Timestamp,
     identity: u64,
 }

@@ -192,8 +192,10 @@ fn another_register_places_the_next_chunk_and_the_one_before_was_placed_by_the_o
             let Ok(record::Record::Reading(stored)) = record::decode(kind, bytes) else {
                 panic!("a reading")
             };
-            placed.push([stored.post.to_owned(), stored.zone.to_owned(), stored.feeder.to_owned()]);
+            let hint = stored.hint.unwrap_or_default();
+            placed.push([stored.post, stored.zone, stored.feeder, hint].map(str::to_owned));
         }
     }
-    assert_eq!(placed, [["P1", UNREGISTERED, ""], ["P9", "z2", "F1"], ["P1", UNREGISTERED, ""]]);
+    let stranger = ["P1", UNREGISTERED, "", "z1"];
+    assert_eq!(placed, [stranger, ["P9", "z2", "F1", ""], stranger], "a topic hints where no register says");
 }

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! reading      identity u64 · received_at i64 · stored_ts i64 · marks u32 · flags u16 · cause u8 · source u8
-//!              presence u8 (1 ts, 2 seq, 4 boot, 8 by) · [ts i64] [seq varint] [boot varint]
+//!              presence u8 (1 ts, 2 seq, 4 boot, 8 by, 16 period, 32 hint) · [ts i64] [seq varint] [boot varint]
 //!              post · device (empty: same as post) · zone · feeder · [by]      each: length u8, bytes
 //!              mask varint · one zigzag varint of thousandths per set bit, lowest field first
+//!              [period in seconds varint] · [hint: length u8, bytes]
 //! weather      received_at i64 · zone: length u8, bytes · JSON of the report
 //! status       received_at i64 · device: length u8, bytes · online u8
 //! quarantined  received_at i64 · source u8 · reason: length u8, bytes · topic: length u16, bytes
@@ -95,6 +96,8 @@ pub struct StoredReading<'a> {
     pub feeder: &'a str,
     /// Who typed it in.
     pub by: Option<&'a str>,
+    /// Zone that the topic names, of a device that nobody registered: a hint at whom to send.
+    pub hint: Option<&'a str>,
     /// Reporting period of such devices by the profile that read it, seconds.
     pub period_s: Option<u32>,
     /// The values.
@@ -121,6 +124,7 @@ impl<'a> StoredReading<'a> {
             zone: "",
             feeder: "",
             by: None,
+            hint: None,
             period_s: None,
             fields: Fields::default(),
         }
@@ -218,7 +222,8 @@ pub fn encode_reading(reading: &StoredReading<'_>, out: &mut Vec<u8>) {
         | u8::from(reading.seq.is_some()) << 1
         | u8::from(reading.boot.is_some()) << 2
         | u8::from(reading.by.is_some()) << 3
-        | u8::from(reading.period_s.is_some()) << 4;
+        | u8::from(reading.period_s.is_some()) << 4
+        | u8::from(reading.hint.is_some()) << 5;
     out.push(presence);
     if let Some(ts) = reading.ts {
         out.extend_from_slice(&ts.0.to_le_bytes());
@@ -242,6 +247,9 @@ pub fn encode_reading(reading: &StoredReading<'_>, out: &mut Vec<u8>) {
     }
     if let Some(period_s) = reading.period_s {
         put_varint(out, u64::from(period_s));
+    }
+    if let Some(hint) = reading.hint {
+        put_text(out, hint);
     }
 }
 
@@ -363,6 +371,7 @@ impl<'a> Cursor<'a> {
             }
         }
         let period_s = if presence & 16 != 0 { Some(u32::try_from(self.varint()?).ok()?) } else { None };
+        let hint = if presence & 32 != 0 { Some(self.text()?) } else { None };
         Some(StoredReading {
             identity,
             received_at,
@@ -379,6 +388,7 @@ impl<'a> Cursor<'a> {
             zone,
             feeder,
             by,
+            hint,
             period_s,
             fields,
         })
@@ -461,6 +471,7 @@ mod tests {
             zone: "z1",
             feeder: "F1",
             by: None,
+            hint: None,
             period_s: None,
             fields,
         }
@@ -474,8 +485,10 @@ mod tests {
             boot in proptest::option::of(any::<u32>()),
             ts in proptest::option::of(any::<i64>()),
             period_s in proptest::option::of(any::<u32>()),
+            hint in proptest::option::of("[a-z0-9]{1,64}"),
         ) {
-            let reading = StoredReading { seq, boot, ts: ts.map(Timestamp), period_s, ..sample(&values) };
+            let hint = hint.as_deref();
+            let reading = StoredReading { seq, boot, ts: ts.map(Timestamp), period_s, hint, ..sample(&values) };
             let mut bytes = Vec::new();
             encode_reading(&reading, &mut bytes);
             prop_assert_eq!(identity_of(&bytes), Some(reading.identity));

@@ -149,7 +149,7 @@ impl Engine {
     /// Who is told that an incident opened, or became a P1.
     pub(super) fn opening(&self, incident: &Incident, now: Timestamp) -> Telling {
         let life = &incident.life;
-        let first = self.calling.ladders.of(incident).and_then(|ladder| ladder.rungs.first());
+        let first = self.calling.ladders.of(incident, &self.register).and_then(|ladder| ladder.rungs.first());
         let mut to = Telling::to(first.map_or(&[Whom::Crew, Whom::Desk], |rung| &rung.to));
         if incident.family == Family::System || incident.severity < Severity::P1 {
             return self.made_for(incident, to);
@@ -190,7 +190,7 @@ impl Engine {
                     backup |= duty.backup.as_ref().is_some_and(|crew| crew.id == owner.id);
                 }
                 // Whoever it is, he is with what the zone's crew would be with.
-                None => crew |= *incident.zone == *zone,
+                None => crew |= **incident.zone_in(&self.register) == *zone,
             }
         }
         (crew, backup)
@@ -316,7 +316,10 @@ impl Engine {
             let told = open.incident.severity == Severity::P1 || open.incident.is_told();
             let wanted = !open.over && told && !open.incident.life.drill;
             if let Some(handover) = wanted.then(|| self.handed_over(&open.incident, now)).flatten() {
-                by_zone.entry(open.incident.zone.clone()).or_default().push((place, handover));
+                by_zone
+                    .entry(open.incident.zone_in(&self.register).clone())
+                    .or_default()
+                    .push((place, handover));
             }
         }
         for handovers in by_zone.into_values() {
@@ -339,7 +342,7 @@ impl Engine {
 
     /// The change of shift that an incident is in, when that is new.
     fn handed_over(&self, incident: &Incident, now: Timestamp) -> Option<Handover> {
-        let (life, zone) = (&incident.life, &*incident.zone);
+        let (life, zone) = (&incident.life, &**incident.zone_in(&self.register));
         if is_over(life.state) {
             return None;
         }

@@ -1,5 +1,7 @@
 //! What may kill at one post: limits, water, saturation, flags. Silence after danger stands in `watch.rs`.
 
+use std::sync::Arc;
+
 use lampguard_model::{Field, Flags, Marks, Millis, Quantity, StoredReading, Timestamp};
 
 use super::place::Subject;
@@ -441,6 +443,7 @@ impl Engine {
             Rule::SingleSample.name().clone_into(&mut finding.evidence.rule);
             finding.notes = raise::notes_of_reading(reading);
             finding.notes.extend([raise::NOTE_SINGLE.to_owned(), raise::NOTE_UNREGISTERED.to_owned()]);
+            finding.hint = reading.hint.map(Arc::from);
             finding.key = shown.key();
             finding.key_at = (!shown.has(Bits::RECEIPT)).then(|| shown.at());
             self.put(finding, now, effects);

@@ -155,7 +155,7 @@ impl Engine {
         };
         let speaks = || self.places.get(owner.device()).is_some_and(|place| *place as usize == slot);
         match owner {
-            Owner::Stranger(name) => self.register.named(name),
+            Owner::Stranger { device: name, .. } => self.register.named(name),
             Owner::Registered(post) => self.register.by_post(&post.post_id).or_else(renamed),
             Owner::Struck { post, .. } => {
                 self.register.by_post(post).or_else(|| renamed().filter(|_| speaks()))
@@ -236,7 +236,7 @@ impl Engine {
         self.leave_feeder(to);
         let empty = self.empty_slot();
         let other = std::mem::replace(&mut self.slots[from], empty);
-        self.owners[from] = Owner::Stranger(self.owners[from].name().clone());
+        self.owners[from] = Owner::stranger(self.owners[from].name().clone());
         self.wakes[from] = u32::MAX;
         self.slots[to].take_over(&other);
         self.join_feeder(to);
@@ -346,7 +346,7 @@ impl Engine {
         s.set(Fact::Unregistered, false);
         set_by_register(s, post);
         self.join_feeder(slot);
-        !matches!(old, Owner::Stranger(_)) && *old.name() != post.post_id
+        !matches!(old, Owner::Stranger { .. }) && *old.name() != post.post_id
     }
 
     /// Its post is no longer in the register: it is judged as a device that was never in it.

@@ -129,7 +129,7 @@ impl Engine {
         from: Timestamp,
         now: Timestamp,
     ) -> Vec<(Timestamp, Telling)> {
-        let (climb, ladder) = (&incident.life.climb, self.calling.ladders.of(incident));
+        let (climb, ladder) = (&incident.life.climb, self.calling.ladders.of(incident, &self.register));
         let goes_on = Milestones::of(incident, &self.policy).is_some();
         // Of many dark lamps of a road one is told.
         let opening = climb.listed || (incident.is_told() && incident.evidence.kind != Kind::LampOut);

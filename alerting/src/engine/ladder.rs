@@ -119,7 +119,7 @@ impl Engine {
     /// The ladder of an incident; none: nobody is called, it stands in lists.
     fn ladder(&self, incident: &Incident) -> Option<&Arc<Ladder>> {
         let called = incident.severity == Severity::P1 || incident.is_told();
-        self.calling.ladders.of(incident).filter(|_| self.calling.on && called)
+        self.calling.ladders.of(incident, &self.register).filter(|_| self.calling.on && called)
     }
 
     /// A ladder begins: its first rung is the opening notice. Where planned work goes on it comes later, when the crew
@@ -394,7 +394,7 @@ impl Engine {
         let alone = to.urgent || incident.life.drill;
         to.grouped = word.is_some() && self.calling.on && !alone && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
-            let zone = self.open[place].incident.zone.clone();
+            let zone = self.open[place].incident.zone_in(&self.register).clone();
             let key = (zone, to.step, word, to.crews.clone());
             let entry = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
             entry.0.and(&to.whom);

@@ -50,6 +50,7 @@ mod raise;
 mod recheck;
 mod signal;
 mod state;
+mod strangers;
 mod supply;
 mod sweep;
 mod system;

@@ -146,10 +146,12 @@ impl Engine {
 
     /// The life of an incident that opens at a post.
     pub(super) fn new_life(&self, post: &str, follows: Vec<Arc<str>>, now: Timestamp) -> Life {
-        let device = self.places.get(post).and_then(|place| self.sensor_of(*place as usize));
+        let slot = self.places.get(post).map(|place| *place as usize);
+        let device = slot.and_then(|slot| self.sensor_of(slot));
+        let hint = slot.and_then(|slot| self.hint_of(&Subject::Post(slot)));
         let post = self.register.by_post(post);
         let job = post.and_then(|post| self.job_at(post, now)).map(|job| job.crew.clone());
-        Life { follows, job, device, ..Life::default() }
+        Life { follows, job, device, hint, ..Life::default() }
     }
 
     /// Says whether what comes in comes a second time, out of the journal.

@@ -15,8 +15,11 @@ use crate::wet::Because;
 #[derive(Clone, Debug)]
 pub(super) enum Owner {
     Registered(Arc<Post>),
-    /// A device that the register does not know, by its own name.
-    Stranger(Arc<str>),
+    /// A device that the register does not know, by its own name, and the zone that its newest topic named.
+    Stranger {
+        device: Arc<str>,
+        hint: Option<Arc<str>>,
+    },
     /// A post that is not in the register any more, and the sensor that it had: what that one says goes on here.
     Struck {
         post: Arc<str>,
@@ -28,7 +31,7 @@ impl Owner {
     pub(super) fn name(&self) -> &Arc<str> {
         match self {
             Self::Registered(post) => &post.post_id,
-            Self::Stranger(name) | Self::Struck { post: name, .. } => name,
+            Self::Stranger { device: name, .. } | Self::Struck { post: name, .. } => name,
         }
     }
 
@@ -36,8 +39,13 @@ impl Owner {
     pub(super) fn device(&self) -> &Arc<str> {
         match self {
             Self::Registered(post) => &post.device_id,
-            Self::Stranger(name) | Self::Struck { device: name, .. } => name,
+            Self::Stranger { device: name, .. } | Self::Struck { device: name, .. } => name,
         }
+    }
+
+    /// A device that the register does not know, and no topic of its.
+    pub(super) fn stranger(device: Arc<str>) -> Self {
+        Self::Stranger { device, hint: None }
     }
 
     /// A post that the register does not know, and no word of its sensor.
@@ -48,7 +56,7 @@ impl Owner {
     pub(super) fn post(&self) -> Option<&Arc<Post>> {
         match self {
             Self::Registered(post) => Some(post),
-            Self::Stranger(_) | Self::Struck { .. } => None,
+            Self::Stranger { .. } | Self::Struck { .. } => None,
         }
     }
 }
@@ -157,7 +165,15 @@ impl Engine {
     /// brings it under its old name.
     pub(super) fn slot_of(&mut self, reading: &StoredReading<'_>) -> Option<usize> {
         match reading.marks.has(Marks::UNREGISTERED) {
-            true => self.slot_of_device(reading.post),
+            true => {
+                let slot = self.slot_of_device(reading.post)?;
+                if let (Owner::Stranger { hint, .. }, Some(named)) = (&mut self.owners[slot], reading.hint)
+                    && hint.as_deref() != Some(named)
+                {
+                    *hint = Some(Arc::from(named));
+                }
+                Some(slot)
+            }
             false => self.slot_of_post(reading.post, reading.device),
         }
     }
@@ -167,7 +183,7 @@ impl Engine {
     /// we ran: then that post had been there beside it.
     fn slot_of_post(&mut self, post: &str, device: &str) -> Option<usize> {
         if let Some(place) = self.places.get(post).map(|place| *place as usize)
-            && !matches!(self.owners[place], Owner::Stranger(_))
+            && !matches!(self.owners[place], Owner::Stranger { .. })
         {
             return Some(place);
         }
@@ -196,7 +212,7 @@ impl Engine {
     fn slot_of_device(&mut self, device: &str) -> Option<usize> {
         match self.register.named(device).map(|post| post.post_id.clone()) {
             Some(post) => self.slot(&post),
-            None => self.slot_by(device, Owner::Stranger),
+            None => self.slot_by(device, Owner::stranger),
         }
     }
 
@@ -360,7 +376,7 @@ impl Engine {
             // Of a post that has a memory of its own, or of one that had this name, its device says nothing.
             Some(post) if self.places.contains_key(&post) || memory.habits.heard.is_some() => None,
             Some(post) => self.slot(&post),
-            None => self.slot_by(&memory.post, Owner::Stranger),
+            None => self.slot_by(&memory.post, Owner::stranger),
         };
         if let Some(slot) = slot {
             // The policy may have become another one since.
@@ -408,11 +424,6 @@ impl Engine {
     /// Why the zone at `place` is wet.
     pub(super) fn zone_wet(&self, place: usize) -> Option<Because> {
         self.zones[place].wet[0]
-    }
-
-    /// The incident at a place takes what else the slot sends: its own post's, whatever the family.
-    pub(super) fn is_collapsed(&self, place: usize) -> bool {
-        self.open[place].subject == Subject::Collapsed
     }
 }
 

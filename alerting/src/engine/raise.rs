@@ -29,10 +29,8 @@ const NOTE_STUCK: &str = "读数不变 (stuck)";
 const NOTE_UNIT: &str = "单位可疑 (unit suspect)";
 /// Prefix of the notes that name crews of planned work in the midst of it.
 const NOTE_INSIDE: &str = "其中有检修 (planned work inside): ";
-/// Prefix of the notes that name devices in the collapsed incident.
-const NOTE_DEVICE: &str = "设备 ";
 
-/// Devices that the collapsed incident names; the rest are only in the journal.
+/// Devices that one note, or the collapsed incident, names; the rest are only in the journal.
 pub(super) const NAMED_MAX: usize = 20;
 /// Posts that an incident about several names; the rest stand in the event log.
 const MEMBERS_MAX: usize = 1000;
@@ -59,6 +57,8 @@ pub(super) struct Finding {
     pub(super) due: Option<Millis>,
     pub(super) evidence: Evidence,
     pub(super) notes: Vec<String>,
+    /// Zone that the topic of a device without a slot named.
+    pub(super) hint: Option<Arc<str>>,
     /// Posts that it names.
     pub(super) members: Vec<Arc<str>>,
     /// Which sample, and when: names the incident.
@@ -127,6 +127,7 @@ impl Engine {
             due: kind.due(kind.severity(), &self.policy),
             evidence,
             notes,
+            hint: None,
             members: Vec::new(),
             key: 0,
             key_at: Some(now),
@@ -245,7 +246,8 @@ impl Engine {
         let about = about(finding.subject.scope(), &post_id, &feeder, &zone, &place);
         finding.members.truncate(MEMBERS_MAX);
         let id = incident_id(finding.family, &about, finding.key, finding.key_at);
-        let life = self.new_life(&post_id, follows, now);
+        let mut life = self.new_life(&post_id, follows, now);
+        life.hint = life.hint.or(finding.hint.take());
         let (id, subject, told) = (after(id, &life.follows), finding.subject.clone(), finding.told);
         let incident = incident_of(id, finding, [post_id, feeder, zone, road, place], life, now);
         self.begin(incident, &subject, told, effects)
@@ -290,38 +292,6 @@ impl Engine {
         place
     }
 
-    /// Ten thousand unregistered devices have an incident each: from here on one stands for all, and names
-    /// the first twenty.
-    fn collapse(
-        &mut self,
-        mut finding: Finding,
-        name: &Arc<str>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> usize {
-        let device = format!("{NOTE_DEVICE}{name}");
-        let of = std::mem::replace(&mut finding.subject, Subject::Collapsed);
-        let family = finding.family;
-        let place = match self.taking(&Subject::Collapsed, family) {
-            Some(place) => {
-                let notes = &self.open[place].incident.notes;
-                let named = notes.iter().filter(|note| note.starts_with(NOTE_DEVICE)).count();
-                if named < NAMED_MAX && !notes.contains(&device) {
-                    self.note(place, &device, now, effects);
-                }
-                place
-            }
-            None => {
-                finding.notes = vec![NOTE_UNREGISTERED.to_owned(), device];
-                self.open(finding, Vec::new(), now, effects)
-            }
-        };
-        if let Subject::Post(_) = of {
-            self.take(&of, family, place);
-        }
-        place
-    }
-
     /// More evidence: of a kind that is new on the incident, or graver than what it has.
     pub(super) fn attach(
         &mut self,
@@ -333,6 +303,7 @@ impl Engine {
         if self.is_collapsed(place) {
             return;
         }
+        let hint = self.hint_of(&finding.subject).or(finding.hint.clone());
         let incident = &self.open[place].incident;
         let (kind, severity, wanted) = (finding.evidence.kind, finding.severity, finding.told);
         let (new, graver) = (!incident.kinds.contains(&kind), severity > incident.severity);
@@ -348,6 +319,7 @@ impl Engine {
         (open.calm_from, open.clear_since) = (None, None);
         let incident = &mut open.incident;
         incident.life.on_evidence();
+        incident.life.hint = hint.or(incident.life.hint.take());
         if new {
             incident.kinds.push(kind);
         }

@@ -83,6 +83,31 @@ fn situation_s33_an_unregistered_device_is_judged_like_others() {
 }
 
 #[test]
+fn the_newest_topic_of_an_unregistered_device_says_which_zone_hears_of_it_until_the_register_does() {
+    let mut city = City::new();
+    let known = register();
+    for (minute, zone) in [(0, None), (5, Some("z2")), (10, Some("z1"))] {
+        city.read(&StoredReading { hint: zone, ..stranger(leak(minutes(minute), 40.0), "D-99") });
+    }
+    // Opened by the second sample; what tells of nothing new moves no incident.
+    let incident = city.the_incident();
+    assert_eq!(&**incident.zone_in(&known), "z2");
+    // A graver word comes from where it is now.
+    city.read(&StoredReading {
+        hint: Some("z1"),
+        ..stranger(with(leak(minutes(15), 40.0), Field::ShellV, 90.0), "D-99")
+    });
+    city.read(&StoredReading {
+        hint: Some("z1"),
+        ..stranger(with(leak(minutes(20), 40.0), Field::ShellV, 90.0), "D-99")
+    });
+    let incident = city.the_incident();
+    assert_eq!((&**incident.zone_in(&known), &*incident.zone), ("z1", UNREGISTERED));
+    let nowhere = Register::default();
+    assert_eq!(&**incident.zone_in(&nowhere), UNREGISTERED, "no such zone");
+}
+
+#[test]
 fn an_untracked_device_is_judged_on_one_sample_and_told_once() {
     let mut city = City::new();
     for n in 0..5 {

@@ -25,7 +25,7 @@ pub use telling::{Telling, crew_named};
 
 use std::sync::Arc;
 
-use lampguard_model::Millis;
+use lampguard_model::{Millis, Register};
 use serde::{Deserialize, Serialize};
 
 use crate::incident::{Family, Incident, Severity};
@@ -152,11 +152,11 @@ impl Default for Ladders {
 
 impl Ladders {
     /// The ladder that an incident has; none: it stands in lists, and nobody is called.
-    pub fn of(&self, incident: &Incident) -> Option<&Arc<Ladder>> {
+    pub fn of(&self, incident: &Incident, register: &Register) -> Option<&Arc<Ladder>> {
         if incident.family == Family::System {
             return Some(&self.system);
         }
-        self.in_zone(incident.severity, &incident.zone)
+        self.in_zone(incident.severity, incident.zone_in(register))
     }
 
     /// The ladder of what is about posts of that severity in a zone.

@@ -21,7 +21,7 @@ const GOOD: &str = "severity = \"P1\"\nsteps = [{ after_min = 0, to = \"crew\" }
 #[test]
 fn steps_of_one_moment_are_one_rung_and_the_opening_is_the_first() {
     let ladders = Ladders::build(&[parse(GOOD)], &["z1"]).unwrap();
-    let ladder = ladders.of(&incident(1)).unwrap();
+    let ladder = ladders.of(&incident(1), &Register::default()).unwrap();
     assert_eq!(ladder.rungs.len(), 2);
     assert_eq!(ladder.rungs[0].to, [Whom::Crew, Whom::Desk]);
     assert_eq!((ladder.rungs[1].every, ladder.breach()), (Some(Millis::minutes(10)), Some(1)));

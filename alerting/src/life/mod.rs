@@ -19,6 +19,7 @@ mod apply;
 mod arrival;
 mod check;
 mod order;
+mod safety;
 mod table;
 mod taken;
 
@@ -28,6 +29,7 @@ pub use check::{Calm, HandLimits};
 pub use order::{
     Actor, Channel, Extent, HandReading, Method, Move, MoveBody, Position, VERBS, Verb, is_crew_move,
 };
+pub use safety::{DEAD, GUARDED, TREAT_AS_LIVE};
 pub use table::{Cell, cell};
 
 use std::sync::Arc;
@@ -431,6 +433,9 @@ pub struct Life {
     /// Sensor of its post, where that has another name: finds the post when the register names it otherwise, or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<Arc<str>>,
+    /// Zone that the topic of an unregistered device named: its crew is told, until the register says better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Arc<str>>,
     /// Not real: marked 演练 everywhere, counted nowhere.
     pub drill: bool,
     /// Crew of the planned work at that place, when there was one as it opened, until that work has ended.
@@ -452,23 +457,7 @@ pub struct Life {
 /// On what the desk's own word stands, in [`Verified::on`].
 const OVERRIDE: &str = "override";
 
-/// What prints where a crew reads whether it may touch the post.
-pub const DEAD: &str = "已断电";
-/// Guarded or behind a barrier.
-pub const GUARDED: &str = "已围护, 未断电, 视为带电";
-/// Everything else.
-pub const TREAT_AS_LIVE: &str = "未确认断电，视为带电";
-
 impl Life {
-    /// The safety words: only an isolation in force without voltage seen since says that a post is dead.
-    pub fn safety(&self) -> &'static str {
-        match &self.safe {
-            Some(safe) if safe.isolates() && safe.reenergised_at.is_none() => DEAD,
-            Some(safe) if safe.method != Method::Isolated => GUARDED,
-            _ => TREAT_AS_LIVE,
-        }
-    }
-
     /// When the first crew arrived.
     pub fn arrived_at(&self) -> Option<Timestamp> {
         self.arrived.as_ref().map(|arrival| arrival.mark.at)

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use lampguard_journal::FrameBuf;
 use lampguard_model::record::{self, encode_reading};
+use lampguard_model::{Marks, Millis, StoredReading, UNREGISTERED};
 
 use super::*;
 use crate::ask::Filter;
 use crate::dispatcher::{Reached, reach};
-use crate::engine::tests::{leak, minutes};
+use crate::engine::tests::{leak, minutes, stranger};
 use crate::ladder::Telling;
 use crate::life::Verb;
 use crate::life::tests::crew;
 use crate::rota::{Crew, Person, Rota, Whom, ZoneDuty};
 use crate::run::Alerting;
-use crate::run::tests::{Station, danger, open_ids, strangers};
+use crate::run::tests::{Station, danger, open_ids, strangers, weather};
 use crate::testkit::{Answer, Server, T, wait_for};
 
 fn person(name: &str) -> Arc<Person> {
@@ -137,6 +139,53 @@ fn a_p1_goes_to_crew_desk_and_leader_at_once_each_by_every_channel_of_theirs() {
     assert_eq!(once.len(), to.len(), "each person once: {to:?}");
 }
 
+/// Two critical samples of a device that nobody registered, on the topic of such a zone.
+fn of_stranger(device: &'static str, zone: Option<&'static str>, more: Marks) -> FrameBuf {
+    let mut frame = weather(T - Millis::minutes(6), r#"{"rain_mm_h":0}"#);
+    frame.closed_at = T.0;
+    for at in [T - Millis::minutes(5), T] {
+        let mut r = StoredReading { hint: zone, ..stranger(leak(at, 90.0), device) };
+        r.marks.add(more);
+        frame.push(record::READING, |out| encode_reading(&r, out));
+    }
+    frame
+}
+
+#[test]
+fn a_device_that_nobody_registered_is_told_to_the_crew_of_the_zone_in_its_topic_also_after_a_kill() {
+    let none = Marks::default();
+    for (zone, more, expected) in [
+        (Some("z1"), none, vec!["Ann", "Desk", "Leader"]),
+        (Some("z1"), Marks::UNTRACKED, vec!["Ann", "Desk", "Leader"]),
+        // No such zone, and no word of one: the desk alone, and every leader.
+        (Some("z9"), none, vec!["Desk"]),
+        (None, none, vec!["Desk"]),
+    ] {
+        let (station, server) = (Station::new(), Server::start(Vec::new()));
+        let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+        alerting.judge(Arc::new(of_stranger("D-9", zone, more)));
+        let told = events(&server, expected.len());
+        let mut to: Vec<&str> = told.iter().map(|told| told["notice"]["to"].as_str().unwrap()).collect();
+        to.sort_unstable();
+        assert_eq!(to, expected, "{zone:?} {more:?}");
+        let incident = &told[0]["incident"];
+        assert_eq!(incident["zone"], UNREGISTERED, "a hint is no place");
+        assert_eq!(incident["zone_hint"].as_str(), zone);
+        let named = told[0]["text"].as_str().unwrap().contains("主题所示责任区");
+        assert_eq!(named, zone.is_some(), "{}", told[0]["text"]);
+        wait_for("the words of it", || view(&alerting).1.is_some());
+        drop(alerting);
+        station.clock.set(minutes(3));
+        let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+        let rung =
+            std::iter::from_fn(|| server.within(Duration::from_secs(10))).map(|request| request.json());
+        let mut rung = rung.filter(|told| told["event"] == "incident.escalated");
+        let to = rung.next().map(|told| told["notice"]["to"].as_str().unwrap().to_owned()).unwrap();
+        assert_eq!(to == "Desk", expected == ["Desk"], "{zone:?} {more:?}: {to}");
+        drop(alerting);
+    }
+}
+
 fn view(alerting: &Alerting) -> (bool, Option<String>) {
     let incident = &alerting.incidents(&Filter::default()).unwrap().items[0];
     (incident.untold, incident.told_at.clone())
@@ -183,7 +232,7 @@ fn situation_s21_peer_p13_in_a_flood_messages_are_few_and_each_p1_is_named_or_re
     let mut named: std::collections::BTreeSet<String> =
         first.iter().map(|told| id(&told["incident"]["id"])).collect();
     for minute in 0..5 {
-        station.clock.set(T + lampguard_model::Millis::seconds(61 * minute));
+        station.clock.set(T + Millis::seconds(61 * minute));
         alerting.presence();
         let list = server.next().json();
         assert_eq!(list["event"], "digest", "minute {minute}: {list}");
@@ -196,7 +245,7 @@ fn situation_s21_peer_p13_in_a_flood_messages_are_few_and_each_p1_is_named_or_re
     let red = || alerting.incidents(&Filter::default()).unwrap().items.iter().filter(|i| i.untold).count();
     wait_for("who was named is told", || red() == 140 - named.len());
     assert!(named.len() >= 100, "{}", named.len());
-    station.clock.set(T + lampguard_model::Millis::seconds(599));
+    station.clock.set(T + Millis::seconds(599));
     alerting.presence();
     assert!(server.within(Duration::from_millis(1500)).is_none(), "ten in ten minutes, and no eleventh");
     assert_eq!(open_ids(&alerting).len(), 140, "each stays an incident of its own");
@@ -222,7 +271,7 @@ fn a_kill_loses_nothing_that_waited_for_a_list_also_of_what_was_told_before() {
     // No channel works meanwhile: the list is gone with the process.
     drop(alerting);
     let alerting = station.start(Vec::new()).unwrap();
-    station.clock.set(T + lampguard_model::Millis::seconds(190));
+    station.clock.set(T + Millis::seconds(190));
     wait_for("the rung is stored", || {
         let sql = "SELECT count(*) FROM event WHERE kind = 'rungs'";
         station.database().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() > 0
@@ -247,10 +296,10 @@ fn a_kill_loses_nothing_that_waited_for_a_list_also_of_what_was_told_before() {
     });
     drop(alerting);
     let alerting = station.start(vec![server.channel("hook")]).unwrap();
-    station.clock.set(T + lampguard_model::Millis::seconds(240));
+    station.clock.set(T + Millis::seconds(240));
     alerting.presence();
     alerting.act(&told[0], crew(Verb::Note, "1")).unwrap();
-    station.clock.set(T + lampguard_model::Millis::seconds(255));
+    station.clock.set(T + Millis::seconds(255));
     let told =
         std::iter::from_fn(|| server.within(Duration::from_millis(1500))).map(|request| request.json());
     // Of the weather no message was kept.
@@ -276,7 +325,7 @@ fn somebody_at_the_board_keeps_the_desk_from_being_rung() {
     let alerting = station.start(vec![server.channel("hook")]).unwrap();
     alerting.judge(Arc::new(danger()));
     server.next();
-    let second = |n: i64| station.clock.set(T + lampguard_model::Millis::seconds(n));
+    let second = |n: i64| station.clock.set(T + Millis::seconds(n));
     second(50);
     alerting.presence();
     // Behind it in the queue.
@@ -296,7 +345,7 @@ fn help_on_a_p2_rings_every_phone_and_one_that_is_refused_goes_to_those_above() 
     office.supervisor = Some(person("Chief"));
     let alerting = station.start_with(office, vec![server.channel("a"), phones.sms("b")]).unwrap();
     let warning = |n: i64| leak(minutes(-n), 12.0);
-    let mut dry = crate::run::tests::weather(minutes(-21), r#"{"rain_mm_h":0}"#);
+    let mut dry = weather(minutes(-21), r#"{"rain_mm_h":0}"#);
     for reading in [warning(20), warning(10), warning(0)] {
         dry.push(record::READING, |out| encode_reading(&reading, out));
     }
