@@ -151,7 +151,6 @@ y = 2
     assert!(planned.reason.contains("planned and not built"), "{planned}");
     let text = bad.to_string();
     for part in [
-        "site.colour",
         "site.size",
         "safety.toml: not readable",
         "posts.file",

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
-use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, gaps_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank,
-    safety_text, short_time,
+    drill_text, gaps_text, incident_text, incident_words, job_text, line_text, local_time, moved_by,
+    moved_text, moved_title, rank, safety_text, short_time,
 };
 use crate::notice_words::{Words, safety_words};
 use crate::rota::Gap;
@@ -552,77 +551,4 @@ struct Subject {
     event: &'static str,
     at: Timestamp,
     drill: bool,
-}
-
-/// The words of each event, Chinese and English.
-const WORDS: [(&str, &str, &str); 21] = [
-    ("incident.acknowledged", "已接单", "acknowledged"),
-    ("incident.departed", "已出发", "on the way"),
-    ("incident.arrived", "已到场", "arrived"),
-    ("incident.made_safe", "已处置", "made safe"),
-    ("incident.restored", "已恢复送电", "POWER IS BACK"),
-    ("incident.repaired", "已修复", "repaired"),
-    ("incident.verified", "已复核", "verified"),
-    ("incident.closed", "已关闭", "closed"),
-    ("incident.voided", "已作废", "withdrawn"),
-    (HELP, "求助", "HELP"),
-    ("incident.returned", "已退单", "returned to another owner"),
-    ("incident.pending", "已挂账", "repaired later"),
-    ("incident.reassigned", "已改派", "another crew"),
-    ("incident.accepted", "已接班", "taken over"),
-    ("incident.isolation_requested", "请求断电", "isolation requested"),
-    ("incident.repeated", "险情仍在", "danger still shows"),
-    ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
-    ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
-    ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
-    ("incident.handover", "交接班, 请接班班组确认", "change of shift: take it over"),
-    (
-        "incident.isolation_offered",
-        "同回路多处带电, 可请求断电",
-        "many dangers on one feeder: ask for isolation",
-    ),
-];
-
-fn moved_title(word: &str, chinese: bool) -> &str {
-    let words = WORDS.iter().find(|(known, ..)| *known == word);
-    words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en })
-}
-
-/// ` · 张三`; empty when nobody did it.
-fn moved_by(event: &Event) -> String {
-    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"))
-}
-
-/// What was done, where, by whom, and whether the post may be touched.
-fn moved_text(
-    incident: &Incident,
-    event: &Event,
-    word: &str,
-    post: Option<&Post>,
-    site: &SiteText,
-) -> String {
-    let chinese = site.language.starts_with("zh");
-    let title = moved_title(word, chinese);
-    let by = moved_by(event);
-    let unproven = match (&incident.life.arrived, chinese) {
-        (Some(a), true) if a.proof == Proof::Unproven && word == "incident.arrived" => {
-            "（未核实，请致电确认）"
-        }
-        (Some(a), false) if a.proof == Proof::Unproven && word == "incident.arrived" => {
-            " (not proven: call them)"
-        }
-        _ => "",
-    };
-    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    let note = body.pointer("/body/note").and_then(Value::as_str);
-    let note = note.map_or_else(String::new, |note| format!(" · {note}"));
-    let (place, id) = (place_text(incident, post, chinese), &incident.id);
-    let (severity, safety) = (incident.severity.name(), safety_text(incident, site));
-    let drill = drill_text(incident, chinese);
-    if chinese {
-        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
-    } else {
-        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
-    }
 }

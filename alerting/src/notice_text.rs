@@ -2,9 +2,11 @@
 
 use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
+use serde_json::Value;
 
-use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
+use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
+use crate::life::Proof;
 use crate::notice::{DIGEST, HELP, SiteText};
 use crate::notice_words::Words;
 use crate::rota::{Gap, Why};
@@ -370,4 +372,77 @@ pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool)
     let value =
         incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
     format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
+}
+
+/// The words of each event, Chinese and English.
+const WORDS: [(&str, &str, &str); 21] = [
+    ("incident.acknowledged", "已接单", "acknowledged"),
+    ("incident.departed", "已出发", "on the way"),
+    ("incident.arrived", "已到场", "arrived"),
+    ("incident.made_safe", "已处置", "made safe"),
+    ("incident.restored", "已恢复送电", "POWER IS BACK"),
+    ("incident.repaired", "已修复", "repaired"),
+    ("incident.verified", "已复核", "verified"),
+    ("incident.closed", "已关闭", "closed"),
+    ("incident.voided", "已作废", "withdrawn"),
+    (HELP, "求助", "HELP"),
+    ("incident.returned", "已退单", "returned to another owner"),
+    ("incident.pending", "已挂账", "repaired later"),
+    ("incident.reassigned", "已改派", "another crew"),
+    ("incident.accepted", "已接班", "taken over"),
+    ("incident.isolation_requested", "请求断电", "isolation requested"),
+    ("incident.repeated", "险情仍在", "danger still shows"),
+    ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
+    ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
+    ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
+    ("incident.handover", "交接班, 请接班班组确认", "change of shift: take it over"),
+    (
+        "incident.isolation_offered",
+        "同回路多处带电, 可请求断电",
+        "many dangers on one feeder: ask for isolation",
+    ),
+];
+
+pub(crate) fn moved_title(word: &str, chinese: bool) -> &str {
+    let words = WORDS.iter().find(|(known, ..)| *known == word);
+    words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en })
+}
+
+/// ` · 张三`; empty when nobody did it.
+pub(crate) fn moved_by(event: &Event) -> String {
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"))
+}
+
+/// What was done, where, by whom, and whether the post may be touched.
+pub(crate) fn moved_text(
+    incident: &Incident,
+    event: &Event,
+    word: &str,
+    post: Option<&Post>,
+    site: &SiteText,
+) -> String {
+    let chinese = site.language.starts_with("zh");
+    let title = moved_title(word, chinese);
+    let by = moved_by(event);
+    let unproven = match (&incident.life.arrived, chinese) {
+        (Some(a), true) if a.proof == Proof::Unproven && word == "incident.arrived" => {
+            "（未核实，请致电确认）"
+        }
+        (Some(a), false) if a.proof == Proof::Unproven && word == "incident.arrived" => {
+            " (not proven: call them)"
+        }
+        _ => "",
+    };
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    let note = body.pointer("/body/note").and_then(Value::as_str);
+    let note = note.map_or_else(String::new, |note| format!(" · {note}"));
+    let (place, id) = (place_text(incident, post, chinese), &incident.id);
+    let (severity, safety) = (incident.severity.name(), safety_text(incident, site));
+    let drill = drill_text(incident, chinese);
+    if chinese {
+        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
+    } else {
+        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
+    }
 }
