@@ -144,9 +144,9 @@ mod tests {
             let mut of = incident(n);
             of.zone = Arc::from(["z1", "z2"][n % 2]);
             of.severity = [Severity::P1, Severity::P2][(dice >> 20) as usize % 2];
-            of.life.drill = n % 7 == 0;
+            of.life.drill = n.is_multiple_of(7);
             let over = gone.entry(n).or_insert(false);
-            *over |= (dice >> 40) % 10 == 0;
+            *over |= (dice >> 40).is_multiple_of(10);
             of.life.state = if *over { Stage::Closed } else { Stage::Open };
             board.put(of, None);
             if step % 500 != 0 {
