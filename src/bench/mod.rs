@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  floor   pure functions in this process                                   floor.rs
+//!  profiles  decoding alone: each payload shape beside the canonical one   profiles.rs
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
 //!  connections  many sensors at once: KB and CPU of each, both sides    connections.rs
@@ -37,6 +38,7 @@ mod paced;
 mod payload;
 mod peer;
 mod process;
+mod profiles;
 mod publisher;
 mod random;
 mod row;
@@ -61,6 +63,8 @@ pub(crate) struct Bench {
 enum Scenario {
     /// Pure functions in this process, nanoseconds per operation.
     Floor(floor::Floor),
+    /// Decoding alone: processor seconds per million readings for each payload shape.
+    Profiles(profiles::Options),
     /// Capacity: readings as fast as they go in, until every one is durable.
     Burst(burst::Burst),
     /// Latency at a fixed rate: acknowledgement, and reading to webhook.
@@ -109,6 +113,7 @@ impl Path {
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench.scenario {
         Scenario::Floor(options) => floor::run(&options),
+        Scenario::Profiles(options) => profiles::run(&options),
         Scenario::Burst(options) => burst::run(&options),
         Scenario::Paced(options) => paced::run(&options),
         Scenario::Connections(options) => connections::run(&options),
