@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
-use lampguard_model::{Register, Timestamp};
+use lampguard_model::{Millis, Register, Timestamp};
 
 use crate::board::Board;
 use crate::incident::{EventView, Family, Incident, Kind, Severity};
@@ -34,6 +34,9 @@ pub struct DeskFilter {
     pub limit: usize,
 }
 
+/// A P1 that nobody was told of for so long stands on the board in red; younger ones are on their way.
+const UNTOLD_AFTER: Millis = Millis::minutes(1);
+
 /// Open incidents by severity. Drills count nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -41,6 +44,8 @@ pub struct Counts {
     pub by: [usize; 4],
     /// The deadline is over and nobody is there.
     pub breached: usize,
+    /// P1s of which no message was accepted for [`UNTOLD_AFTER`] and longer.
+    pub untold: usize,
 }
 
 impl Counts {
@@ -152,6 +157,9 @@ impl Pass<'_> {
         counts.by[column(incident.severity)] += 1;
         counts.breached +=
             usize::from(incident.due().is_some_and(|due| incident.life.is_breached(due, self.now)));
+        let waits = incident.severity == Severity::P1 && incident.life.told_at.is_none();
+        let since = incident.p1_at.unwrap_or(incident.opened_at);
+        counts.untold += usize::from(waits && self.now.since(since) >= UNTOLD_AFTER);
     }
 
     /// In a zone stands also what the topic of an unregistered device hints at: its crew is told.
@@ -274,7 +282,7 @@ pub fn is_about_current(incident: &Incident) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lampguard_model::{Millis, UNREGISTERED};
+    use lampguard_model::UNREGISTERED;
 
     use super::*;
     use crate::life::{Life, Stage};
@@ -339,6 +347,21 @@ mod tests {
             let filter = DeskFilter { zone: Some(zone.to_owned()), limit: 10, ..DeskFilter::default() };
             assert_eq!(page_of(&board, &register, &filter, T).found, found, "{zone}");
         }
+    }
+
+    #[test]
+    fn a_p1_that_nobody_was_told_of_for_a_minute_is_counted_for_the_board() {
+        let old = |id| Incident {
+            opened_at: T - UNTOLD_AFTER,
+            p1_at: None,
+            ..one(id, Severity::P1, 5, Stage::Open)
+        };
+        let mut told = old("told");
+        told.life.told_at = Some(T);
+        let young = Incident { opened_at: T, p1_at: None, ..old("young") };
+        let later = Incident { p1_at: Some(T), ..old("a P2 until now") };
+        let page = shown(&board([old("red"), told, young, later]), &DeskFilter::default(), T);
+        assert_eq!(page.zones.values().map(|zone| zone.untold).sum::<usize>(), 1);
     }
 
     #[test]

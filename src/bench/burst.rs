@@ -125,7 +125,7 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
         _ => None,
     };
     let broker = path == Path::Broker;
-    let wanted = Wanted { lampguard: true, broker, database, stub, webhook: None };
+    let wanted = Wanted { lampguard: true, broker, database, stub, ..Wanted::default() };
     let mut stage = Stage::set(tools, options.posts, wanted)?;
     let shape = shape(options, with_peer);
     let warm = stage.warm_up(&shape)?;

@@ -197,6 +197,7 @@ impl Stage {
             broker: wanted.broker.then_some(mqtt),
             database: wanted.stub,
             webhook: wanted.webhook,
+            people: wanted.people,
             connections: None,
         };
         let broker = match &tools.mosquitto {
@@ -264,6 +265,8 @@ pub(super) struct Wanted {
     pub(super) stub: Option<u16>,
     /// Port of a webhook's receiver.
     pub(super) webhook: Option<u16>,
+    /// People whom it calls.
+    pub(super) people: bool,
 }
 
 /// Processor time of everybody at one moment.

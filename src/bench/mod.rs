@@ -5,6 +5,7 @@
 //!  profiles  decoding alone: each payload shape beside the canonical one   profiles.rs
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
+//!  flood   every post dangerous at once: the board, messages a person, who was told of   flood.rs
 //!  connections  many sensors at once: KB and CPU of each, both sides    connections.rs
 //!  engine  the rules alone: a reading, a sweep, a storm                     engine.rs
 //!  alarms  hazards of simulated cities told in time, and false alarms       alarms/
@@ -28,6 +29,7 @@ mod city;
 mod connections;
 mod crash;
 mod engine;
+mod flood;
 mod floor;
 mod load;
 mod machine;
@@ -69,6 +71,8 @@ enum Scenario {
     Burst(burst::Burst),
     /// Latency at a fixed rate: acknowledgement, and reading to webhook.
     Paced(paced::Paced),
+    /// Every post becomes dangerous: how fast the board answers, how many messages each person gets, who was told of.
+    Flood(flood::Flood),
     /// Many real connections at once: how many, how fast, memory and processor time of each on both sides.
     Connections(connections::Connections),
     /// The rules alone on one thread: a reading, a sweep over every post, a storm of incidents.
@@ -116,6 +120,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Scenario::Profiles(options) => profiles::run(&options),
         Scenario::Burst(options) => burst::run(&options),
         Scenario::Paced(options) => paced::run(&options),
+        Scenario::Flood(options) => flood::run(&options),
         Scenario::Connections(options) => connections::run(&options),
         Scenario::Engine(options) => engine::run(&options),
         Scenario::Alarms(options) => alarms::run(&options),

@@ -126,6 +126,11 @@ impl Lampguard {
         serde_json::from_str(&text).with_context(|| format!("reading the accounting {text}"))
     }
 
+    /// Asks for a page or a list, as a viewer.
+    pub(super) fn page(&self, path: &str) -> Result<(u16, String)> {
+        get(&self.agent, &format!("{}{path}", self.url), Some(&self.token))
+    }
+
     pub(super) fn metrics(&self) -> Result<String> {
         Ok(get(&self.agent, &format!("{}/metrics", self.url), None)?.1)
     }

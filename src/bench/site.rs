@@ -75,6 +75,7 @@ impl Site {
             ("posts.csv", payload::register(plan.posts)),
             ("lampguard.toml", plan.toml()),
             ("webhook.secret", "bench\n".to_owned()),
+            ("policy.toml", if plan.people { String::new() } else { NO_FLOOD.to_owned() }),
         ];
         for (name, text) in files {
             let path = self.dir.join(name);
@@ -92,6 +93,10 @@ impl Drop for Site {
     }
 }
 
+/// Each alarm is told for itself: behind five messages of a person the others would come in lists, about once a
+/// minute, and the time to a list is that minute.
+const NO_FLOOD: &str = "[flood]\nbegin_above = 100000\nend_below = 1\nmessages_max = 100000\n";
+
 /// What a configuration of the bench holds: ports on loopback.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
@@ -101,6 +106,8 @@ pub(super) struct Plan {
     pub(super) broker: Option<u16>,
     pub(super) database: Option<u16>,
     pub(super) webhook: Option<u16>,
+    /// People stand in the rota, and the flood of the rules holds.
+    pub(super) people: bool,
     /// Sensor connections of the listener; `None`: its default.
     pub(super) connections: Option<u64>,
 }
@@ -125,11 +132,23 @@ impl Plan {
         for zone in 1..=ZONES {
             let _ = write!(out, "[[zone]]\nid = \"z{zone}\"\nname = \"Zone {zone}\"\ncrew = \"c{zone}\"\n");
             let _ = write!(out, "[[crew]]\nid = \"c{zone}\"\nname = \"Crew {zone}\"\n");
+            if self.people {
+                let one = |n: u32| {
+                    format!(
+                        "{{ name = \"Crew {zone}.{n}\", phone = \"1380000{zone}00{n}\", channels = [\"stub\"] }}"
+                    )
+                };
+                let _ = writeln!(out, "members = [{}, {}]", one(1), one(2));
+            }
+        }
+        if self.people {
+            out += "[desk]\nname = \"Desk\"\nphone = \"13900000000\"\nchannels = [\"stub\"]\n";
         }
         let _ = match self.webhook {
             Some(port) => write!(
                 out,
-                "[[channel]]\nid = \"stub\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/bench\"\nsecret_file = \"webhook.secret\"\n"
+                "[policy]\nfile = \"policy.toml\"\n[[channel]]\nid = \"stub\"\nkind = \"webhook\"\n\
+                 url = \"http://127.0.0.1:{port}/bench\"\nsecret_file = \"webhook.secret\"\nrate_per_min = 6000\n"
             ),
             None => write!(out, "[[channel]]\nid = \"console\"\nkind = \"console\"\n"),
         };

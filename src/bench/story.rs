@@ -122,6 +122,7 @@ impl<'a> Story<'a> {
             broker: programs.mosquitto.is_some().then_some(mqtt),
             database: Some(database),
             webhook: None,
+            people: false,
             connections: None,
         };
         site.configure(&plan)?;

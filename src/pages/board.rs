@@ -223,6 +223,9 @@ fn tile(look: &Look, board: &Board, zone: &ZoneTile) -> Markup {
             @if zone.counts.breached > 0 {
                 div.bad { "⚠ " (look.say(words::BREACHED)) " " (zone.counts.breached) }
             }
+            @if zone.counts.untold > 0 {
+                div.bad { "⚠ P1 " (look.say(words::TOLD_NOBODY)) " " (zone.counts.untold) }
+            }
             div {
                 (look.say(words::REPORTING)) " " b { (zone.now.reporting) "/" (zone.now.posts) } " · "
                 (look.say(words::LIGHTING)) " "
