@@ -12,6 +12,7 @@
 //! bytes, and what they allocate is bounded by the payload and the constants of these files.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
 
 use lampguard_model::wire::{self, Mended, Refusal};
 use lampguard_model::{Marks, Reading, Timestamp, register};
@@ -118,15 +119,41 @@ impl Work<'_, '_> {
         }
     }
 
-    fn taken(&mut self, place: &str, raw: impl ToString, what: String) {
+    fn taken(&mut self, place: &dyn Display, raw: &dyn Display, what: &dyn Display) {
         if let Some(trace) = &mut self.trace {
-            trace.line(true, place, raw.to_string(), what);
+            trace.line(true, place, raw, what);
         }
     }
 
-    fn left(&mut self, place: &str, raw: impl ToString, why: &str) {
+    fn left(&mut self, place: &dyn Display, raw: &dyn Display, why: &dyn Display) {
         if let Some(trace) = &mut self.trace {
-            trace.line(false, place, raw.to_string(), why.to_owned());
+            trace.line(false, place, raw, why);
+        }
+    }
+
+    fn taken_device(&mut self, place: &dyn Display, raw: &dyn Display, device: Option<&str>) {
+        if let Some(device) = device {
+            self.taken(place, raw, &format_args!("device {device}"));
+        }
+    }
+
+    fn taken_flag(&mut self, place: &dyn Display, raw: &dyn Display, slot: &FlagSlot, set: bool) {
+        if let Some(trace) = &mut self.trace {
+            let (flag, set) = (slot.flag.names().collect::<String>(), if set { "set" } else { "not set" });
+            let bit = slot.bit.map_or_else(String::new, |bit| format!(" bit {bit}"));
+            trace.line(true, place, &format_args!("{raw}{bit}"), &format_args!("flag {flag} {set}"));
+        }
+    }
+
+    /// The device's time as it was read, or that it was none.
+    fn told_time(&mut self, place: &dyn Display, raw: &dyn Display, ts: Option<Timestamp>) {
+        let Some(trace) = &mut self.trace else { return };
+        match ts {
+            Some(ts) => trace.line(true, place, raw, &format_args!("time {}", ts.to_rfc3339())),
+            None => {
+                let why = "not a time as the profile says; receipt stands in (mark clock)";
+                trace.line(false, place, raw, &why);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a decoder did with a payload, path by path, for `lampguard profile test --explain`.
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use lampguard_model::units::Thousandths;
 
@@ -8,8 +8,8 @@ use super::slot::{Raw, Slot, Took};
 
 /// Lines of one explanation; what goes beyond is counted.
 pub const LINES_MAX: usize = 500;
-/// Characters of a raw value that are shown.
-const SHOWN_MAX: usize = 60;
+/// Characters of a name or raw value that are shown.
+const SHOWN_MAX: usize = 120;
 
 /// One value of a payload and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +39,23 @@ impl Explained {
         self.lines.iter().filter(|line| line.taken).count()
     }
 
-    pub(super) fn line(&mut self, taken: bool, place: impl Into<String>, raw: String, what: String) {
+    pub(super) fn line(&mut self, taken: bool, place: &dyn Display, raw: &dyn Display, what: &dyn Display) {
         if self.lines.len() >= LINES_MAX {
             self.left_off += 1;
             return;
         }
-        let shown: String =
-            raw.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_MAX).collect();
-        self.lines.push(Line { place: place.into(), raw: shown, what, taken });
+        // Names and values come from outside, and go to a terminal.
+        let plain = |text: &dyn Display| -> String {
+            let text = text.to_string();
+            text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_MAX).collect()
+        };
+        let (place, raw, what) = (plain(place), plain(raw), what.to_string());
+        self.lines.push(Line { place, raw, what, taken });
     }
 
     pub(super) fn slot(
         &mut self,
-        place: impl Into<String>,
+        place: &dyn Display,
         raw: Raw<'_>,
         slot: &Slot,
         unit: Option<&str>,
@@ -94,11 +98,11 @@ impl Explained {
             ),
             Took::NoUnit => format!("{}: dropped, nobody says in which unit (mark bad_field)", info.name),
         };
-        self.line(matches!(took, Took::Value(_) | Took::Saturated), place, shown, what);
+        self.line(matches!(took, Took::Value(_) | Took::Saturated), place, &shown, &what);
     }
 }
 
-impl fmt::Display for Raw<'_> {
+impl Display for Raw<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("null"),

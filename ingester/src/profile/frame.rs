@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use lampguard_model::Reading;
 use lampguard_model::units::Decimal;
 use lampguard_model::wire::{self, Mended, Refusal};
+use lampguard_model::{Marks, Reading};
 use serde_json::Value as Json;
 
 use super::slot::Raw;
@@ -174,22 +174,41 @@ impl Frame {
         bytes.ok_or(Refusal::Format)
     }
 
-    fn check(&self, frame: &[u8]) -> Result<(), Refusal> {
+    /// What every such frame has to be; told with what was found instead.
+    fn check(&self, frame: &[u8], work: &mut Work<'_, '_>) -> Result<(), Refusal> {
+        let mut refuse = |why: String, refusal| {
+            if work.trace.is_some() {
+                let shown: String = frame.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+                work.left(&"frame", &shown, &why);
+            }
+            Err(refusal)
+        };
         if frame.is_empty() {
-            return Err(Refusal::Empty);
+            return refuse("empty".to_owned(), Refusal::Empty);
         }
-        if frame.len() > FRAME_MAX || self.length.is_some_and(|length| length != frame.len()) {
-            return Err(Refusal::Format);
+        let length = self.length.unwrap_or(frame.len());
+        if frame.len() > FRAME_MAX || frame.len() != length {
+            let found = frame.len();
+            return refuse(
+                format!("{found} bytes; the profile says {length}, {FRAME_MAX} at most"),
+                Refusal::Format,
+            );
         }
         if self.crc {
             let Some((body, sum)) = frame.split_last_chunk::<2>() else {
-                return Err(Refusal::Format);
+                return refuse("too short for a CRC16".to_owned(), Refusal::Format);
             };
-            if crc16(body) != u16::from_le_bytes(*sum) {
-                return Err(Refusal::Checksum);
+            let (sum, right) = (u16::from_le_bytes(*sum), crc16(body));
+            if sum != right {
+                let why = format!("its CRC16 is {sum:04x}, its bytes give {right:04x}");
+                return refuse(why, Refusal::Checksum);
             }
         }
-        if frame.starts_with(&self.starts) { Ok(()) } else { Err(Refusal::Format) }
+        if frame.starts_with(&self.starts) {
+            return Ok(());
+        }
+        let starts: String = self.starts.iter().map(|byte| format!("{byte:02x}")).collect();
+        refuse(format!("does not begin with {starts} as the profile says"), Refusal::Format)
     }
 }
 
@@ -218,7 +237,7 @@ impl Profile {
         let bytes = frame.decode(text)?;
         out.push(self.reading_of_frame(frame, &bytes, Some(&json), work));
         if work.trace.is_some() {
-            self.tell_left(&json, String::new(), None, work);
+            self.tell_left(&json, "", None, work);
         }
         Ok(mended)
     }
@@ -230,7 +249,7 @@ impl Profile {
         json: Option<&Json>,
         work: &mut Work<'_, '_>,
     ) -> Result<Reading, Refusal> {
-        frame.check(bytes)?;
+        frame.check(bytes, work)?;
         let mut reading = self.blank();
         let mut read = vec![false; bytes.len()];
         let look = |paths: &'_ [String]| -> Option<(String, &Json)> {
@@ -259,7 +278,7 @@ impl Profile {
             let Some((place, raw)) = slot.place.and_then(&mut take) else { continue };
             let took = slot.put(&mut reading, raw, None);
             if let Some(trace) = &mut work.trace {
-                trace.slot(place, raw, slot, None, took);
+                trace.slot(&place, raw, slot, None, took);
             }
         }
         for slot in &self.flags {
@@ -268,20 +287,16 @@ impl Profile {
             if set {
                 reading.flags.add(slot.flag);
             }
-            if work.trace.is_some() {
-                let (flag, set) =
-                    (slot.flag.names().collect::<String>(), if set { "set" } else { "not set" });
-                work.taken(&place, raw, format!("flag {flag} {set}"));
-            }
+            work.taken_flag(&place, &raw, slot, set);
         }
         if let Some((paths, format)) = &self.time
             && let Some((path, value)) = look(paths)
         {
             work.saw(value);
             reading.ts = format.read(value);
-            match reading.ts {
-                Some(ts) => work.taken(&path, value, format!("time {}", ts.to_rfc3339())),
-                None => reading.marks.add(lampguard_model::Marks::CLOCK),
+            work.told_time(&path, value, reading.ts);
+            if reading.ts.is_none() {
+                reading.marks.add(Marks::CLOCK);
             }
         }
         if work.trace.is_some() {
@@ -296,19 +311,19 @@ fn tell_left(frame: &Frame, bytes: &[u8], read: &mut [bool], work: &mut Work<'_,
     let starts = frame.starts.len();
     read[..starts].fill(true);
     if starts > 0 {
-        work.taken(&format!("bytes 0..{starts}"), "", "begins as the profile says".to_owned());
+        work.taken(&format_args!("bytes 0..{starts}"), &"", &"begins as the profile says");
     }
     if frame.crc {
         let body = bytes.len() - 2;
         read[body..].fill(true);
-        work.taken(&format!("bytes {body}..{}", bytes.len()), "", "CRC16 is right".to_owned());
+        work.taken(&format_args!("bytes {body}..{}", bytes.len()), &"", &"CRC16 is right");
     }
     let mut at = 0;
     for stretch in read.chunk_by(|a, b| a == b) {
         let end = at + stretch.len();
         if stretch.first() == Some(&false) {
             let shown: String = bytes[at..end].iter().map(|byte| format!("{byte:02x}")).collect();
-            work.left(&format!("bytes {at}..{end}"), shown, "left: the profile names no field for it");
+            work.left(&format_args!("bytes {at}..{end}"), &shown, &"left: the profile names no field for it");
         }
         at = end;
     }

@@ -105,7 +105,7 @@ impl Profile {
             }
         }
         if work.trace.is_some() {
-            self.tell_left(&whole, String::new(), shape.list.as_ref(), work);
+            self.tell_left(&whole, "", shape.list.as_ref(), work);
         }
         debug_assert!(out.len() - start <= 2 * wire::BATCH_MAX);
         Ok(mended)
@@ -137,7 +137,7 @@ impl Profile {
             let took = slot.put(&mut reading, Raw::json(value), unit);
             work.saw(value);
             if let Some(trace) = &mut work.trace {
-                trace.slot(path, Raw::json(value), slot, unit, took);
+                trace.slot(&path, Raw::json(value), slot, unit, took);
             }
         }
         for slot in &self.flags {
@@ -147,12 +147,7 @@ impl Profile {
                 reading.flags.add(slot.flag);
             }
             work.saw(value);
-            if work.trace.is_some() {
-                let bit = slot.bit.map_or_else(String::new, |bit| format!(" bit {bit}"));
-                let flag = slot.flag.names().collect::<String>();
-                let what = format!("flag {flag} {}", if set { "set" } else { "not set" });
-                work.taken(path, format!("{value}{bit}"), what);
-            }
+            work.taken_flag(&path, value, slot, set);
         }
         if !self.seq.is_empty()
             && view.kept.is_none()
@@ -162,7 +157,7 @@ impl Profile {
             match value.as_u64() {
                 Some(seq) => {
                     reading.seq = Some(seq);
-                    work.taken(path, seq, format!("seq {seq}"));
+                    work.taken(&path, value, &format_args!("seq {seq}"));
                 }
                 None => reading.marks.add(Marks::BAD_FIELD),
             }
@@ -194,13 +189,10 @@ impl Profile {
         };
         work.saw(value);
         reading.ts = format.read(value);
-        match reading.ts {
-            Some(ts) => work.taken(path, value, format!("time {}", ts.to_rfc3339())),
-            None => {
-                reading.marks.add(Marks::CLOCK);
-                work.left(path, value, "not a time as the profile says; receipt stands in (mark clock)");
-                return undated();
-            }
+        work.told_time(&path, value, reading.ts);
+        if reading.ts.is_none() {
+            reading.marks.add(Marks::CLOCK);
+            return undated();
         }
         Ok(())
     }
@@ -213,9 +205,8 @@ impl Profile {
     ) -> Option<String> {
         let Device::Path(_) = &self.device else {
             let device = self.device_of_topic(work.message.topic);
-            if let Some(device) = &device {
-                work.taken("topic", work.message.topic, format!("device {device}"));
-            }
+            let topic = work.message.topic;
+            work.taken_device(&"topic", &topic, device.as_deref());
             return device;
         };
         let (path, value) = found?;
@@ -225,14 +216,12 @@ impl Profile {
             _ => None,
         };
         work.saw(value);
-        if let Some(device) = &device {
-            work.taken(path, value, format!("device {device}"));
-        }
+        work.taken_device(&path, value, device.as_deref());
         device
     }
 
     /// Tells of what nobody looked at.
-    pub(super) fn tell_left(&self, value: &Json, path: String, list: Option<&List>, work: &mut Work<'_, '_>) {
+    pub(super) fn tell_left(&self, value: &Json, path: &str, list: Option<&List>, work: &mut Work<'_, '_>) {
         if work.seen.contains(&(std::ptr::from_ref(value) as usize)) {
             return;
         }
@@ -244,15 +233,15 @@ impl Profile {
                         continue;
                     }
                     let key = key.replace('~', "~0").replace('/', "~1");
-                    self.tell_left(member, format!("{path}/{key}"), list, work);
+                    self.tell_left(member, &format!("{path}/{key}"), list, work);
                 }
             }
             Json::Array(items) => {
                 for (place, item) in items.iter().enumerate() {
-                    self.tell_left(item, format!("{path}/{place}"), list, work);
+                    self.tell_left(item, &format!("{path}/{place}"), list, work);
                 }
             }
-            leaf => work.left(&path, leaf, "left: the profile names no field for it"),
+            leaf => work.left(&path, leaf, &"left: the profile names no field for it"),
         }
     }
 }
@@ -298,12 +287,10 @@ pub(super) fn explain_canonical(payload: &[u8], trace: &mut Explained) {
                             (false, format!("{key}: dropped, not a value of it (mark bad_field)"))
                         }
                     };
-                    trace.line(taken, place, value.to_string(), what);
+                    trace.line(taken, &place, value, &what);
                 }
-                None if OTHERS.contains(&key.as_str()) => {
-                    trace.line(true, place, value.to_string(), key.clone())
-                }
-                None => trace.line(false, place, value.to_string(), "left: no key of a reading".to_owned()),
+                None if OTHERS.contains(&key.as_str()) => trace.line(true, &place, value, key),
+                None => trace.line(false, &place, value, &"left: no key of a reading"),
             }
         }
     }

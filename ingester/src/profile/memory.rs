@@ -5,7 +5,7 @@
 //! quarantine for the next birth.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use lampguard_model::Timestamp;
@@ -53,9 +53,7 @@ pub struct Memory {
 
 /// Which node of which profile.
 pub(super) fn key(profile: &str, group: &str, node: &str) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
-    (profile, group, node).hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one((profile, group, node))
 }
 
 impl Memory {

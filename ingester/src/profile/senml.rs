@@ -237,7 +237,7 @@ impl Pack<'_, '_, '_> {
     }
 
     fn take(&mut self, record: &Record<'_>) -> Result<(), Refusal> {
-        if record.must || record.version.is_some_and(|version| !(version <= VERSION)) {
+        if record.must || record.version.is_some_and(|version| version.is_nan() || version > VERSION) {
             return Err(Refusal::Unsupported);
         }
         if let Some(name) = &record.base_name {
@@ -261,7 +261,7 @@ impl Pack<'_, '_, '_> {
         match found {
             Some((place, rest)) => self.put(place, rest, &name, record, value),
             None => {
-                self.work.left(&name, shown(value), "left: the profile names no field that it ends in");
+                self.work.left(&name, &shown(value), &"left: the profile names no field that it ends in");
                 // Counted at the reading of the moment, when there is one.
                 if let Some((_, reading)) = self.groups.last_mut() {
                     reading.unknown_keys += 1;
@@ -294,12 +294,7 @@ impl Pack<'_, '_, '_> {
             if set {
                 reading.flags.add(flag.flag);
             }
-            let what = format!(
-                "flag {} {}",
-                flag.flag.names().collect::<String>(),
-                if set { "set" } else { "not set" }
-            );
-            return self.work.taken(name, raw, what);
+            return self.work.taken_flag(&name, &raw, flag, set);
         };
         let unit = record.unit.as_deref().or(self.base_unit.as_deref());
         // Without a unit nobody knows whether 0.035 is mA or A (RFC 8428 leaves it open).
@@ -310,7 +305,7 @@ impl Pack<'_, '_, '_> {
             slot.put(reading, raw, unit)
         };
         if let Some(trace) = &mut self.work.trace {
-            trace.slot(name, raw, slot, unit, took);
+            trace.slot(&name, raw, slot, unit, took);
         }
     }
 
@@ -354,9 +349,8 @@ impl Pack<'_, '_, '_> {
             return Err(Refusal::NoMeasurement);
         }
         for ((device, _), reading) in self.groups {
-            if let Some(device) = device.as_deref().filter(|device| register::is_identifier(device)) {
-                self.work.taken("device", device, format!("device {device}"));
-            }
+            let known = device.as_deref().filter(|device| register::is_identifier(device));
+            self.work.taken_device(&"device", &known.unwrap_or_default(), known);
             out.push(finish(reading, device.map(String::from)));
         }
         if self.too_many {

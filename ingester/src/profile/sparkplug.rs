@@ -14,6 +14,7 @@
 //! overtakes a rebirth) is told by its bdSeq and does nothing. Silence, not death, is what rules look at.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use foldhash::fast::FixedState;
 use lampguard_model::units::Decimal;
@@ -151,7 +152,7 @@ impl Profile {
         let message = work.message;
         let Some(place) = place(message.topic) else {
             // Commands and the state of hosts pass by on the same tree.
-            work.left("topic", message.topic, "left: no birth, data or death");
+            work.left(&"topic", &message.topic, &"left: no birth, data or death");
             return Ok(());
         };
         if message.payload.is_empty() {
@@ -171,15 +172,12 @@ impl Profile {
                 } else {
                     "death of an older session: left"
                 };
-                work.taken("topic", message.topic, what.to_owned());
+                work.taken(&"topic", &message.topic, &what);
                 return Ok(());
             }
             (Kind::Death, Some(_)) => {
-                work.taken(
-                    "topic",
-                    message.topic,
-                    "death of a device: its silence is what counts".to_owned(),
-                );
+                let what = "death of a device: its silence is what counts";
+                work.taken(&"topic", &message.topic, &what);
                 count(memory, key, &head, work);
                 return Ok(());
             }
@@ -234,16 +232,13 @@ impl Profile {
                 }
                 Some(_) => {
                     growing.unknown_names += u32::from(metric.name != Some(BD_SEQ));
-                    work.left(
-                        &called(&metric),
-                        metric.raw(metric.datatype),
-                        "left: the profile names no field for it",
-                    );
+                    let why = "left: the profile names no field for it";
+                    work.left(&metric, &metric.raw(metric.datatype), &why);
                 }
                 None => {
                     growing.unknown_alias += 1;
                     let why = "left: no birth since our start told this alias (quarantined, unknown_alias)";
-                    work.left(&called(&metric), metric.raw(metric.datatype), why);
+                    work.left(&metric, &metric.raw(metric.datatype), &why);
                 }
             }
         }
@@ -285,16 +280,11 @@ impl Profile {
             if set {
                 reading.flags.add(flag.flag);
             }
-            let what = format!(
-                "flag {} {}",
-                flag.flag.names().collect::<String>(),
-                if set { "set" } else { "not set" }
-            );
-            return work.taken(&called(metric), raw, what);
+            return work.taken_flag(metric, &raw, flag, set);
         };
         let took = slot.put(reading, raw, None);
         if let Some(trace) = &mut work.trace {
-            trace.slot(called(metric), raw, slot, None, took);
+            trace.slot(metric, raw, slot, None, took);
         }
     }
 
@@ -308,9 +298,8 @@ impl Profile {
     ) -> Result<(), Refusal> {
         // What a node says of itself goes by the node's name where the profile names the device's level.
         let device = self.device_of_topic(place.topic).or_else(|| Some(place.node.to_owned()));
-        if let Some(device) = &device {
-            work.taken("topic", work.message.topic, format!("device {device}"));
-        }
+        let topic = work.message.topic;
+        work.taken_device(&"topic", &topic, device.as_deref());
         let before = out.len();
         for ((timestamp, historical), mut reading) in growing.readings {
             reading.ts = timestamp.and_then(|ms| i64::try_from(ms).ok()).map(Timestamp);
@@ -392,11 +381,13 @@ fn count(memory: &mut Memory, key: u64, head: &Head, work: &Work<'_, '_>) {
     }
 }
 
-fn called(metric: &Metric<'_>) -> String {
-    match (metric.name, metric.alias) {
-        (Some(name), Some(alias)) => format!("{name} (alias {alias})"),
-        (Some(name), None) => name.to_owned(),
-        (None, Some(alias)) => format!("alias {alias}"),
-        (None, None) => "a metric without name and alias".to_owned(),
+impl fmt::Display for Metric<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name, self.alias) {
+            (Some(name), Some(alias)) => write!(f, "{name} (alias {alias})"),
+            (Some(name), None) => f.write_str(name),
+            (None, Some(alias)) => write!(f, "alias {alias}"),
+            (None, None) => f.write_str("a metric without name and alias"),
+        }
     }
 }

@@ -22,20 +22,15 @@ impl Profile {
         let quantity = topic.split('/').nth(level).unwrap_or_default();
         let Some(slot) = self.fields.iter().find(|slot| slot.names.iter().any(|name| name == quantity))
         else {
-            work.left(
-                topic,
-                text,
-                &format!("left: the profile names no field for the quantity {quantity:?}"),
-            );
+            let why = format_args!("left: the profile names no field for the quantity {quantity:?}");
+            work.left(&topic, &text, &why);
             return Err(Refusal::NoMeasurement);
         };
         if text.len() > TEXT_MAX || text.starts_with(['{', '[']) {
             return Err(Refusal::Format);
         }
         let device = self.device_of_topic(topic);
-        if let Some(device) = &device {
-            work.taken("topic", topic, format!("device {device}"));
-        }
+        work.taken_device(&"topic", &topic, device.as_deref());
         // "12.5 mA" says its unit by itself.
         let (number, unit) = match text.split_once(' ') {
             Some((number, unit)) if number.parse::<f64>().is_ok() => (number, Some(unit.trim())),
@@ -46,7 +41,7 @@ impl Profile {
         let mut reading = self.blank();
         let took = slot.put(&mut reading, raw, unit);
         if let Some(trace) = &mut work.trace {
-            trace.slot(topic, raw, slot, unit, took);
+            trace.slot(&topic, raw, slot, unit, took);
         }
         out.push(finish(reading, device));
         Ok(())
