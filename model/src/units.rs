@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn sums_and_products_are_exact_and_never_overflow() {
-        let of = |text| Decimal::parse(text).unwrap();
+        let of = |text: &str| Decimal::parse(text).unwrap();
         assert_eq!(of("120.1").plus(of("-0.05")).unwrap().thousandths(), Some(120_050));
         assert_eq!(of("0.035").times(of("1000")).unwrap().thousandths(), Some(35_000));
         assert_eq!(Decimal::from_f32(0.1).unwrap().thousandths(), Some(100));
