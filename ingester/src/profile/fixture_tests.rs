@@ -213,6 +213,8 @@ fn known_faults_of_devices_are_mended_marked_or_quarantined() {
         ("senml", "x", r#"[{"n":"A:leakage","u":"mA","v":40},{"n":"A:leakage","u":"mA","v":1}]"#, "A @receipt leakage_ma 40 mA ?bad_field"),
         // Confirmed uplinks that come again carry the same number and time; after a new join numbers begin anew.
         ("chirpstack-v4", "x", r#"{"deviceInfo":{"devEui":"A"},"time":"2026-11-23T12:00:00Z","fCnt":0,"object":{"leakage_ma":1}}"#, "A @1795435200000 leakage_ma 1 mA #0"),
+        // A server without a codec: all that there is is the network's word.
+        ("chirpstack-v4", "x", r#"{"deviceInfo":{"devEui":"A"},"data":"AXVc","rxInfo":[{"rssi":-80}]}"#, "quarantined no_measurement"),
         // Two codecs wrote two words for the same.
         ("milesight", "x", r#"{"deviceInfo":{"devEui":"A"},"object":{"leakage_status":"LEAK","magnet_status":"ajar"}}"#, "A @receipt immersed 1 ?bad_field"),
         // JSON where a plain value belongs, a unit behind the number, a device that is gone.
@@ -252,7 +254,7 @@ fn a_hex_frame_inside_json_is_read_with_the_device_and_time_beside_it() {
         device = { at = 0, length = 4 }
         fields = [{ at = 4, as = "i16", order = "little", to = "temperature_c", scale = 0.01 },
                   { at = 6, as = "f32", to = "leakage_ma", unit = "A" }, { at = 10, as = "u8", to = "humidity_pct" },
-                  { at = 11, as = "u32", to = "energy_kwh" }, { at = 15, as = "i16", to = "tilt_deg" }]
+                  { at = 11, as = "u32", to = "energy_kwh", scale = 0.001 }, { at = 15, as = "i16", to = "tilt_deg" }]
     "#;
     let file: ProfileFile = toml::from_str(toml).unwrap();
     let profiles = Profiles::load(&file.profile).unwrap();
@@ -266,11 +268,11 @@ fn a_hex_frame_inside_json_is_read_with_the_device_and_time_beside_it() {
     );
     assert_eq!(look("dtu", br#"{"sn":"dtu-3","frame":"0104zz"}"#), ["quarantined format"]);
     assert_eq!(look("dtu", br#"{"sn":"dtu-3"}"#), ["quarantined no_measurement"]);
-    // 00 ff 12 34 | -150 | 0.035 A | 91 % | 65,535 | the lowest of a word: not read
+    // 00 ff 12 34 | -150 | 0.035 A | 91 % | 65,535 Wh, which is no all ones of four bytes | the lowest of a word: not read
     assert_eq!(
         look("words", b"AP8SNGr/PQ9cKVsAAP//gAA="),
         [
-            "00ff1234 @receipt leakage_ma 35 mA, energy_kwh 65535 kWh, temperature_c -1.5 °C, humidity_pct 91 % ?out_of_range"
+            "00ff1234 @receipt leakage_ma 35 mA, energy_kwh 65.535 kWh, temperature_c -1.5 °C, humidity_pct 91 % ?out_of_range"
         ]
     );
     // A shorter frame holds fewer values.

@@ -85,6 +85,11 @@ impl Profile {
             None if !whole.is_object() => return Err(Refusal::NotObject),
             None => {
                 let base = shape.base.iter().find_map(|path| whole.pointer(path));
+                if base.is_none() && !shape.base.is_empty() {
+                    // An envelope that nobody decoded: the strength of its signal is no word of the sensor.
+                    work.left(&shape.base.join(", "), &"", &"left: not there; does the server run a codec?");
+                    return Err(Refusal::NoMeasurement);
+                }
                 let pairs = match &shape.list {
                     Some(list) => {
                         let pairs = whole.pointer(&list.path).and_then(Json::as_array);

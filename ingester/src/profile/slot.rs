@@ -142,7 +142,9 @@ impl Slot {
                 Err(took) => return took,
             },
         };
-        let words = self.scaled || self.field == Field::LeakageMa;
+        // A frame knows how wide its words are, and a meter counts through 65535.
+        let words = self.place.is_none() && self.field != Field::EnergyKwh;
+        let words = words && (self.scaled || self.field == Field::LeakageMa);
         if words && number.thousandths().is_some_and(|raw| ALL_ONES.contains(&raw)) {
             return all_ones;
         }
