@@ -134,3 +134,61 @@ fn every_fault_of_a_profile_is_told_at_once() {
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
 }
+
+#[test]
+fn keys_that_a_decoder_does_not_read_are_told() {
+    let fault = |body: &str| {
+        let toml = format!("[[profile]]\nname = \"bad\"\n{body}");
+        let file: ProfileFile = toml::from_str(&toml).unwrap();
+        let faults = Profiles::load(&file.profile).unwrap_err();
+        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let field = "fields = [{ path = \"a\", to = \"shell_v\" }]\n";
+    let cases = [
+        (
+            "decoder = \"frame\"\ndevice = { from = \"topic:0\" }\nfields = [{ path = \"/a\", to = \"shell_v\" }]",
+            "needs frame =",
+        ),
+        (
+            "decoder = \"frame\"\nframe = { encoding = \"hex\", crc = \"xor\", starts = \"0g\", length = 0 }\ndevice = { from = \"topic:0\" }\nfields = [{ at = 1, as = \"u64\", to = \"shell_v\" }]",
+            "crc \"xor\" is not known",
+        ),
+        (
+            "decoder = \"frame\"\nframe = { encoding = \"raw\" }\ndevice = { from = \"topic:0\" }\nfields = [{ at = 1023, as = \"u16\", to = \"shell_v\" }]",
+            "behind the longest frame of 1024 bytes",
+        ),
+        (
+            &format!("decoder = \"value\"\ndevice = {{ from = \"topic:0\" }}\n{field}"),
+            "quantity \"\" is not topic:N",
+        ),
+        (
+            &format!("decoder = \"senml\"\ndevice = {{ path = \"/id\" }}\n{field}"),
+            "cannot take the device from there",
+        ),
+        (
+            &format!("decoder = \"senml\"\ndevice = {{ from = \"name\" }}\neach = \"/a\"\n{field}"),
+            "does not look at each",
+        ),
+        (
+            "decoder = \"senml\"\ndevice = { from = \"name\" }\nfields = [{ path = \"a\", to = \"shell_v\", unit = \"mA\" }]",
+            "unit \"mA\" is not one of V",
+        ),
+        (
+            "decoder = \"json\"\ndevice = { path = \"/id\" }\neach = \"/a\"\nhistory = \"/h\"\nfields = [{ path = \"/a\", to = \"shell_v\" }]",
+            "each stands beside neither",
+        ),
+        (
+            "decoder = \"json\"\ndevice = { from = \"topic:99\" }\nfields = [{ at = 1, as = \"u8\", to = \"shell_v\" }]",
+            "at, as and order are for the decoder frame",
+        ),
+    ];
+    for (body, expected) in cases {
+        let told = fault(body);
+        assert!(told.contains(expected), "{expected} is not told of:\n{body}\n{told}");
+    }
+    let many: Vec<String> =
+        (0..=SLOTS_MAX).map(|n| format!("{{ path = \"/f{n}\", to = \"shell_v\" }}")).collect();
+    let told =
+        fault(&format!("decoder = \"json\"\ndevice = {{ path = \"/id\" }}\nfields = [{}]", many.join(",")));
+    assert!(told.contains("257 fields and flags are over 256"), "{told}");
+}
