@@ -77,9 +77,19 @@ fn keys_that_the_sample_comments_out_are_known_too() {
 #[test]
 fn ladders_of_the_configuration_are_taken_and_their_faults_have_line_and_key() {
     let good = "\n[[escalation]]\nseverity = \"P1\"\nsteps = [{ after_min = 0, to = \"crew\" }, \
-        { after_min = 0, to = \"desk\" }, { after_min = 9, until = \"arrived\", to = \"head\" }]\n";
+        { after_min = 0, to = \"desk\" }, { after_min = 9, until = \"arrived\", to = \"head\" }]\n\
+        i_accept = \"few people\"\n";
     let (_home, file) = folder(&format!("{SAMPLE}{good}"));
-    assert_ne!(load(&file).unwrap().ladders, Ladders::default());
+    let taken = load(&file).unwrap().ladders;
+    assert_ne!(taken, Ladders::default());
+    let said = policy::describe_ladders(&taken);
+    assert!(
+        said.contains("P1") && said.contains("supervisor") && said.contains("accepted: few people"),
+        "{said}"
+    );
+    let (_home, file) = folder(&format!("{SAMPLE}{}", good.replace("i_accept", "# i_accept")));
+    let text = load(&file).unwrap_err().to_string();
+    assert!(text.contains("escalation[0].steps: is weaker") && text.contains("i_accept"), "{text}");
     let bad = format!(
         "{SAMPLE}{}",
         good.replace("to = \"desk\"", "to = \"leader\"").replace("P1", "P1\"\nzones = [\"z99\"]#")

@@ -135,6 +135,10 @@ fn check_policy(config: &Config, findings: &mut Findings) {
         );
         findings.add(Grade::Warn, "policy", text);
     }
+    for weak in config.ladders.weak() {
+        let text = format!("{}; cure: add these steps", config::policy::weak_text(weak));
+        findings.add(Grade::Warn, "ladder", text);
+    }
     if weak.is_empty() {
         findings.add(Grade::Good, "policy", "nothing protects less than its floor");
     }

@@ -243,6 +243,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
 
     keep_policies(&config, dir.path())?;
+    say_weak_ladders(&config);
     let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
@@ -400,6 +401,14 @@ fn start_alerting(
         registry: registry.clone(),
     });
     Ok(Arc::new(alerting.context("starting the alarms")?))
+}
+
+/// Own ladders that are weaker than the rules, with the reason that they have.
+pub(crate) fn say_weak_ladders(config: &Config) {
+    for weak in config.ladders.weak() {
+        let (severity, weaker) = (weak.severity.name(), weak.weaker.join("; "));
+        warn!(severity, zones = ?weak.zones, weaker, reason = weak.reason, "a ladder is weaker than the rules, accepted");
+    }
 }
 
 /// Signed links for the crews' notices.
