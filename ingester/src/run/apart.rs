@@ -1,7 +1,7 @@
 //! What comes in and is no reading: the word of a device that it is there, and a proof that we sent ourselves.
 
 use lampguard_model::record::{self, StoredReading, StoredStatus};
-use lampguard_model::wire::Refusal;
+use lampguard_model::wire::{self, Refusal};
 use lampguard_model::{Reading, register};
 
 use super::{Context, Intake};
@@ -9,6 +9,14 @@ use crate::intake::{Fate, Message};
 use crate::proof::PREFIX;
 
 impl Intake {
+    pub(super) fn count_mended(&self, mended: wire::Mended, readings: u64) {
+        for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
+            if was {
+                self.setup.metrics.mended.with_label_values(&[reason]).inc_by(readings);
+            }
+        }
+    }
+
     pub(super) fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
         let online = match &*message.payload {
             b"online" => true,
