@@ -4,7 +4,7 @@
 //! and sent while the session is offline to see the queue. The session is removed afterwards. What MQTT 5 lets a broker
 //! say of itself is read from its CONNACK, and its version from `$SYS`, where we may read that.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use lampguard_ingester::config::{BrokerConfig, Protocol};
@@ -26,6 +26,8 @@ const ON_THE_WAY: usize = 100;
 const QUIET: Duration = Duration::from_secs(2);
 /// An answer takes at most this long.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Some brokers (NATS) send what was not acknowledged again only after a time-out of their own, usually 30 s.
+const LATE: Duration = Duration::from_secs(40);
 /// Where Mosquitto and EMQX say who they are.
 const VERSION_TOPICS: [&str; 2] = ["$SYS/broker/version", "$SYS/brokers/+/version"];
 
@@ -56,11 +58,13 @@ struct Seen {
     session_kept: bool,
     in_flight: usize,
     queued: usize,
+    /// What was not acknowledged came again only after so long.
+    late: Option<Duration>,
     /// The trial's subscription was granted this QoS.
     granted: u8,
     /// What it says of itself.
     software: Option<String>,
-    /// A shared subscription: `None` when the configuration asks for none, else whether it is refused, and why.
+    /// A shared subscription: `None` when the configuration asks for none, else whether it works, or why not.
     shared: Option<Result<(), String>>,
 }
 
@@ -106,18 +110,20 @@ fn judge_words(about: &str, config: &BrokerConfig, seen: &Seen, findings: &mut F
     }
     match &seen.shared {
         None => {}
-        Some(Ok(())) if welcome.shares => findings.add(Grade::Good, about, "knows shared subscriptions"),
-        Some(Ok(())) => findings.add(
-            Grade::Bad,
-            about,
-            "says that it knows no shared subscriptions; cure: take shared_group out",
-        ),
+        Some(Ok(())) => findings.add(Grade::Good, about, "knows shared subscriptions"),
         Some(Err(why)) => {
-            let text = format!(
-                "refuses a shared subscription: {why}; cure: allow it for our user, or take shared_group out"
-            );
+            let text =
+                format!("{why}; cure: allow it for our user, or take shared_group out (docs/brokers.md)");
             findings.add(Grade::Bad, about, text);
         }
+    }
+    if let Some(late) = seen.late {
+        let text = format!(
+            "sends what we had not acknowledged again only after {} s: a reading may wait so long after a cut; \
+             cure: a shorter time (NATS: mqtt.ack_wait)",
+            late.as_secs()
+        );
+        findings.add(Grade::Warn, about, text);
     }
 }
 
@@ -220,16 +226,33 @@ async fn probe(config: &BrokerConfig) -> Result<Seen, String> {
     drop(subscriber);
     publish(&trial, QUEUED - IN_FLIGHT).await?;
     let (mut subscriber, again) = trial.open("", false).await.map_err(|e| not_reached(&e))?;
-    let queued = gather(&mut subscriber, usize::MAX, true).await;
+    let began = Instant::now();
+    let mut queued = gather(&mut subscriber, usize::MAX, true).await;
+    let mut late = None;
+    if queued < QUEUED && queued + in_flight >= QUEUED {
+        if let Ok(Ok(())) = timeout(LATE, subscriber.ready()).await {
+            late = Some(began.elapsed());
+        }
+        queued += gather(&mut subscriber, usize::MAX, true).await;
+    }
     drop(subscriber);
     // A clean session under the same name removes what the trial left behind.
     let (mut last, _) = trial.open("", true).await.map_err(|e| not_reached(&e))?;
     let shared = match &config.shared_group {
         None => None,
-        Some(group) => Some(share(&mut last, &format!("$share/{group}/{}", trial.topic)).await),
+        Some(group) => Some(share(&trial, &mut last, group).await),
     };
     let software = software(&mut last).await;
-    Ok(Seen { welcome, session_kept: again.session_present, in_flight, queued, granted, software, shared })
+    Ok(Seen {
+        welcome,
+        session_kept: again.session_present,
+        in_flight,
+        queued,
+        late,
+        granted,
+        software,
+        shared,
+    })
 }
 
 /// Asks for a subscription; the codes of its filters.
@@ -246,10 +269,15 @@ async fn subscribe(wire: &mut Wire, filters: &[String], qos: u8) -> Result<Vec<u
     }
 }
 
-async fn share(wire: &mut Wire, filter: &str) -> Result<(), String> {
-    let codes = subscribe(wire, &[filter.to_owned()], 1).await?;
-    match codes.first() {
-        Some(code) if *code >= 0x80 => Err(packet::reason(*code).to_owned()),
+/// Tries a shared subscription. Some brokers grant it, take it for an ordinary topic, and send nothing.
+async fn share(trial: &Trial, wire: &mut Wire, group: &str) -> Result<(), String> {
+    let codes = subscribe(wire, &[format!("$share/{group}/{}", trial.topic)], 1).await?;
+    if let Some(code) = codes.first().filter(|code| **code >= 0x80) {
+        return Err(format!("refuses a shared subscription: {}", packet::reason(*code)));
+    }
+    publish(trial, 1).await?;
+    match gather(wire, 1, true).await {
+        0 => Err("grants a shared subscription and sends nothing by it".to_owned()),
         _ => Ok(()),
     }
 }

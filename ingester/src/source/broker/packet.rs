@@ -80,8 +80,6 @@ pub struct Welcome {
     pub packet_max: Option<u32>,
     /// It keeps retained messages.
     pub retains: bool,
-    /// It knows shared subscriptions; 3.1.1 does not say, and counts as yes.
-    pub shares: bool,
 }
 
 /// A message.
@@ -193,7 +191,6 @@ fn read_connack(version: Version, mut whole: BytesMut, header: usize) -> Result<
         receive_max: None,
         packet_max: None,
         retains: true,
-        shares: true,
     };
     if version == Version::V5
         && let Ok(v5::Packet::ConnAck(ack)) = v5::Packet::read(&mut whole, None)
@@ -205,7 +202,6 @@ fn read_connack(version: Version, mut whole: BytesMut, header: usize) -> Result<
         welcome.receive_max = Some(said.receive_max.unwrap_or(u16::MAX));
         welcome.packet_max = said.max_packet_size;
         welcome.retains = said.retain_available != Some(0);
-        welcome.shares = said.shared_subscription_available != Some(0);
     }
     Ok(Packet::Welcome(welcome))
 }

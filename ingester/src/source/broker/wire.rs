@@ -210,7 +210,7 @@ async fn open(
             let name = name
                 .map_err(|_| tls_error(remote, "the host of url is no name that a certificate could hold"))?;
             let secured = TlsConnector::from(config).connect(name, stream).await;
-            Box::new(secured.map_err(|e| of_handshake(remote, e))?)
+            Box::new(secured.map_err(|e| of_handshake(remote, e, NO_TLS))?)
         }
     };
     let (inbox, mut outbox) = (BytesMut::new(), BytesMut::new());
@@ -224,8 +224,8 @@ async fn open(
     match answer {
         Ok(Packet::Welcome(welcome)) => Ok((wire, welcome)),
         Ok(_) => Err(WireError::Malformed("something else came before the CONNACK")),
-        Err(WireError::Io(e)) => Err(of_handshake(remote, e)),
-        Err(WireError::Closed) => Err(unanswered(remote)),
+        Err(WireError::Io(e)) => Err(of_handshake(remote, e, after_greeting(remote))),
+        Err(WireError::Closed) => Err(WireError::Unanswered(after_greeting(remote))),
         Err(e) => Err(e),
     }
 }
@@ -234,8 +234,12 @@ fn tls_error(remote: &Remote, why: &str) -> WireError {
     WireError::Tls(address(remote), why.to_owned())
 }
 
-/// What an error before CONNACK means.
-fn of_handshake(remote: &Remote, e: io::Error) -> WireError {
+/// What a close in the middle of the handshake may mean.
+const NO_TLS: &str = "; it may speak no TLS on this port, or refuse our certificate; cure: the port of its TLS listener, \
+                      and cert_file and key_file where it wants them";
+
+/// What an error before CONNACK means; `closed` is what it may mean that the broker closes without a word.
+fn of_handshake(remote: &Remote, e: io::Error, closed: &'static str) -> WireError {
     let explained = remote.tls.as_ref().and_then(|files| tls::explain(&e, &remote.host, files));
     match explained {
         Some(why) => WireError::Tls(address(remote), why),
@@ -245,14 +249,15 @@ fn of_handshake(remote: &Remote, e: io::Error) -> WireError {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
         ) =>
         {
-            unanswered(remote)
+            WireError::Unanswered(closed)
         }
         None => WireError::Connect(address(remote), e),
     }
 }
 
-fn unanswered(remote: &Remote) -> WireError {
-    WireError::Unanswered(match &remote.tls {
+/// What a close after CONNECT may mean.
+fn after_greeting(remote: &Remote) -> &'static str {
+    match &remote.tls {
         None => "; it may want TLS: mqtts:// in url and the port of its TLS listener",
         Some(TlsFiles { cert: None, .. }) => {
             "; it may want a certificate: cert_file and key_file, signed by the authority that it trusts"
@@ -260,5 +265,5 @@ fn unanswered(remote: &Remote) -> WireError {
         Some(_) => {
             "; it may refuse our certificate: cert_file and key_file signed by the authority that it trusts"
         }
-    })
+    }
 }
