@@ -5,10 +5,12 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use common::process::texts;
-use common::{Lampguard, Mosquitto, Mqtt, Site, WebhookStub, free_port, seconds, wait_until};
+use common::servers::installed;
+use common::{Lampguard, Mosquitto, Mqtt, Program, Site, WebhookStub, free_port, seconds, wait_until};
 use lampguard_ingester::source::broker::packet::{Hello, Packet, Version};
 use lampguard_ingester::source::broker::wire::{Remote, Wire};
 use rcgen::{
@@ -357,4 +359,51 @@ fn two_instances_share_a_subscription_and_what_they_do_not_judge_raises_nothing_
     assert!(stub.opened().is_empty());
     let said = doctor(&sites[0]);
     assert!(said.contains("knows shared subscriptions"), "{said}");
+}
+
+// ---- NATS
+
+/// NATS with its MQTT port, in a folder of its own.
+fn spawn_nats(program: &Path, home: &Path, port: u16) -> Program {
+    let mut command = Command::new(program);
+    command.arg("-c").arg(home.join("nats.conf"));
+    let mut process = Program::start("nats-server", command);
+    wait_until("NATS to listen", seconds(30), || {
+        assert!(process.is_alive(), "NATS ended at once:\n{}", process.stderr());
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    process
+}
+
+#[test]
+fn nats_keeps_the_session_over_kill_9_of_itself_and_of_us_and_speaks_3_1_1() {
+    let Some(program) = installed("nats-server") else { return };
+    let (home, port, own) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+    let settings = format!(
+        "server_name: lampguard\nlisten: 127.0.0.1:{own}\njetstream {{ store_dir: \"{}\" }}\n\
+         mqtt {{ listen: \"127.0.0.1:{port}\", max_ack_pending: 4096, ack_wait: \"3s\" }}\n",
+        home.path().join("js").display()
+    );
+    std::fs::write(home.path().join("nats.conf"), settings).unwrap();
+    let mut nats = spawn_nats(&program, home.path(), port);
+    let site = Site::new().with_broker(port, "");
+    let mut lampguard = site.start();
+    lampguard.wait_for_broker();
+    assert_eq!(lampguard.metric("lampguard_broker_protocol_level"), 4.0);
+    let sending = std::thread::spawn(move || publish(port, 1, 0, 2000));
+    wait_until("the stream to flow", seconds(30), || lampguard.stored() > 50);
+    lampguard.process.kill();
+    sending.join().unwrap();
+    let lampguard = site.start();
+    wait_until("every reading", seconds(60), || lampguard.stored() >= 2000);
+    nats.kill();
+    let _nats = spawn_nats(&program, home.path(), port);
+    wait_until("the connection to be back", seconds(60), || {
+        lampguard.metric("lampguard_broker_reconnect_total") >= 1.0
+            && lampguard.metric("lampguard_broker_up") > 0.0
+    });
+    publish(port, 2, 0, 200);
+    wait_until("the second part", seconds(60), || lampguard.stored() >= 2200);
+    let books = lampguard.balanced();
+    assert_eq!((&books["stored"], sessions_lost(&books)), (&2200.into(), 0), "{books}");
 }

@@ -184,20 +184,20 @@ impl Session {
 
     /// CONNECT, CONNACK, SUBSCRIBE.
     async fn connect(&mut self) -> Result<(), Cut> {
-        let welcome = match self.open().await {
-            Err(Cut::Failed(e)) if self.dialect.failed(Version::V5, &e) => {
+        let tried = self.dialect.next();
+        let mut opened = self.open().await;
+        if let Err(Cut::Failed(e)) = &opened
+            && self.dialect.failed(tried, e)
+        {
+            if self.failures == 0 {
                 info!(broker = %self.link.options.id, answer = %e, "no MQTT 5 here: trying 3.1.1");
-                self.open().await
             }
-            outcome => outcome,
-        };
-        let welcome = match welcome {
-            Err(Cut::Failed(e)) => {
-                self.dialect.failed(self.dialect.next(), &e);
-                return Err(Cut::Failed(e));
+            opened = self.open().await;
+            if let Err(Cut::Failed(e)) = &opened {
+                self.dialect.failed(Version::V4, e);
             }
-            outcome => outcome?,
-        };
+        }
+        let welcome = opened?;
         self.dialect.connected();
         self.epoch += 1;
         (self.received, self.acked, self.progress) = (0, 0, Instant::now());
