@@ -10,7 +10,7 @@ use super::Story;
 use crate::dispatcher::{Dispatcher, Route, Scene};
 use crate::engine::{Effect, Engine};
 use crate::incident::{Event, Incident, Severity};
-use crate::notice::Notice;
+use crate::notice::{Address, Notice};
 use crate::notify::{AlarmWatch, Channel, ChannelKind, Job};
 use crate::store::{Delivery, Outcome, Reads, StoreError, Write};
 use crate::writer::Ticket;
@@ -89,6 +89,11 @@ impl Story {
         self.with_scene(|dispatcher, scene| dispatcher.of(scene, effect))
     }
 
+    /// To the desk alone.
+    pub(super) fn notices_for_desk(&mut self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
+        self.with_scene(|dispatcher, scene| dispatcher.to_desk(scene, make))
+    }
+
     fn with_scene<T>(&mut self, work: impl FnOnce(&mut Dispatcher, &Scene<'_>) -> T) -> T {
         let (rota, now) = (self.duty.now(), (self.clock)());
         let limits = self.policy.version().policy.flood;
@@ -164,12 +169,12 @@ impl Story {
 
     pub(super) fn count_open(&self) {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = board.count_by_zone();
+        let counts = board.count_by_zone();
         let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().iter().cloned().collect();
         zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
         for zone in zones {
             for severity in [Severity::P1, Severity::P2, Severity::P3, Severity::P4] {
-                let count = counts.remove(&(zone.clone(), severity)).unwrap_or(0);
+                let count = counts.get(&(zone.clone(), severity)).copied().unwrap_or(0);
                 self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]).set(count);
             }
         }
