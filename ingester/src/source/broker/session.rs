@@ -427,6 +427,7 @@ impl Session {
         self.gathered.clear();
         self.gathered_bytes = 0;
         self.link.set_up(false);
+        self.link.context.metrics.broker_unacknowledged.with_label_values(&[&self.link.options.id]).set(0);
         // None when we were never connected: then there is no session to lose.
         self.lost_since = self.lost_since.or(self.link.context.losses.last_connected(&self.link.options.id));
         self.link.context.metrics.broker_reconnect.with_label_values(&[&self.link.options.id]).inc();
