@@ -15,6 +15,7 @@ mod explain;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod nodes;
 mod pages;
 mod plan;
 mod profile_test;

@@ -160,10 +160,10 @@ fn go_on(
     // Room on the board first: a new post may speak at once.
     let room = register.posts().len() + UNREGISTERED_TRACKED_MAX;
     let reload = Reload {
-        register: register.clone(),
+        register: serve::judged(&now, register),
         lighting: lighting.clone(),
         policy: now.policies.clone(),
-        rota: config::people::rota(&now),
+        rota: serve::rota(&now),
         ladders: now.ladders.clone(),
         changes,
     };

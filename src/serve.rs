@@ -28,7 +28,7 @@ use lampguard_ingester::source::listener::Listener;
 use lampguard_ingester::{Ingester, Opened, tsdb};
 use lampguard_journal::{Follower, FrameBuf};
 use lampguard_model::record::{self, Record};
-use lampguard_model::{Current, Register, register};
+use lampguard_model::{Current, Marks, Register, register};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
@@ -39,7 +39,8 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
-use crate::metrics::Reloads;
+use crate::metrics::{NodesMetrics, Reloads};
+use crate::nodes::{self, Nodes};
 use crate::proof;
 use crate::reload;
 use crate::watchers::{self, Watchers};
@@ -66,6 +67,8 @@ pub(crate) struct Instance {
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
     pub(crate) watchers: Watchers,
+    /// The other nodes, where there are some.
+    pub(crate) nodes: Option<Arc<Nodes>>,
     pub(crate) looks: api::looks::Looks,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
@@ -106,6 +109,7 @@ struct Parts {
     listener: Option<Listener>,
     brokers: Vec<Broker>,
     tsdbs: Vec<tsdb::Running>,
+    forwarding: Option<nodes::Running>,
     history: JoinHandle<()>,
     web: tokio::task::JoinHandle<()>,
     end_web: watch::Sender<bool>,
@@ -183,6 +187,9 @@ pub(crate) fn check_register(config: &Config, bytes: &[u8]) -> Result<Register> 
         .filter(|zone| !config.zones.iter().any(|known| *known.id == ***zone))
         .map(|zone| &**zone)
         .collect();
+    if let Some(nodes) = &config.nodes {
+        nodes::check_register(nodes, &register)?;
+    }
     if !unknown.is_empty() {
         bail!(crate::UsageError(format!(
             "register {} names zones without a [[zone]]: {}; nobody would be sent there",
@@ -240,16 +247,21 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let history = open_history(&config, &dir, &register, &registry)?;
     let mut cursors = vec![history.cursor()];
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
+    cursors.extend(nodes::cursors(config.nodes.as_ref(), dir.path()));
 
     keep_policies(&config, dir.path())?;
     say_weak_ladders(&config);
     let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
+    let nodes = open_nodes(&config, &registry)?;
     let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
+    let opened = opened.with_nodes(nodes.as_ref().map(|nodes| nodes.foreign()));
     let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
-    let rules = (&register, &lighting, &watchers);
+    let forward_followers = nodes::follow(config.nodes.as_ref(), dir.path(), &opened);
+    let judged = judged(&config, &register);
+    let rules = (&judged, &lighting, &watchers);
     let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
@@ -263,6 +275,18 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let history = std::thread::Builder::new()
         .name("history".to_owned())
         .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
+    let forwarding = nodes.clone().map(|nodes| {
+        nodes::start(nodes::Setup {
+            nodes,
+            dir: dir.path().to_owned(),
+            journal_dir: journal_dir.clone(),
+            followers: forward_followers,
+            inlet: ingester.inlet(),
+            clock: clock.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        })
+    });
+    let forwarding = forwarding.transpose()?;
     let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
     let instance = Arc::new(Instance {
@@ -279,6 +303,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         registry,
         clock,
         watchers,
+        nodes,
         looks: api::looks::Looks::default(),
         live,
         config,
@@ -291,7 +316,8 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     // They end by themselves with the interface.
     watchers::start(&instance, listener_address, &watch_ending)?;
-    let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
+    let parts =
+        Parts { ingester, listener, brokers, tsdbs, forwarding, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
 
@@ -383,7 +409,7 @@ fn start_alerting(
         register: register.clone(),
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
-        rota: config::people::rota(config),
+        rota: rota(config),
         channels,
         proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
         tests: watchers.tests.clone(),
@@ -400,6 +426,28 @@ fn start_alerting(
         registry: registry.clone(),
     });
     Ok(Arc::new(alerting.context("starting the alarms")?))
+}
+
+fn open_nodes(config: &Config, registry: &Registry) -> Result<Option<Arc<Nodes>>> {
+    let Some(nodes) = &config.nodes else { return Ok(None) };
+    let nodes = Nodes::new(nodes, NodesMetrics::register(registry)?);
+    let (name, judges) = (nodes.owners.id(nodes.owners.own()), nodes.owners.judges_here());
+    info!(name, judges, "one of several nodes");
+    Ok(Some(Arc::new(nodes)))
+}
+
+/// The register as the rules of this node see it.
+pub(crate) fn judged(config: &Config, register: &Arc<Register>) -> Arc<Register> {
+    match &config.nodes {
+        Some(nodes) => nodes::Owners::of(nodes).judged(register),
+        None => register.clone(),
+    }
+}
+
+/// Whom the rules of this node tell: nobody, where they judge nothing.
+pub(crate) fn rota(config: &Config) -> lampguard_alerting::rota::Rota {
+    let silent = config.nodes.as_ref().is_some_and(|nodes| !nodes::Owners::of(nodes).judges_here());
+    if silent { lampguard_alerting::rota::Rota::default() } else { config::people::rota(config) }
 }
 
 /// Own ladders that are weaker than the rules, with the reason that they have.
@@ -446,7 +494,9 @@ fn judge(
         // Otherwise the history's follower brings the board up to date; while the disk takes nothing it cannot.
         if gate.get().is_some_and(|gate| gate.is_stopped()) {
             for (_, kind, bytes) in frame.records() {
-                if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
+                if let Ok(Record::Reading(reading)) = record::decode(kind, bytes)
+                    && !reading.marks.has(Marks::FOREIGN)
+                {
                     latest.observe(&reading);
                 }
             }
@@ -504,7 +554,8 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
 impl Running {
     /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
     pub(crate) async fn stop(self) {
-        let Parts { ingester, listener, brokers, tsdbs, history, web, end_web, _dir } = self.parts;
+        let Parts { ingester, listener, brokers, tsdbs, forwarding, history, web, end_web, _dir } =
+            self.parts;
         if let Some(listener) = &listener {
             listener.stop_reading();
         }
@@ -522,6 +573,9 @@ impl Running {
         let _ = tokio::task::spawn_blocking(move || {
             // Side by side: each may wait almost two seconds for an answer that is under way.
             std::thread::scope(|scope| {
+                if let Some(forwarding) = forwarding {
+                    scope.spawn(move || forwarding.stop());
+                }
                 for database in tsdbs {
                     scope.spawn(move || database.stop());
                 }

@@ -161,6 +161,31 @@ impl Admission {
             reading.marks.add(Marks::RETAINED);
         }
         let identity = self.identity(reading, device, received_at);
+        self.look_again(identity, reading, (place, device), measured_at, received_at)
+    }
+
+    /// The same for a reading that another node has admitted. Its identity is the word of that node: nodes that got the
+    /// same reading say the same.
+    pub fn admit_as(
+        &mut self,
+        identity: u64,
+        reading: &mut Reading,
+        place: &Place,
+        device: &str,
+        received_at: Timestamp,
+    ) -> Decision {
+        let measured_at = mark_time(reading, place.period(reading), received_at);
+        self.look_again(identity, reading, (place, device), measured_at, received_at)
+    }
+
+    fn look_again(
+        &mut self,
+        identity: u64,
+        reading: &mut Reading,
+        (place, device): (&Place, &str),
+        measured_at: Timestamp,
+        received_at: Timestamp,
+    ) -> Decision {
         if !reading.marks.has(Marks::NO_IDENTITY) {
             match self.look_up(identity) {
                 Seen::Same => return Decision::Duplicate,

@@ -132,6 +132,8 @@ pub enum Fate {
     Again(Refusal),
     /// Count it as refused: its sender may not publish there.
     Denied,
+    /// Take its records: another node received them for us.
+    Forwarded,
 }
 
 impl Message {

@@ -21,7 +21,7 @@ use lampguard_journal::{FrameBuf, Recovery};
 use lampguard_model::record::{self, Quarantined, Source, StoredReading};
 use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
-use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
+use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, register};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -33,17 +33,15 @@ use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::profile;
 use crate::proof::Proofs;
+use apart::ALL_ZONES;
 
 mod apart;
+pub mod forwarded;
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Room for readings of one message that is kept between messages.
 const DECODED_KEPT: usize = 256;
-/// The zone of a weather message that stands for all of them.
-const ALL_ZONES: &str = "all";
-/// Longest weather message; the contract's three keys need some 80 bytes.
-const WEATHER_BYTES_MAX: usize = 4096;
 /// Frames in one unit of work for the committer.
 const UNIT_FRAMES: usize = 8;
 /// Under load messages gather for so long before the next are taken. Every message by itself wakes the judge, the
@@ -53,6 +51,9 @@ const GATHER: Duration = Duration::from_millis(4);
 
 /// Called with every closed frame before it is on disk. Must not wait for disks or networks.
 pub type Judge = Box<dyn FnMut(Arc<FrameBuf>) + Send>;
+/// Whether another node owns a post: zone and feeder by the register, and the zone that the topic of a device names that
+/// nobody registered.
+pub type Foreign = Arc<dyn Fn(&str, &str, Option<&str>) -> bool + Send + Sync>;
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -74,6 +75,8 @@ pub struct Setup {
     pub gate: Arc<Gate>,
     /// How proofs are known; without it there are none.
     pub proofs: Option<Proofs>,
+    /// Which posts other nodes own; without it there are no others.
+    pub foreign: Option<Foreign>,
 }
 
 /// The thread `intake`.
@@ -270,6 +273,7 @@ impl Intake {
         }
         match message.fate {
             Fate::Read | Fate::Again(_) => {}
+            Fate::Forwarded => return self.take_forwarded(message, context),
             Fate::TooLarge { .. } => return self.quarantine(message, 0, Refusal::TooLarge, context),
             Fate::Denied => {
                 context.readings += 1;
@@ -346,9 +350,6 @@ impl Intake {
             }
             reading.marks.add(Marks::OTHER_TOPIC);
         }
-        if !context.judges {
-            reading.marks.add(Marks::NOT_JUDGED);
-        }
         context.readings += 1;
         let retained = message.retain && context.retain_counts;
         if self.judge_only && retained {
@@ -356,28 +357,15 @@ impl Intake {
             return Ok(());
         }
         let place = self.place(device, &mut reading, hint);
+        self.mark_judge(&mut reading, &place, hint, context);
         let received_at = context.received_at;
         let decision = if self.judge_only {
             self.look_only(&mut reading, &place, device, received_at)
         } else {
             self.admission.admit(&mut reading, &place, device, retained, received_at)
         };
-        match decision {
-            Decision::Duplicate => {
-                self.totals.duplicate += 1;
-                context.tally.duplicate += 1;
-                if context.source != Source::Retry {
-                    self.setup.metrics.duplicate.inc();
-                }
-            }
-            Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
-            Decision::Fresh { stored_ts, identity } => {
-                let hint = hint.map(|(zone, _)| zone).filter(|zone| register::is_identifier(zone));
-                let kept = Kept { reading: &reading, place: &place, device, hint, stored_ts, identity };
-                self.keep(&kept, context);
-                context.tally.stored += 1;
-            }
-        }
+        let hint = hint.map(|(zone, _)| zone).filter(|zone| register::is_identifier(zone));
+        self.settle(decision, (&reading, &place), (device, hint), context);
         Ok(())
     }
 
@@ -451,39 +439,16 @@ impl Intake {
             return self.close_full_frame();
         }
         self.totals.stored += 1;
+        if reading.marks.has(Marks::FOREIGN) {
+            // Here may be a part of what the post says; its owner has all of it.
+            return self.close_full_frame();
+        }
         let gap = self.admission.gap(place, reading, stored.measured_at());
         if gap.missing > 0 || gap.filled {
             self.setup.metrics.gap.inc_by(gap.missing);
             self.setup.metrics.gap_filled.inc_by(u64::from(gap.filled));
             self.setup.losses.gap(context.source, gap, stored.measured_at());
         }
-        self.close_full_frame();
-    }
-
-    fn take_weather(&mut self, message: &Message, zone: &str, context: &mut Context) {
-        if message.payload.len() > WEATHER_BYTES_MAX {
-            return self.quarantine(message, 0, Refusal::TooLarge, context);
-        }
-        if matches!(message.fate, Fate::Again(_)) {
-            // Weather of then is nothing that holds now.
-            return self.quarantine(message, 0, Refusal::Weather, context);
-        }
-        let known = zone == ALL_ZONES || self.register.has_zone(zone);
-        let report = match WeatherReport::decode(&message.payload) {
-            Ok(report) if known => report,
-            _ => return self.quarantine(message, 0, Refusal::Weather, context),
-        };
-        let received_at = context.received_at;
-        // What a broker kept says nothing of now: without a time of its own it would be new at each reconnect.
-        if message.retain && context.retain_counts && !report.is_dated(received_at) {
-            if !self.judge_only {
-                context.readings += 1;
-                self.refuse(Refused::RetainedStale, 1);
-            }
-            return;
-        }
-        self.frame
-            .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
         self.close_full_frame();
     }
 

@@ -1,0 +1,1 @@
+//! What another node received for us.
