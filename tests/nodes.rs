@@ -140,3 +140,138 @@ fn two_nodes_share_a_subscription_and_a_kill_9_of_one_loses_and_doubles_nothing_
     second.stop();
     owner.stop();
 }
+
+/// Two nodes that own a zone each, and an ingest-only one; the second stands by for the first.
+#[test]
+fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back() {
+    let stub = WebhookStub::start();
+    let site = || {
+        let site = Site::new().with(&stub.channel("secret.txt"));
+        site.write("secret.txt", "s3cret\n");
+        site
+    };
+    let (one, two, third) = (site(), site(), Site::new());
+    let urls = [("one", one.web), ("two", two.web), ("in", third.web)];
+    let join = |site: Site, name: &str| {
+        let others = urls.iter().filter(|(id, _)| *id != name);
+        others.for_each(|(id, _)| drop(site.write(&format!("{id}.token"), "none yet\n")));
+        site.with(&nodes(name, &urls, "takeover_after_s = 3"))
+    };
+    let (one, two, third) = (join(one, "one"), join(two, "two"), join(third, "in"));
+    let (first, second) = (one.start(), two.start());
+    introduce(&one, "one", "two", &two);
+    introduce(&one, "one", "in", &third);
+    introduce(&two, "two", "one", &one);
+    introduce(&two, "two", "in", &third);
+    let ingest = third.start();
+    let state = |lampguard: &Lampguard, key: &str| {
+        let text = common::http::try_get(&format!("{}/readyz", lampguard.url), None).unwrap().json();
+        text["nodes"]["one"][key].clone()
+    };
+    wait_until("both to be reached", seconds(20), || state(&ingest, "up") == true);
+
+    // To each its own, whoever receives it: the third owns nothing, the second is told of a post of the first.
+    let danger =
+        |post: &str, seq: u32| format!(r#"{{"device":"{post}","boot":1,"seq":{seq},"leakage_ma":50}}"#);
+    for (at, post) in [(&ingest, "P001"), (&ingest, "P030"), (&second, "P002")] {
+        let body = format!("[{},{}]", danger(post, 1), danger(post, 2));
+        assert_eq!(at.post("/api/v1/readings", &body).json()["stored"], 2);
+    }
+    let of = |post: &str| ("leak_critical".to_owned(), post.to_owned());
+    wait_until("the incidents of the first", seconds(20), || incidents(&first) == [of("P001"), of("P002")]);
+    wait_until("the incident of the second", seconds(20), || incidents(&second) == [of("P030")]);
+
+    // The first dies. What comes for it goes to the second, which tells; then it comes back.
+    let mut first = first;
+    first.process.kill();
+    let body = format!("[{},{}]", danger("P003", 1), danger("P003", 2));
+    assert_eq!(ingest.post("/api/v1/readings", &body).json()["stored"], 2);
+    assert_eq!(second.post("/api/v1/readings", &body.replace("P003", "P004")).json()["stored"], 2);
+    wait_until("the standby to judge", seconds(30), || {
+        incidents(&second) == [of("P003"), of("P004"), of("P030")]
+    });
+    assert_eq!(state(&ingest, "taken_over"), true);
+    assert!(stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003"));
+    let first = one.start();
+    wait_until("the owner to be sent to again", seconds(30), || state(&ingest, "taken_over") == false);
+    let body = format!("[{},{}]", danger("P005", 1), danger("P005", 2));
+    assert_eq!(ingest.post("/api/v1/readings", &body).json()["stored"], 2);
+    wait_until("the owner to judge", seconds(20), || {
+        incidents(&first) == [of("P001"), of("P002"), of("P005")]
+    });
+    assert_eq!(incidents(&second), [of("P003"), of("P004"), of("P030")]);
+    // A hazard told by phone to a node that tells nobody.
+    let desk = third.token("duty", &[]);
+    let body = br#"{"key":"t","what":"live","post_id":"P001"}"#;
+    let answer =
+        common::http::try_post(&format!("{}/api/v1/incidents", ingest.url), Some(&desk), body).unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (409, "not_judged_here"));
+    assert_eq!(ingest.items("/api/v1/incidents?state=all"), [] as [Value; 0]);
+    for lampguard in [first, second, ingest] {
+        lampguard.balanced();
+        lampguard.stop();
+    }
+}
+
+#[test]
+fn only_another_nodes_token_forwards_and_a_body_that_is_cut_changes_nothing() {
+    let hub = Site::new();
+    let urls = [("hub", hub.web), ("n1", 9)];
+    let hub = hub.with(&nodes("hub", &urls, ""));
+    let lampguard = hub.start();
+    let url = format!("{}/api/v1/forward", lampguard.url);
+    let try_as = |token: Option<&str>, body: &[u8]| common::http::try_post(&url, token, body).unwrap();
+    let (own, strange) = (hub.token_named("node", "hub", &[]), hub.token_named("node", "elsewhere", &[]));
+    let n1 = hub.token_named("node", "n1", &[]);
+    assert_eq!(try_as(None, b"").status, 401);
+    for token in [&own, &strange, &hub.token("admin", &[])] {
+        assert_eq!(try_as(Some(token), b"").status, 403);
+    }
+    assert_eq!(try_as(Some(&n1), b"").json()["node"], "hub");
+    assert_eq!(try_as(Some(&n1), &[1, 200, 0, 0, 0, 7]).status, 400);
+    assert_eq!(try_as(Some(&n1), &[77, 1, 0, 0, 0, 7]).status, 422);
+    assert_eq!(
+        common::http::try_get(&format!("{}/api/v1/posts", lampguard.url), Some(&n1)).unwrap().status,
+        403
+    );
+    assert_eq!(lampguard.stored(), 0);
+    lampguard.stop();
+}
+
+#[test]
+fn faults_of_nodes_in_the_configuration_are_told_before_the_start() {
+    let said = |text: &str| {
+        let site = Site::new().with(text);
+        site.write("two.token", "x\n");
+        let output = site.run(&["config", "check", "lampguard.toml"]);
+        let (out, err) = common::process::texts(&output);
+        format!("{} {out}{err}", output.status)
+    };
+    let peer = |id: &str, keys: &str| format!("[[nodes.peer]]\nid = \"{id}\"\n{keys}\n");
+    let two = "url = \"http://127.0.0.1:9\"\ntoken_file = \"two.token\"\nzones = [\"z2\"]";
+    let good = format!("[nodes]\nname = \"one\"\n{}{}", peer("one", "zones = [\"z1\"]"), peer("two", two));
+    assert!(said(&good).starts_with("exit status: 0"), "{}", said(&good));
+    for (text, words) in [
+        (good.replace("name = \"one\"", "name = \"me\""), "no id of a [[nodes.peer]]"),
+        (good.replace("[\"z2\"]", "[\"z1\", \"z2\"]"), "z1 is owned by one too"),
+        (good.replace("[\"z2\"]", "[\"z7\"]"), "no [[zone]] with id"),
+        (good.replace("[\"z2\"]", "[]"), "zone z2 has no owner"),
+        (good.replace("token_file = \"two.token\"\n", ""), "token create --role node --name one"),
+        (good.replace("url = \"http", "url = \"mqtt"), "is not http://host:port"),
+        (
+            good.replace("zones = [\"z1\"]", "zones = [\"z1\"]\nstandby = \"three\""),
+            "no id of a [[nodes.peer]]",
+        ),
+        (
+            good.clone() + "[[broker]]\nid = \"b\"\nurl = \"mqtt://127.0.0.1:9\"\nshared_group = \"g\"\n",
+            "shared_group with judge = true and other nodes",
+        ),
+    ] {
+        let said = said(&text);
+        assert!(said.starts_with("exit status: 2") && said.contains(words), "{words}: {said}");
+    }
+    let site = Site::new().with(&good.replace("[\"z1\"]", "[\"z1\"]\nfeeders = [\"F77\"]"));
+    site.write("two.token", "x\n");
+    let (out, err) = common::process::texts(&site.run(&["serve"]));
+    assert!(err.contains("F77") && err.contains("no post of the register"), "{out}{err}");
+}

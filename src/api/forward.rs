@@ -19,6 +19,8 @@ use crate::tokens::Identity;
 pub(super) struct Head {
     /// What is wrong over there, by part.
     faults: String,
+    /// Somebody over there only asks; the node itself may be down.
+    ask: bool,
 }
 
 /// Takes records of another node's journal; the answer comes after our disk has them. An empty body is a sign of life.
@@ -47,7 +49,9 @@ pub(super) async fn forward(
     let Some(handles) = instance.ingester.get() else {
         return Err(ApiError::unavailable("starting"));
     };
-    nodes.heard(from, &head.faults);
+    if !head.ask {
+        nodes.heard(from, &head.faults);
+    }
     let tally = if body.is_empty() {
         Tally::default()
     } else {

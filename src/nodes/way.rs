@@ -86,12 +86,24 @@ impl Way {
     /// # Errors
     /// Nobody answers, or it does not take them: send the same again.
     pub(crate) fn send(&self, faults: &str, body: &[u8]) -> Result<Answer> {
+        self.request(("faults", faults), body)
+    }
+
+    /// Asks whether it answers; it does not count as a sign of life.
+    ///
+    /// # Errors
+    /// As [`Way::send`].
+    pub(crate) fn ask(&self) -> Result<Answer> {
+        self.request(("ask", "true"), &[])
+    }
+
+    fn request(&self, (key, value): (&str, &str), body: &[u8]) -> Result<Answer> {
         // Read each time: a token that was replaced counts at once.
         let bearer = format!("Bearer {}", read_secret(&self.token_file)?.trim());
         let request = self
             .agent
             .post(&self.url)
-            .query("faults", faults)
+            .query(key, value)
             .header("Authorization", bearer)
             .content_type("application/octet-stream");
         let mut response = request.send(body).with_context(|| format!("asking node {}", self.id))?;
