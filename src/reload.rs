@@ -24,6 +24,7 @@ use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
+use crate::nodes;
 use crate::serve::{self, Instance};
 
 /// Who asked for it, in the hash chain.
@@ -160,10 +161,10 @@ fn go_on(
     // Room on the board first: a new post may speak at once.
     let room = register.posts().len() + UNREGISTERED_TRACKED_MAX;
     let reload = Reload {
-        register: serve::judged(&now, register),
+        register: nodes::judged(&now, register),
         lighting: lighting.clone(),
         policy: now.policies.clone(),
-        rota: serve::rota(&now),
+        rota: nodes::rota(&now),
         ladders: now.ladders.clone(),
         changes,
     };

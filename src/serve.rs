@@ -39,7 +39,7 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
-use crate::metrics::{NodesMetrics, Reloads};
+use crate::metrics::Reloads;
 use crate::nodes::{self, Nodes};
 use crate::proof;
 use crate::reload;
@@ -229,19 +229,16 @@ pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -
 pub(crate) async fn start(config: Config) -> Result<Running> {
     let dir = DataDir::lock(&config.site.data_dir)?;
     let web = config.web.bind;
-    let socket = TcpListener::bind(web).await.with_context(|| {
-        format!("opening the HTTP interface on {web}: choose another [web] bind or end what uses it")
-    })?;
+    let doing =
+        || format!("opening the HTTP interface on {web}: choose another [web] bind or end what uses it");
+    let socket = TcpListener::bind(web).await.with_context(doing)?;
     let web = socket.local_addr()?;
     let register = Arc::new(load_register(&config)?);
     let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
     let registry = Registry::new();
     let reloads = Reloads::register(&registry)?;
-    let mut accounts = Accounts::open(dir.path())?;
-    let local = accounts.make_local();
-    accounts.links.ensure(clock())?;
-    let accounts = Arc::new(accounts);
+    let (accounts, local) = open_accounts(dir.path(), &clock)?;
     let tls = open_tls(&config.web)?;
 
     let history = open_history(&config, &dir, &register, &registry)?;
@@ -253,15 +250,13 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     say_weak_ladders(&config);
     let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
-    let nodes = open_nodes(&config, &registry)?;
+    let nodes = nodes::open(&config, &registry)?;
     let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
     let opened = opened.with_nodes(nodes.as_ref().map(|nodes| nodes.foreign()));
-    let journal_dir = opened.journal_dir().to_owned();
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
     let forward_followers = nodes::follow(config.nodes.as_ref(), dir.path(), &opened);
-    let judged = judged(&config, &register);
-    let rules = (&judged, &lighting, &watchers);
+    let rules = (&nodes::judged(&config, &register), &lighting, &watchers);
     let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
     let (live, _) = broadcast::channel(LIVE_FRAMES);
     let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
@@ -271,22 +266,8 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
 
-    let (dir_of_journal, its_clock) = (journal_dir.clone(), clock.clone());
-    let history = std::thread::Builder::new()
-        .name("history".to_owned())
-        .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
-    let forwarding = nodes.clone().map(|nodes| {
-        nodes::start(nodes::Setup {
-            nodes,
-            dir: dir.path().to_owned(),
-            journal_dir: journal_dir.clone(),
-            followers: forward_followers,
-            inlet: ingester.inlet(),
-            clock: clock.clone(),
-            runtime: tokio::runtime::Handle::current(),
-        })
-    });
-    let forwarding = forwarding.transpose()?;
+    let history = follow_history(history, ingester.journal_dir(), history_follower, &clock)?;
+    let forwarding = nodes::forward(nodes.as_ref(), dir.path(), &ingester, forward_followers, &clock)?;
     let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
     let instance = Arc::new(Instance {
@@ -342,6 +323,14 @@ pub(crate) fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Accounts, and the token by which local commands talk to this process.
+fn open_accounts(dir: &Path, clock: &Clock) -> Result<(Arc<Accounts>, String)> {
+    let mut accounts = Accounts::open(dir)?;
+    let local = accounts.make_local();
+    accounts.links.ensure(clock())?;
+    Ok((Arc::new(accounts), local))
 }
 
 fn open_history(config: &Config, dir: &DataDir, register: &Register, registry: &Registry) -> Result<History> {
@@ -409,7 +398,7 @@ fn start_alerting(
         register: register.clone(),
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
-        rota: rota(config),
+        rota: nodes::rota(config),
         channels,
         proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
         tests: watchers.tests.clone(),
@@ -428,26 +417,15 @@ fn start_alerting(
     Ok(Arc::new(alerting.context("starting the alarms")?))
 }
 
-fn open_nodes(config: &Config, registry: &Registry) -> Result<Option<Arc<Nodes>>> {
-    let Some(nodes) = &config.nodes else { return Ok(None) };
-    let nodes = Nodes::new(nodes, NodesMetrics::register(registry)?);
-    let (name, judges) = (nodes.owners.id(nodes.owners.own()), nodes.owners.judges_here());
-    info!(name, judges, "one of several nodes");
-    Ok(Some(Arc::new(nodes)))
-}
-
-/// The register as the rules of this node see it.
-pub(crate) fn judged(config: &Config, register: &Arc<Register>) -> Arc<Register> {
-    match &config.nodes {
-        Some(nodes) => nodes::Owners::of(nodes).judged(register),
-        None => register.clone(),
-    }
-}
-
-/// Whom the rules of this node tell: nobody, where they judge nothing.
-pub(crate) fn rota(config: &Config) -> lampguard_alerting::rota::Rota {
-    let silent = config.nodes.as_ref().is_some_and(|nodes| !nodes::Owners::of(nodes).judges_here());
-    if silent { lampguard_alerting::rota::Rota::default() } else { config::people::rota(config) }
+fn follow_history(
+    history: History,
+    journal_dir: &Path,
+    follower: Follower,
+    clock: &Clock,
+) -> std::io::Result<JoinHandle<()>> {
+    let (dir, clock) = (journal_dir.to_owned(), clock.clone());
+    let work = move || lampguard_history::run(history, dir, follower, clock);
+    std::thread::Builder::new().name("history".to_owned()).spawn(work)
 }
 
 /// Own ladders that are weaker than the rules, with the reason that they have.

@@ -157,7 +157,10 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         others.for_each(|(id, _)| drop(site.write(&format!("{id}.token"), "none yet\n")));
         site.with(&nodes(name, &urls, "takeover_after_s = 3"))
     };
-    let (one, two, third) = (join(one, "one"), join(two, "two"), join(third, "in"));
+    // A part that fails for a second, not a minute, is told of.
+    let quick = "[policy]\nfile = \"policy.toml\"";
+    two.write("policy.toml", "[system]\nfailing_for = \"1 s\"\n");
+    let (one, two, third) = (join(one, "one"), join(two.with(quick), "two"), join(third, "in"));
     let (first, second) = (one.start(), two.start());
     introduce(&one, "one", "two", &two);
     introduce(&one, "one", "in", &third);
@@ -192,6 +195,11 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
     });
     assert_eq!(state(&ingest, "taken_over"), true);
     assert!(stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003"));
+    wait_until("an incident of the node that is down", seconds(40), || {
+        let items = second.items("/api/v1/incidents?kind=system");
+        items.iter().any(|item| item["place"] == "node:one")
+    });
+    assert_eq!(second.metric("lampguard_nodes_heard{peer=\"one\"}"), 0.0);
     let first = one.start();
     wait_until("the owner to be sent to again", seconds(30), || state(&ingest, "taken_over") == false);
     let body = format!("[{},{}]", danger("P005", 1), danger("P005", 2));

@@ -25,16 +25,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lampguard_ingester::Opened;
+use lampguard_alerting::rota::Rota;
 use lampguard_ingester::run::Foreign;
+use lampguard_ingester::{Ingester, Opened};
 use lampguard_journal::Follower;
 use lampguard_model::Register;
+use prometheus::Registry;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tracing::info;
 
+use crate::clock::Clock;
 use crate::config::nodes::NodesSection;
+use crate::config::{self, Config};
 use crate::metrics::NodesMetrics;
-pub(crate) use forward::{Running, Setup, start};
+pub(crate) use forward::Running;
 use heard::Heard;
 pub(crate) use owners::Owners;
 
@@ -148,6 +153,53 @@ pub(crate) fn check_register(config: &NodesSection, register: &Register) -> Resu
         )));
     }
     Ok(())
+}
+
+/// The other nodes, where there are some.
+pub(crate) fn open(config: &Config, registry: &Registry) -> Result<Option<Arc<Nodes>>> {
+    let Some(nodes) = &config.nodes else { return Ok(None) };
+    let nodes = Nodes::new(nodes, NodesMetrics::register(registry)?);
+    let (name, judges) = (nodes.owners.id(nodes.owners.own()), nodes.owners.judges_here());
+    info!(name, judges, "one of several nodes");
+    Ok(Some(Arc::new(nodes)))
+}
+
+/// This node judges nothing.
+pub(crate) fn is_silent(config: &Config) -> bool {
+    config.nodes.as_ref().is_some_and(|nodes| !Owners::of(nodes).judges_here())
+}
+
+/// The register as the rules of this node see it.
+pub(crate) fn judged(config: &Config, register: &Arc<Register>) -> Arc<Register> {
+    match &config.nodes {
+        Some(nodes) => Owners::of(nodes).judged(register),
+        None => register.clone(),
+    }
+}
+
+/// Whom the rules of this node tell: nobody, where they judge nothing.
+pub(crate) fn rota(config: &Config) -> Rota {
+    if is_silent(config) { Rota::default() } else { config::people::rota(config) }
+}
+
+/// Starts to send to the nodes that own what is received here.
+pub(crate) fn forward(
+    nodes: Option<&Arc<Nodes>>,
+    dir: &Path,
+    ingester: &Ingester,
+    followers: Vec<Follower>,
+    clock: &Clock,
+) -> Result<Option<Running>> {
+    let setup = |nodes: &Arc<Nodes>| forward::Setup {
+        nodes: nodes.clone(),
+        dir: dir.to_owned(),
+        journal_dir: ingester.journal_dir().to_owned(),
+        followers,
+        inlet: ingester.inlet(),
+        clock: clock.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    nodes.map(setup).map(forward::start).transpose()
 }
 
 /// Durable cursors of the followers, for the journal's recovery.
