@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod pages;
 mod plan;
+mod posts;
 mod proof;
 mod reload;
 mod score;
@@ -78,6 +79,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
+        Command::Posts(PostsCommand::Import(asked)) => posts::import(file, &asked),
         Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {
             tools::test_profile(file, &name, &payload, &topic)
         }
