@@ -267,7 +267,7 @@ fn register(look: &Look, post: &Post) -> Markup {
         dl {
             @for (word, value) in lines { (line(look.say(word), value)) }
             (line(look.say(words::COORDINATES), html! {
-                a href=(super::crew::geo(post.lon, post.lat)) { (format!("{:.6}, {:.6}", post.lat, post.lon)) }
+                a href=(super::navigate::geo(post.lon, post.lat)) { (format!("{:.6}, {:.6}", post.lat, post.lon)) }
             }))
         }
     }

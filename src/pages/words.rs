@@ -217,6 +217,9 @@ words! {
     OTHER_STEPS: "其他操作", "Everything else";
     CALL_DESK: "呼叫值班台", "Call the desk";
     MAP: "地图导航", "Map";
+    AMAP: "高德地图", "Amap";
+    BAIDU: "百度地图", "Baidu";
+    APPLE_MAPS: "苹果地图", "Apple";
     WAIT_FOR_CHECK: "等待他人复核", "Somebody else verifies now";
     WAIT_FOR_CLOSE: "已复核，等待值班台结案", "Verified: the desk closes it";
     HANDED_ON: "已移交或挂账，留守责任不变", "Handed on: the duty to guard stays";
