@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod data_dir;
 mod demo;
+mod device_moves;
 mod doctor;
 mod explain;
 mod heartbeat;

@@ -40,6 +40,7 @@ use crate::clock::{self, Clock};
 use crate::config::channel::read_secret;
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
+use crate::device_moves::DeviceMoves;
 use crate::metrics::Reloads;
 use crate::proof;
 use crate::reload;
@@ -55,6 +56,8 @@ pub(crate) struct Instance {
     /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`, `ladders`.
     pub(crate) config: Config,
     pub(crate) register: Current<Register>,
+    /// Which devices hung elsewhere, newest first.
+    pub(crate) device_moves: Current<DeviceMoves>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) lighting: Current<Lighting>,
@@ -267,6 +270,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
 
     let instance = Arc::new(Instance {
         register,
+        device_moves: Arc::new(DeviceMoves::default()).into(),
         ingester: OnceLock::from(Handles::of(&ingester)),
         alerting,
         lighting: lighting.into(),
@@ -283,6 +287,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         live,
         config,
     });
+    reload::since_last_start(&instance)?;
     dir.announce(&instance.config.web.own_url(web), &local)?;
     let (end_web, ending) = watch::channel(false);
     let watch_ending = ending.clone();

@@ -207,6 +207,11 @@ words! {
     COORDINATES: "坐标", "coordinates";
     LAMPS: "灯具", "lamps";
     LOW_LYING: "低洼", "low-lying";
+    DEVICE: "传感器", "sensor";
+    HANGS_SINCE: "安装于", "there since";
+    HUNG_BEFORE: "此前为", "before it";
+    CAME_FROM: "移自灯杆", "came from post";
+    POST_WAS_CALLED: "灯杆原编号", "the post was called";
     NO_INCIDENTS: "没有未结险情", "No open incidents";
     NEVER_HEARD: "从未收到数据", "nothing was ever heard";
     CHART_EMPTY: "24 小时内没有读数", "no readings within 24 hours";
