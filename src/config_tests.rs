@@ -314,3 +314,38 @@ fn the_web_is_open_to_others_with_tls_or_with_a_reason_only() {
     assert_eq!(faults(&format!("public_url = \"http://x\"\n{tls}")), ["web.public_url"]);
     assert_eq!(faults("proxies = [\"localhost\"]").len(), 1);
 }
+
+#[test]
+fn a_listener_that_certificates_or_browsers_come_to_is_checked_whole() {
+    let faults_of = |listener: &str, more: &str| {
+        let text = SAMPLE.replace("\nbind = \"127.0.0.1:1883\" ", &format!("\n{listener}\n# "));
+        assert_ne!(text, SAMPLE);
+        let (home, file) = folder(&(text.replace("\ncertificate_required = true", "\n#") + more));
+        for name in ["c.pem", "k.pem", "ca.pem", "who.txt"] {
+            std::fs::write(home.path().join(name), "").unwrap();
+        }
+        load(&file).map(drop).map_err(|bad| bad.to_string())
+    };
+    let tls = "tls_cert = \"c.pem\"\ntls_key = \"k.pem\"";
+    let certificates = format!("{tls}\nclient_ca = \"ca.pem\"");
+    for fine in [
+        "bind = \"127.0.0.1:1\"\nwebsocket_bind = \"127.0.0.1:2\"".to_owned(),
+        format!("bind = \"0.0.0.0:1\"\nwebsocket_bind = \"0.0.0.0:2\"\n{certificates}"),
+        format!("bind = \"0.0.0.0:1\"\n{certificates}\ncredentials_file = \"who.txt\"\ncertificate_required = false"),
+    ] {
+        assert_eq!(faults_of(&fine, ""), Ok(()), "{fine}");
+    }
+    for (wrong, key) in [
+        ("bind = \"0.0.0.0:1\"".to_owned(), "listener.bind"),
+        ("bind = \"127.0.0.1:1\"\nwebsocket_bind = \"0.0.0.0:2\"".to_owned(), "listener.websocket_bind"),
+        ("bind = \"127.0.0.1:1\"\nwebsocket_bind = \"127.0.0.1:1\"".to_owned(), "listener.websocket_bind"),
+        ("bind = \"127.0.0.1:1\"\nclient_ca = \"ca.pem\"".to_owned(), "listener.client_ca"),
+        (format!("bind = \"127.0.0.1:1\"\n{certificates}\ncertificate_required = false"), "certificate_required"),
+        (format!("bind = \"127.0.0.1:1\"\n{tls}\ncertificate_required = false"), "certificate_required"),
+    ] {
+        let told = faults_of(&wrong, "").unwrap_err();
+        assert!(told.contains(key), "{wrong}\n{told}");
+    }
+    let told = faults_of(&format!("bind = \"127.0.0.1:1\"\n{certificates}"), "\n[proof]\n").unwrap_err();
+    assert!(told.contains("proof.via"), "{told}");
+}

@@ -353,14 +353,14 @@ fn the_same_client_id_takes_over_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn another_protocol_version_gets_connack_1() {
+fn another_protocol_version_is_told_so_in_words_that_it_knows() {
     let site = Site::new();
     let lampguard = site.start();
-    for level in [3, 5] {
+    for (level, code) in [(3, 1), (6, 0x84)] {
         let mut client = Mqtt::silent(site.listener);
         let mut hello = Hello::new("P001");
         hello.level = level;
-        assert_eq!(client.greet(&hello), Ok(1), "level {level}");
+        assert_eq!(client.greet(&hello), Ok(code), "level {level}");
         assert!(client.is_closed_within(seconds(5)));
     }
     assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"version\"}"), 2.0);
