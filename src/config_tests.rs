@@ -331,7 +331,9 @@ fn a_listener_that_certificates_or_browsers_come_to_is_checked_whole() {
     for fine in [
         "bind = \"127.0.0.1:1\"\nwebsocket_bind = \"127.0.0.1:2\"".to_owned(),
         format!("bind = \"0.0.0.0:1\"\nwebsocket_bind = \"0.0.0.0:2\"\n{certificates}"),
-        format!("bind = \"0.0.0.0:1\"\n{certificates}\ncredentials_file = \"who.txt\"\ncertificate_required = false"),
+        format!(
+            "bind = \"0.0.0.0:1\"\n{certificates}\ncredentials_file = \"who.txt\"\ncertificate_required = false"
+        ),
     ] {
         assert_eq!(faults_of(&fine, ""), Ok(()), "{fine}");
     }
@@ -340,7 +342,10 @@ fn a_listener_that_certificates_or_browsers_come_to_is_checked_whole() {
         ("bind = \"127.0.0.1:1\"\nwebsocket_bind = \"0.0.0.0:2\"".to_owned(), "listener.websocket_bind"),
         ("bind = \"127.0.0.1:1\"\nwebsocket_bind = \"127.0.0.1:1\"".to_owned(), "listener.websocket_bind"),
         ("bind = \"127.0.0.1:1\"\nclient_ca = \"ca.pem\"".to_owned(), "listener.client_ca"),
-        (format!("bind = \"127.0.0.1:1\"\n{certificates}\ncertificate_required = false"), "certificate_required"),
+        (
+            format!("bind = \"127.0.0.1:1\"\n{certificates}\ncertificate_required = false"),
+            "certificate_required",
+        ),
         (format!("bind = \"127.0.0.1:1\"\n{tls}\ncertificate_required = false"), "certificate_required"),
     ] {
         let told = faults_of(&wrong, "").unwrap_err();

@@ -56,7 +56,11 @@ fn connack_says_what_holds_no_session_window_packet_size_aliases_and_the_name_it
     assert_eq!(told[&33], 16_384u16.to_be_bytes(), "receive maximum");
     assert_eq!(told[&39], 65_536u32.to_be_bytes(), "maximum packet size");
     assert_eq!(told[&34], 64u16.to_be_bytes(), "topic alias maximum");
-    assert_eq!((&told[&40], &told[&41], &told[&42]), (&vec![0], &vec![0], &vec![0]), "nothing to subscribe to");
+    assert_eq!(
+        (&told[&40], &told[&41], &told[&42]),
+        (&vec![0], &vec![0], &vec![0]),
+        "nothing to subscribe to"
+    );
     assert!(told[&18][2..].starts_with(b"anonymous-"), "{told:?}");
 
     let mut named = Mqtt::silent(site.listener);
@@ -70,7 +74,8 @@ fn whoever_may_not_connect_hears_the_reason() {
     site.write("sensors.txt", &format!("P001:{}\n", sha256("token-1")));
     let lampguard = site.start();
     let long = "x".repeat(300);
-    let hello = |client_id, properties| Hello { properties, ..Hello::five(client_id).login("P001", "token-1") };
+    let hello =
+        |client_id, properties| Hello { properties, ..Hello::five(client_id).login("P001", "token-1") };
     let cases = [
         (Hello::five("P001").login("P001", "wrong"), 0x86, "a wrong password"),
         (Hello::five("P001"), 0x86, "no login"),
@@ -178,9 +183,7 @@ fn a_number_stands_for_a_topic_on_its_connection_only() {
         gateway.expect(0x40, pkid);
     }
     let rows = |post: &str| lampguard.history(post, "leakage_ma").len();
-    wait_until("two rows each", seconds(10), || {
-        ["P001", "P002", "P003"].iter().all(|post| rows(post) == 2)
-    });
+    wait_until("two rows each", seconds(10), || ["P001", "P002", "P003"].iter().all(|post| rows(post) == 2));
     let unknown = |alias: &[u8]| publish_five("", b"{}", 1, 1, &[&[35][..], alias].concat());
     let mut other = five(site.listener, "other");
     other.send(&unknown(&[0, 1]));

@@ -242,4 +242,6 @@ pub(crate) fn disconnect(code: u8, out: &mut Vec<u8>) {
 }
 
 // The one-byte lengths above.
-const _: () = assert!(FILTERS_MAX + 3 < 128 && FILTERS_MAX + 5 < ANSWER_MAX as usize && ANSWER_MAX < CONTROL_MAX as u32);
+const _: () = assert!(
+    FILTERS_MAX + 3 < 128 && FILTERS_MAX + 5 < ANSWER_MAX as usize && ANSWER_MAX < CONTROL_MAX as u32
+);

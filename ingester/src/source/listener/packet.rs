@@ -31,11 +31,19 @@ pub(crate) enum Packet {
     Connect(Box<Connect>),
     Publish(Publish),
     PubRel(u16),
-    Subscribe { pkid: u16, filters: Vec<Filter> },
-    Unsubscribe { pkid: u16, filters: usize },
+    Subscribe {
+        pkid: u16,
+        filters: Vec<Filter>,
+    },
+    Unsubscribe {
+        pkid: u16,
+        filters: usize,
+    },
     Ping,
     /// `will`: the sensor wants its will published all the same.
-    Disconnect { will: bool },
+    Disconnect {
+        will: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -131,7 +139,9 @@ impl Frame {
 
 /// The CONNECT at the beginning of a connection; a fault comes with the version in which it is to be told, where
 /// that is known.
-pub(crate) fn read_connect(buffer: &mut BytesMut) -> Result<Option<Box<Connect>>, (Option<Version>, PacketError)> {
+pub(crate) fn read_connect(
+    buffer: &mut BytesMut,
+) -> Result<Option<Box<Connect>>, (Option<Version>, PacketError)> {
     let Some(frame) = Frame::of(buffer).map_err(|e| (None, e))? else {
         return Ok(None);
     };
@@ -195,7 +205,9 @@ fn read_v311(buffer: &mut BytesMut, body: usize) -> Result<Packet, PacketError> 
     let packet = v4::Packet::read(buffer, body).map_err(PacketError::Codec)?;
     Ok(match packet {
         // The codec lets other versions pass and then reads them wrongly.
-        v4::Packet::Connect(connect) if connect.protocol != Protocol::V4 => return Err(PacketError::Version(5)),
+        v4::Packet::Connect(connect) if connect.protocol != Protocol::V4 => {
+            return Err(PacketError::Version(5));
+        }
         v4::Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
             version: Version::V311,
             client_id: connect.client_id,

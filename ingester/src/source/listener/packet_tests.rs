@@ -30,7 +30,8 @@ fn specimens(version: Version) -> Vec<Vec<u8>> {
     let publish = |first: u8, pkid: &[u8], properties: &[u8]| {
         packet(first, &[&text("lamp/z1/P001/reading")[..], pkid, properties, b"{\"leakage_ma\":1}"].concat())
     };
-    let will = [&connect(6, none, &["P001"])[2..], none, &text("lamp/z1/P001/status"), &text("offline")].concat();
+    let will =
+        [&connect(6, none, &["P001"])[2..], none, &text("lamp/z1/P001/status"), &text("offline")].concat();
     let mut all = vec![
         connect(2, none, &["P001"]),
         connect(0xc2, some, &["P001", "user", "password"]),
@@ -99,12 +100,12 @@ fn properties_stay_within_their_length_come_once_and_belong_to_their_packet() {
     let Ok(Some(Packet::Publish(taken))) = publish(&[3, 35, 0, 9]) else { panic!("an alias") };
     assert_eq!((taken.alias, &taken.payload[..]), (Some(9), &b"{}"[..]));
     let malformed: [&[u8]; 6] = [
-        &[1, 35],                      // cut
-        &[2, 3, 0],                    // a text that would go on in the payload
-        &[5, 17, 0, 0, 0, 1],          // belongs to CONNECT
-        &[2, 99, 0],                   // unknown
-        &[200, 1],                     // longer than the packet
-        &[5, 3, 0, 2, 0xff, 0xfe],     // not UTF-8
+        &[1, 35],                  // cut
+        &[2, 3, 0],                // a text that would go on in the payload
+        &[5, 17, 0, 0, 0, 1],      // belongs to CONNECT
+        &[2, 99, 0],               // unknown
+        &[200, 1],                 // longer than the packet
+        &[5, 3, 0, 2, 0xff, 0xfe], // not UTF-8
     ];
     for properties in malformed {
         let read = publish(properties);
@@ -123,9 +124,15 @@ fn properties_stay_within_their_length_come_once_and_belong_to_their_packet() {
 fn lengths_are_refused_before_the_rest_is_waited_for() {
     for version in [Version::V311, Version::V5] {
         // Five bytes that promise 256 MiB, and a SUBSCRIBE of 17 KiB.
-        assert!(matches!(read_all(&[0x30, 0xff, 0xff, 0xff, 0x7f], version), Err(PacketError::TooLong(268_435_455))));
+        assert!(matches!(
+            read_all(&[0x30, 0xff, 0xff, 0xff, 0x7f], version),
+            Err(PacketError::TooLong(268_435_455))
+        ));
         assert!(matches!(read_all(&[0x82, 0x80, 0x88, 1], version), Err(PacketError::TooLong(17_408))));
-        assert!(matches!(read_all(&[0x30, 0x80, 0x80, 0x80, 0x80], version), Err(PacketError::Malformed("length"))));
+        assert!(matches!(
+            read_all(&[0x30, 0x80, 0x80, 0x80, 0x80], version),
+            Err(PacketError::Malformed("length"))
+        ));
     }
     let early = [&[0x10, 0x80, 0x80, 0x10][..], &text("MQTT"), &[5]].concat();
     let refused = read_connect(&mut BytesMut::from(&early[..]));

@@ -13,7 +13,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
-use super::answer::{self, ALIASES_MAX, ANSWER_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED, Refusal};
+use super::answer::{
+    self, ALIASES_MAX, ANSWER_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED, Refusal,
+};
 use super::credentials::Scope;
 use super::packet::{self, Connect, Packet, Publish, Version};
 use super::{GREETING, Place};
@@ -354,7 +356,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.flush().await.is_err() {
                 return End::Lost(Lost::Closed);
             }
-            let full = self.peer.in_flight.load(Ordering::Acquire) >= usize::from(IN_FLIGHT_MAX) && !*stopped.borrow();
+            let full = self.peer.in_flight.load(Ordering::Acquire) >= usize::from(IN_FLIGHT_MAX)
+                && !*stopped.borrow();
             if self.buffer.is_empty() && self.buffer.capacity() > READ_BUFFER {
                 self.buffer = BytesMut::with_capacity(IDLE_BUFFER);
             }
@@ -453,7 +456,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Packet::Unsubscribe { pkid, filters } if filters <= FILTERS_MAX => {
                 answer::unsuback(self.version, pkid, filters, &mut self.out);
             }
-            Packet::Subscribe { .. } | Packet::Unsubscribe { .. } => return Err(End::Lost(Lost::TooManyFilters)),
+            Packet::Subscribe { .. } | Packet::Unsubscribe { .. } => {
+                return Err(End::Lost(Lost::TooManyFilters));
+            }
             Packet::Ping => answer::pingresp(&mut self.out),
             Packet::Disconnect { will: false } => return Err(End::Goodbye),
             Packet::Disconnect { will: true } => return Err(End::Lost(Lost::WillAsked)),

@@ -146,7 +146,11 @@ fn subscribe(fields: &mut Fields) -> Result<Packet> {
             None => Filter::Invalid,
         });
     }
-    if filters.is_empty() { Err(PacketError::Protocol("no filter")) } else { Ok(Packet::Subscribe { pkid, filters }) }
+    if filters.is_empty() {
+        Err(PacketError::Protocol("no filter"))
+    } else {
+        Ok(Packet::Subscribe { pkid, filters })
+    }
 }
 
 fn unsubscribe(fields: &mut Fields) -> Result<Packet> {
@@ -157,7 +161,11 @@ fn unsubscribe(fields: &mut Fields) -> Result<Packet> {
         fields.text()?;
         filters += 1;
     }
-    if filters == 0 { Err(PacketError::Protocol("no filter")) } else { Ok(Packet::Unsubscribe { pkid, filters }) }
+    if filters == 0 {
+        Err(PacketError::Protocol("no filter"))
+    } else {
+        Ok(Packet::Unsubscribe { pkid, filters })
+    }
 }
 
 /// Both the reason and the properties may be left out.

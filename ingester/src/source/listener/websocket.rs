@@ -3,6 +3,8 @@
 //! 1. Frames are cut at [`FRAME_MAX`] before memory is taken for them; a packet may spread over many.
 //! 2. Without logins no browser gets in: any page that somebody opens on this machine could report for any post.
 
+#![expect(clippy::result_large_err, reason = "the library asks for this type")]
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -30,7 +32,10 @@ pub(super) struct WebSocket<S> {
 }
 
 /// The HTTP part. `browsers`: pages of any origin may come in, because there are logins.
-pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, browsers: bool) -> Option<WebSocket<S>> {
+pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    browsers: bool,
+) -> Option<WebSocket<S>> {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
@@ -42,7 +47,6 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, browser
     frames.ok().map(|frames| WebSocket { frames, rest: Bytes::new() })
 }
 
-#[expect(clippy::result_large_err, reason = "the library asks for this type")]
 fn check(request: &Request, mut response: Response, browsers: bool) -> Result<Response, ErrorResponse> {
     let refuse = |status: StatusCode, text: &str| {
         let mut refused = ErrorResponse::new(Some(text.to_owned()));
@@ -50,10 +54,14 @@ fn check(request: &Request, mut response: Response, browsers: bool) -> Result<Re
         Err(refused)
     };
     if !browsers && request.headers().contains_key(header::ORIGIN) {
-        return refuse(StatusCode::FORBIDDEN, "pages of browsers need a login: set [listener] credentials_file\n");
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "pages of browsers need a login: set [listener] credentials_file\n",
+        );
     }
     let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let mut offered =
+        offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     if !offered.any(|protocol| protocol.trim() == "mqtt") {
         return refuse(StatusCode::BAD_REQUEST, "the WebSocket subprotocol has to be mqtt\n");
     }
@@ -62,7 +70,11 @@ fn check(request: &Request, mut response: Response, browsers: bool) -> Result<Re
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.rest.is_empty() {
             match ready!(Pin::new(&mut self.frames).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
