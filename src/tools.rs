@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,7 @@ pub(crate) fn report(file: Option<&Path>, asked: &crate::cli::Report) -> Result<
     if !dir.join("incidents.db").exists() {
         bail!("{} holds no incidents.db: no instance ran on this data directory", dir.display());
     }
-    let names = crate::api::reports::names(&config);
+    let names = crate::api::reports::names(&config, Arc::new(config::people::rota(&config)));
     let month = report::month_of_dir(dir, &asked.month, &names, crate::clock::system()());
     let month = month.map_err(|error| match error {
         report::ReportError::Month(_) => anyhow::anyhow!(UsageError(error.to_string())),

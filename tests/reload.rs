@@ -235,8 +235,11 @@ fn people_and_duty_change_by_sighup_while_overrides_stay_and_a_new_channel_is_re
     assert_eq!(put.status, 200, "{}", put.text);
     let duty = "[[duty]]\nzone = \"z1\"\ncrew = \"c3\"\n";
     let text = format!("{}{duty}", site.toml().replace("13800000001", "13800000002"));
+    let text = text.replace("\"Crew 1\"", "\"Crew One\"");
     site.write("lampguard.toml", &text);
     assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+    let month = lampguard.json("/api/v1/reports/monthly?month=2026-01");
+    assert_eq!(month["rows"][0]["crew_name"], "Crew One", "reports go by the rota in force: {month}");
     let rota = lampguard.json("/api/v1/rota");
     for zone in 0..2 {
         let crew = &rota["zones"][zone]["crew"];

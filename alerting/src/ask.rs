@@ -126,9 +126,24 @@ impl Alerting {
     /// # Errors
     /// [`StoreError`] when it is not open and the store cannot be read.
     pub fn incident(&self, id: &str) -> Result<Option<IncidentView>, StoreError> {
-        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
         let conn = lock(&self.reads);
-        let reads = Reads::new(&conn);
+        let Some((incident, timeline)) = self.with_timeline(&Reads::new(&conn), id)? else {
+            return Ok(None);
+        };
+        let mut view = incident.view((self.clock)());
+        view.life = Some(readable(serde_json::to_value(&incident.life).unwrap_or_default()));
+        view.timeline = Some(timeline);
+        Ok(Some(view))
+    }
+
+    /// One incident, over or not, with its timeline, oldest first: first from memory, then what the store adds, so that nothing
+    /// falls between the two.
+    pub(crate) fn with_timeline(
+        &self,
+        reads: &Reads<'_>,
+        id: &str,
+    ) -> Result<Option<(Incident, Vec<EventView>)>, StoreError> {
+        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
         let (incident, newest) = match shown {
             Some(shown) => shown,
             None => match reads.incident(id)? {
@@ -136,16 +151,13 @@ impl Alerting {
                 None => return Ok(None),
             },
         };
-        let mut timeline: Vec<(String, EventView)> = reads.timeline(id).unwrap_or_default();
+        let mut timeline = reads.timeline(id).unwrap_or_default();
         for (key, event) in newest {
             if !timeline.iter().any(|(known, _)| *known == key) {
                 timeline.push((key, event));
             }
         }
-        let mut view = incident.view((self.clock)());
-        view.life = Some(readable(serde_json::to_value(&incident.life).unwrap_or_default()));
-        view.timeline = Some(timeline.into_iter().map(|(_, event)| event).collect());
-        Ok(Some(view))
+        Ok(Some((incident, timeline.into_iter().map(|(_, event)| event).collect())))
     }
 
     /// Zone whose crew acts on an incident, over or not: the one that it opened in, or of an unregistered device that of
@@ -154,13 +166,7 @@ impl Alerting {
     /// # Errors
     /// [`StoreError`] when it is not in memory and the store cannot be read.
     pub fn zone_of(&self, id: &str) -> Result<Option<Arc<str>>, StoreError> {
-        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
-        let incident = match shown {
-            Some((incident, _)) => Some(incident),
-            None => Reads::new(&lock(&self.reads)).incident(id)?,
-        };
-        let register = lock(&self.engine).register().clone();
-        Ok(incident.map(|incident| incident.zone_in(&register).clone()))
+        Ok(self.standing(id)?.map(|standing| standing.zone))
     }
 
     /// Where an incident stands, over or not; `None`: there is no such incident.

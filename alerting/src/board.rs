@@ -27,6 +27,15 @@ pub(crate) struct Board {
     shown: HashMap<Arc<str>, Shown, RandomState>,
     /// Over, the newest last.
     recent: VecDeque<Arc<str>>,
+    /// Open ones without drills, by zone and severity: counted as they come and go, because the alerting thread asks
+    /// behind every frame.
+    counts: BTreeMap<(Arc<str>, Severity), i64>,
+}
+
+/// What an incident counts as.
+fn counted(incident: &Incident) -> Option<(Arc<str>, Severity)> {
+    let counts = !incident.life.drill && !is_over(incident.life.state);
+    counts.then(|| (incident.zone.clone(), incident.severity))
 }
 
 impl Board {
@@ -34,11 +43,14 @@ impl Board {
     pub(crate) fn put(&mut self, incident: Incident, event: Option<&Event>) {
         let id = incident.id.clone();
         let over = is_over(incident.life.state);
+        let before = self.shown.get(&id).map(|shown| &shown.incident);
         if over {
             self.take_off(&incident);
-        } else if self.recent.contains(&id) {
+        } else if before.is_some_and(|before| is_over(before.life.state)) {
             return;
         }
+        let of = [self.shown.get(&id).and_then(|shown| counted(&shown.incident)), counted(&incident)];
+        self.recount(of);
         let shown = self.shown.entry(id.clone()).or_insert_with(|| {
             if !over {
                 self.order.insert((incident.due_at.0, id.clone()), ());
@@ -59,6 +71,18 @@ impl Board {
                 shown.events.remove(0);
             }
             shown.events.push(event.keyed_view());
+        }
+    }
+
+    fn recount(&mut self, [before, after]: [Option<(Arc<str>, Severity)>; 2]) {
+        if before == after {
+            return;
+        }
+        if let Some(count) = before.and_then(|of| self.counts.get_mut(&of)) {
+            *count -= 1;
+        }
+        if let Some(of) = after {
+            *self.counts.entry(of).or_insert(0) += 1;
         }
     }
 
@@ -96,14 +120,49 @@ impl Board {
             .filter_map(|((_, id), ())| Some(&self.shown.get(id)?.incident))
     }
 
-    /// Open incidents by zone and severity, of every zone that has some. Drills count nowhere.
-    pub(crate) fn count_by_zone(&self) -> BTreeMap<(Arc<str>, Severity), i64> {
-        let mut counts = BTreeMap::new();
-        let open = self.order.keys().filter_map(|(_, id)| self.shown.get(id));
-        for shown in open.filter(|shown| !shown.incident.life.drill) {
-            let of = (shown.incident.zone.clone(), shown.incident.severity);
-            *counts.entry(of).or_insert(0) += 1;
+    /// Open incidents by zone and severity, of every zone that has or had some. Drills count nowhere.
+    pub(crate) fn count_by_zone(&self) -> &BTreeMap<(Arc<str>, Severity), i64> {
+        &self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::mix;
+    use crate::life::Stage;
+    use crate::testkit::incident;
+
+    #[test]
+    fn counts_are_those_of_a_look_at_every_open_incident_after_any_moves() {
+        let seed = 26u64;
+        let mut board = Board::default();
+        let mut gone = HashMap::<usize, bool>::new();
+        for step in 0..20_000 {
+            let dice = mix(seed << 32 | step);
+            let n = (dice % 3000) as usize;
+            let mut of = incident(n);
+            of.zone = Arc::from(["z1", "z2"][n % 2]);
+            of.severity = [Severity::P1, Severity::P2][(dice >> 20) as usize % 2];
+            of.life.drill = n.is_multiple_of(7);
+            let over = gone.entry(n).or_insert(false);
+            *over |= (dice >> 40).is_multiple_of(10);
+            of.life.state = if *over { Stage::Closed } else { Stage::Open };
+            board.put(of, None);
+            if step % 500 != 0 {
+                continue;
+            }
+            let mut looked = BTreeMap::new();
+            for open in board.from((i64::MIN, "")).filter(|open| !open.life.drill) {
+                *looked.entry((open.zone.clone(), open.severity)).or_insert(0) += 1;
+            }
+            let counts: BTreeMap<_, _> = board
+                .count_by_zone()
+                .iter()
+                .filter(|(_, count)| **count != 0)
+                .map(|(of, n)| (of.clone(), *n))
+                .collect();
+            assert_eq!(counts, looked, "seed {seed}, step {step}");
         }
-        counts
     }
 }

@@ -239,24 +239,11 @@ impl Alerting {
     /// # Errors
     /// [`StoreError`] when it is not in memory and the store cannot be read.
     pub fn case(&self, id: &str, notices_max: usize) -> Result<Option<Case>, StoreError> {
-        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
         let conn = lock(&self.reads);
         let reads = Reads::new(&conn);
-        let (incident, newest) = match shown {
-            Some(shown) => shown,
-            None => match reads.incident(id)? {
-                Some(incident) => (incident, Vec::new()),
-                None => return Ok(None),
-            },
-        };
-        let mut timeline = reads.timeline(id).unwrap_or_default();
-        for (key, event) in newest {
-            if !timeline.iter().any(|(known, _)| *known == key) {
-                timeline.push((key, event));
-            }
-        }
-        let timeline = timeline.into_iter().map(|(_, event)| event).collect();
-        Ok(Some(Case { incident, timeline, notices: reads.notices_of(id, notices_max).ok() }))
+        let found = self.with_timeline(&reads, id)?;
+        let notices = || reads.notices_of(id, notices_max).ok();
+        Ok(found.map(|(incident, timeline)| Case { incident, timeline, notices: notices() }))
     }
 
     /// How far each of some incidents was told, in their order; `None` when the store cannot be read.

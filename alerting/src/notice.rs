@@ -96,6 +96,13 @@ pub struct Address<'a> {
     pub phone: Option<&'a str>,
 }
 
+impl SiteText {
+    /// One of two texts, by the language of the place.
+    fn pick<'t>(&self, zh: &'t str, en: &'t str) -> &'t str {
+        if self.language.starts_with("zh") { zh } else { en }
+    }
+}
+
 impl Notice {
     /// Tells that an incident opened.
     pub fn opened(incident: &Incident, post: Option<&Post>, site: &SiteText, to: Address<'_>) -> Self {
@@ -173,19 +180,19 @@ impl Notice {
         let view = serde_json::to_value(incident.view(event.at)).unwrap_or_default();
         let chinese = site.language.starts_with("zh");
         let said: Value = serde_json::from_str(&event.body).unwrap_or_default();
-        let why = match (word, said.get("reason").and_then(Value::as_str), chinese) {
-            (BREACHED, _, true) => "超时, 无人到场".to_owned(),
-            (BREACHED, _, false) => "DEADLINE PASSED, NOBODY THERE".to_owned(),
-            (HELP, _, true) => "求助".to_owned(),
-            (HELP, _, false) => "HELP".to_owned(),
-            (_, Some("refused"), true) => "班组退单, 请后备出动".to_owned(),
-            (_, Some("refused"), false) => "the crew hands it back: back-up, go".to_owned(),
-            (_, Some("board_closed"), true) => format!("值班台无人应答, 第 {step} 级"),
-            (_, Some("board_closed"), false) => format!("nobody at the board, rung {step}"),
-            (_, Some("delivery_failed"), true) => format!("上一级未送达, 第 {step} 级"),
-            (_, Some("delivery_failed"), false) => format!("message before failed, rung {step}"),
-            (_, _, true) => format!("升级第 {step} 级"),
-            (_, _, false) => format!("rung {step}"),
+        let rung = if chinese { format!("第 {step} 级") } else { format!("rung {step}") };
+        let why = match (word, said.get("reason").and_then(Value::as_str)) {
+            (BREACHED | HELP, _) => moved_title(word, chinese).to_owned(),
+            (_, Some("refused")) => {
+                site.pick("班组退单, 请后备出动", "the crew hands it back: back-up, go").to_owned()
+            }
+            (_, Some("board_closed")) => {
+                format!("{}, {rung}", site.pick("值班台无人应答", "nobody at the board"))
+            }
+            (_, Some("delivery_failed")) => {
+                format!("{}, {rung}", site.pick("上一级未送达", "message before failed"))
+            }
+            _ => format!("{}{rung}", site.pick("升级", "")),
         };
         let (text, state, safety) =
             (incident_text(incident, post, site), incident.life.state.name(), incident.life.safety());
@@ -325,11 +332,9 @@ impl Notice {
         let posts: Vec<&str> = tasks.iter().map(|task| &*task.post).collect();
         let (posts, count) = (posts.join(", "), tasks.len());
         let zone = tasks.first().map_or("", |task| &*task.zone);
-        let (word, title) = match (asking, chinese) {
-            (Asking::Overdue, true) => (RECHECK_OVERDUE, "雨天复查超时"),
-            (Asking::Overdue, false) => (RECHECK_OVERDUE, "re-check overdue"),
-            (_, true) => (RECHECK_DUE, "雨天复查"),
-            (_, false) => (RECHECK_DUE, "re-check in the rain"),
+        let (word, title) = match asking {
+            Asking::Overdue => (RECHECK_OVERDUE, site.pick("雨天复查超时", "re-check overdue")),
+            _ => (RECHECK_DUE, site.pick("雨天复查", "re-check in the rain")),
         };
         let text = if chinese {
             format!("【{title}】责任区 {zone}，{count} 根：{posts}")
@@ -565,12 +570,9 @@ fn moved_text(
     let chinese = site.language.starts_with("zh");
     let title = moved_title(word, chinese);
     let by = moved_by(event);
-    let unproven = match (&incident.life.arrived, chinese) {
-        (Some(a), true) if a.proof == Proof::Unproven && word == "incident.arrived" => {
-            "（未核实，请致电确认）"
-        }
-        (Some(a), false) if a.proof == Proof::Unproven && word == "incident.arrived" => {
-            " (not proven: call them)"
+    let unproven = match &incident.life.arrived {
+        Some(a) if a.proof == Proof::Unproven && word == "incident.arrived" => {
+            site.pick("（未核实，请致电确认）", " (not proven: call them)")
         }
         _ => "",
     };

@@ -1,9 +1,12 @@
 //! What the head of the office and the next shift read. The counting stands in `alerting/src/report/`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use lampguard_alerting::Rota;
 use lampguard_alerting::report::{Month, Names, ReportError, month_csv};
 use lampguard_model::Millis;
 use serde::Deserialize;
@@ -30,17 +33,11 @@ pub(super) struct ShiftQuery {
     to: Option<String>,
 }
 
-/// What zones and crews are called in the configuration.
-pub(crate) fn names(config: &Config) -> Names {
-    let zone = |zone: &crate::config::Zone| (zone.id.clone(), zone.name.clone(), zone.crew.clone());
-    let members = |crew: &crate::config::Crew| {
-        let id = crew.id.clone();
-        crew.members.iter().map(move |person| (person.name.clone(), id.clone())).collect::<Vec<_>>()
-    };
+/// What zones are called in the configuration, and who is in which crew by the rota in force.
+pub(crate) fn names(config: &Config, rota: Arc<Rota>) -> Names {
     Names {
-        zones: config.zones.iter().map(zone).collect(),
-        crews: config.crews.iter().map(|crew| (crew.id.clone(), crew.name.clone())).collect(),
-        members: config.crews.iter().flat_map(members).collect(),
+        zones: config.zones.iter().map(|zone| (zone.id.clone(), zone.name.clone())).collect(),
+        rota,
         time_zone: config.site.time_zone.clone(),
     }
 }
@@ -72,7 +69,7 @@ pub(super) async fn monthly_csv(
 }
 
 async fn answer(
-    instance: std::sync::Arc<crate::serve::Instance>,
+    instance: Arc<crate::serve::Instance>,
     query: MonthQuery,
     csv: bool,
 ) -> Result<Response, ApiError> {
@@ -82,7 +79,7 @@ async fn answer(
         "en" => false,
         other => return Err(ApiError::bad(format!("lang {other:?} is not zh or en"))),
     };
-    let counted = move || instance.alerting.month(&month, &names(&instance.config));
+    let counted = move || instance.alerting.month(&month, &names(&instance.config, instance.alerting.rota()));
     let month = tokio::task::spawn_blocking(counted).await.map_err(ApiError::unavailable)?.map_err(fault)?;
     if csv { Ok(file(&month, chinese)) } else { Ok(Json(json!(month)).into_response()) }
 }
@@ -98,7 +95,8 @@ fn file(month: &Month, chinese: bool) -> Response {
 pub(super) async fn shift(State(instance): Shared, Query(query): Query<ShiftQuery>) -> Answer {
     let to = time_of("to", query.to.as_deref())?.unwrap_or_else(|| (instance.clock)());
     let from = time_of("from", query.from.as_deref())?.unwrap_or(to - SHIFT);
-    let counted = move || instance.alerting.shift(from, to, &names(&instance.config));
+    let counted =
+        move || instance.alerting.shift(from, to, &names(&instance.config, instance.alerting.rota()));
     let shift = tokio::task::spawn_blocking(counted).await.map_err(ApiError::unavailable)?.map_err(fault)?;
     Ok(Json(json!(shift)))
 }

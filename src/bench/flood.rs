@@ -74,7 +74,14 @@ pub(super) fn run(options: &Flood) -> Result<()> {
     let mut ended: Option<Instant> = None;
     while ended.is_none_or(|at| at.elapsed() < Duration::from_secs(options.watch_s)) {
         let asked = Instant::now();
-        let (status, text) = stage.lampguard()?.page("/")?;
+        let lampguard = stage.lampguard()?;
+        let answer = lampguard.page("/");
+        if answer.is_err() {
+            // Where it has ended, its last words say more than a broken connection.
+            std::thread::sleep(LOOK);
+            lampguard.process.check()?;
+        }
+        let (status, text) = answer?;
         if status != 200 {
             bail!("GET / answered {status}: {}", text.chars().take(300).collect::<String>());
         }

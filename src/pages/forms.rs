@@ -1,7 +1,10 @@
 //! Moves as plain forms. Only what the matrix allows now, and the reader may do, is offered.
 
 use lampguard_alerting::Incident;
-use lampguard_alerting::life::{Cell, Life, Method, VERBS, Verb, Waiting, cell, is_crew_move};
+use lampguard_alerting::Rota;
+use lampguard_alerting::life::{
+    Cell, Life, Method, VERBS, Verb, Waiting, cell, is_crew_move, is_said_for_a_crew,
+};
 use maud::{Markup, html};
 use rand::RngExt;
 
@@ -178,7 +181,10 @@ fn inputs(look: &Look, verb: Verb) -> Markup {
             (field("reason", words::REASON, true))
             label { (look.say(words::REVIEW_AT)) span.must { " *" } input type="date" name="review_at" required; }
         },
-        Verb::Reassign => field("to", words::REASSIGN_TO, true),
+        Verb::Reassign => html! {
+            label { (look.say(words::REASSIGN_TO)) span.must { " *" }
+                input type="text" name="to" maxlength="500" autocomplete="off" list=(CREWS) required; }
+        },
         Verb::Note => html! {
             (field("note", words::NOTE, false))
             label.tick { input type="checkbox" name="clear" value="1"; " " (look.say(words::CLEAR)) }
@@ -201,14 +207,17 @@ fn inputs(look: &Look, verb: Verb) -> Markup {
 /// Id of the list of names that fields for another offer.
 const CREW_NAMES: &str = "crew-names";
 
-/// Only a crew can say so, and the desk writes down who of it did.
-fn is_crews_word(verb: Verb) -> bool {
-    matches!(verb, Verb::Depart | Verb::Arrive)
-}
+/// Id of the list of crews that fields for another crew offer.
+const CREWS: &str = "crews";
 
 /// Names that fields for another offer.
 pub(super) fn crew_names(names: &[String]) -> Markup {
     html! { datalist id=(CREW_NAMES) { @for name in names { option value=(name) {} } } }
+}
+
+/// Crews that fields for another crew offer.
+pub(super) fn crews(rota: &Rota) -> Markup {
+    html! { datalist id=(CREWS) { @for crew in rota.crews.values() { option value=(crew.id) { (crew.name) } } } }
 }
 
 /// How the desk came to know of it.
@@ -218,9 +227,9 @@ fn for_another(look: &Look, verb: Verb) -> Markup {
     html! {
         @if look.is_desk() {
             div.group.behalf {
-                label { (look.say(words::ON_BEHALF_OF)) @if is_crews_word(verb) { span.must { " *" } }
+                label { (look.say(words::ON_BEHALF_OF)) @if is_said_for_a_crew(verb) { span.must { " *" } }
                     input type="text" name="on_behalf_of" maxlength="500" autocomplete="off"
-                        list=(CREW_NAMES) required[is_crews_word(verb)]; }
+                        list=(CREW_NAMES) required[is_said_for_a_crew(verb)]; }
                 (select(look, "channel", words::HOW_TOLD, &HOW, false))
                 label { (look.say(words::AT)) input type="time" name="at"; }
             }
@@ -281,6 +290,9 @@ pub(super) fn made_safe(look: &Look, method: Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use lampguard_alerting::Crew;
     use lampguard_alerting::life::{Arrival, Mark, STAGES, Stage};
     use lampguard_model::Timestamp;
 
@@ -327,10 +339,29 @@ mod tests {
     }
 
     #[test]
+    fn another_crew_is_chosen_from_those_that_there_are() {
+        let crew = |id: &str, name: &str| {
+            let crew = Crew { id: Arc::from(id), name: name.to_owned(), ..Crew::default() };
+            (crew.id.clone(), Arc::new(crew))
+        };
+        let rota = Rota { crews: [crew("c1", "一班"), crew("c2", "<二班>")].into(), ..Rota::default() };
+        let listed = "<datalist id=\"crews\"><option value=\"c1\">一班</option>\
+             <option value=\"c2\">&lt;二班&gt;</option></datalist>";
+        assert_eq!(crews(&rota).0, listed);
+        let asked = form(&test_look(Lang::Zh, Some(Role::Duty)), Verb::Reassign, "/x", false).0;
+        assert!(asked.contains("name=\"to\"") && asked.contains("list=\"crews\" required"), "{asked}");
+    }
+
+    #[test]
     fn the_desk_writes_down_for_others_and_a_crew_does_not() {
         let of = |role| form(&test_look(Lang::Zh, Some(role)), Verb::Depart, "/x", false).0;
         assert!(of(Role::Duty).contains("on_behalf_of") && of(Role::Duty).contains("电话代录"));
         assert!(of(Role::Duty).contains("list=\"crew-names\" required"), "the desk's own word is none");
+        assert!(
+            form(&test_look(Lang::Zh, Some(Role::Duty)), Verb::Accept, "/x", false)
+                .0
+                .contains("names\" required")
+        );
         let names = crew_names(&["王五".to_owned()]).0;
         assert_eq!(names, "<datalist id=\"crew-names\"><option value=\"王五\"></option></datalist>");
         assert!(!of(Role::Crew).contains("on_behalf_of"));

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::layout::{self, Page};
 use super::look::Look;
+use super::row::line;
 use super::{fields, forms, row, take, timeline, words};
 use crate::api::{ApiError, Shared};
 
@@ -52,11 +53,13 @@ pub(crate) async fn show(
         done: query.done.as_deref().and_then(take::done),
         ..Page::default()
     };
-    let names = match look.is_desk() {
-        true => instance.alerting.names_of_crew(&case.incident),
-        false => Vec::new(),
+    let body = html! {
+        (render(&look, &case, telling, post.as_ref()))
+        @if look.is_desk() {
+            (forms::crew_names(&instance.alerting.names_of_crew(&case.incident)))
+            (forms::crews(&instance.alerting.rota()))
+        }
     };
-    let body = html! { (render(&look, &case, telling, post.as_ref())) (forms::crew_names(&names)) };
     Ok(layout::page(&look, &page, &body))
 }
 
@@ -122,7 +125,6 @@ fn moves(look: &Look, incident: &Incident) -> Markup {
 /// Evidence, and what people wrote.
 fn facts(look: &Look, incident: &Incident) -> Markup {
     let (evidence, life) = (&incident.evidence, &incident.life);
-    let line = |name: &str, value: Markup| html! { dt { (name) } dd { (value) } };
     let kinds: Vec<&str> = incident.kinds.iter().map(|kind| row::kind_title(*kind, look.lang)).collect();
     let links: Vec<&Arc<str>> =
         life.follows.iter().chain(&incident.links).chain(life.parent.as_ref()).collect();
@@ -134,13 +136,9 @@ fn facts(look: &Look, incident: &Incident) -> Markup {
                 (line(look.say(words::MEASURED), look.moment(evidence.measured_at)))
                 (line(look.say(words::RECEIVED), look.moment(evidence.received_at)))
                 (line(look.say(words::RULE), html! { (evidence.rule) " · " (kinds.join(", ")) }))
-                (line(look.say(words::LIMIT), html! {
-                    @if evidence.wet {
-                        (look.say(words::WET)) ": " (look.say(words::wet_because(&evidence.wet_because)))
-                    } @else { (look.say(words::DRY)) }
-                }))
-                (line(look.say(words::POLICY), html! { code title=(evidence.policy_hash) { (evidence.policy_hash.get(..12).unwrap_or(&evidence.policy_hash)) } }))
-                @if !incident.feeder.is_empty() { (line(look.say(words::FEEDER), html! { (incident.feeder) })) }
+                (line(look.say(words::LIMIT), row::wet(look, evidence.wet, &evidence.wet_because)))
+                (line(look.say(words::POLICY), row::policy(&evidence.policy_hash)))
+                @if !incident.feeder.is_empty() { (line(look.say(words::FEEDER), &incident.feeder)) }
                 (people(look, life, look.sees_phones_of(incident)))
                 @if !links.is_empty() {
                     (line(look.say(words::LINKS), html! {
@@ -161,12 +159,11 @@ fn facts(look: &Look, incident: &Incident) -> Markup {
 }
 
 fn people(look: &Look, life: &Life, phones: bool) -> Markup {
-    let line = |name: &str, value: Markup| html! { dt { (name) } dd { (value) } };
     let until = |at: Timestamp| html! { " " (look.say(words::UNTIL)) " " (look.moment(at)) };
     html! {
         @if let Some(told) = &life.told {
             @if let Some(caller) = told.caller.as_ref().filter(|_| phones) {
-                (line(look.say(words::CALLER), html! { (caller) }))
+                (line(look.say(words::CALLER), caller))
             }
             @if let Some(place) = &told.place {
                 (line(look.say(words::COORDINATES), html! {

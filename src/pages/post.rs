@@ -15,7 +15,7 @@ use super::chart::{Chart, LimitLine, draw};
 use super::incident::DoneQuery;
 use super::layout::{self, Page};
 use super::look::Look;
-use super::row::{self, row};
+use super::row::{self, line, row};
 use super::{fields, take, words};
 use crate::api::{ApiError, Shared};
 use crate::serve::Instance;
@@ -146,9 +146,7 @@ fn head(look: &Look, view: &View) -> Markup {
         section.card.post-head.(state) {
             h1 { (title) " " small { (view.id) } }
             p { span.post-state.(state) { (shape(state)) " " (look.say(words::post_state(state))) } " "
-                span.chip { @if view.state.wet {
-                    (look.say(words::WET)) ": " (look.say(words::wet_because(&view.state.wet_because)))
-                } @else { (look.say(words::DRY)) } }
+                span.chip { (row::wet(look, view.state.wet, &view.state.wet_because)) }
                 @match view.recheck {
                     Some(true) => { " " span.chip.warn { (look.say(words::RECHECK_DUE)) } }
                     Some(false) => { " " span.chip { (look.say(words::RECHECK_NEXT)) } }
@@ -249,21 +247,28 @@ fn limits(look: &Look, view: &View) -> Markup {
                 td { b { (quantity.limit) " " (quantity.unit) } }
             } } }
         }
-        p.hint { (look.say(words::POLICY)) " " code title=(view.told.policy_hash) { (view.told.policy_hash.get(..12).unwrap_or(&view.told.policy_hash)) } }
+        p.hint { (look.say(words::POLICY)) " " (row::policy(&view.told.policy_hash)) }
     }
 }
 
 fn register(look: &Look, post: &Post) -> Markup {
-    let line = |word, value: &str| html! { dt { (look.say(word)) } dd { (value) } };
+    let lamps = format!("{} × {} W", post.lamps, post.lamp_w);
+    let lines: [(words::Text, &str); 8] = [
+        (words::ZONE, &post.zone),
+        (words::ROAD, &post.road),
+        (words::NUMBER, &post.number),
+        (words::LANDMARK, &post.landmark),
+        (words::FEEDER, &post.feeder),
+        (words::CABINET, &post.cabinet),
+        (words::LAMPS, &lamps),
+        (words::LOW_LYING, look.say(if post.low_lying { words::YES } else { words::NO })),
+    ];
     html! {
         dl {
-            (line(words::ZONE, &post.zone)) (line(words::ROAD, &post.road)) (line(words::NUMBER, &post.number))
-            (line(words::LANDMARK, &post.landmark)) (line(words::FEEDER, &post.feeder))
-            (line(words::CABINET, &post.cabinet))
-            (line(words::LAMPS, &format!("{} × {} W", post.lamps, post.lamp_w)))
-            (line(words::LOW_LYING, look.say(if post.low_lying { words::YES } else { words::NO })))
-            dt { (look.say(words::COORDINATES)) }
-            dd { a href=(super::crew::geo(post.lon, post.lat)) { (format!("{:.6}, {:.6}", post.lat, post.lon)) } }
+            @for (word, value) in lines { (line(look.say(word), value)) }
+            (line(look.say(words::COORDINATES), html! {
+                a href=(super::crew::geo(post.lon, post.lat)) { (format!("{:.6}, {:.6}", post.lat, post.lon)) }
+            }))
         }
     }
 }

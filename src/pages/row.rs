@@ -6,7 +6,7 @@ use lampguard_alerting::life::Life;
 use lampguard_alerting::notice_text::{place_text, title, value_text};
 use lampguard_alerting::{Incident, Kind, Severity};
 use lampguard_model::Post;
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 
 use super::look::{Look, clock_of};
 use super::words::{self, Lang};
@@ -42,6 +42,23 @@ pub(super) fn kind_title(kind: Kind, lang: Lang) -> &'static str {
 
 pub(super) fn is_simulated(incident: &Incident) -> bool {
     incident.notes.iter().any(|note| note == NOTE_SIMULATED)
+}
+
+/// Whether it is wet, and why.
+pub(super) fn wet(look: &Look, wet: bool, because: &str) -> Markup {
+    html! {
+        @if wet { (look.say(words::WET)) ": " (look.say(words::wet_because(because))) } @else { (look.say(words::DRY)) }
+    }
+}
+
+/// The first letters of a policy's fingerprint; all of them when it is pointed at.
+pub(super) fn policy(hash: &str) -> Markup {
+    html! { code title=(hash) { (hash.get(..12).unwrap_or(hash)) } }
+}
+
+/// One line of a list of facts.
+pub(super) fn line(name: &str, value: impl Render) -> Markup {
+    html! { dt { (name) } dd { (value) } }
 }
 
 /// The safety words; nothing where nobody goes to a post.

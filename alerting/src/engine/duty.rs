@@ -50,7 +50,7 @@ impl Engine {
         (self.calling.shifts, self.calling.shift_at) = (Some(shifts), Timestamp(i64::MIN));
     }
 
-    fn on_duty(&self, zone: &str, at: Timestamp) -> OnDuty {
+    pub(super) fn on_duty(&self, zone: &str, at: Timestamp) -> OnDuty {
         #[cfg(test)]
         if let Some(shifts) = &self.calling.shifts {
             return shifts(zone, at);
@@ -70,25 +70,6 @@ impl Engine {
     /// Who is on duty, and how people are reached.
     pub fn rota(&self) -> &Arc<Rota> {
         &self.calling.rota
-    }
-
-    /// Why the desk cannot act on behalf of that name, where the rota names people: nobody has it.
-    pub(super) fn stranger(&self, incident: &Incident, name: &str, now: Timestamp) -> Option<String> {
-        let (rota, name) = (&self.calling.rota, name.trim());
-        if !rota.names_people() || crew_named(rota, name).is_some() || rota.person(name).is_some() {
-            return None;
-        }
-        let names = self.names_of_crew(incident, now).join(", ");
-        let names = if names.is_empty() { "nobody".to_owned() } else { names };
-        Some(format!("on_behalf_of {name:?} is no crew and nobody of the rota; its crew has {names}"))
-    }
-
-    /// Members of the crew that has an incident, else of the one on duty there.
-    pub fn names_of_crew(&self, incident: &Incident, now: Timestamp) -> Vec<String> {
-        let rota = &self.calling.rota;
-        let own = incident.life.crew.as_deref().and_then(|name| crew_named(rota, name)).cloned();
-        let crew = own.or_else(|| self.on_duty(incident.zone_in(&self.register), now).crew);
-        crew.iter().flat_map(|crew| &crew.members).map(|one| one.name.to_string()).collect()
     }
 
     pub(super) fn note_busy(&mut self, place: usize) {

@@ -7,6 +7,9 @@ use super::{Effect, Engine, Moment};
 use crate::incident::{Family, Kind};
 use crate::slot::Fact;
 
+/// Kinds that are a state of a post.
+const STATES: [Kind; 3] = [Kind::SupplyVoltage, Kind::LampOut, Kind::DayBurn];
+
 impl Engine {
     /// Whether a post should burn now by the timetable of its feeder and plan; `None` while nobody knows one.
     pub(super) fn lit_expected(&self, slot: usize, now: Timestamp) -> Option<bool> {
@@ -82,7 +85,9 @@ impl Engine {
         let (slot, now, subject) = (moment.slot, moment.now, Subject::Post(moment.slot));
         if !there {
             self.states.remove(&(slot, kind));
-            let other = self.states.keys().any(|(of, other)| *of == slot && other.family() == kind.family());
+            // By key: with 100,000 dark lamps a look through all of them, a reading each, would hold up every alarm.
+            let mut others = STATES.into_iter().filter(|other| other.family() == kind.family());
+            let other = others.any(|other| self.states.contains_key(&(slot, other)));
             // A lamp that is off by day shows nothing of one that was dark by night, nor the other way round.
             let known = self.taking(&subject, kind.family());
             let own = known.is_some_and(|place| self.open[place].incident.kinds.contains(&kind));
@@ -92,6 +97,7 @@ impl Engine {
                 family => self.follow_state(&subject, family, true, normal_for, now, effects),
             };
         }
+        debug_assert!(STATES.contains(&kind), "{kind:?} is looked for by this list");
         self.slots[slot].set(Fact::Aside, true);
         let since = *self.states.entry((slot, kind)).or_insert(now);
         if now.since(since) < hold {

@@ -15,6 +15,7 @@
 //! | `isolation.rs`, `exempt.rs` | voltage where there must be none; how lamps there count |
 //! | `system.rs` | what we stand on |
 //! | `moves.rs`, `people.rs`, `recheck.rs` | what people do and tell; planned work; looks in the next rain |
+//! | `named.rs` | whom the names in a move mean |
 //! | `ladder.rs`, `duty.rs`, `flood.rs` | who is told next when nobody comes; who goes; more than people can take in |
 //! | `raise.rs`, `signal.rs` | a finding becomes an incident; whether its danger still shows |
 //! | `facts.rs` | what a reading says of its post whatever its values: supply, lamp, water, sign of life |
@@ -44,6 +45,7 @@ mod lamp;
 mod late;
 mod law;
 mod moves;
+mod named;
 mod people;
 mod place;
 mod raise;

@@ -323,8 +323,7 @@ impl Engine {
         };
         let had = incident.life.crew.as_deref().map(Arc::from);
         let mut facts = self.facts(&incident, place, request.told_at, now);
-        facts.stranger =
-            request.m.body.on_behalf_of.as_deref().and_then(|of| self.stranger(&incident, of, now));
+        self.know_names(&mut facts, &incident, &request.m, now);
         let (event, told, answer) = match apply(&incident.life, &facts, now, &request.m) {
             Ok(applied) if applied.outcome == Outcome::Again => {
                 let answer = Answer { incident, outcome: Outcome::Again };
@@ -495,6 +494,9 @@ impl Engine {
             extent_open: self.extent_open(incident, slot),
             linked_open: live().filter(follows).map(|other| other.incident.id.to_string()).collect(),
             stranger: None,
+            no_crew: None,
+            is_next: false,
+            own_repair: false,
             members: least_advanced(live().filter(of_parent).map(|other| &other.incident.life)),
             arrival: self.policy.arrival,
             verify: self.policy.verify,

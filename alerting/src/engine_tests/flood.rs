@@ -307,7 +307,7 @@ fn a_p1_is_told_when_a_message_that_names_it_was_accepted_and_only_as_the_p1_tha
 }
 
 /// Two crews of z1: `day` until `T` + 30 min, then `night`.
-fn shifts(city: &mut City) {
+pub(super) fn shifts(city: &mut City) {
     let one = |id: &str| {
         let id: Arc<str> = Arc::from(id);
         (id.clone(), Arc::new(rota::Crew { id, name: String::new(), ..rota::Crew::default() }))
@@ -328,7 +328,7 @@ fn shifts(city: &mut City) {
     }));
 }
 
-fn handovers(city: &City) -> Vec<(i64, &'static str, Vec<String>, Vec<Whom>)> {
+pub(super) fn handovers(city: &City) -> Vec<(i64, &'static str, Vec<String>, Vec<Whom>)> {
     let of = |effect: &Effect| match effect {
         Effect::Moved { event, told: Some("incident.handover"), to, .. } => {
             let crews = to.crews.iter().map(ToString::to_string).collect();

@@ -1,12 +1,14 @@
-//! Another crew gets it: who is called then; and whose word counts as that of a crew.
+//! Another crew gets it: who is called then; and whose word counts as that of a crew, of the next shift, of somebody
+//! other than the repairer.
 
+use super::flood::{handovers, shifts};
 use super::ladder::{UP, at, raised_until, rungs, two_crews, watch};
 use super::*;
 use crate::ladder::Ladders;
 use crate::life::Verb;
 use crate::life::tests::{crew, desk};
-use crate::rota;
 use crate::rota::Whom::{BackupCrew, Crew, Desk, Leader};
+use crate::rota::{self, Rota};
 
 #[test]
 fn another_crew_that_gets_what_a_crew_had_arrived_at_is_called_from_the_first_rung_and_stands_there_anew() {
@@ -82,29 +84,53 @@ fn where_planned_work_goes_on_a_crew_that_the_desk_calls_is_called_at_once() {
     assert_eq!(told, [(0, 0), (180, 1)]);
 }
 
-#[test]
-fn the_desk_departs_and_arrives_for_a_member_that_it_names_and_nobody_invented_stops_a_rung() {
+/// Crew A (一班) of Ann and Al, crew B (二班) of Bob, and people who drive nowhere: desk, leader, head.
+fn with_people() -> Rota {
     let person = |name: &str| {
         let (name, channels) = (Arc::from(name), vec![Arc::from("console")]);
         Arc::new(rota::Person { name, phone: None, channels })
     };
     let mut rota = two_crews();
-    let crew_a = rota::Crew {
-        id: Arc::from("A"),
-        name: "一班".to_owned(),
-        members: ["Ann", "Al"].map(person).to_vec(),
-        ..rota::Crew::default()
-    };
-    rota.crews.insert(Arc::from("A"), Arc::new(crew_a));
-    rota.head = Some(person("Head"));
+    for (id, name, members) in [("A", "一班", &["Ann", "Al"][..]), ("B", "二班", &["Bob"])] {
+        let members = members.iter().map(|name| person(name)).collect();
+        let crew = rota::Crew { id: Arc::from(id), name: name.to_owned(), vehicle: None, members };
+        rota.crews.insert(Arc::from(id), Arc::new(crew));
+    }
+    rota.zones.values_mut().for_each(|zone| zone.leader = Some(person("Leader")));
+    (rota.desk, rota.head) = (Some(person("Desk man")), Some(person("Head")));
+    rota
+}
+
+fn on_behalf_of(name: &str, verb: Verb, key: &str) -> Move {
+    let mut m = desk(verb, key);
+    m.body.on_behalf_of = Some(name.to_owned());
+    m
+}
+
+fn by(name: &str, verb: Verb, key: &str) -> Move {
+    let mut m = crew(verb, key);
+    (m.actor.name, m.body.reason) = (name.to_owned(), None);
+    m
+}
+
+#[test]
+fn the_desk_departs_and_arrives_for_a_member_that_it_names_and_nobody_invented_stops_a_rung() {
     let (mut city, id) = raised_until(6, 0);
-    city.engine.set_rota(Arc::new(rota));
+    city.engine.set_rota(Arc::new(with_people()));
     for (verb, of, allowed) in [
         (Verb::Depart, None, false),
         (Verb::Arrive, None, false),
         (Verb::Acknowledge, Some("Nobody"), false),
         (Verb::Depart, Some("nobody"), false),
+        // People of the rota who drive nowhere.
+        (Verb::Acknowledge, Some("Head"), false),
+        (Verb::Acknowledge, Some("Desk man"), false),
+        (Verb::Acknowledge, Some("Leader"), false),
+        (Verb::Depart, Some("Head"), false),
+        (Verb::Arrive, Some("Leader"), false),
+        (Verb::Accept, Some("Desk man"), false),
         (Verb::Acknowledge, None, true),
+        (Verb::Accept, None, false),
         (Verb::Acknowledge, Some(" Ann "), true),
         (Verb::Depart, Some("一班"), true),
         (Verb::Arrive, Some("A"), true),
@@ -117,7 +143,7 @@ fn the_desk_departs_and_arrives_for_a_member_that_it_names_and_nobody_invented_s
         if let Err(refused) = answer {
             assert!(matches!(refused, Refused::Body { .. }), "{refused}");
             let says = refused.to_string();
-            let expected = if of.is_some() { "its crew has Ann, Al" } else { "on_behalf_of is missing" };
+            let expected = if of.is_some() { "say one of Ann, Al" } else { "on_behalf_of is missing" };
             assert!(says.contains(expected), "{says}");
         }
     }
@@ -125,4 +151,97 @@ fn the_desk_departs_and_arrives_for_a_member_that_it_names_and_nobody_invented_s
     late.body.on_behalf_of = None;
     let refused = city.act(minutes(7), &id, late).unwrap_err();
     assert!(matches!(refused, Refused::State { .. }), "what cannot be is said first: {refused}");
+}
+
+#[test]
+fn the_word_of_a_desk_a_leader_or_the_head_stops_no_rung_of_a_p1() {
+    for (name, stops) in [("Desk man", false), ("Leader", false), ("Head", false), ("Ann", true)] {
+        let (mut city, id) = raised_until(6, 0);
+        city.engine.set_rota(Arc::new(with_people()));
+        let said = city.act(minutes(6), &id, on_behalf_of(name, Verb::Acknowledge, "1"));
+        assert_eq!(said.is_ok(), stops, "{name}");
+        watch(&mut city, minutes(6), 600);
+        let steps: Vec<u32> = rungs(&city, minutes(5)).iter().map(|(_, step, ..)| *step).collect();
+        assert_eq!(steps, if stops { vec![4, 5] } else { vec![1, 2, 3] }, "{name}");
+    }
+}
+
+#[test]
+fn a_slip_in_the_name_of_another_crew_is_refused_with_the_names_that_there_are() {
+    let (mut city, id) = raised_until(6, 0);
+    city.engine.set_rota(Arc::new(with_people()));
+    city.moved(minutes(6), &id, by("A", Verb::Acknowledge, "1"));
+    let to = |name: &str, key: &str| {
+        let mut m = desk(Verb::Reassign, key);
+        m.body.to = Some(name.to_owned());
+        m
+    };
+    for slip in ["C9", "Head"] {
+        let refused = city.act(minutes(7), &id, to(slip, "1")).unwrap_err();
+        assert!(matches!(refused, Refused::Body { .. }), "422: {refused}");
+        assert!(refused.to_string().contains("say one of A (一班), B (二班)"), "{refused}");
+        let life = &city.engine.open_incidents().next().unwrap().life;
+        assert_eq!(life.crew.as_deref(), Some("A"), "it stays with whoever has it");
+    }
+    for (n, name) in [" B ", "二班", "Bob"].into_iter().enumerate() {
+        let after = city.moved(minutes(8), &id, to(name, &format!("b{n}")));
+        assert_eq!(after.life.crew.as_deref(), Some(name.trim()));
+    }
+}
+
+#[test]
+fn no_name_of_the_crew_that_repaired_it_verifies_it_where_one_of_the_names_is_no_persons() {
+    for (repairer, verifier, allowed) in [
+        (on_behalf_of("Ann", Verb::Repair, "1"), by("A", Verb::Verify, "1"), false),
+        (on_behalf_of("Ann", Verb::Repair, "1"), by("一班", Verb::Verify, "1"), false),
+        (by("ann", Verb::Repair, "1"), by("A", Verb::Verify, "1"), false),
+        (by("A", Verb::Repair, "1"), on_behalf_of("Ann", Verb::Verify, "1"), false),
+        (by("A", Verb::Repair, "1"), on_behalf_of("一班", Verb::Verify, "1"), false),
+        (by("Ann", Verb::Repair, "1"), by("Al", Verb::Verify, "1"), true),
+        (by("A", Verb::Repair, "1"), by("B", Verb::Verify, "1"), true),
+        (by("A", Verb::Repair, "1"), on_behalf_of("Bob", Verb::Verify, "1"), true),
+        (by("A", Verb::Repair, "1"), desk(Verb::Verify, "1"), true),
+    ] {
+        let (mut city, id) = raised_until(6, 0);
+        city.engine.set_rota(Arc::new(with_people()));
+        city.moved(minutes(6), &id, by("A", Verb::Arrive, "1"));
+        city.moved(minutes(7), &id, by("A", Verb::MakeSafe, "1"));
+        city.moved(minutes(10), &id, repairer.clone());
+        for minute in [20, 50, 60] {
+            city.read(&moves::lit(minutes(minute), 1.0));
+        }
+        let verified = city.act(minutes(61), &id, verifier.clone());
+        let names = (repairer.by(), verifier.by());
+        assert_eq!(verified.is_ok(), allowed, "{names:?}: {:?}", verified.as_ref().err());
+        if let Err(refused) = verified {
+            assert!(matches!(refused, Refused::Person { .. }), "{names:?}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_shift_is_answered_by_the_crew_that_comes_and_by_nobody_else() {
+    for (accept, allowed, answers) in [
+        (desk(Verb::Accept, "a"), false, false),
+        (by("day", Verb::Accept, "a"), true, false),
+        (on_behalf_of("night", Verb::Accept, "a"), true, true),
+        (by("night", Verb::Accept, "a"), true, true),
+    ] {
+        let mut city = City::new();
+        shifts(&mut city);
+        (0..2).for_each(|n| city.read(&shell(minutes(5) + Millis(n), 60.0)));
+        let id = city.the_incident().id.to_string();
+        city.moved(minutes(6), &id, by("day", Verb::Acknowledge, "1"));
+        (7..=31).for_each(|minute| city.tick(minutes(minute)));
+        let said = city.act(minutes(32), &id, accept.clone());
+        assert_eq!(said.is_ok(), allowed, "{accept:?}");
+        if let Err(refused) = said {
+            assert!(refused.to_string().contains("on_behalf_of is missing"), "{refused}");
+        }
+        let crew = if answers { "night" } else { "day" };
+        assert_eq!(city.the_incident().life.crew.as_deref(), Some(crew), "{accept:?}");
+        (33..=45).for_each(|minute| city.tick(minutes(minute)));
+        let warned = handovers(&city).iter().any(|(_, kind, ..)| *kind == "not_accepted");
+        assert_eq!(warned, !answers, "{accept:?}");
+    }
 }

@@ -4,7 +4,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use super::arrival::{Times, prove};
 use super::check::{Calm, HandLimits};
-use super::order::{Extent, Method, Move, Verb};
+use super::order::{Extent, Method, Move, Verb, is_said_for_a_crew};
 use super::table::{Cell, cell};
 use super::{Arrival, Asked, Handed, KEYS_MAX, Life, Mark, Repair, Safe, Shelf, Stage, Verified, Waiting};
 use crate::incident::{Signal, short_hash};
@@ -49,8 +49,14 @@ pub struct Facts {
     pub linked_open: Vec<String>,
     /// The least advanced live member, when this one stands for several.
     pub members: Option<Stage>,
-    /// Why nobody acts on behalf of the one who is named: no crew and nobody on duty has that name.
+    /// Why nobody acts on behalf of the one who is named: nobody has that name, or nobody whose word it is.
     pub stranger: Option<String>,
+    /// Why nobody is called by the name in `to`: no crew has it.
+    pub no_crew: Option<String>,
+    /// Who acts is of the crew to which a change of shift hands it.
+    pub is_next: bool,
+    /// Who acts may be the repairer: one of the two is named as a crew as a whole, and the other is of that crew.
+    pub own_repair: bool,
     /// Numbers of arriving.
     pub arrival: policy::Arrival,
     /// Numbers of verifying.
@@ -179,7 +185,7 @@ pub fn apply(life: &Life, facts: &Facts, now: Timestamp, m: &Move) -> Result<App
 }
 
 /// Accounts of one name are one person, however it is written.
-fn is_same_person(one: &str, other: &str) -> bool {
+pub(crate) fn is_same_person(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
@@ -338,8 +344,7 @@ impl Act<'_> {
     }
 
     fn change(&self, life: &mut Life) -> Done {
-        // Either would stop the rungs, and only the word of a crew does.
-        if matches!(self.m.verb, Verb::Depart | Verb::Arrive) && self.m.is_desks_own() {
+        if is_said_for_a_crew(self.m.verb) && self.m.is_desks_own() {
             return Err(self.body("on_behalf_of is missing: which member of the crew said so"));
         }
         match self.m.verb {
@@ -363,8 +368,8 @@ impl Act<'_> {
                 life.waiting.clear();
             }
             Verb::Return | Verb::Pending => return self.hand_over(life),
-            Verb::Reassign => life.reassign(self.text("to", self.m.body.to.as_ref())?, self.now),
-            Verb::Accept => life.accept(self.m.by(), self.now),
+            Verb::Reassign => return self.reassign(life),
+            Verb::Accept => life.accept(self.m.by(), self.facts.is_next, self.now),
             Verb::Note if self.m.body.clear => return self.note_clear(life),
             Verb::Note => _ = self.text("note", self.m.body.note.as_ref())?,
             Verb::Help => {}
@@ -485,6 +490,14 @@ impl Act<'_> {
         if is_same_person(repairer, self.m.by()) || is_same_person(repairer, &self.m.actor.name) {
             return Err(self.person("the repairer does not verify the own repair: somebody else does"));
         }
+        if self.facts.own_repair {
+            let what = format!(
+                "{repairer} repaired it, {} is of the same crew, and one of the two is no person's name: somebody named, \
+                 another crew or the desk verifies",
+                self.m.by()
+            );
+            return Err(self.person(what));
+        }
         let reason = body.reason.as_ref().filter(|text| self.m.actor.desk && !text.trim().is_empty());
         let missing = self.facts.not_shown(life, self.m.body.reading.as_ref());
         let on = match &missing {
@@ -522,6 +535,15 @@ impl Act<'_> {
         }
         life.ended = Some(self.mark());
         life.waiting.clear();
+        Ok(())
+    }
+
+    fn reassign(&self, life: &mut Life) -> Done {
+        let to = self.text("to", self.m.body.to.as_ref())?;
+        if let Some(reason) = &self.facts.no_crew {
+            return Err(self.body(reason));
+        }
+        life.reassign(to, self.now);
         Ok(())
     }
 

@@ -23,11 +23,13 @@ mod safety;
 mod table;
 mod taken;
 
+pub(crate) use apply::is_same_person;
 pub use apply::{Applied, Facts, Outcome, Refused, apply};
 pub use arrival::{Proof, Times};
 pub use check::{Calm, HandLimits};
 pub use order::{
     Actor, Channel, Extent, HandReading, Method, Move, MoveBody, Position, VERBS, Verb, is_crew_move,
+    is_crews_word, is_said_for_a_crew,
 };
 pub use safety::{DEAD, GUARDED, TREAT_AS_LIVE};
 pub use table::{Cell, cell};

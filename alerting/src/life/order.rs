@@ -129,6 +129,16 @@ pub fn is_crew_move(verb: Verb) -> bool {
     )
 }
 
+/// The desk makes these for a crew alone and names it: they would stop rungs, or end a change of shift.
+pub fn is_said_for_a_crew(verb: Verb) -> bool {
+    matches!(verb, Verb::Depart | Verb::Arrive | Verb::Accept)
+}
+
+/// Only a crew can say so, or one of its people: nobody else drives there.
+pub fn is_crews_word(verb: Verb) -> bool {
+    verb == Verb::Acknowledge || is_said_for_a_crew(verb)
+}
+
 /// How it was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

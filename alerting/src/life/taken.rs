@@ -23,10 +23,10 @@ impl Life {
         known && self.taken.is_none()
     }
 
-    /// The next shift has it.
-    pub(super) fn accept(&mut self, by: &str, now: Timestamp) {
+    /// A crew takes it over. A change of shift is answered by the crew that it hands it to (`is_next`), and by no other.
+    pub(super) fn accept(&mut self, by: &str, is_next: bool, now: Timestamp) {
         (self.crew, self.shelved) = (Some(by.trim().to_owned()), None);
-        if let Some(handover) = &mut self.climb.handover {
+        if let Some(handover) = self.climb.handover.as_mut().filter(|_| is_next) {
             handover.accepted_at.get_or_insert(now);
         }
     }

@@ -25,7 +25,7 @@ fn is_allowed(stage: Stage, verb: Verb) -> bool {
 /// By the desk; what only a crew can say it writes down.
 fn written_down(verb: Verb, key: &str) -> Move {
     let mut m = desk(verb, key);
-    m.body.on_behalf_of = matches!(verb, Verb::Depart | Verb::Arrive).then(|| "Crew 1".to_owned());
+    m.body.on_behalf_of = is_said_for_a_crew(verb).then(|| "Crew 1".to_owned());
     m
 }
 

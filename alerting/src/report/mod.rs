@@ -27,7 +27,9 @@ use month::Counting;
 use shift::Gathering;
 
 use crate::incident::{Incident, Scope};
+use crate::ladder::crew_named;
 use crate::life::Stage;
+use crate::rota::Rota;
 use crate::run::Alerting;
 use crate::store::{Reads, StoreError, open_for_reading};
 
@@ -36,45 +38,50 @@ pub const CASES_MAX: usize = 200_000;
 /// Tellings of one incident that a report looks at: the first ones decide.
 pub(crate) const TOLD_MAX: usize = 1000;
 
-/// What zones and crews are called.
+/// What zones and crews are called, and who belongs to whom.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Id, name, and id of the crew that has it where an incident names none.
-    pub zones: Vec<(String, String, String)>,
-    /// Id and name.
-    pub crews: Vec<(String, String)>,
-    /// Who belongs to a crew: name, and id of the crew.
-    pub members: Vec<(String, String)>,
+    /// Id and name of each zone.
+    pub zones: Vec<(String, String)>,
+    /// Crews and their people, and whose a zone is where an incident names nobody.
+    pub rota: Arc<Rota>,
     /// IANA name; months begin and times are told by it.
     pub time_zone: String,
 }
 
 impl Names {
     fn zone(&self, id: &str) -> String {
-        let known = self.zones.iter().find(|(known, ..)| known == id);
-        known.map_or_else(|| id.to_owned(), |(_, name, _)| name.clone())
-    }
-
-    fn crew(&self, id: &str) -> String {
-        let known = self.crews.iter().find(|(known, _)| known == id);
+        let known = self.zones.iter().find(|(known, _)| known == id);
         known.map_or_else(|| id.to_owned(), |(_, name)| name.clone())
     }
 
-    /// The crew that an incident counts for: the one that has it, else that of its zone.
-    fn crew_of(&self, incident: &Incident) -> String {
-        let of_zone =
-            || self.zones.iter().find(|(id, ..)| **id == *incident.zone).map(|(.., crew)| crew.clone());
-        incident.life.crew.clone().or_else(of_zone).unwrap_or_default()
+    fn crew(&self, id: &str) -> String {
+        self.rota.crews.get(id).map_or_else(|| id.to_owned(), |crew| crew.name.clone())
     }
 
-    /// Whether somebody belongs to a crew, named by its id, its name, or one of its people; none: nobody is named there.
+    /// The crew that a name means, by its id, however it was written down: its id, its name, or one of its people. A name
+    /// that nobody knows stands for itself.
+    fn crew_id<'n>(&'n self, name: &'n str) -> &'n str {
+        crew_named(&self.rota, name).map_or(name, |crew| &crew.id)
+    }
+
+    /// Id of the crew whose a zone is.
+    fn crew_of_zone(&self, zone: &str) -> &str {
+        self.rota.zones.get(zone).map_or("", |duty| &duty.crew)
+    }
+
+    /// The crew that an incident counts for: the one that has it, else that of its zone.
+    fn crew_of<'n>(&'n self, incident: &'n Incident) -> &'n str {
+        let own = incident.life.crew.as_deref().map(|crew| self.crew_id(crew));
+        own.unwrap_or_else(|| self.crew_of_zone(&incident.zone))
+    }
+
+    /// Whether somebody belongs to a crew, whatever it is named by; none: nobody is named there.
     fn is_of(&self, person: &str, crew: &str) -> Option<bool> {
-        let by_name = self.crews.iter().find(|(id, name)| id == crew || name == crew).map(|(id, _)| id);
-        let by_member = || self.members.iter().find(|(name, _)| name == crew).map(|(_, id)| id);
-        let id = by_name.or_else(by_member)?;
-        let mut people = self.members.iter().filter(|(_, of)| of == id).peekable();
-        people.peek()?;
-        Some(person == id || person == crew || people.any(|(name, _)| name == person))
+        let id = self.crew_id(crew);
+        let members = &self.rota.crews.get(id)?.members;
+        let is_member = || members.iter().any(|member| *member.name == *person);
+        (!members.is_empty()).then(|| self.crew_id(person) == id || is_member())
     }
 
     fn zone_of_time(&self) -> jiff::tz::TimeZone {

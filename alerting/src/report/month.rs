@@ -106,7 +106,7 @@ pub fn month_window(text: &str, zone: &TimeZone) -> Result<(Timestamp, Timestamp
     Ok((first((year, month))?, first(next)?))
 }
 
-/// Since when and until when each crew was bound by an incident: from departed (else arrived) until made safe (else
+/// Since when and until when each crew, by its id, was bound by an incident: from departed (else arrived) until made safe (else
 /// arrived). Whoever was told and did not go was not bound.
 #[derive(Default)]
 struct Bound(HashMap<String, Vec<Span>>);
@@ -115,14 +115,15 @@ struct Bound(HashMap<String, Vec<Span>>);
 type Span = (Timestamp, Option<Timestamp>, Arc<str>);
 
 impl Bound {
-    fn add(&mut self, case: &Case) {
+    fn add(&mut self, case: &Case, names: &Names) {
         let life = &case.incident.life;
         let from = life.departed.as_ref().map(|mark| mark.at).or(life.arrived_at());
         if let (Some(crew), Some(from), true) = (&life.crew, from, case.counts()) {
             let safe = life.safe.as_ref().map(|safe| safe.mark.at);
             let over = life.ended.as_ref().map(|mark| mark.received_at);
             let until = safe.or(life.arrived_at()).or(over);
-            self.0.entry(crew.clone()).or_default().push((from, until, case.incident.id.clone()));
+            let crew = names.crew_id(crew).to_owned();
+            self.0.entry(crew).or_default().push((from, until, case.incident.id.clone()));
         }
     }
 
@@ -158,21 +159,21 @@ pub(super) struct Counting<'n> {
 impl<'n> Counting<'n> {
     pub(super) fn new(names: &'n Names, now: Timestamp) -> Self {
         let mut lines = Lines::new();
-        for (id, _, crew) in &names.zones {
+        for (id, _) in &names.zones {
             // A zone in which nothing happened has its line too.
-            lines.entry((id.clone(), crew.clone())).or_default();
+            lines.entry((id.clone(), names.crew_of_zone(id).to_owned())).or_default();
         }
         Self { names, now, bound: Bound::default(), lines, total: (Row::default(), Spans::default()) }
     }
 
     /// Its crew may have been bound by it.
     pub(super) fn bind(&mut self, case: &Case) {
-        self.bound.add(case);
+        self.bound.add(case, self.names);
     }
 
     /// Counts it.
     pub(super) fn count(&mut self, case: &Case) {
-        let key = (case.incident.zone.to_string(), self.names.crew_of(&case.incident));
+        let key = (case.incident.zone.to_string(), self.names.crew_of(&case.incident).to_owned());
         for (row, spans) in [self.lines.entry(key).or_default(), &mut self.total] {
             count(row, spans, case, &self.bound, self.names, self.now);
         }
@@ -251,7 +252,9 @@ fn why_late<'r>(row: &'r mut Row, case: &Case, bound: &Bound, names: &Names) -> 
     }
     match &life.crew {
         None => &mut row.late_unknown,
-        Some(crew) if bound.elsewhere(crew, &case.incident.id, told_at) => &mut row.late_capacity,
+        Some(crew) if bound.elsewhere(names.crew_id(crew), &case.incident.id, told_at) => {
+            &mut row.late_capacity
+        }
         Some(_) => &mut row.late_crew,
     }
 }

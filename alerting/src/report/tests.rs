@@ -6,19 +6,35 @@ use super::*;
 use crate::incident::{NO_DUE, NOTE_SIMULATED, Severity};
 use crate::life::{Arrival, Channel, Mark, Method, Proof, Safe};
 use crate::notice::{Address, Notice};
+use crate::rota::{Crew, Person, ZoneDuty};
 use crate::store::{Delivery, FILE, NoticeFilter, Outcome, Store, Write, verify_file};
 use crate::testkit::{T, event, incident, notice, site};
 
-fn names() -> Names {
+/// Zones z1 of c1 and z2 of c2; nobody is named in c2.
+fn names_with(members: &[&str]) -> Names {
+    let person = |name: &&str| Arc::new(Person { name: Arc::from(*name), phone: None, channels: Vec::new() });
+    let crew = |id: &str, name: &str, members: &[&str]| {
+        let members = members.iter().map(person).collect();
+        (Arc::from(id), Arc::new(Crew { id: Arc::from(id), name: name.to_owned(), vehicle: None, members }))
+    };
+    let zone =
+        |id: &str, crew: &str| (Arc::from(id), ZoneDuty { crew: Arc::from(crew), ..ZoneDuty::default() });
+    let rota = Rota {
+        crews: [crew("c1", "抢修一班", members), crew("c2", "@SUM(1)", &[])].into(),
+        zones: [zone("z1", "c1"), zone("z2", "c2")].into(),
+        ..Rota::default()
+    };
     Names {
-        zones: vec![
-            ("z1".to_owned(), "解放责任区".to_owned(), "c1".to_owned()),
-            ("z2".to_owned(), "=2+2".to_owned(), "c2".to_owned()),
-        ],
-        crews: vec![("c1".to_owned(), "抢修一班".to_owned()), ("c2".to_owned(), "@SUM(1)".to_owned())],
-        members: Vec::new(),
+        zones: [("z1", "解放责任区"), ("z2", "=2+2")]
+            .map(|(id, name)| (id.to_owned(), name.to_owned()))
+            .into(),
+        rota: Arc::new(rota),
         time_zone: "Asia/Shanghai".to_owned(),
     }
+}
+
+fn names() -> Names {
+    names_with(&[])
 }
 
 fn mark(minute: i64) -> Mark {
@@ -61,9 +77,12 @@ fn case(n: usize, crew: &str, told: Option<i64>, arrived: Option<i64>, safe: Opt
 }
 
 fn of(cases: &[Case]) -> Month {
+    by(&names(), cases)
+}
+
+fn by(names: &Names, cases: &[Case]) -> Month {
     let window = month_window("2026-11", &TimeZone::get("Asia/Shanghai").unwrap()).unwrap();
-    let names = names();
-    let mut counting = Counting::new(&names, T + Millis::hours(3));
+    let mut counting = Counting::new(names, T + Millis::hours(3));
     cases.iter().for_each(|case| counting.bind(case));
     cases.iter().for_each(|case| counting.count(case));
     counting.finish("2026-11", window)
@@ -127,8 +146,7 @@ fn a_crew_is_bound_by_where_it_went_and_late_by_what_its_own_people_heard() {
     assert_eq!(of(&[there, late.clone()]).total.late_capacity, 1);
 
     // The desk heard of it at once, the crew 25 minutes later: it was there half an hour after that.
-    let mut names = names();
-    names.members = vec![("老李".to_owned(), "c1".to_owned())];
+    let names = names_with(&["老李"]);
     let mut heard = late;
     heard.incident.life.acknowledged = None;
     let at = |minute| T + Millis::minutes(minute);
@@ -145,6 +163,28 @@ fn a_crew_is_bound_by_where_it_went_and_late_by_what_its_own_people_heard() {
     assert_eq!(of_case(&heard), (1, 0), "nobody of the crew was ever told");
     heard.told[0].1 = "老李".to_owned();
     assert_eq!(of_case(&heard), (0, 1));
+}
+
+#[test]
+fn a_crew_is_one_whether_its_id_its_name_or_one_of_its_people_was_written_down() {
+    let names = names_with(&["老李", "小王"]);
+    for had_by in ["c1", "抢修一班", "小王"] {
+        for late_by in ["c1", "抢修一班", "老李"] {
+            let month = by(
+                &names,
+                &[
+                    case(1, had_by, Some(0), Some(20), Some(40)),
+                    // Told in time, and bound by the first until minute 40.
+                    case(2, late_by, Some(10), Some(55), None),
+                ],
+            );
+            let split = (month.total.late_capacity, month.total.late_crew);
+            assert_eq!(split, (1, 0), "{had_by} {late_by}");
+            let rows: Vec<_> =
+                month.rows.iter().map(|row| (&*row.crew, &*row.crew_name, row.raised)).collect();
+            assert_eq!(rows, [("c1", "抢修一班", 2), ("c2", "@SUM(1)", 0)], "{had_by} {late_by}");
+        }
+    }
 }
 
 #[test]

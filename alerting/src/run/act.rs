@@ -107,7 +107,7 @@ impl Alerting {
         lock(&self.engine).jobs().to_vec()
     }
 
-    /// Members of the crew that has an incident, else of the one on duty there: whom the desk can act for.
+    /// Members of the crew that has an incident and of the one on duty there: whom the desk can act for.
     pub fn names_of_crew(&self, incident: &Incident) -> Vec<String> {
         lock(&self.engine).names_of_crew(incident, (self.clock)())
     }

@@ -164,12 +164,12 @@ impl Story {
 
     pub(super) fn count_open(&self) {
         let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = board.count_by_zone();
+        let counts = board.count_by_zone();
         let mut zones: std::collections::BTreeSet<Arc<str>> = self.register.zones().iter().cloned().collect();
         zones.extend(counts.keys().map(|(zone, _)| zone.clone()));
         for zone in zones {
             for severity in [Severity::P1, Severity::P2, Severity::P3, Severity::P4] {
-                let count = counts.remove(&(zone.clone(), severity)).unwrap_or(0);
+                let count = counts.get(&(zone.clone(), severity)).copied().unwrap_or(0);
                 self.metrics.open_incidents.with_label_values(&[&*zone, severity.name()]).set(count);
             }
         }
