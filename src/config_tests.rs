@@ -61,7 +61,8 @@ fn keys_that_the_sample_comments_out_are_known_too() {
     let (home, file) = folder(&uncommented);
     let secrets =
         ["broker.password", "tsdb.token", "webhook.secret", "dingtalk.secret", "sms.secret", "mail.secret"];
-    let files = ["server.pem", "server.key", "sensors.txt", "office-ca.pem", "web.pem", "web.key"];
+    let files =
+        ["server.pem", "server.key", "sensors-ca.pem", "sensors.txt", "office-ca.pem", "web.pem", "web.key"];
     let watching = ["proof.password", "heartbeat.url"];
     for name in files.into_iter().chain(secrets).chain(watching) {
         std::fs::write(home.path().join(name), "x").unwrap();

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_publish_is_cut_out_of_a_stream_that_comes_in_pieces() {
         let mut frame = Vec::new();
-        publish(&mut frame, "lamp/z1/P000001/reading", 513, &[b'x'; 200]);
+        publish(&mut frame, "lamp/z1/P000001/reading", 513, &[b'x'; 200], false);
         let mut incoming = Incoming::new();
         for byte in &frame[..frame.len() - 1] {
             incoming.bytes[incoming.filled] = *byte;

@@ -242,8 +242,10 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
             }
             let assigned = assigned.then_some(connect.client_id.as_str());
             let accepted = answer::accept(connect.version, place.shared.max_packet_bytes, assigned);
-            stream.write_all(&accepted).await.ok()?;
-            stream.flush().await.ok()?;
+            // Some send all they have behind their CONNECT and are gone: what they said counts all the same.
+            if stream.write_all(&accepted).await.is_ok() {
+                let _ = stream.flush().await;
+            }
             Some((connect, scope))
         }
         Err((version, refusal)) => {
