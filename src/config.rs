@@ -11,9 +11,11 @@ mod tree;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use lampguard_alerting::lighting::LightingConfig;
+use lampguard_alerting::safety::SafetyText;
 use lampguard_alerting::{Ladders, Policies};
 use lampguard_ingester::config::{BrokerConfig, JournalConfig, ListenerConfig, QuarantineConfig, TsdbConfig};
 use lampguard_ingester::profile::ProfileConfig;
@@ -32,6 +34,8 @@ pub(crate) const SAMPLE: &str = include_str!("../deploy/lampguard.toml");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
     pub(crate) site: Site,
+    /// What `safety_text_file` says; our own words without one.
+    pub(crate) safety: Arc<SafetyText>,
     pub(crate) posts: Posts,
     pub(crate) listener: Option<ListenerConfig>,
     pub(crate) brokers: Vec<BrokerConfig>,
@@ -72,6 +76,7 @@ pub(crate) struct Site {
     pub(crate) time_zone: String,
     pub(crate) language: String,
     pub(crate) data_dir: PathBuf,
+    pub(crate) safety_text_file: Option<PathBuf>,
 }
 
 impl Default for Site {
@@ -81,6 +86,7 @@ impl Default for Site {
             time_zone: "Asia/Shanghai".to_owned(),
             language: "zh-CN".to_owned(),
             data_dir: PathBuf::from("data"),
+            safety_text_file: None,
         }
     }
 }
@@ -231,6 +237,9 @@ pub(crate) fn load(file: &Path) -> Result<Config, BadConfig> {
             Ok(policies) => config.policies = policies,
             Err(bad) => faults.extend(bad.faults.iter().map(|fault| policy::of_file(file, fault))),
         }
+    }
+    if let Some(file) = &config.site.safety_text_file {
+        config.safety = Arc::new(check::safety(file, &mut faults));
     }
     if faults.is_empty() {
         return Ok(config);

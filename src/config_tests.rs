@@ -69,6 +69,7 @@ fn keys_that_the_sample_comments_out_are_known_too() {
     }
     std::fs::write(home.path().join("dingtalk.url"), "https://oapi.example/robot/send?access_token=x\n")
         .unwrap();
+    std::fs::write(home.path().join("safety.toml"), "[zh]\nrules = [\"先验电\"]\n").unwrap();
     std::fs::write(home.path().join("policy.toml"), lampguard_alerting::policy::sample()).unwrap();
     let faults = load(&file).map(|_| Vec::new()).unwrap_or_else(|bad| bad.faults);
     assert!(faults.is_empty(), "{faults:#?}");
@@ -100,7 +101,7 @@ fn fault_c1_every_fault_is_told_at_once_with_its_line() {
 time_zone = "Mars/Base"
 colour = "red"
 size = 3
-safety_text_file = "safety.txt"
+safety_text_file = "safety.toml"
 
 [posts]
 file = "missing.csv"
@@ -113,11 +114,13 @@ keep_days = 0
 
 [listener]
 bind = "127.0.0.1:1883"
+# nothing more
 max_packet_bytes = 4194305
 
 [[broker]]
 id = "a b"
 url = "tcp://x"
+ca_file = "ca.pem"
 [[broker.mapping]]
 filter = "a/#/b"
 profile = "nobody"
@@ -146,12 +149,12 @@ y = 2
 "#,
     );
     let bad = load(&file).unwrap_err();
-    let planned = bad.faults.iter().find(|fault| fault.key == "site.safety_text_file").unwrap();
+    let planned = bad.faults.iter().find(|fault| fault.key == "broker[0].ca_file").unwrap();
     assert!(planned.reason.contains("planned and not built"), "{planned}");
     let text = bad.to_string();
     for part in [
-        "site.colour",
         "site.size",
+        "safety.toml: not readable",
         "posts.file",
         "missing.csv",
         "journal.max_bytes",
@@ -172,7 +175,7 @@ y = 2
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
     assert!(text.contains("line 3: site.colour"), "{text}");
-    assert!(text.contains("line 22: broker[0].url"), "{text}");
+    assert!(text.contains("line 23: broker[0].url"), "{text}");
 }
 
 #[test]
@@ -354,4 +357,26 @@ fn a_listener_that_certificates_or_browsers_come_to_is_checked_whole() {
     }
     let told = faults_of(&format!("bind = \"127.0.0.1:1\"\n{certificates}"), "\n[proof]\n").unwrap_err();
     assert!(told.contains("proof.via"), "{told}");
+}
+
+#[test]
+fn the_offices_safety_words_are_read_at_the_start_and_each_of_their_faults_is_told() {
+    let sample = SAMPLE.replace("# safety_text_file", "safety_text_file");
+    let (home, file) = folder(&sample);
+    let words = home.path().join("safety.toml");
+    std::fs::write(&words, "[zh]\nlive = \"未确认断电，视为带电，先验电\"\n").unwrap();
+    let config = load(&file).unwrap();
+    assert_eq!(
+        config.safety.of(lampguard_alerting::life::TREAT_AS_LIVE, true),
+        Some("未确认断电，视为带电，先验电")
+    );
+    std::fs::write(&words, "[zh]\nlive = \"小心\"\n[en]\ndead = \"fine\"\n").unwrap();
+    let text = load(&file).unwrap_err().to_string();
+    for part in
+        ["site.safety_text_file", "line ", "zh.live \"小心\" does not say \"视为带电\"", "en.dead \"fine\""]
+    {
+        assert!(text.contains(part), "{part} is not told:\n{text}");
+    }
+    std::fs::write(&words, vec![b'#'; 9000]).unwrap();
+    assert!(load(&file).unwrap_err().to_string().contains("8192 at most"));
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::rota::{Crew, Gap, Person, Stretch};
-use lampguard_alerting::{GAP_DAYS, Rota, Severity, Whom};
+use lampguard_alerting::{GAP_DAYS, Ladders, Rota, Severity, Whom};
 use lampguard_model::{Millis, Timestamp};
 use serde_json::{Value, json};
 
@@ -34,7 +34,13 @@ pub(crate) struct Sees<'s> {
 }
 
 /// The rota at `at`, as JSON.
-pub(crate) fn describe(config: &Config, rota: &Rota, at: Timestamp, sees: &Sees<'_>) -> Value {
+pub(crate) fn describe(
+    config: &Config,
+    ladders: &Ladders,
+    rota: &Rota,
+    at: Timestamp,
+    sees: &Sees<'_>,
+) -> Value {
     let zones: Vec<Value> = config
         .zones
         .iter()
@@ -52,7 +58,7 @@ pub(crate) fn describe(config: &Config, rota: &Rota, at: Timestamp, sees: &Sees<
                     "crews": crews.iter().map(|crew| crew_json(crew, phones)).collect::<Vec<_>>(),
                     "leaders": leaders.iter().map(|leader| person_json(leader, phones)).collect::<Vec<_>>(),
                 },
-                "rungs": rungs(config, rota, &zone.id, at, phones),
+                "rungs": rungs((config, ladders), rota, &zone.id, at, phones),
             })
         })
         .collect();
@@ -82,10 +88,16 @@ fn crew_json(crew: &Crew, phones: bool) -> Value {
 }
 
 /// The ladders of a zone, rung by rung: one entry for each whom a rung tells.
-fn rungs(config: &Config, rota: &Rota, zone: &str, at: Timestamp, phones: bool) -> Vec<Value> {
+fn rungs(
+    (config, ladders): (&Config, &Ladders),
+    rota: &Rota,
+    zone: &str,
+    at: Timestamp,
+    phones: bool,
+) -> Vec<Value> {
     let mut entries = Vec::new();
     for severity in [Severity::P1, Severity::P2] {
-        let ladder = config.ladders.in_zone(severity, zone);
+        let ladder = ladders.in_zone(severity, zone);
         for (step, rung) in ladder.iter().flat_map(|ladder| &ladder.rungs).enumerate() {
             for to in &rung.to {
                 let mut entry = told(config, rota, zone, at, *to, phones);
@@ -170,7 +182,8 @@ pub(crate) fn run(file: Option<&Path>, asked: &Plan) -> Result<()> {
         (Some(told), _) => told,
         (None, Some(config)) => {
             let all = Sees { zone: &|_| true, city: true };
-            let mut told = describe(config, &offline(config)?, at.unwrap_or_else(clock::now), &all);
+            let mut told =
+                describe(config, &config.ladders, &offline(config)?, at.unwrap_or_else(clock::now), &all);
             told["source"] = json!("configuration");
             told
         }

@@ -38,7 +38,7 @@ const AT: Timestamp = Timestamp(1_795_435_200_000);
 fn plan(city: bool) -> Value {
     let config = self::city();
     let sees = Sees { zone: &|zone| zone == "z1", city };
-    describe(&config, &config::people::rota(&config), AT, &sees)
+    describe(&config, &config.ladders, &config::people::rota(&config), AT, &sees)
 }
 
 fn people(rung: &Value) -> Vec<&str> {
@@ -74,10 +74,10 @@ fn rungs_are_those_of_the_ladders_in_force_with_their_minutes() {
         steps = [{ after_min = 0, to = "crew" }, { after_min = 0, to = "desk" },
                  { after_min = 25, every_min = 7, until = "arrived", to = "head" }]"#;
     let own: lampguard_alerting::EscalationConfig = toml::from_str(steps).unwrap();
-    let ladders = lampguard_alerting::Ladders::build(&[own], &["z1", "z2"]).unwrap();
-    let config = Config { ladders, ..city() };
+    let ladders = Ladders::build(&[own], &["z1", "z2"]).unwrap();
+    let config = city();
     let all = Sees { zone: &|_| true, city: true };
-    let mut plan = describe(&config, &config::people::rota(&config), AT, &all);
+    let mut plan = describe(&config, &ladders, &config::people::rota(&config), AT, &all);
     let shown = |zone: usize, severity: &str| -> Vec<String> {
         let rungs = plan["zones"][zone]["rungs"].as_array().unwrap().iter();
         let of = rungs.filter(|rung| rung["severity"] == severity);
@@ -129,7 +129,7 @@ fn without_people_the_desk_is_told_by_every_channel() {
         ..config
     };
     let all = Sees { zone: &|_| true, city: true };
-    let plan = describe(&config, &config::people::rota(&config), AT, &all);
+    let plan = describe(&config, &config.ladders, &config::people::rota(&config), AT, &all);
     let rung = rung(&plan, 0, "crew");
     assert_eq!((people(rung), &rung["people"][0]["channels"]), (vec!["desk"], &json!(["console"])));
     assert_eq!(plan["gaps"], json!([]));
@@ -143,7 +143,7 @@ fn phones_are_shown_to_those_who_may_see_them_and_to_nobody_else() {
     assert!(!hidden.contains("phone") && !hidden.contains("13800000000"), "{hidden}");
     let config = city();
     let none = Sees { zone: &|_| false, city: false };
-    let text = describe(&config, &config::people::rota(&config), AT, &none).to_string();
+    let text = describe(&config, &config.ladders, &config::people::rota(&config), AT, &none).to_string();
     assert!(!text.contains("13800000000"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! SIGHUP: register, timetables, policy and people are read again while it runs.
+//! SIGHUP: register, timetables, policy, people and ladders are read again while it runs.
 //!
 //! ```text
 //!  1 read       the configuration file, and the files that it names: checked as at a start, every fault at once
@@ -89,6 +89,7 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
         lighting: read.lighting,
         policy: read.policy,
         policies: read.policies,
+        ladders: read.ladders,
         ..with_people_of(people, held)
     };
     check_channels(&now)?;
@@ -116,8 +117,12 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
         let bytes = std::fs::read(file).unwrap_or_default();
         changes.push(("rota_changed", json!({ "by": BY, "file": file, "sha256": sha256(&bytes) })));
     }
+    if now.ladders != held.ladders {
+        let bytes = std::fs::read(file).unwrap_or_default();
+        changes.push(("ladders_changed", json!({ "by": BY, "file": file, "sha256": sha256(&bytes) })));
+    }
     if changes.is_empty() {
-        info!("SIGHUP: register, lighting, policy and people are what they were");
+        info!("SIGHUP: register, lighting, policy, people and ladders are what they were");
         current.set(Arc::new(now));
         return Ok(());
     }
@@ -158,6 +163,7 @@ fn go_on(
         lighting: lighting.clone(),
         policy: now.policies.clone(),
         rota: config::people::rota(&now),
+        ladders: now.ladders.clone(),
         changes,
     };
     instance.latest.set_limit(instance.latest.len().max(room) + difference.added);
@@ -166,6 +172,7 @@ fn go_on(
     instance.register.set(register.clone());
     instance.lighting.set(lighting);
     instance.policies.set(Arc::new(now.policies.clone()));
+    instance.ladders.set(Arc::new(now.ladders.clone()));
     current.set(Arc::new(now));
     if !durable {
         warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
@@ -229,6 +236,7 @@ fn rest(config: &Config) -> String {
         lighting: none.lighting,
         policy: none.policy,
         policies: none.policies,
+        ladders: none.ladders,
         ..with_people_of(Config::default(), config)
     };
     let zones: Vec<&str> = config.zones.iter().map(|zone| zone.id.as_str()).collect();

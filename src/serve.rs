@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
-use lampguard_alerting::{Alerting, ChannelKind, Links, Policies, SiteText};
+use lampguard_alerting::{Alerting, ChannelKind, Ladders, Links, Policies, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
 use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
@@ -52,13 +52,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the HTTP interface sees of a running instance.
 pub(crate) struct Instance {
-    /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`.
+    /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`, `ladders`.
     pub(crate) config: Config,
     pub(crate) register: Current<Register>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) lighting: Current<Lighting>,
     pub(crate) policies: Current<Policies>,
+    pub(crate) ladders: Current<Ladders>,
     pub(crate) reloads: Reloads,
     pub(crate) history: HistoryView,
     pub(crate) latest: Latest,
@@ -66,6 +67,7 @@ pub(crate) struct Instance {
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
     pub(crate) watchers: Watchers,
+    pub(crate) looks: api::looks::Looks,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -84,6 +86,12 @@ pub(crate) struct Handles {
     pub(crate) inlet: lampguard_ingester::intake::Inlet,
     pub(crate) accounts: Arc<lampguard_ingester::accounts::Accounts>,
     pub(crate) losses: Arc<lampguard_ingester::loss::LossBook>,
+}
+
+impl Handles {
+    fn of(ingester: &Ingester) -> Self {
+        Self { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() }
+    }
 }
 
 /// A running instance.
@@ -257,14 +265,13 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
     let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
-    let handles =
-        Handles { inlet: ingester.inlet(), accounts: ingester.accounts(), losses: ingester.losses() };
     let instance = Arc::new(Instance {
         register,
-        ingester: OnceLock::from(handles),
+        ingester: OnceLock::from(Handles::of(&ingester)),
         alerting,
         lighting: lighting.into(),
         policies: Arc::new(config.policies.clone()).into(),
+        ladders: Arc::new(config.ladders.clone()).into(),
         reloads,
         history: view,
         latest,
@@ -272,6 +279,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         registry,
         clock,
         watchers,
+        looks: api::looks::Looks::default(),
         live,
         config,
     });
@@ -386,6 +394,7 @@ fn start_alerting(
             public_url: config.web.public_url.clone(),
             time_zone: config.site.time_zone.clone(),
             links: links(accounts),
+            safety: config.safety.clone(),
         },
         clock: clock.clone(),
         registry: registry.clone(),

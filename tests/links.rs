@@ -19,7 +19,10 @@ struct Street {
 
 impl Street {
     fn open() -> Self {
-        let site = Site::new();
+        Self::open_on(Site::new())
+    }
+
+    fn open_on(site: Site) -> Self {
         let lampguard = site.start();
         let desk = site.token("duty", &[]);
         Self { site, lampguard, desk }
@@ -69,6 +72,41 @@ fn fifty_gets_and_heads_of_a_link_change_nothing() {
     }
     assert!(phone.cookies.is_empty(), "a link signs nobody in: {:?}", phone.cookies);
     assert_eq!(street.incident(&id), before);
+}
+
+#[test]
+fn the_offices_own_safety_words_stand_first_on_the_crews_page_and_in_what_is_told() {
+    let site = Site::new().with_site("safety_text_file = \"safety.toml\"");
+    site.write(
+        "safety.toml",
+        "[zh]\nlive = \"未确认断电，视为带电，先验电\"\nrules = [\"穿绝缘靴 <戴手套>\", \"两人同行\"]\n\
+         [en]\nlive = \"not confirmed dead, treat as live; test first\"\nrules = [\"rubber boots\"]\n",
+    );
+    let street = Street::open_on(site);
+    let id = street.told("1", "P001");
+    let (link, mut phone) = (street.link(&id), street.browser());
+    for (lang, words, rules) in [
+        ("zh", "未确认断电，视为带电，先验电", ["<li>穿绝缘靴 &lt;戴手套&gt;</li>", "<li>两人同行</li>"]),
+        (
+            "en",
+            "未确认断电，视为带电 (not confirmed dead, treat as live; test first)",
+            ["<li>rubber boots</li>"; 2],
+        ),
+    ] {
+        let text = phone.get(&format!("{link}?lang={lang}")).text;
+        let place =
+            |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is not on the page: {text}"));
+        let mut before = place(words);
+        for part in rules {
+            assert!(place(part) > before, "the words first, then the rules: {text}");
+            before = place(words);
+        }
+        assert!(place(rules[1]) < place("<button"), "both before anything can be pressed: {text}");
+    }
+    wait_until("the telling", seconds(10), || {
+        street.lampguard.process.stdout().contains("not confirmed dead, treat as live; test first")
+    });
+    assert_eq!(street.incident(&id)["safety"], "未确认断电，视为带电", "programs read what the rules say");
 }
 
 #[test]

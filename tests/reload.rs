@@ -260,3 +260,61 @@ fn people_and_duty_change_by_sighup_while_overrides_stay_and_a_new_channel_is_re
         json!(["console"])
     );
 }
+
+/// The rules' table, with its second rung after so many minutes.
+fn ladder(minutes: u32) -> String {
+    let rows = [
+        (0, "opened", "acknowledged", &["crew", "desk", "leader"][..]),
+        (minutes, "opened", "acknowledged", &["crew", "second"]),
+        (6, "opened", "acknowledged", &["backup_crew", "leader"]),
+        (10, "opened", "acknowledged", &["supervisor", "neighbour"]),
+        (5, "acknowledged", "departed", &["crew"]),
+        (10, "acknowledged", "departed", &["backup_crew"]),
+        (15, "opened", "arrived", &["backup_crew"]),
+        (30, "opened", "arrived", &["head", "desk", "crew"]),
+        (10, "arrived", "made_safe", &["crew"]),
+        (15, "arrived", "made_safe", &["desk", "leader"]),
+    ];
+    let step = |(after, from, until, to): &(u32, &str, &str, &[&str])| {
+        let every = if *after == 30 || *until == "made_safe" { ", every_min = 10" } else { "" };
+        let one = |to: &&str| {
+            format!("{{ after_min = {after}{every}, from = \"{from}\", until = \"{until}\", to = \"{to}\" }}")
+        };
+        to.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let steps: Vec<String> = rows.iter().map(step).collect();
+    format!("[[escalation]]\nseverity = \"P1\"\nsteps = [\n{}]\n", steps.join(",\n"))
+}
+
+#[test]
+fn ladders_that_sighup_brings_are_shown_by_the_plan_and_stand_in_the_hash_chain_and_faulty_ones_change_nothing()
+ {
+    let site = Site::new();
+    let mut lampguard = site.start();
+    let minutes = |lampguard: &Lampguard| -> Vec<i64> {
+        let rota = lampguard.json("/api/v1/rota");
+        let rungs = rota["zones"][0]["rungs"].as_array().unwrap().clone();
+        let second = rungs.iter().filter(|rung| rung["to"] == "second");
+        second.map(|rung| rung["after_min"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(minutes(&lampguard), [3]);
+    let write = |text: &str| {
+        let file = site.path("lampguard.toml");
+        std::fs::write(file, format!("{}{text}", site.toml())).unwrap();
+    };
+    write(&ladder(2));
+    assert!(hang_up(&mut lampguard), "{}", lampguard.process.stderr());
+    assert_eq!(minutes(&lampguard), [2]);
+    assert!(
+        lampguard.process.stderr().contains("changed=\"ladders_changed\""),
+        "{}",
+        lampguard.process.stderr()
+    );
+    write(&ladder(1).replace("to = \"desk\"", "to = \"nobody\""));
+    assert!(!hang_up(&mut lampguard), "a fault changes nothing");
+    assert_eq!(minutes(&lampguard), [2]);
+    lampguard.stop();
+    let database = rusqlite::Connection::open(site.data().join("incidents.db")).unwrap();
+    let count = "SELECT count(*) FROM event WHERE kind = 'ladders_changed'";
+    assert_eq!(database.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+}

@@ -169,6 +169,13 @@ impl Alerting {
         Ok(self.standing(id)?.map(|standing| standing.zone))
     }
 
+    /// The same from memory alone; `None`: it is not there, the store may know it.
+    pub fn zone_shown(&self, id: &str) -> Option<Arc<str>> {
+        let shown = self.board.read().unwrap_or_else(PoisonError::into_inner).get(id);
+        let register = lock(&self.engine).register().clone();
+        shown.map(|(incident, _)| incident.zone_in(&register).clone())
+    }
+
     /// Where an incident stands, over or not; `None`: there is no such incident.
     ///
     /// # Errors

@@ -20,6 +20,7 @@
 //! | [`writer`] | the store's one writer: keeps what the disk does not take |
 //! | [`links`] | signed links that crews open without signing in, pure |
 //! | [`notice`], [`notice_text`], `notice_words.rs` | what people are told: JSON, text, SMS, voice |
+//! | [`safety`] | the office's own safety words, pure |
 //! | [`notify`] | channels of every kind, each with its own thread, queue, rate and retries |
 //! | [`test_dispatch`] | the test of each shift: who is asked to confirm, and who has not |
 //! | [`proof`] | known leaks of our own: what the rules make of them |
@@ -58,6 +59,7 @@ pub mod proof;
 pub mod report;
 pub mod rota;
 pub mod run;
+pub mod safety;
 mod sample;
 mod slot;
 pub mod store;

@@ -190,3 +190,86 @@ fn mail_is_shared_by_name_for_two_people_may_have_one_telephone() {
         assert!(sharing == Sharing::Person || sent.iter().all(name));
     }
 }
+
+/// Of incident 1, made `at` seconds after the first.
+fn word(id: &str, to: &str, urgent: bool, at: i64, now: Instant) -> Job {
+    let mut job = job(1, to, urgent, now);
+    let notice = Arc::make_mut(&mut job.notice);
+    notice.id = Arc::from(id);
+    notice.created_at = notice.created_at + lampguard_model::Millis::seconds(at);
+    job
+}
+
+/// The next message, taken and accepted: its ids, those that say that they are old in brackets.
+fn sent(line: &mut Line, now: Instant) -> Vec<String> {
+    let jobs = line.take(now).unwrap_or_default();
+    line.back(&jobs);
+    jobs.iter().for_each(|job| line.told(job));
+    let name = |job: &Job| match job.notice.words.overtaken {
+        true => format!("({})", job.notice.id),
+        false => job.notice.id.to_string(),
+    };
+    jobs.iter().map(name).collect()
+}
+
+#[test]
+fn old_word_that_failed_while_newer_word_waited_holds_it_up_by_no_pause_and_goes_behind_it_marked() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Nobody, None, now);
+    line.push(word("old", "a", true, 0, now));
+    let away = line.take(now).unwrap();
+    line.push(word("new", "a", true, 5, now));
+    assert!(line.take(now).is_none(), "while the old one is on the way the new one waits");
+    line.back(&away);
+    let later = now + Duration::from_secs(60);
+    line.push_retry(later, Job { attempt: 2, ..away[0].clone() });
+    assert_eq!(sent(&mut line, now), ["new"]);
+    assert!(line.take(now).is_none());
+    line.push(word("other", "b", true, 0, now));
+    assert_eq!(sent(&mut line, now), ["other"], "another person has read nothing newer");
+    assert_eq!(sent(&mut line, later), ["(old)"], "nothing is left untold");
+    line.push(word("newest", "a", true, 9, now));
+    assert_eq!(sent(&mut line, later), ["newest"]);
+}
+
+#[test]
+fn ordinary_word_that_an_urgent_one_went_before_is_marked_and_a_group_chat_is_one_reader() {
+    let now = Instant::now();
+    for (sharing, of_another) in [(Sharing::Channel, "(safe)"), (Sharing::Person, "safe")] {
+        let mut line = line(sharing, None, now);
+        line.push(word("safe", "a", false, 0, now));
+        line.push(word("live again", "b", true, 5, now));
+        assert_eq!(sent(&mut line, now), ["live again"]);
+        assert_eq!(sent(&mut line, now), [of_another], "{sharing:?}");
+    }
+    let mut line = line(Sharing::Nobody, None, now);
+    line.push(word("safe", "a", false, 0, now));
+    line.push(word("live again", "a", true, 5, now));
+    assert_eq!(sent(&mut line, now), ["live again"]);
+    assert_eq!(sent(&mut line, now), ["(safe)"]);
+}
+
+#[test]
+fn in_one_message_the_words_of_one_incident_stand_in_their_order() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Channel, Some(1), now);
+    line.bucket.hold(now + Duration::from_secs(1));
+    let mut graver = word("graver", "a", true, 9, now);
+    Arc::make_mut(&mut graver.notice).words.rank = 0;
+    line.push(word("opened", "a", false, 0, now));
+    line.push(graver);
+    line.push(word("told b", "b", false, 4, now));
+    assert!(line.take(now).is_none(), "all of them wait for a token");
+    assert_eq!(sent(&mut line, now + Duration::from_secs(90)), ["opened", "told b", "graver"]);
+}
+
+#[test]
+fn of_incidents_that_are_told_the_newest_are_remembered() {
+    let mut told = Told::default();
+    for n in 0..2 * TOLD_MAX {
+        told.put((Arc::from(n.to_string()), Arc::from("a")), Timestamp(5));
+        told.put((Arc::from(n.to_string()), Arc::from("a")), Timestamp(3));
+    }
+    assert_eq!((told.newest.len(), told.order.len()), (TOLD_MAX, TOLD_MAX));
+    assert!(told.newest.values().all(|at| *at == Timestamp(5)));
+}

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
-use crate::life::Proof;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, incident_text, incident_words, job_text, line_text, local_time, place_text, rank, short_time,
+    drill_text, gaps_text, incident_text, incident_words, job_text, line_text, local_time, moved_by,
+    moved_text, moved_title, rank, safety_text, short_time,
 };
 use crate::notice_words::{Words, safety_words};
+use crate::rota::Gap;
+use crate::safety::SafetyText;
 use crate::test_dispatch::Test;
 
 /// Event word of an opened incident.
@@ -32,6 +34,8 @@ pub const RECHECK_DUE: &str = "recheck.due";
 pub const RECHECK_OVERDUE: &str = "recheck.overdue";
 /// Event word of planned work that ended by itself.
 pub const MAINTENANCE_ENDED: &str = "maintenance.ended";
+/// Event word of hours in which nobody is on duty.
+pub const ROTA_GAP: &str = "rota.gap";
 /// Event word of weather that became unknown.
 pub const WEATHER_UNKNOWN: &str = "weather.unknown";
 
@@ -58,6 +62,16 @@ pub struct SiteText {
     pub time_zone: String,
     /// Who is led to a page of their own.
     pub links: Links,
+    /// The office's own safety words.
+    pub safety: Arc<SafetyText>,
+}
+
+impl SiteText {
+    /// What may be touched, in the language of the site: the office's words, else ours.
+    pub(crate) fn safety(&self, safety: &str) -> String {
+        let zh = self.language.starts_with("zh");
+        self.safety.of(safety, zh).map_or_else(|| safety_words(safety, zh), str::to_owned)
+    }
 }
 
 /// One telling to one channel.
@@ -98,7 +112,7 @@ pub struct Address<'a> {
 
 impl SiteText {
     /// One of two texts, by the language of the place.
-    fn pick<'t>(&self, zh: &'t str, en: &'t str) -> &'t str {
+    pub(crate) fn pick<'t>(&self, zh: &'t str, en: &'t str) -> &'t str {
         if self.language.starts_with("zh") { zh } else { en }
     }
 }
@@ -163,7 +177,7 @@ impl Notice {
         let mut words = incident_words(incident, word, post, site);
         words.title = moved_title(word, words.zh).to_owned();
         words.danger = moved_by(event).trim_start_matches(" · ").to_owned();
-        words.safety = safety_words(incident.life.safety(), words.zh);
+        words.safety = site.safety(incident.life.safety());
         Self::new(&subject, &view, &text, site, to).with_words(words)
     }
 
@@ -194,8 +208,8 @@ impl Notice {
             }
             _ => format!("{}{rung}", site.pick("升级", "")),
         };
-        let (text, state, safety) =
-            (incident_text(incident, post, site), incident.life.state.name(), incident.life.safety());
+        let (text, state) = (incident_text(incident, post, site), incident.life.state.name());
+        let safety = safety_text(incident, site);
         let (drill, job) = (drill_text(incident, chinese), job_text(incident, chinese));
         let text = format!("{drill}【{why}】{text}{job} · {state} · {safety}");
         let (about, at) = (event.key.clone(), event.at);
@@ -203,7 +217,7 @@ impl Notice {
         let subject = Subject { incident: id, about, event: word, at, drill: incident.life.drill };
         let mut words = incident_words(incident, word, post, site);
         words.title = format!("{why} {}", words.title);
-        words.safety = safety_words(safety, words.zh);
+        words.safety = site.safety(incident.life.safety());
         Self::new(&subject, &view, &text, site, to).with_words(words).at_step(step)
     }
 
@@ -447,6 +461,13 @@ impl Notice {
         Self::new(&subject, &Value::Null, &text, site, to)
     }
 
+    /// Tells the desk for when nobody is on duty who could be sent.
+    pub fn rota_gaps(gaps: &[Gap], about: &str, now: Timestamp, site: &SiteText, to: Address<'_>) -> Self {
+        let subject =
+            Subject { incident: None, about: about.to_owned(), event: ROTA_GAP, at: now, drill: false };
+        Self::new(&subject, &Value::Null, &gaps_text(gaps, now, site), site, to)
+    }
+
     fn new(subject: &Subject, incident: &Value, text: &str, site: &SiteText, to: Address<'_>) -> Self {
         let step = 0u32;
         let parts = [&*subject.about, subject.event, &step.to_string(), to.to, to.channel];
@@ -471,17 +492,35 @@ impl Notice {
             to: to.to.to_owned(),
             phone: to.phone.map(Arc::from),
             channel: Arc::from(to.channel),
-            words: Words::plain(text, site.language.starts_with("zh"), link, base),
+            words: Words {
+                made: short_time(subject.at, site),
+                ..Words::plain(text, site.language.starts_with("zh"), link, base)
+            },
             body,
             created_at: subject.at,
         }
     }
 
-    /// Replaces what was made of the text alone; addresses stay.
+    /// Replaces what was made of the text alone; addresses and time stay.
     fn with_words(mut self, words: Words) -> Self {
-        let (link, board) = (self.words.link.take(), self.words.board.take());
-        self.words = Words { link, board, ..words };
+        let (link, board, made) = (self.words.link.take(), self.words.board.take(), self.words.made);
+        self.words = Words { link, board, made, ..words };
         self
+    }
+
+    /// The same, for somebody who has read newer word of this incident: it says of when it is, and that newer word holds.
+    pub(crate) fn overtaken(&self) -> Self {
+        if self.words.overtaken {
+            return self.clone();
+        }
+        let mut old = self.clone();
+        let text = self.body.get("text").and_then(Value::as_str).unwrap_or_default();
+        let (text, words) = self.words.overtaken(text);
+        old.words = words;
+        old.body["text"] = json!(text);
+        old.body["notice"]["overtaken"] = json!(true);
+        old.body["notice"]["made_at"] = json!(self.created_at.to_rfc3339());
+        old
     }
 
     /// The body of this attempt, with the time left as it is at `now`.
@@ -517,74 +556,4 @@ struct Subject {
     event: &'static str,
     at: Timestamp,
     drill: bool,
-}
-
-/// The words of each event, Chinese and English.
-const WORDS: [(&str, &str, &str); 21] = [
-    ("incident.acknowledged", "已接单", "acknowledged"),
-    ("incident.departed", "已出发", "on the way"),
-    ("incident.arrived", "已到场", "arrived"),
-    ("incident.made_safe", "已处置", "made safe"),
-    ("incident.restored", "已恢复送电", "POWER IS BACK"),
-    ("incident.repaired", "已修复", "repaired"),
-    ("incident.verified", "已复核", "verified"),
-    ("incident.closed", "已关闭", "closed"),
-    ("incident.voided", "已作废", "withdrawn"),
-    (HELP, "求助", "HELP"),
-    ("incident.returned", "已退单", "returned to another owner"),
-    ("incident.pending", "已挂账", "repaired later"),
-    ("incident.reassigned", "已改派", "another crew"),
-    ("incident.accepted", "已接班", "taken over"),
-    ("incident.isolation_requested", "请求断电", "isolation requested"),
-    ("incident.repeated", "险情仍在", "danger still shows"),
-    ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
-    ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
-    ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
-    ("incident.handover", "交接班, 请接班班组确认", "change of shift: take it over"),
-    (
-        "incident.isolation_offered",
-        "同回路多处带电, 可请求断电",
-        "many dangers on one feeder: ask for isolation",
-    ),
-];
-
-fn moved_title(word: &str, chinese: bool) -> &str {
-    let words = WORDS.iter().find(|(known, ..)| *known == word);
-    words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en })
-}
-
-/// ` · 张三`; empty when nobody did it.
-fn moved_by(event: &Event) -> String {
-    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"))
-}
-
-/// What was done, where, by whom, and whether the post may be touched.
-fn moved_text(
-    incident: &Incident,
-    event: &Event,
-    word: &str,
-    post: Option<&Post>,
-    site: &SiteText,
-) -> String {
-    let chinese = site.language.starts_with("zh");
-    let title = moved_title(word, chinese);
-    let by = moved_by(event);
-    let unproven = match &incident.life.arrived {
-        Some(a) if a.proof == Proof::Unproven && word == "incident.arrived" => {
-            site.pick("（未核实，请致电确认）", " (not proven: call them)")
-        }
-        _ => "",
-    };
-    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    let note = body.pointer("/body/note").and_then(Value::as_str);
-    let note = note.map_or_else(String::new, |note| format!(" · {note}"));
-    let (place, id) = (place_text(incident, post, chinese), &incident.id);
-    let (severity, safety) = (incident.severity.name(), incident.life.safety());
-    let drill = drill_text(incident, chinese);
-    if chinese {
-        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
-    } else {
-        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
-    }
 }

@@ -2,11 +2,14 @@
 
 use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
+use serde_json::Value;
 
-use crate::incident::{Evidence, Incident, Kind, Scope, Severity};
+use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
+use crate::life::Proof;
 use crate::notice::{DIGEST, HELP, SiteText};
-use crate::notice_words::{Words, safety_words};
+use crate::notice_words::Words;
+use crate::rota::{Gap, Why};
 
 /// Posts named in a text; the rest is a count.
 const NAMED_MAX: usize = 20;
@@ -57,6 +60,9 @@ fn measured(evidence: &Evidence) -> [&'static str; 2] {
     }
 }
 
+/// Gaps that one notice names.
+const GAPS_MAX: usize = 10;
+
 /// Kinds in which current may be where people are: the words of safety stand on them.
 fn is_about_current(kind: Kind) -> bool {
     use crate::incident::Family::{Electric, FeederLeak, Neutral, Reenergised};
@@ -87,6 +93,13 @@ pub fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
     })
 }
 
+/// Whether it may be touched; in English behind the words that crews know.
+pub(crate) fn safety_text(incident: &Incident, site: &SiteText) -> String {
+    let safety = incident.life.safety();
+    let own = site.safety(safety);
+    if site.language.starts_with("zh") { own } else { format!("{safety} ({own})") }
+}
+
 /// What, where, how dangerous, until when.
 pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> String {
     let chinese = site.language.starts_with("zh");
@@ -101,9 +114,7 @@ pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &Sit
     }
     parts.extend(incident.notes.iter().cloned());
     if is_about_current(kind) && incident.severity >= Severity::P2 {
-        let safety = incident.life.safety();
-        let english = || format!("{safety} ({})", safety_words(safety, false));
-        parts.push(if chinese { safety.to_owned() } else { english() });
+        parts.push(safety_text(incident, site));
     }
     if let Some(due) = incident.due() {
         let due = local_time(due, site);
@@ -229,7 +240,7 @@ pub(crate) fn incident_words(
         place: short_place(incident, post, zh),
         road: incident.road.to_string(),
         danger: value.into_iter().chain(count).collect::<Vec<_>>().join(" "),
-        safety: if current { safety_words(incident.life.safety(), zh) } else { String::new() },
+        safety: if current { site.safety(incident.life.safety()) } else { String::new() },
         id: incident.id.to_string(),
         due_ms: incident.due().filter(|_| is_open).map(|due| due.0),
         urgent: calls || (incident.severity == Severity::P1 && !PROGRESS.contains(&event)),
@@ -272,7 +283,7 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
         title,
         place,
         danger: worst.map(|worst| format!("{danger} {}", worst.trim_end())).unwrap_or_default(),
-        safety: safety_words(crate::life::TREAT_AS_LIVE, zh),
+        safety: site.safety(crate::life::TREAT_AS_LIVE),
         rank: 5,
         ..Words::default()
     }
@@ -291,6 +302,49 @@ pub(crate) fn local_time(at: Timestamp, site: &SiteText) -> String {
 pub(crate) fn short_time(at: Timestamp, site: &SiteText) -> String {
     let text = local_time(at, site);
     text.get(11..16).unwrap_or(&text).to_owned()
+}
+
+/// Gaps of the rota: those that go on first, each with its hours and why.
+pub(crate) fn gaps_text(gaps: &[Gap], now: Timestamp, site: &SiteText) -> String {
+    let zh = site.language.starts_with("zh");
+    let hour = |at: Timestamp| local_time(at, site).get(5..16).unwrap_or_default().to_owned();
+    let mut gaps: Vec<&Gap> = gaps.iter().collect();
+    gaps.sort_by_key(|gap| gap.from);
+    let one = |gap: &&Gap| {
+        let (from, to) = (if gap.from <= now { None } else { Some(hour(gap.from)) }, hour(gap.to));
+        let crew = gap.crew.as_deref().unwrap_or_default();
+        match (zh, gap.why) {
+            (true, Why::NoCrew) => {
+                format!("{} {} 至 {to} 无班组", gap.zone, from.as_deref().unwrap_or("现在"))
+            }
+            (true, Why::NobodyReachable) => {
+                format!("{} {} 至 {to} 班组 {crew} 无人有通道", gap.zone, from.as_deref().unwrap_or("现在"))
+            }
+            (false, Why::NoCrew) => {
+                format!("{} {} to {to}: no crew", gap.zone, from.as_deref().unwrap_or("now"))
+            }
+            (false, Why::NobodyReachable) => {
+                format!(
+                    "{} {} to {to}: nobody of {crew} has a channel",
+                    gap.zone,
+                    from.as_deref().unwrap_or("now")
+                )
+            }
+        }
+    };
+    let named: Vec<String> = gaps.iter().take(GAPS_MAX).map(one).collect();
+    let (named, more) = (named.join(if zh { "；" } else { "; " }), gaps.len().saturating_sub(GAPS_MAX));
+    let rest = match (more, zh) {
+        (0, _) => String::new(),
+        (_, true) => format!("；另 {more} 处"),
+        (_, false) => format!("; and {more} more"),
+    };
+    match zh {
+        true => format!("【缺岗】7 天内责任区无人可派：{named}{rest}。届时险情只到值班台，请排班"),
+        false => format!(
+            "[nobody on duty] within 7 days: {named}{rest}. Dangers will reach the desk alone: change the rota"
+        ),
+    }
 }
 
 /// In front of a drill.
@@ -318,4 +372,74 @@ pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool)
     let value =
         incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
     format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
+}
+
+/// The words of each event, Chinese and English.
+const WORDS: [(&str, &str, &str); 21] = [
+    ("incident.acknowledged", "已接单", "acknowledged"),
+    ("incident.departed", "已出发", "on the way"),
+    ("incident.arrived", "已到场", "arrived"),
+    ("incident.made_safe", "已处置", "made safe"),
+    ("incident.restored", "已恢复送电", "POWER IS BACK"),
+    ("incident.repaired", "已修复", "repaired"),
+    ("incident.verified", "已复核", "verified"),
+    ("incident.closed", "已关闭", "closed"),
+    ("incident.voided", "已作废", "withdrawn"),
+    (HELP, "求助", "HELP"),
+    ("incident.returned", "已退单", "returned to another owner"),
+    ("incident.pending", "已挂账", "repaired later"),
+    ("incident.reassigned", "已改派", "another crew"),
+    ("incident.accepted", "已接班", "taken over"),
+    ("incident.isolation_requested", "请求断电", "isolation requested"),
+    ("incident.repeated", "险情仍在", "danger still shows"),
+    ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
+    ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
+    ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
+    ("incident.handover", "交接班, 请接班班组确认", "change of shift: take it over"),
+    (
+        "incident.isolation_offered",
+        "同回路多处带电, 可请求断电",
+        "many dangers on one feeder: ask for isolation",
+    ),
+];
+
+pub(crate) fn moved_title(word: &str, chinese: bool) -> &str {
+    let words = WORDS.iter().find(|(known, ..)| *known == word);
+    words.map_or(word, |(_, zh, en)| if chinese { *zh } else { *en })
+}
+
+/// ` · 张三`; empty when nobody did it.
+pub(crate) fn moved_by(event: &Event) -> String {
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    body.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" · {by}"))
+}
+
+/// What was done, where, by whom, and whether the post may be touched.
+pub(crate) fn moved_text(
+    incident: &Incident,
+    event: &Event,
+    word: &str,
+    post: Option<&Post>,
+    site: &SiteText,
+) -> String {
+    let chinese = site.language.starts_with("zh");
+    let title = moved_title(word, chinese);
+    let by = moved_by(event);
+    let unproven = match &incident.life.arrived {
+        Some(a) if a.proof == Proof::Unproven && word == "incident.arrived" => {
+            site.pick("（未核实，请致电确认）", " (not proven: call them)")
+        }
+        _ => "",
+    };
+    let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
+    let note = body.pointer("/body/note").and_then(Value::as_str);
+    let note = note.map_or_else(String::new, |note| format!(" · {note}"));
+    let (place, id) = (place_text(incident, post, chinese), &incident.id);
+    let (severity, safety) = (incident.severity.name(), safety_text(incident, site));
+    let drill = drill_text(incident, chinese);
+    if chinese {
+        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
+    } else {
+        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
+    }
 }

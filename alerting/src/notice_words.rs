@@ -53,6 +53,10 @@ pub struct Words {
     pub rank: u8,
     /// It asks for a word, no danger: its link goes with it into every form.
     pub confirms: bool,
+    /// When it was made, `21:03`; empty in notices of an older version.
+    pub made: String,
+    /// Whoever gets it has read newer word of the same incident: it says so.
+    pub overtaken: bool,
     /// Page of the incident.
     pub link: Option<String>,
     /// Page of all incidents.
@@ -115,6 +119,30 @@ impl Words {
             marked.title += &format!(" #{attempt}");
         }
         marked
+    }
+
+    /// `text` and these, marked: of when they are, and that newer word holds. What is dead by old word may be live by
+    /// the new one, so no old word says that power is off.
+    pub(crate) fn overtaken(&self, text: &str) -> (String, Self) {
+        let gap = if self.made.is_empty() { "" } else { " " };
+        let (made, newer) = (&self.made, self.pick("以新消息为准", "go by the newer message"));
+        let mut old = Self { overtaken: true, ..self.clone() };
+        // In front: whatever is cut off, this is not.
+        old.title = match self.zh {
+            true => format!("{made}{gap}旧消息，{newer}：{}", self.title),
+            false => format!("OLD{gap}{made}, {newer}: {}", self.title),
+        };
+        let mut text = text.to_owned();
+        if says_dead(&self.safety) {
+            text = text.replace(&self.safety, newer);
+            newer.clone_into(&mut old.safety);
+        }
+        let text = text.replace(DEAD, newer).replace(DEAD_EN, newer);
+        let text = match self.zh {
+            true => format!("【{made}{gap}旧消息，{newer}】{text}"),
+            false => format!("[OLD{gap}{made}, {newer}] {text}"),
+        };
+        (text, old)
     }
 
     /// One line among many.
@@ -230,10 +258,18 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if bad(c) { ' ' } else { c }).collect()
 }
 
+/// What says in English that a post is dead.
+pub(crate) const DEAD_EN: &str = "power is off";
+
+/// True for safety words by which a post may be touched.
+fn says_dead(safety: &str) -> bool {
+    safety.contains(DEAD) || safety.to_lowercase().contains(DEAD_EN)
+}
+
 /// What may be touched, in a few words.
 pub(crate) fn safety_words(safety: &str, zh: bool) -> String {
     let english = match safety {
-        DEAD => "power is off",
+        DEAD => DEAD_EN,
         GUARDED => "guarded, NOT dead, treat as live",
         _ => "not confirmed dead, treat as live",
     };

@@ -223,3 +223,78 @@ fn a_text_about_no_incident_is_taken_apart_at_its_brackets() {
 fn names_from_outside_turn_no_line_and_hide_nothing() {
     assert_eq!(clean("a\u{202e}b\u{1b}[1m\tc\nd"), "a b [1m c\nd");
 }
+
+#[test]
+fn old_word_says_of_when_it_is_in_every_form_and_never_that_power_is_off() {
+    let mut isolated = incident(1);
+    isolated.life = crate::testkit::isolated(T);
+    for (language, newer, head) in [
+        ("zh-CN", "以新消息为准", "20:00 旧消息，以新消息为准"),
+        ("en", "go by the newer message", "OLD 20:00, go by the newer message"),
+    ] {
+        let site = SiteText { language: language.to_owned(), ..site() };
+        let to = Address { channel: "sms", to: "张三", phone: None };
+        let event = crate::testkit::event(&isolated, "made_safe");
+        let notice = Notice::moved(&isolated, &event, "incident.made_safe", None, &site, to);
+        let dead = |text: &str| text.contains("已断电") || text.contains("power is off");
+        assert!(dead(&notice.text(1)) && dead(&notice.words.safety));
+        let old = notice.overtaken();
+        assert_eq!((&old.id, old.created_at), (&notice.id, notice.created_at), "the same telling");
+        let chat = old.text(2);
+        assert!(chat.contains(head) && chat.contains("LG-TEST1") && chat.contains("#2"), "{chat}");
+        let sms = old.words.sms(2, T);
+        assert!(sms.contains(head) && units(&sms) <= 134, "{sms}");
+        let spoken = old.words.spoken(T);
+        assert!(
+            spoken.contains(if language == "en" {
+                "OLD two zero zero zero"
+            } else {
+                "二零零零旧消息"
+            }),
+            "{spoken}"
+        );
+        let shared = many(&[&old.words, &old.words], T, |_| true).text;
+        assert!(shared.contains(head), "{shared}");
+        for text in [chat, sms, spoken, shared] {
+            assert!(!dead(&text) && text.contains(newer.split(' ').next().unwrap()), "{text}");
+        }
+        let body = old.body_at(2, T);
+        assert_eq!(body["notice"]["overtaken"], true);
+        assert_eq!(body["notice"]["made_at"], notice.created_at.to_rfc3339());
+        assert_eq!(notice.body_at(2, T)["notice"]["overtaken"], serde_json::Value::Null);
+        assert_eq!(old.overtaken(), old, "it is marked once");
+        // What is not dead keeps its words.
+        let live = Notice::opened(&incident(1), None, &site, to).overtaken();
+        assert_eq!(live.words.safety, safety_words(crate::life::TREAT_AS_LIVE, language != "en"));
+        assert!(live.text(1).contains("未确认断电，视为带电"));
+    }
+}
+
+#[test]
+fn the_offices_own_safety_words_stand_in_every_form_of_a_telling() {
+    let file = "[zh]\nlive = \"未确认断电，视为带电，先验电\"\ndead = \"已断电，先验电再作业\"\n";
+    let own = std::sync::Arc::new(crate::safety::SafetyText::parse(file.as_bytes()).unwrap());
+    let site = SiteText { safety: own, ..site() };
+    let to = Address { channel: "sms", to: "张三", phone: None };
+    let (live, mut isolated) = (incident(1), incident(1));
+    isolated.life = crate::testkit::isolated(T);
+    let event = crate::testkit::event(&live, "rung");
+    for (incident, words) in [(&live, "未确认断电，视为带电，先验电"), (&isolated, "已断电，先验电再作业")]
+    {
+        for notice in [
+            Notice::opened(incident, None, &site, to),
+            Notice::rung(incident, &event, crate::notice::ESCALATED, 1, None, &site, to),
+            Notice::moved(incident, &event, "incident.repeated", None, &site, to),
+        ] {
+            assert!(notice.text(1).contains(words), "{}", notice.text(1));
+            assert!(notice.words.sms(1, T).contains(words), "{}", notice.words.sms(1, T));
+            assert!(notice.words.spoken(T).contains(words), "{}", notice.words.spoken(T));
+            let old = notice.overtaken();
+            assert!(
+                !old.text(1).contains("已断电") && !old.words.safety.contains("已断电"),
+                "{}",
+                old.text(1)
+            );
+        }
+    }
+}

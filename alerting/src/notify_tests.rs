@@ -8,6 +8,7 @@ use prometheus::Registry;
 
 use super::desk::{LeftBehind, pause};
 use super::*;
+use crate::incident::Event;
 use crate::store::{Outcome, Reads, Store, Write};
 use crate::testkit::{Answer, HandClock, SECRET, Server, T, event, incident, notice, notice_to, wait_for};
 use crate::writer::Writer;
@@ -144,6 +145,35 @@ fn fault_n4_a_500_is_tried_again_with_the_same_id() {
     assert!(server.within(Duration::from_millis(200)).is_none());
     let count = |outcome| office.around.metrics.notices.with_label_values(&["hook", outcome]).get();
     assert_eq!((count("retry"), count("sent")), (1, 1));
+}
+
+#[test]
+fn newer_word_waits_for_no_retry_of_old_word_which_is_told_after_it_and_says_so() {
+    // The first attempt fails once the newer word is there; it is tried again a second later.
+    let server = Server::start(vec![Answer::Hang(Duration::from_millis(700))]);
+    let office = office();
+    let desk = Desk::start(server.channel("hook"), office.around.clone()).unwrap();
+    let mut safe = incident(1);
+    safe.life = crate::testkit::isolated(T);
+    let to = crate::notice::Address { channel: "hook", to: "crew", phone: None };
+    let tell = |notice: Notice| {
+        let (notice, ticket, handed_at) = (Arc::new(notice), Ticket::done(), Instant::now());
+        desk.tell(Job { notice, attempt: 1, ticket, watch: None, handed_at });
+    };
+    let said = event(&safe, "made_safe");
+    tell(Notice::moved(&safe, &said, "incident.made_safe", None, &crate::testkit::site(), to));
+    assert!(server.next().json()["text"].as_str().unwrap().contains("已断电"));
+    let live = incident(1);
+    let later = Event { at: live.opened_at + Millis(500), ..event(&live, "repeated") };
+    tell(Notice::moved(&live, &later, "incident.repeated", None, &crate::testkit::site(), to));
+    let newer = server.next().json();
+    assert_eq!(newer["event"], "incident.repeated", "it waited for no pause");
+    assert_eq!(newer["notice"]["overtaken"], serde_json::Value::Null);
+    let old = server.next().json();
+    assert_eq!((&old["event"], &old["notice"]["attempt"]), (&"incident.made_safe".into(), &2.into()));
+    assert_eq!(old["notice"]["overtaken"], true);
+    let text = old["text"].as_str().unwrap();
+    assert!(text.contains("旧消息，以新消息为准") && !text.contains("已断电"), "{text}");
 }
 
 #[test]

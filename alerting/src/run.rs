@@ -483,7 +483,7 @@ impl Story {
             engine.set_rota(rota);
         }
         engine.step(now, Input::Tick, &mut self.effects);
-        self.duty.look(now, &self.metrics);
+        self.look_at_rota(now);
         let end = self.tail.end();
         // Everything before it was judged before it was durable; the cursor stays behind for the replay alone.
         self.follower.report(end);

@@ -135,8 +135,8 @@ fn an_accepted_notice_is_an_event_and_a_refused_one_stays_queued() {
     let reads = store.reads();
     let words: Vec<String> = reads.timeline(&i.id).unwrap().into_iter().map(|(_, e)| e.event).collect();
     assert_eq!(words, ["opened", "told", "tell_failed"]);
-    assert!(reads.unsent("console", 9).unwrap().is_empty());
-    let unsent = reads.unsent("hook", 9).unwrap();
+    assert!(reads.unsent("console", 9, false).unwrap().is_empty());
+    let unsent = reads.unsent("hook", 9, false).unwrap();
     assert_eq!(unsent, [((*hook).clone(), 1, again)]);
     let notices = reads.notices(T, 0, 9).unwrap();
     let outcomes: Vec<(&str, u32)> = notices.iter().map(|n| (&*n.outcome, n.attempt)).collect();
@@ -229,4 +229,31 @@ fn an_incident_that_became_graver_is_so_after_a_restart_and_its_deadline_never_m
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.reads().open_incidents().unwrap(), [graver]);
     assert_eq!(count(&store, "outbox"), 1);
+}
+
+#[test]
+fn what_an_earlier_run_left_is_old_word_when_its_reader_has_newer_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let i = incident(1);
+    let make = |id: &str, to: &str, seconds: i64| {
+        let mut notice = (*crate::testkit::notice_to(&i, "hook", to, None)).clone();
+        notice.id = Arc::from(id);
+        notice.created_at = notice.created_at + lampguard_model::Millis::seconds(seconds);
+        Arc::new(notice)
+    };
+    let notices = vec![make("old", "a", 0), make("new", "a", 5), make("of b", "b", 0), make("last", "a", 9)];
+    let told = Delivery { notice: notices[1].clone(), attempt: 1, at: T, outcome: Outcome::Sent };
+    store.commit(&[open(1), Write::Notices(notices), Write::Delivery(told)]).unwrap();
+    let marked = |shared: bool| -> Vec<(String, bool)> {
+        let unsent = store.reads().unsent("hook", 99, shared).unwrap();
+        let of = |notice: &Notice| (notice.id.to_string(), notice.words.overtaken);
+        let mut marked: Vec<_> = unsent.iter().map(|(notice, ..)| of(notice)).collect();
+        marked.retain(|(id, _)| !id.starts_with("N-"));
+        marked
+    };
+    let all =
+        |of_b: bool| [("old", true), ("of b", of_b), ("last", false)].map(|(id, old)| (id.to_owned(), old));
+    assert_eq!(marked(false), all(false));
+    assert_eq!(marked(true), all(true), "who is in a group chat reads what the others are told");
 }

@@ -70,6 +70,7 @@ pub(crate) fn site() -> SiteText {
         time_zone: "Asia/Shanghai".to_owned(),
         // In place of a signature: who acts.
         links: crate::links::Links::new(Arc::new(|claims| Some(claims.who.to_string()))),
+        safety: Arc::default(),
     }
 }
 

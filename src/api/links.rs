@@ -122,7 +122,10 @@ pub(super) async fn revoke(
         return Err(ApiError::bad("name incident_id, crew, or both"));
     }
     let incident = asked.incident_id;
-    let zone = incident.as_deref().map(|id| zone_of(&instance, id)).transpose()?;
+    let zone = match incident.as_deref() {
+        Some(id) => Some(zone_of(&instance, id).await?),
+        None => None,
+    };
     // A crew goes to incidents of every zone.
     if !zone.as_deref().map_or(who.zone.is_none(), |zone| who.acts_in(zone)) {
         let zone = who.zone.as_deref().unwrap_or_default();
@@ -141,8 +144,8 @@ pub(super) async fn revoke(
 }
 
 /// Zone of an incident. To take back the links of one that nobody knows would take back nothing, and say it did.
-fn zone_of(instance: &Instance, id: &str) -> Result<Arc<str>, ApiError> {
-    let zone = instance.alerting.zone_of(id).map_err(ApiError::unavailable)?;
+async fn zone_of(instance: &Arc<Instance>, id: &str) -> Result<Arc<str>, ApiError> {
+    let zone = super::looks::zone_of(instance, id).await?;
     zone.ok_or_else(|| unknown(format!("no incident {id:?} is known: nothing was taken back")))
 }
 

@@ -5,6 +5,7 @@ mod incidents;
 pub(crate) mod lang;
 pub(crate) mod links;
 mod live;
+pub(crate) mod looks;
 pub(crate) mod moves;
 mod openapi;
 mod page;

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::looks::zone_of;
 use super::{ApiError, Shared, page, time_of};
 use crate::backtest::moves;
 use crate::serve::{Instance, Live};
@@ -82,18 +83,18 @@ pub(super) async fn act(
 ) -> Reply {
     let verb =
         Verb::from_name(&verb).ok_or_else(|| ApiError::not_found(format!("there is no move {verb:?}")))?;
-    may(&instance, &who, &id, verb)?;
-    let acted = make(&instance, &who, &id, verb, parsed::<MoveBody>(&body)?).await?;
+    may(&instance, &who, &id, verb).await?;
+    let acted = make_known(&instance, &who, &id, verb, parsed::<MoveBody>(&body)?).await?;
     Ok(answer(&acted, StatusCode::OK))
 }
 
 /// Whether somebody may make this move on this incident.
-fn may(instance: &Instance, who: &Identity, id: &str, verb: Verb) -> Result<(), ApiError> {
+async fn may(instance: &Arc<Instance>, who: &Identity, id: &str, verb: Verb) -> Result<(), ApiError> {
     let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
     if who.role == Role::Crew && !is_crew_move(verb) {
         return Err(forbidden(format!("{} is a move of the desk", verb.name())));
     }
-    let zone = instance.alerting.zone_of(id).map_err(ApiError::unavailable)?;
+    let zone = zone_of(instance, id).await?;
     let zone = zone.ok_or_else(|| ApiError::not_found(format!("no incident {id:?} is known")))?;
     if !who.acts_in(&zone) {
         return Err(forbidden(format!("the incident is in zone {zone}, this account is for another one")));
@@ -109,7 +110,18 @@ pub(crate) async fn make(
     verb: Verb,
     body: MoveBody,
 ) -> Result<Acted<IncidentView>, ApiError> {
-    may(instance, who, id, verb)?;
+    may(instance, who, id, verb).await?;
+    make_known(instance, who, id, verb, body).await
+}
+
+/// The same for somebody of whom it is known that they may.
+async fn make_known(
+    instance: &Arc<Instance>,
+    who: &Identity,
+    id: &str,
+    verb: Verb,
+    body: MoveBody,
+) -> Result<Acted<IncidentView>, ApiError> {
     let m = Move { verb, actor: actor(who), body };
     let (received_at, made, its, id) = ((instance.clock)(), m.clone(), instance.clone(), id.to_owned());
     let acted = aside(move || its.alerting.act(&id, m)).await?;

@@ -48,7 +48,7 @@ fn shown(instance: &Instance, who: &Identity, at: Timestamp) -> Value {
     let zone = |zone: &str| who.sees_phones_of(zone);
     // Who may call a crew may call the desk.
     let sees = Sees { zone: &zone, city: who.role != Role::Viewer };
-    plan::describe(&instance.config, &instance.alerting.rota(), at, &sees)
+    plan::describe(&instance.config, &instance.ladders.get(), &instance.alerting.rota(), at, &sees)
 }
 
 /// One stretch as it is sent. Stamps that an answer gave are taken back and not believed.

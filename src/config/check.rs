@@ -1,8 +1,10 @@
 //! What the types cannot say: files, addresses, references, limits.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use lampguard_alerting::safety::{FILE_MAX, SafetyFault, SafetyText};
 use lampguard_alerting::{EscalationConfig, LadderFault, Ladders};
 use lampguard_ingester::config::{ListenerConfig, MappingConfig};
 use lampguard_ingester::profile::Profiles;
@@ -28,7 +30,7 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
     optional.extend(config.channels.iter_mut().flat_map(super::Channel::files));
-    optional.push(&mut config.policy.file);
+    optional.extend([&mut config.policy.file, &mut config.site.safety_text_file]);
     if let Some(proof) = &mut config.proof {
         optional.extend([&mut proof.password_file, &mut proof.key_file]);
     }
@@ -269,6 +271,29 @@ fn check_limits(config: &Config, faults: &mut Faults<'_>) {
         }
         faults.readable(&format!("tsdb[{place}].token_file"), tsdb.token_file.as_deref());
     }
+}
+
+/// The office's own safety words.
+pub(super) fn safety(file: &Path, faults: &mut Vec<Fault>) -> SafetyText {
+    let mut add = |reason: String| {
+        let reason = format!("{}: {reason}", file.display());
+        faults.push(Fault { key: "site.safety_text_file".to_owned(), line: None, reason });
+    };
+    // One byte more than it may have shows that it is too long.
+    let read = std::fs::File::open(file).and_then(|open| {
+        let mut bytes = Vec::new();
+        open.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    match read.map(|bytes| SafetyText::parse(&bytes)) {
+        Ok(Ok(text)) => return text,
+        Ok(Err(found)) => {
+            for SafetyFault { key, reason } in found {
+                add(format!("{key} {reason}").trim_start().to_owned());
+            }
+        }
+        Err(e) => add(format!("not readable: {e}")),
+    }
+    SafetyText::default()
 }
 
 /// The ladders of `[[escalation]]`.

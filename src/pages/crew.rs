@@ -88,10 +88,16 @@ pub(super) struct CrewPage<'c> {
 
 pub(super) fn render(look: &Look, page: &CrewPage<'_>) -> Markup {
     let incident = page.incident;
+    // Where nobody goes to a post there is nothing to be careful of.
+    let rules = match incident.family {
+        lampguard_alerting::Family::System => &[],
+        _ => look.safety.rules(look.lang.is_chinese()),
+    };
     html! {
         section.card.crew.(row::colour(incident.severity)) {
             // A page that stands open says how old its word is: nobody may touch a post by one of an hour ago.
             p.first { (row::safety(look, incident)) " " small { (look.say(words::AS_OF)) " " (look.moment(look.now)) } }
+            @if !rules.is_empty() { ul.rules { @for rule in rules { li { (rule) } } } }
             div.split {
                 h1 { (row::badge(incident.severity)) " " (row::kind_title(incident.evidence.kind, look.lang)) }
                 (row::time_left(look, incident))

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use jiff::tz::TimeZone;
 use lampguard_alerting::Incident;
+use lampguard_alerting::safety::SafetyText;
 use lampguard_model::{Register, Timestamp};
 use maud::{Markup, html};
 
@@ -24,6 +25,8 @@ pub(crate) struct Look {
     pub(crate) zone: TimeZone,
     /// Says whose an incident is that opened for a device nobody had registered.
     pub(crate) register: Arc<Register>,
+    /// The office's own safety words.
+    pub(crate) safety: Arc<SafetyText>,
     /// Nobody on pages that need no login.
     pub(crate) who: Option<Identity>,
     /// What every form of a session carries; none where none is needed.
@@ -61,6 +64,7 @@ impl Look {
             site: site.name.clone(),
             zone: TimeZone::get(&site.time_zone).unwrap_or(TimeZone::UTC),
             register: instance.register.get(),
+            safety: instance.config.safety.clone(),
             who: None,
             csrf: None,
             incident: None,
@@ -172,6 +176,7 @@ pub(crate) fn test_look(lang: Lang, role: Option<Role>) -> Look {
         site: "城市照明".to_owned(),
         zone: TimeZone::get("Asia/Shanghai").unwrap(),
         register: Arc::default(),
+        safety: Arc::default(),
         who: role.map(|role| Identity {
             role,
             name: "someone".to_owned(),

@@ -68,7 +68,11 @@ pub(super) fn safety(look: &Look, incident: &Incident) -> Markup {
     }
     let words = incident.life.safety();
     let dead = words == lampguard_alerting::life::DEAD;
-    let text = look.say(words::safety(words));
+    let text = match (look.safety.of(words, look.lang.is_chinese()), look.lang.is_chinese()) {
+        (None, _) => look.say(words::safety(words)).to_owned(),
+        (Some(own), true) => own.to_owned(),
+        (Some(own), false) => format!("{words} ({own})"),
+    };
     match (dead, is_about_current(incident)) {
         (true, _) => html! { span.safety.dead { "✓ " (text) } },
         (false, true) => html! { span.safety.live { "⚡ " (text) } },

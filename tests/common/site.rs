@@ -40,6 +40,7 @@ pub struct Site {
     pub web: u16,
     pub listener: u16,
     data: PathBuf,
+    site_keys: String,
     listener_keys: String,
     web_keys: String,
     sections: String,
@@ -55,6 +56,7 @@ impl Site {
             web: free_port(),
             listener: free_port(),
             data,
+            site_keys: String::new(),
             listener_keys: String::new(),
             web_keys: String::new(),
             sections: String::new(),
@@ -67,6 +69,13 @@ impl Site {
     pub fn with(mut self, sections: &str) -> Self {
         self.sections += sections;
         self.sections.push('\n');
+        self
+    }
+
+    /// Adds keys to `[site]`.
+    pub fn with_site(mut self, keys: &str) -> Self {
+        self.site_keys += keys;
+        self.site_keys.push('\n');
         self
     }
 
@@ -121,9 +130,10 @@ impl Site {
     /// The configuration as it stands.
     pub fn toml(&self) -> String {
         format!(
-            "[site]\nname = \"test\"\nlanguage = \"en\"\ndata_dir = \"{}\"\n[posts]\nfile = \"posts.csv\"\n\
+            "[site]\nname = \"test\"\nlanguage = \"en\"\ndata_dir = \"{}\"\n{}[posts]\nfile = \"posts.csv\"\n\
              [web]\nbind = \"127.0.0.1:{}\"\n{}[listener]\nbind = \"127.0.0.1:{}\"\n{}\n{ZONES}{}",
             self.data.display(),
+            self.site_keys,
             self.web,
             self.web_keys,
             self.listener,

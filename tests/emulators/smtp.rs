@@ -1,6 +1,7 @@
-//! A mail server: EHLO, AUTH PLAIN, MAIL, RCPT, DATA.
+//! A mail server: EHLO, STARTTLS, AUTH PLAIN, MAIL, RCPT, DATA. How TLS is spoken says whoever starts it
+//! (`smtp_tls.rs`), so that this file needs none.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -46,25 +47,47 @@ pub enum Fault {
     Later,
 }
 
+/// A connection, plain or not.
+pub trait Wire: Read + Write + Send {}
+impl<T: Read + Write + Send> Wire for T {}
+
+/// Makes a plain connection a secret one; none: the handshake failed.
+pub type Secure = Arc<dyn Fn(TcpStream) -> Option<Box<dyn Wire>> + Send + Sync>;
+
+/// When connections become secret.
+#[derive(Clone)]
+pub enum When {
+    Never,
+    FromTheStart(Secure),
+    AfterStartTls(Secure),
+}
+
 /// A mail server on 127.0.0.1.
 #[derive(Clone)]
 pub struct Smtp {
     pub port: u16,
     mails: Arc<Mutex<Vec<Mail>>>,
     fault: Arc<Mutex<Fault>>,
+    /// Every line that came in the clear.
+    clear: Arc<Mutex<String>>,
+    when: When,
 }
 
 impl Smtp {
     pub fn start(user: &str, password: &str) -> Self {
+        Self::start_with(user, password, When::Never)
+    }
+
+    pub fn start_with(user: &str, password: &str, when: When) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let server = Self { port, mails: Arc::default(), fault: Arc::default() };
+        let server = Self { port, mails: Arc::default(), fault: Arc::default(), clear: Arc::default(), when };
         let login = STANDARD.encode(format!("\0{user}\0{password}"));
         let own = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (own, login) = (own.clone(), login.clone());
-                std::thread::spawn(move || own.serve(stream, &login));
+                std::thread::spawn(move || own.greet(stream, &login));
             }
         });
         server
@@ -74,50 +97,71 @@ impl Smtp {
         self.mails.lock().unwrap().clone()
     }
 
+    /// What came in the clear, line by line.
+    pub fn clear(&self) -> String {
+        self.clear.lock().unwrap().clone()
+    }
+
     pub fn fail(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
 
-    fn serve(&self, stream: TcpStream, login: &str) -> Option<()> {
-        let fault = *self.fault.lock().unwrap();
-        if fault == Fault::Silent {
+    fn greet(&self, stream: TcpStream, login: &str) -> Option<()> {
+        if *self.fault.lock().unwrap() == Fault::Silent {
             std::thread::sleep(std::time::Duration::from_secs(30));
             return None;
         }
-        let mut out = stream.try_clone().ok()?;
-        let mut lines = BufReader::new(stream).lines();
-        let mut say = |text: &str| out.write_all(format!("{text}\r\n").as_bytes()).ok();
-        say("220 emulator")?;
+        let mut talk = match &self.when {
+            When::FromTheStart(secure) => Talk { wire: secure(stream.try_clone().ok()?)?, clear: None },
+            _ => Talk { wire: Box::new(stream.try_clone().ok()?), clear: Some(self.clear.clone()) },
+        };
+        talk.say("220 emulator")?;
+        self.serve(&mut talk, &stream_of(&self.when, stream), login)
+    }
+
+    fn serve(&self, talk: &mut Talk, plain: &Option<(TcpStream, Secure)>, login: &str) -> Option<()> {
+        let fault = *self.fault.lock().unwrap();
         let (mut known, mut mail) =
             (false, Mail { from: String::new(), to: Vec::new(), data: String::new() });
-        while let Some(Ok(line)) = lines.next() {
+        while let Some(line) = talk.line() {
             let upper = line.to_ascii_uppercase();
             let address = || line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match upper.split([' ', ':']).next().unwrap_or_default() {
                 "EHLO" => {
-                    say("250-emulator")?;
-                    say("250-AUTH PLAIN LOGIN")?;
-                    say("250 8BITMIME")?;
+                    talk.say("250-emulator")?;
+                    if plain.is_some() && talk.clear.is_some() {
+                        talk.say("250-STARTTLS")?;
+                    }
+                    talk.say("250-AUTH PLAIN LOGIN")?;
+                    talk.say("250 8BITMIME")?;
+                }
+                "STARTTLS" => {
+                    let Some((stream, secure)) = plain else {
+                        talk.say("502 not here")?;
+                        continue;
+                    };
+                    talk.say("220 go ahead")?;
+                    *talk = Talk { wire: secure(stream.try_clone().ok()?)?, clear: None };
                 }
                 "AUTH" => {
                     known = line.rsplit(' ').next() == Some(login);
-                    say(if known { "235 welcome" } else { "535 authentication failed" })?;
+                    talk.say(if known { "235 welcome" } else { "535 authentication failed" })?;
                 }
-                "MAIL" if !known => say("530 authentication required")?,
-                "MAIL" if fault == Fault::Later => say("451 try again later")?,
+                "MAIL" if !known => talk.say("530 authentication required")?,
+                "MAIL" if fault == Fault::Later => talk.say("451 try again later")?,
                 "MAIL" => {
                     mail = Mail { from: address(), to: Vec::new(), data: String::new() };
-                    say("250 ok")?;
+                    talk.say("250 ok")?;
                 }
-                "RCPT" if fault == Fault::NoSuchPerson => say("550 no such person")?,
+                "RCPT" if fault == Fault::NoSuchPerson => talk.say("550 no such person")?,
                 "RCPT" => {
                     mail.to.push(address());
-                    say("250 ok")?;
+                    talk.say("250 ok")?;
                 }
                 "DATA" => {
-                    say("354 go on")?;
-                    for line in lines.by_ref() {
-                        let line = line.ok()?;
+                    talk.say("354 go on")?;
+                    loop {
+                        let line = talk.line()?;
                         if line == "." {
                             break;
                         }
@@ -125,15 +169,49 @@ impl Smtp {
                         mail.data += "\r\n";
                     }
                     self.mails.lock().unwrap().push(mail.clone());
-                    say("250 taken")?;
+                    talk.say("250 taken")?;
                 }
                 "QUIT" => {
-                    say("221 bye")?;
+                    talk.say("221 bye")?;
                     return None;
                 }
-                _ => say("250 ok")?,
+                _ => talk.say("250 ok")?,
             }
         }
         None
+    }
+}
+
+/// What STARTTLS needs.
+fn stream_of(when: &When, stream: TcpStream) -> Option<(TcpStream, Secure)> {
+    match when {
+        When::AfterStartTls(secure) => Some((stream, secure.clone())),
+        _ => None,
+    }
+}
+
+struct Talk {
+    wire: Box<dyn Wire>,
+    /// Where lines in the clear are kept; none behind TLS.
+    clear: Option<Arc<Mutex<String>>>,
+}
+
+impl Talk {
+    fn say(&mut self, text: &str) -> Option<()> {
+        self.wire.write_all(format!("{text}\r\n").as_bytes()).ok()?;
+        self.wire.flush().ok()
+    }
+
+    /// Byte by byte: what follows STARTTLS belongs to the handshake.
+    fn line(&mut self) -> Option<String> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while self.wire.read(&mut byte).ok()? == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+        if let Some(clear) = &self.clear {
+            clear.lock().unwrap().push_str(&format!("{line}\n"));
+        }
+        (byte[0] == b'\n').then_some(line)
     }
 }

@@ -135,9 +135,10 @@ impl Engine {
         let opening = climb.listed || (incident.is_told() && incident.evidence.kind != Kind::LampOut);
         let told = climb.told.iter().filter(|said| goes_on && said.at > from);
         let rungs = told.filter(|said| said.step > 0 || opening).filter_map(|said| {
-            let to = match said.step {
-                0 => self.opening(incident, now),
-                step => self.made_for(incident, Telling::to(&ladder?.rungs.get(step as usize)?.to)),
+            let to = match (said.step, &said.rung) {
+                (0, _) => self.opening(incident, now),
+                (_, Some(which)) => self.made_for(incident, Telling::to(&which.to)),
+                (step, None) => self.made_for(incident, Telling::to(&ladder?.rungs.get(step as usize)?.to)),
             };
             Some((said.at, to))
         });

@@ -13,7 +13,9 @@ use super::duty::OnFeeder;
 use super::flood::Flooded;
 use super::{Aside, Effect, Engine, Open};
 use crate::incident::{Event, Family, Incident, Severity};
-use crate::ladder::{Ladder, Ladders, Milestones, Rung, Telling, Until, desk_call, not_accepted, to_come};
+use crate::ladder::{
+    Ladder, Ladders, Milestones, Rung, Telling, Until, Which, desk_call, not_accepted, to_come,
+};
 use crate::life::{Stage, takes_evidence};
 use crate::notice::ESCALATED;
 use crate::rota::{Rota, Whom};
@@ -96,7 +98,8 @@ impl Why {
 }
 
 impl Engine {
-    /// Takes the ladders of a configuration.
+    /// Takes the ladders of a configuration, also while it runs: no deadline moves; a rung that the table has as one before
+    /// had it stays told, the others are told at their times, those whose time is past at once.
     pub fn set_ladders(&mut self, mut ladders: Ladders) {
         ladders.set_policy(&self.policy.system);
         self.calling.ladders = ladders;
@@ -124,7 +127,7 @@ impl Engine {
     pub(super) fn begin_ladder(&self, incident: &mut Incident, now: Timestamp) -> Telling {
         let to = self.opening(incident, now);
         if incident.life.job.is_none() || incident.severity < Severity::P1 || to.urgent {
-            incident.life.climb.tell(0, now);
+            incident.life.climb.tell(0, None, now);
         }
         incident.life.climb.listed = to.grouped;
         to
@@ -295,10 +298,12 @@ impl Engine {
         let milestones = Milestones::of(incident, &self.policy)?;
         let climb = &incident.life.climb;
         let until = match failed {
-            Some(step) => ladder.rungs.get(step)?.until,
-            None if milestones.acknowledged.is_none() => Until::Acknowledged,
-            None => Until::Departed,
+            Some(step) if step < ladder.rungs.len() => ladder.rungs[step].until,
+            // Of a table that was longer: as where nobody is at the board.
+            _ if milestones.acknowledged.is_none() => Until::Acknowledged,
+            _ => Until::Departed,
         };
+        let failed = failed.filter(|step| *step < ladder.rungs.len());
         let waits = |(step, rung): (usize, &Rung)| {
             let behind = failed.is_none_or(|failed| step > failed) && rung.until == until;
             let first = milestones.first(rung).filter(|_| behind && climb.told_at(step, rung).is_none());
@@ -350,7 +355,7 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         let incident = &self.open[place].incident;
-        let ladder = self.ladder(incident).cloned().unwrap_or_default();
+        let (family, ladder) = (incident.family, self.ladder(incident).cloned().unwrap_or_default());
         let highest = steps.iter().copied().max_by_key(|(step, _)| *step);
         let mut to = Telling::default();
         if why == Why::BoardClosed {
@@ -371,7 +376,8 @@ impl Engine {
             // One that repeats keeps its own times when it is told before them.
             let early = why != Why::Due && ladder.rungs.get(*step).is_some_and(|rung| rung.every.is_some());
             if !early {
-                self.open[place].incident.life.climb.tell(*step, now);
+                let which = ladder.rungs.get(*step).filter(|_| family != Family::System).map(Which::of);
+                self.open[place].incident.life.climb.tell(*step, which, now);
             }
         }
         let incident = &self.open[place].incident;

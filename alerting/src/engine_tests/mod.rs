@@ -16,6 +16,7 @@ mod moves;
 mod names;
 mod numbers;
 mod order;
+mod other_ladders;
 mod people;
 mod planned;
 mod random;

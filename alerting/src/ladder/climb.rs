@@ -5,19 +5,57 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::config::RUNGS_MAX;
 use super::{Ladder, Rung, Since, Until};
 use crate::incident::{Family, Incident, Severity, Signal};
 use crate::life::{Stage, is_over, takes_evidence};
 use crate::policy::Policy;
+use crate::rota::Whom;
 
 /// A rung was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
-    /// Which.
+    /// Which, by its place in the table that was in force.
     pub step: u32,
     /// When it was last told.
     pub at: Timestamp,
+    /// Which, whatever table is in force; none: its place says it in every table (the opening, ladders of the system), or
+    /// an older version told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<Which>,
 }
+
+/// A rung by what it says, for the office may change its table while an incident climbs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Which {
+    since: Since,
+    after_ms: i64,
+    until: Until,
+    /// Whom it told.
+    pub to: Vec<Whom>,
+}
+
+impl Which {
+    /// That of a rung.
+    pub fn of(rung: &Rung) -> Self {
+        Self { since: rung.since, after_ms: rung.after.0, until: rung.until, to: rung.to.clone() }
+    }
+
+    /// True when whoever `rung` is for was told then.
+    fn covers(&self, rung: &Rung) -> bool {
+        (self.since, self.after_ms, self.until) == (rung.since, rung.after.0, rung.until)
+            && rung.to.iter().all(|whom| self.to.contains(whom))
+    }
+}
+
+impl Said {
+    fn is(&self, step: usize, rung: &Rung) -> bool {
+        self.rung.as_ref().map_or(self.step as usize == step, |which| which.covers(rung))
+    }
+}
+
+/// Rungs that one incident remembers as told, of all tables that it saw; then the oldest is forgotten and told again.
+const TOLD_MAX: usize = 4 * RUNGS_MAX;
 
 /// The shift has changed, and the incident stays with its crew until the next one takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,17 +112,24 @@ impl Climb {
             Until::Arrived => None,
             Until::MadeSafe => self.there_at,
         };
-        let said = self.told.iter().find(|said| said.step as usize == step).map(|said| said.at);
+        let said = self.told.iter().filter(|said| said.is(step, rung)).map(|said| said.at).max();
         said.filter(|at| since.is_none_or(|since| *at >= since))
     }
 
-    /// Notes that a rung was told.
-    pub fn tell(&mut self, step: usize, now: Timestamp) {
+    /// Notes that a rung was told; `which` where another table may come.
+    pub fn tell(&mut self, step: usize, which: Option<Which>, now: Timestamp) {
         // A clock that went back must not make it untold.
         let at = self.called_at.max(self.there_at).map_or(now, |since| since.max(now));
-        match self.told.iter_mut().find(|said| said.step as usize == step) {
+        let which = which.filter(|_| step > 0);
+        let step = step as u32;
+        match self.told.iter_mut().find(|said| said.step == step && said.rung == which) {
             Some(said) => said.at = at,
-            None => self.told.push(Said { step: step as u32, at }),
+            None => self.told.push(Said { step, at, rung: which }),
+        }
+        if self.told.len() > TOLD_MAX
+            && let Some(oldest) = self.told.iter().position(|said| said.step > 0)
+        {
+            self.told.remove(oldest);
         }
     }
 }

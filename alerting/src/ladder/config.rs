@@ -22,7 +22,7 @@ use crate::incident::Severity;
 use crate::rota::Whom;
 
 /// Rungs of one ladder; more is a program that writes it.
-const RUNGS_MAX: usize = 50;
+pub(super) const RUNGS_MAX: usize = 50;
 /// Longest time to a rung, and between repeats: a day.
 const MINUTES_MAX: u32 = 24 * 60;
 

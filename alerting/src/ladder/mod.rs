@@ -17,7 +17,7 @@ mod config;
 mod crowd;
 mod telling;
 
-pub use climb::{Climb, Handover, Milestones, Said, to_come};
+pub use climb::{Climb, Handover, Milestones, Said, Which, to_come};
 pub(crate) use climb::{desk_call, not_accepted};
 pub use config::{EscalationConfig, LadderFault};
 pub use crowd::{Crowd, Limits, List, danger};

@@ -200,3 +200,23 @@ fn what_became_a_p1_after_it_was_named_stands_before_what_was_not_named() {
     let list = lists(&mut crowd, 120..121).remove(0).1;
     assert_eq!(list.incidents.last(), Some(&incident(0).id));
 }
+
+#[test]
+fn a_rung_is_known_by_what_it_says_and_one_of_an_older_version_by_its_place() {
+    let (rules, now) = (Ladder::p1(), T);
+    let mut climb: Climb =
+        serde_json::from_str(&format!("{{\"told\":[{{\"step\":1,\"at\":{}}}]}}", T.0)).unwrap();
+    assert_eq!(climb.told_at(1, &rules.rungs[1]), Some(T), "stored before rungs had names");
+    climb.tell(2, Some(Which::of(&rules.rungs[2])), now);
+    let kept: Climb = serde_json::from_str(&serde_json::to_string(&climb).unwrap()).unwrap();
+    assert_eq!(kept, climb);
+    // At its place another rung stands now, and it stands elsewhere.
+    assert_eq!((kept.told_at(2, &rules.rungs[3]), kept.told_at(7, &rules.rungs[2])), (None, Some(T)));
+    for step in 1..2000 {
+        let other = Rung { after: Millis::minutes(step), ..rules.rungs[2].clone() };
+        climb.tell(step as usize % 50, Some(Which::of(&other)), now);
+    }
+    climb.tell(0, None, now);
+    assert!(climb.told.len() <= 200, "{}", climb.told.len());
+    assert_eq!(climb.told_at(0, &rules.rungs[0]), Some(T));
+}

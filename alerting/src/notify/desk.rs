@@ -28,7 +28,7 @@ use super::bucket::Bucket;
 use super::channel::{Channel, ChannelKind};
 use super::errand::{Errand, Outcome as Done, Sender};
 use super::fault::{Fault, SendError};
-use super::line::Line;
+use super::line::{Line, Sharing};
 use super::{COMMIT_WAIT, Job, QUEUE_MAX, Surroundings};
 use crate::store::Reads;
 use crate::writer::{Ticket, until};
@@ -444,7 +444,8 @@ impl Work {
         let (room, held) = (self.line.room(), self.line.jobs().count());
         let rows = {
             let conn = self.around.reads.lock().unwrap_or_else(PoisonError::into_inner);
-            Reads::new(&conn).unsent(&self.channel.id, room + 1 + held + self.in_flight().count())
+            let shared = self.channel.kind.sharing() == Sharing::Channel;
+            Reads::new(&conn).unsent(&self.channel.id, room + 1 + held + self.in_flight().count(), shared)
         };
         while let Ok(news) = self.inbox.try_recv() {
             match news {

@@ -6,16 +6,27 @@
 //!    with everybody who waits for the same recipients.
 //! 4. A failed notice waits between attempts; a newer one about the same incident for the same person brings it
 //!    forward, so that they go in order.
+//! 5. New word waits for no pause of old word: where the old one fails while the new one is there, or is ordinary and the new
+//!    one urgent, the new one goes first. The old one still goes, for nothing is left untold, and says that it is old:
+//!    [`Notice::overtaken`]. In one message they stand in the order in which they were made.
 //!
-//! At most [`super::QUEUE_MAX`] wait, and as many between attempts; what does not fit is left in the outbox, the
+//! [`TOLD_MAX`] incidents and readers are remembered with their newest word; of one that was forgotten an old word goes
+//! unmarked. At most [`super::QUEUE_MAX`] wait, and as many between attempts; what does not fit is left in the outbox, the
 //! ordinary before the urgent.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use lampguard_model::Timestamp;
 
 use super::bucket::Bucket;
 use super::letter::person;
 use super::{Job, QUEUE_MAX};
+use crate::notice::Notice;
+
+/// Incidents and readers whose newest word is remembered.
+const TOLD_MAX: usize = 4096;
 
 /// Who can share a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +39,36 @@ pub(super) enum Sharing {
     Person,
     /// Those for the same name: mail knows no telephone, and two people may have one.
     Name,
+}
+
+impl Sharing {
+    /// Who reads a notice: all of a group chat read all of it.
+    fn reader(self, notice: &Notice) -> Arc<str> {
+        if self == Self::Channel { Arc::from("") } else { person(notice) }
+    }
+}
+
+/// The newest word that each reader has of each incident.
+#[derive(Debug, Default)]
+struct Told {
+    newest: HashMap<Key, Timestamp>,
+    order: VecDeque<Key>,
+}
+
+impl Told {
+    fn put(&mut self, key: Key, at: Timestamp) {
+        if let Some(newest) = self.newest.get_mut(&key) {
+            *newest = at.max(*newest);
+            return;
+        }
+        self.order.push_back(key.clone());
+        self.newest.insert(key, at);
+        if self.order.len() > TOLD_MAX
+            && let Some(old) = self.order.pop_front()
+        {
+            self.newest.remove(&old);
+        }
+    }
 }
 
 /// Incident (or the notice itself) and person: what keeps its order.
@@ -55,11 +96,19 @@ pub(super) struct Line {
     retry: Vec<(Instant, Job)>,
     /// On the way.
     away: Vec<Key>,
+    told: Told,
 }
 
 impl Line {
     pub(super) fn new(sharing: Sharing, bucket: Bucket) -> Self {
-        Self { sharing, bucket, ready: Vec::new(), retry: Vec::new(), away: Vec::new() }
+        Self {
+            sharing,
+            bucket,
+            ready: Vec::new(),
+            retry: Vec::new(),
+            away: Vec::new(),
+            told: Told::default(),
+        }
     }
 
     /// A new notice. False: no room, it stays in the outbox.
@@ -151,12 +200,47 @@ impl Line {
             let words = &waiting.job.notice.words;
             (words.rank, words.due_ms.unwrap_or(i64::MAX))
         });
-        for waiting in &taken {
+        self.set_in_order(&mut taken);
+        for waiting in &mut taken {
+            self.mark(&mut waiting.job);
             if !self.away.contains(&waiting.key) {
                 self.away.push(waiting.key.clone());
             }
         }
         Some(taken.into_iter().map(|waiting| waiting.job).collect())
+    }
+
+    /// Those of one incident and reader, in the order in which they were made.
+    fn set_in_order(&self, taken: &mut [Waiting]) {
+        let read = |waiting: &Waiting| (waiting.key.0.clone(), self.sharing.reader(&waiting.job.notice));
+        let mut places: HashMap<Key, Vec<usize>> = HashMap::new();
+        for (place, waiting) in taken.iter().enumerate() {
+            places.entry(read(waiting)).or_default().push(place);
+        }
+        for places in places.into_values().filter(|places| places.len() > 1) {
+            let mut jobs: Vec<Job> = places.iter().map(|place| taken[*place].job.clone()).collect();
+            jobs.sort_by_key(|job| job.notice.created_at);
+            for (place, job) in places.into_iter().zip(jobs) {
+                taken[place].key = key(&job);
+                taken[place].job = job;
+            }
+        }
+    }
+
+    /// What its reader has newer word of says so.
+    fn mark(&self, job: &mut Job) {
+        let Some(incident) = job.notice.incident.clone() else { return };
+        let newest = self.told.newest.get(&(incident, self.sharing.reader(&job.notice)));
+        if newest.is_some_and(|newest| *newest > job.notice.created_at) {
+            job.notice = Arc::new(job.notice.overtaken());
+        }
+    }
+
+    /// It was accepted, and names its incident.
+    pub(super) fn told(&mut self, job: &Job) {
+        if let Some(incident) = job.notice.incident.clone() {
+            self.told.put((incident, self.sharing.reader(&job.notice)), job.notice.created_at);
+        }
     }
 
     /// A message is not on the way any more.

@@ -21,6 +21,9 @@ use super::secret::{HiddenUrl, Scrubber, Secret};
 /// Longest text of a mail in bytes.
 const TEXT_MAX: usize = 32 << 10;
 
+/// Addresses of one name that are tried; the rest are not.
+const ADDRESSES_MAX: usize = 4;
+
 /// How a connection is kept secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
@@ -120,9 +123,22 @@ impl Mailer {
             Tls::Wrapped | Tls::StartTls => Some(self.tls()?),
         };
         let wrap = tls.as_ref().filter(|_| self.smtp.tls == Tls::Wrapped);
-        let address = self.address()?;
+        let addresses = self.addresses()?;
         let failed = |e: lettre::transport::smtp::Error| self.failed(&e);
-        let mut server = SmtpConnection::connect(address, Some(left()), &me, wrap, None).map_err(failed)?;
+        let connect = |(place, address): (usize, &SocketAddr)| {
+            // Each of those that are left has the same share of the time.
+            let share = left() / (addresses.len() - place) as u32;
+            SmtpConnection::connect(address, Some(share), &me, wrap, None).map_err(failed)
+        };
+        // A name may have addresses at which nobody listens; whoever answers, well or not, decides.
+        let mut tries = addresses.iter().enumerate();
+        let mut server = tries.next().map_or_else(|| Err(self.unknown()), connect);
+        while let Err(SendError { fault: Fault::Connect | Fault::Timeout, .. }) = &server
+            && let Some(next) = tries.next()
+        {
+            server = connect(next);
+        }
+        let mut server = server?;
         let patience = |server: &mut SmtpConnection| {
             let broke =
                 |_| SendError::new(Fault::Connect, format!("{}: the connection broke", self.smtp.host));
@@ -152,24 +168,29 @@ impl Mailer {
         Ok(())
     }
 
-    /// The address that is connected to is the one that was checked.
-    fn address(&self) -> Result<SocketAddr, SendError> {
+    fn unknown(&self) -> SendError {
+        SendError::new(Fault::Dns, format!("looking up {}: the host is not known", self.smtp.host))
+    }
+
+    /// The addresses that are connected to are those that were checked; never none.
+    fn addresses(&self) -> Result<Vec<SocketAddr>, SendError> {
         let host = &self.smtp.host;
-        let unknown = || SendError::new(Fault::Dns, format!("looking up {host}: the host is not known"));
-        let found = (host.as_str(), self.smtp.port).to_socket_addrs().map_err(|_| unknown())?;
-        let found: Vec<SocketAddr> = found.collect();
+        let found = (host.as_str(), self.smtp.port).to_socket_addrs().map_err(|_| self.unknown())?;
+        let found: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
         let bad = |ip: IpAddr| is_private(ip) && !self.smtp.allow_private && literal(host).is_none();
         if let Some(socket) = found.iter().find(|socket| bad(socket.ip())) {
             return Err(SendError::permanent(Fault::Private, private(host, socket.ip())));
         }
-        let first = *found.first().ok_or_else(unknown)?;
-        if self.smtp.tls == Tls::Plain && !first.ip().is_loopback() {
+        if found.is_empty() {
+            return Err(self.unknown());
+        }
+        if self.smtp.tls == Tls::Plain && found.iter().any(|socket| !socket.ip().is_loopback()) {
             let text = format!(
                 "{host} is not this machine: plain SMTP would show everybody the text; cure: smtps:// or smtp+starttls://"
             );
             return Err(SendError::permanent(Fault::Tls, text));
         }
-        Ok(first)
+        Ok(found)
     }
 
     fn tls(&self) -> Result<TlsParameters, SendError> {

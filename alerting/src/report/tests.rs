@@ -405,7 +405,7 @@ fn notices_are_found_by_time_incident_zone_channel_and_outcome_and_proofs_by_not
     // One that came out leaves nothing behind, in no list and not in the record.
     let sent = Delivery { notice: proof, attempt: 1, at: T, outcome: Outcome::Sent };
     store.commit(&[Write::Delivery(sent)]).unwrap();
-    assert!(store.reads().unsent("proof", 9).unwrap().is_empty());
+    assert!(store.reads().unsent("proof", 9, false).unwrap().is_empty());
     assert_eq!(store.reads().verify().unwrap(), 5);
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::civil::Time;
 use lampguard_model::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,19 @@ pub struct Gap {
     pub crew: Option<Arc<str>>,
 }
 
+/// When a day begins for the office that has no shifts.
+const MORNING: Time = Time::constant(8, 0, 0, 0);
+
 impl Rota {
+    /// The newest moment by `at` at which the first shift of a day began.
+    pub(crate) fn day_began(&self, at: Timestamp) -> Option<Timestamp> {
+        let (calendar, shifts) = (&self.weekly.calendar, &self.weekly.shifts);
+        let first = shifts.iter().map(|shift| shift.from).min().unwrap_or(MORNING);
+        let today = calendar.day(at)?;
+        let days = [Some(today), today.yesterday().ok()];
+        days.into_iter().flatten().filter_map(|day| calendar.moment(day, first)).find(|began| *began <= at)
+    }
+
     /// Gaps of the next `days` days, by zone and time. Where the configuration names no people at all everything is
     /// told to the desk by every channel, and a crew without members is no gap.
     pub fn gaps(&self, from: Timestamp, days: u32) -> Vec<Gap> {

@@ -50,7 +50,7 @@ impl Calendar {
         Some(self.time_zone.to_datetime(at).date())
     }
 
-    fn moment(&self, date: Date, time: Time) -> Option<Timestamp> {
+    pub(super) fn moment(&self, date: Date, time: Time) -> Option<Timestamp> {
         let at = self.time_zone.to_timestamp(date.to_datetime(time)).ok()?;
         Some(Timestamp(at.as_millisecond()))
     }

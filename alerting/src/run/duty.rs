@@ -1,14 +1,17 @@
 //! The rota of a running instance: changed by people, by warnings, and looked at for gaps.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lampguard_model::{Millis, Timestamp, Warning};
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{Alerting, Story, SyncSender, Work, Write};
 use crate::incident::Event;
 use crate::metrics::Metrics;
+use crate::notice::Notice;
 use crate::rota::{Changes, Gap, Rota, Why};
 use crate::store::{Store, StoreError};
 use crate::wet::Sky;
@@ -20,8 +23,10 @@ pub const GAP_DAYS: u32 = 7;
 const LOOK_EVERY: Millis = Millis::minutes(5);
 /// While there are gaps the log says so this often.
 const TELL_EVERY: Millis = Millis::hours(24);
-/// Gaps that the log names at a time.
+/// Gaps that the log and the record name at a time.
 const TOLD_MAX: usize = 10;
+/// Kind of the event that says what the desk was told of gaps.
+const GAP: &str = "rota_gap";
 
 /// Somebody changes duty by date and overrides: what is sent stands instead of what was there.
 #[derive(Clone, Debug)]
@@ -81,6 +86,35 @@ pub(super) struct Duty {
     pub(super) rota: Arc<RwLock<Arc<Rota>>>,
     looked_at: Option<Timestamp>,
     told_at: Option<Timestamp>,
+    /// When the desk was last told of gaps, and of which zones.
+    desk: DeskKnows,
+}
+
+/// What the desk was told of gaps.
+#[derive(Debug, Default)]
+struct DeskKnows {
+    at: Option<Timestamp>,
+    zones: BTreeSet<Arc<str>>,
+}
+
+impl DeskKnows {
+    /// As the record says it: a restart tells it no second time on one day.
+    fn take_back(store: &Store) -> Result<Self, StoreError> {
+        let Some(told) = store.reads().newest_of(GAP)? else { return Ok(Self::default()) };
+        let at = told.get("told_at").and_then(Value::as_str).and_then(Timestamp::from_rfc3339);
+        let zones = told.get("gaps").and_then(Value::as_array).into_iter().flatten();
+        let zones = zones.filter_map(|gap| gap.get("zone")?.as_str().map(Arc::from)).collect();
+        Ok(Self { at, zones })
+    }
+
+    /// Once a day while there are gaps, when its first shift begins; at once of one that begins within a day and that the
+    /// desk has not heard of.
+    fn is_due(&mut self, gaps: &[Gap], day: Option<Timestamp>, now: Timestamp) -> bool {
+        self.zones.retain(|zone| gaps.iter().any(|gap| gap.zone == *zone));
+        let new = |gap: &Gap| gap.from < now + TELL_EVERY && !self.zones.contains(&gap.zone);
+        let of_today = self.at.is_some_and(|at| day.is_none_or(|day| at >= day));
+        !gaps.is_empty() && (!of_today || gaps.iter().any(new))
+    }
 }
 
 impl Duty {
@@ -91,7 +125,8 @@ impl Duty {
         for (zone, _) in sky.iter().filter(|(_, weather)| weather.warning != Warning::None) {
             rota.set_warning(zone, true);
         }
-        Ok(Self { rota: Arc::new(RwLock::new(Arc::new(rota))), looked_at: None, told_at: None })
+        let desk = DeskKnows::take_back(store)?;
+        Ok(Self { rota: Arc::new(RwLock::new(Arc::new(rota))), looked_at: None, told_at: None, desk })
     }
 
     /// Another configuration; changes and warnings stay.
@@ -124,15 +159,16 @@ impl Duty {
         }
     }
 
-    /// Counts the gaps of the next days, and tells them once a day.
-    pub(super) fn look(&mut self, now: Timestamp, metrics: &Metrics) {
+    /// Counts the gaps of the next days, and says them once a day; those that the desk is to be told now.
+    pub(super) fn look(&mut self, now: Timestamp, metrics: &Metrics) -> Vec<Gap> {
         let due =
             |at: Option<Timestamp>, every: Millis| at.is_none_or(|at| now.since(at) >= every || now < at);
-        if !due(self.looked_at, LOOK_EVERY) {
-            return;
+        let rota = self.now();
+        let day = rota.day_began(now);
+        if !due(self.looked_at, LOOK_EVERY) && self.looked_at >= day {
+            return Vec::new();
         }
         self.looked_at = Some(now);
-        let rota = self.now();
         let gaps = rota.gaps(now, GAP_DAYS);
         for zone in rota.zones.keys() {
             let hours: i64 =
@@ -143,6 +179,11 @@ impl Duty {
             self.told_at = Some(now);
             tell(&gaps);
         }
+        if !self.desk.is_due(&gaps, day, now) {
+            return Vec::new();
+        }
+        self.desk = DeskKnows { at: Some(now), zones: gaps.iter().map(|gap| gap.zone.clone()).collect() };
+        gaps
     }
 }
 
@@ -171,6 +212,23 @@ fn tell(gaps: &[Gap]) {
 }
 
 impl Story {
+    /// Looks at the rota, and tells the desk of its gaps.
+    pub(super) fn look_at_rota(&mut self, now: Timestamp) {
+        let gaps = self.duty.look(now, &self.metrics);
+        if gaps.is_empty() {
+            return;
+        }
+        let of = |gap: &Gap| json!({ "zone": gap.zone, "from": gap.from.to_rfc3339(), "to": gap.to.to_rfc3339(), "why": gap.why });
+        let named: Vec<Value> = gaps.iter().take(TOLD_MAX).map(of).collect();
+        let body = json!({ "told_at": now.to_rfc3339(), "count": gaps.len(), "gaps": named });
+        let event = super::note::event(GAP, now, &body);
+        let site = self.site.clone();
+        let notices = self.notices_for_desk(|to| Notice::rota_gaps(&gaps, &event.key, now, &site, to));
+        let ticket = self.tell(&notices, false, None);
+        self.writes.push(Write::Notices(notices), ticket.clone());
+        self.writes.push(Write::Events(vec![event]), ticket);
+    }
+
     /// One change by people, from the check to the store.
     pub(super) fn change_rota(&mut self, request: RotaRequest, reply: &SyncSender<Reply>) {
         let answer = self.changed_rota(request);

@@ -48,7 +48,7 @@ fn a_change_holds_at_once_and_after_a_restart_and_stands_in_the_record_with_who(
     let database = station.database();
     let sql = "SELECT body FROM event WHERE kind = 'rota'";
     let body: String = database.query_row(sql, [], |row| row.get(0)).unwrap();
-    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&body["by"], &body["added"]["overrides"][0]["crew"]), (&"王".into(), &"c2".into()));
     crate::store::Reads::new(&database).verify().unwrap();
 }
@@ -135,4 +135,65 @@ fn another_configuration_keeps_what_the_office_changed_and_the_warnings() {
     let crew = |at| duty.now().on_duty("z1", at).crew.unwrap().id.to_string();
     assert_eq!((crew(now), crew(now + Millis::hours(9))), ("c3".to_owned(), "c2".to_owned()));
     assert!(duty.now().is_warned("z1"));
+}
+
+#[test]
+fn the_desk_is_told_of_gaps_once_a_day_at_the_first_shift_and_at_once_of_a_new_one_that_is_near() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+    // 2026-11-23 12:00 UTC; days begin at 08:00.
+    let now = crate::testkit::T;
+    let mut rota = rota();
+    rota.zones.get_mut("z1").unwrap().crew = id("c3");
+    rota.zones.insert(id("z2"), crate::rota::ZoneDuty { crew: id("c1"), ..Default::default() });
+    let mut duty = Duty::take_back(rota.clone(), &store, &Sky::default()).unwrap();
+    let told = |duty: &mut Duty, hours: i64, minutes: i64| -> Vec<String> {
+        let gaps = duty.look(now + Millis::hours(hours) + Millis::minutes(minutes), &metrics);
+        gaps.iter().map(|gap| gap.zone.to_string()).collect()
+    };
+    assert_eq!(told(&mut duty, 0, 0), ["z1"], "the desk has not heard of it at all");
+    assert!((1..240).all(|step| told(&mut duty, 0, 5 * step).is_empty()));
+    assert_eq!(told(&mut duty, 19, 59), Vec::<String>::new());
+    assert_eq!(told(&mut duty, 20, 0), ["z1"], "08:00, to the second");
+    assert_eq!(told(&mut duty, 21, 0), Vec::<String>::new());
+    // In z2 somebody falls ill tomorrow: both are told at once. The day after tomorrow can wait for the morning.
+    let ill = |from: i64| Stretch { zone: id("z2"), ..stretch(now + Millis::hours(from), "c3") };
+    rota.changes.overrides = vec![ill(60)];
+    duty.put(rota.clone());
+    assert_eq!(told(&mut duty, 22, 0), Vec::<String>::new());
+    rota.changes.overrides = vec![ill(30)];
+    duty.put(rota.clone());
+    assert_eq!(told(&mut duty, 22, 5), ["z1", "z2"]);
+    assert_eq!(told(&mut duty, 22, 10), Vec::<String>::new());
+    rota.zones.get_mut("z1").unwrap().crew = id("c1");
+    rota.changes.overrides.clear();
+    duty.put(rota);
+    assert_eq!(told(&mut duty, 44, 0), Vec::<String>::new(), "no gap, no word");
+}
+
+#[test]
+fn a_gap_is_told_to_the_desk_by_a_notice_and_no_second_time_by_a_restart_on_that_day() {
+    let (station, server) = (Station::new(), crate::testkit::Server::start(Vec::new()));
+    let with_gap = || {
+        let mut rota = rota();
+        rota.zones.get_mut("z1").unwrap().crew = id("c3");
+        rota
+    };
+    let alerting = station.start_with(with_gap(), vec![server.channel("console")]).unwrap();
+    let told = server.next().json();
+    assert_eq!((&told["event"], &told["incident"]), (&"rota.gap".into(), &Value::Null));
+    let text = told["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("【缺岗】") && text.contains("z1 现在 至 11-30 20:00 班组 c3 无人有通道"),
+        "{text}"
+    );
+    crate::testkit::wait_for("the record", || {
+        let sql = "SELECT count(*) FROM event WHERE kind = 'rota_gap'";
+        station.database().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() == 1
+    });
+    alerting.shutdown();
+    let again = station.start_with(with_gap(), vec![server.channel("console")]).unwrap();
+    assert!(server.within(std::time::Duration::from_secs(2)).is_none(), "told already today");
+    again.shutdown();
 }

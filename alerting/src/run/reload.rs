@@ -1,4 +1,4 @@
-//! Another register, other timetables, another policy, other people while it runs: all of them between two readings.
+//! Another register, other timetables, another policy, other people, other ladders while it runs: all of them between two readings.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tracing::info;
 use super::act::{ActError, Order, Reply};
 use super::{Alerting, Engine, InForce, Input, Policies, Story, Ticket, Write};
 use crate::incident::Event;
+use crate::ladder::Ladders;
 use crate::lighting::Lighting;
 use crate::rota::Rota;
 
@@ -23,12 +24,14 @@ pub struct Reload {
     pub policy: Policies,
     /// Who is on duty, by the configuration. What the office changed while it ran stays.
     pub rota: Rota,
+    /// Who is told when nobody comes.
+    pub ladders: Ladders,
     /// What changed, as it stands in the hash chain: kind of event and body.
     pub changes: Vec<(&'static str, Value)>,
 }
 
 impl Alerting {
-    /// Goes on by another register, timetables and policy. When it returns, the next reading is judged by them.
+    /// Goes on by another register, timetables, policy and ladders. When it returns, the next reading is judged by them.
     /// True when what changed is on disk; else the disk gets it as soon as it takes something.
     ///
     /// # Errors
@@ -50,6 +53,7 @@ impl Story {
         engine.step(now, Input::Lighting(&reload.lighting), &mut self.effects);
         engine.step(now, Input::Register(&reload.register), &mut self.effects);
         engine.step(now, Input::Policy(&self.policy.version().policy), &mut self.effects);
+        engine.set_ladders(reload.ladders.clone());
         self.handle(false);
         self.count_open();
         let event = |(place, (kind, body)): (usize, &(&'static str, Value))| Event {

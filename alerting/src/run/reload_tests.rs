@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
@@ -11,7 +13,8 @@ use lampguard_model::{Millis, Register};
 
 fn reload(register: &Arc<Register>, changes: Vec<(&'static str, Value)>) -> Reload {
     let lighting = Arc::new(Lighting::by_sun(TimeZone::UTC, register));
-    Reload { register: register.clone(), lighting, policy: Policies::default(), rota: rota(), changes }
+    let (policy, ladders) = (Policies::default(), Ladders::default());
+    Reload { register: register.clone(), lighting, policy, rota: rota(), ladders, changes }
 }
 
 fn without_p1() -> Arc<Register> {
@@ -79,4 +82,39 @@ fn when_alerting_has_ended_reload_says_so() {
     alerting.shutdown();
     let refused = alerting.reload(reload(&register(), Vec::new())).unwrap_err();
     assert!(matches!(refused, ActError::Ended), "{refused}");
+}
+
+#[test]
+fn other_ladders_hold_when_reload_returns_and_the_next_rung_is_theirs() {
+    let (station, server) = (Station::new(), Server::start(Vec::new()));
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    alerting.judge(Arc::new(danger()));
+    let opened = server.next().json();
+    while server.within(Duration::from_millis(300)).is_some() {}
+    let ladders = Ladders::build(&[early()], &["z1"]).unwrap();
+    let changes = vec![("ladders_changed", json!({ "by": "SIGHUP" }))];
+    assert!(alerting.reload(Reload { ladders, ..reload(&register(), changes) }).unwrap(), "durable");
+    station.clock.set(T + Millis::seconds(70));
+    let rung = server.next().json();
+    assert_eq!((&rung["event"], &rung["notice"]["step"]), (&"incident.escalated".into(), &1.into()));
+    assert_eq!(rung["incident"]["due_at"], opened["incident"]["due_at"], "no deadline moves");
+    alerting.shutdown();
+}
+
+/// The rules' table with its second rung after one minute.
+fn early() -> crate::EscalationConfig {
+    let text = "severity = \"P1\"\nsteps = [{ after_min = 0, to = \"crew\" }, { after_min = 0, to = \"desk\" },\n\
+        { after_min = 0, to = \"leader\" }, { after_min = 1, to = \"crew\" }, { after_min = 1, to = \"second\" },\n\
+        { after_min = 6, to = \"backup_crew\" }, { after_min = 6, to = \"leader\" },\n\
+        { after_min = 10, to = \"supervisor\" }, { after_min = 10, to = \"neighbour\" },\n\
+        { after_min = 5, from = \"acknowledged\", to = \"crew\" },\n\
+        { after_min = 10, from = \"acknowledged\", to = \"backup_crew\" },\n\
+        { after_min = 15, until = \"arrived\", to = \"backup_crew\" },\n\
+        { after_min = 30, every_min = 10, until = \"arrived\", to = \"head\" },\n\
+        { after_min = 30, every_min = 10, until = \"arrived\", to = \"desk\" },\n\
+        { after_min = 30, every_min = 10, until = \"arrived\", to = \"crew\" },\n\
+        { after_min = 10, from = \"arrived\", to = \"crew\" },\n\
+        { after_min = 15, every_min = 10, from = \"arrived\", to = \"desk\" },\n\
+        { after_min = 15, every_min = 10, from = \"arrived\", to = \"leader\" }]\n";
+    toml::from_str(text).unwrap()
 }

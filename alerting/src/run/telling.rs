@@ -10,7 +10,7 @@ use super::Story;
 use crate::dispatcher::{Dispatcher, Route, Scene};
 use crate::engine::{Effect, Engine};
 use crate::incident::{Event, Incident, Severity};
-use crate::notice::Notice;
+use crate::notice::{Address, Notice};
 use crate::notify::{AlarmWatch, Channel, ChannelKind, Job};
 use crate::store::{Delivery, Outcome, Reads, StoreError, Write};
 use crate::writer::Ticket;
@@ -87,6 +87,11 @@ impl Story {
     /// What is told of an effect.
     pub(super) fn notices_of(&mut self, effect: &Effect) -> Vec<Arc<Notice>> {
         self.with_scene(|dispatcher, scene| dispatcher.of(scene, effect))
+    }
+
+    /// To the desk alone.
+    pub(super) fn notices_for_desk(&mut self, make: impl Fn(Address<'_>) -> Notice) -> Vec<Arc<Notice>> {
+        self.with_scene(|dispatcher, scene| dispatcher.to_desk(scene, make))
     }
 
     fn with_scene<T>(&mut self, work: impl FnOnce(&mut Dispatcher, &Scene<'_>) -> T) -> T {

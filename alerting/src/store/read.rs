@@ -262,16 +262,25 @@ impl<'c> Reads<'c> {
     }
 
     /// Notices of a channel that were never accepted, those due first, with the attempts made and the time of
-    /// the next.
+    /// the next. What its reader has newer word of is marked so; `shared`: all of the channel read everything.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub fn unsent(&self, channel: &str, limit: usize) -> Result<Vec<(Notice, u32, Timestamp)>, StoreError> {
+    pub fn unsent(
+        &self,
+        channel: &str,
+        limit: usize,
+        shared: bool,
+    ) -> Result<Vec<(Notice, u32, Timestamp)>, StoreError> {
         let sql =
-            "SELECT id, incident, event, step, told, body, created_at, attempts, next_at, phone, words FROM outbox
-                   WHERE channel = ?1 AND state = 'queued' ORDER BY next_at, n LIMIT ?2";
+            "SELECT id, incident, event, step, told, body, created_at, attempts, next_at, phone, words,
+                    EXISTS (SELECT 1 FROM outbox newer WHERE newer.incident = outbox.incident
+                            AND newer.channel = outbox.channel AND newer.state = 'sent'
+                            AND newer.created_at > outbox.created_at
+                            AND (?3 OR coalesce(newer.phone, newer.told) = coalesce(outbox.phone, outbox.told)))
+                   FROM outbox WHERE channel = ?1 AND state = 'queued' ORDER BY next_at, n LIMIT ?2";
         let mut query = self.conn.prepare_cached(sql)?;
-        let rows = query.query_map(params![channel, limit as i64], |row| {
+        let rows = query.query_map(params![channel, limit as i64, shared], |row| {
             let body: String = row.get(5)?;
             let words: Option<String> = row.get(10)?;
             let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
@@ -290,6 +299,8 @@ impl<'c> Reads<'c> {
                 created_at: Timestamp(row.get(6)?),
                 phone: row.get(9)?,
             };
+            let overtaken: bool = row.get(11)?;
+            let notice = if overtaken { notice.overtaken() } else { notice };
             Ok((notice, row.get(7)?, Timestamp(row.get(8)?)))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

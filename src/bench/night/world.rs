@@ -156,6 +156,7 @@ impl Night {
                 public_url: None,
                 time_zone: "Asia/Shanghai".to_owned(),
                 links: Links::default(),
+                safety: Arc::default(),
             },
             limits,
             pumping: vec![None; channels.len()],

@@ -176,6 +176,7 @@ fn start(options: &TellingsChild, tail: Tail, clock: Clock) -> Result<Alerting> 
             public_url: None,
             time_zone: "Asia/Shanghai".to_owned(),
             links: Links::default(),
+            safety: Arc::default(),
         },
         clock,
         registry: Registry::new(),

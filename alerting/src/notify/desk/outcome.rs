@@ -42,6 +42,9 @@ impl Work {
                 self.line.again(job.clone());
                 continue;
             }
+            if place < sent.named {
+                self.line.told(job);
+            }
             told.push((job.notice.clone(), job.attempt));
             self.settle(job, at, Outcome::Sent);
         }

@@ -1,7 +1,7 @@
 //! Who may log in to the listener, and where they may publish.
 //!
 //! One line each: `user:secret:topic filter`. The secret is the SHA-256 (64 hex digits) of a random token of
-//! 128 bits or more, or an argon2 hash (`$argon2id$…`) of a chosen password, or one of two words for the certificate of
+//! 128 bits or more, or an argon2 hash (`$argon2id$…`, at most 64 MiB) of a chosen password, or one of two words for the certificate of
 //! that name: `certificate` (it opens this line, no password does) and `revoked` (nothing does). Without a filter the
 //! user speaks for its own post only: it publishes below `lamp/+/USER/#`, and its payloads name no other device. Lines
 //! that begin with `#` are comments.
@@ -11,12 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use argon2::{Argon2, PasswordHash, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use lampguard_model::wire;
 use sha2::{Digest, Sha256};
 
 /// Passwords whose argon2 check passed, kept so that a reconnecting herd does not pay for it again.
 const VERIFIED_MAX: usize = 10_000;
+/// Most memory that a hash of the file may ask for, KiB: two such checks run at a time.
+const MEMORY_MAX_KIB: u32 = 64 << 10;
+/// Room for one check, in argon2's blocks of 1 KiB: more than 32 MiB, of which only what the hash needs is ever touched.
+/// glibc maps so large a piece by itself and gives it back whole; a smaller one stays with each thread that ever checked a
+/// password. `src/accounts/password.rs` does the same: crates that never name one another each have their few lines.
+const PIECE: usize = (33 << 20) / Block::SIZE;
 
 #[derive(Debug, Clone)]
 enum Secret {
@@ -101,7 +107,7 @@ impl Credentials {
         let (right, scope) = (known.secret.clone(), known.scope.clone());
         drop(users);
         let matches = match right {
-            Secret::Token(hash) => same(&hash, &Sha256::digest(secret).into()),
+            Secret::Token(hash) => same(&hash, &Sha256::digest(secret)),
             Secret::Password(hash) => self.check_password(&hash, secret),
             Secret::Certificate | Secret::Revoked => false,
         };
@@ -128,8 +134,7 @@ impl Credentials {
         if self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
             return true;
         }
-        let right = PasswordHash::new(hash)
-            .is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
+        let right = verify(password, hash);
         if right {
             let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
             if verified.len() >= VERIFIED_MAX {
@@ -202,7 +207,7 @@ fn parse(line: &str) -> Result<(String, User), String> {
     } else if secret == "revoked" {
         Secret::Revoked
     } else if secret.starts_with("$argon2") {
-        PasswordHash::new(secret).map_err(|e| format!("the argon2 hash of {name} is not readable: {e}"))?;
+        readable(secret).map_err(|reason| format!("the argon2 hash of {name} is not readable: {reason}"))?;
         Secret::Password(secret.to_owned())
     } else {
         Secret::Token(hex32(secret).ok_or_else(|| {
@@ -213,6 +218,34 @@ fn parse(line: &str) -> Result<(String, User), String> {
         })?)
     };
     Ok((name.to_owned(), User { secret, scope }))
+}
+
+/// What a check under this hash needs.
+fn readable(hash: &str) -> Result<(Argon2<'static>, PasswordHash), String> {
+    let parsed = PasswordHash::new(hash).map_err(|e| e.to_string())?;
+    let params = Params::try_from(&parsed).map_err(|e| e.to_string())?;
+    if params.m_cost() > MEMORY_MAX_KIB {
+        let m = params.m_cost();
+        return Err(format!("m={m} is over {MEMORY_MAX_KIB} KiB; make it with m=19456,t=2,p=1"));
+    }
+    let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).map_err(|e| e.to_string())?;
+    let version = parsed.version.map_or(Ok(Version::default()), Version::try_from);
+    let version = version.map_err(|e| e.to_string())?;
+    if parsed.salt.is_none() || parsed.hash.is_none() {
+        return Err("salt or digest is missing".to_owned());
+    }
+    Ok((Argon2::new(algorithm, version, params), parsed))
+}
+
+/// True when the password is that of the hash. Its memory is gone again afterwards, whichever thread asks.
+fn verify(password: &[u8], hash: &str) -> bool {
+    let Ok((argon2, parsed)) = readable(hash) else { return false };
+    let (Some(salt), Some(right)) = (&parsed.salt, &parsed.hash) else { return false };
+    let mut memory = Vec::with_capacity(PIECE.max(argon2.params().block_count()));
+    memory.resize(argon2.params().block_count(), Block::default());
+    let mut output = vec![0; right.as_bytes().len()];
+    let made = argon2.hash_password_into_with_memory(password, salt.as_ref(), &mut output, memory);
+    made.is_ok() && same(&output, right.as_bytes())
 }
 
 fn hex32(text: &str) -> Option<[u8; 32]> {
@@ -227,8 +260,8 @@ fn hex32(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Compares without telling by its time where the difference is.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 #[cfg(test)]
@@ -255,6 +288,34 @@ mod tests {
         assert_eq!(credentials.check("gateway-1", b"secret-2"), scope("lamp/z1/+/#", false));
         assert_eq!(credentials.check("P1", b"secret-2"), None);
         assert_eq!(credentials.check("P2", b"secret-1"), None);
+    }
+
+    /// Of "correct horse", made by OpenSSL's argon2.
+    const HASHES: [&str; 3] = [
+        "$argon2id$v=19$m=19456,t=2,p=1$bGFtcGd1YXJkLXNhbHQxNg$qBRhcJNgr35L+oMoVnwAMnyAz/AWSqCjuJ7TgmLEgJo",
+        "$argon2i$v=19$m=19456,t=2,p=1$bGFtcGd1YXJkLXNhbHQxNg$ylbk92X9GoXDqPL1R9y6Uq5Vc6+XLyOHFu4HOKgN0+g",
+        "$argon2d$v=19$m=19456,t=2,p=1$bGFtcGd1YXJkLXNhbHQxNg$EvncGf6LapVjYhEbP5bN3XjeVzvGrcs4CcARr5UzstU",
+    ];
+
+    #[test]
+    fn a_chosen_password_opens_under_each_kind_of_argon2_and_a_greedy_hash_is_a_fault_of_the_file() {
+        for hash in HASHES {
+            assert!(verify(b"correct horse", hash), "{hash}");
+            assert!(!verify(b"correct hors", hash) && !verify(b"", hash), "{hash}");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("gateway:{}\n", HASHES[0])).unwrap();
+        let credentials = Credentials::load(file.path()).unwrap();
+        let scope = credentials.check("gateway", b"correct horse");
+        assert_eq!(scope.map(|scope| scope.filter), Some("lamp/+/gateway/#".to_owned()));
+        assert_eq!(credentials.check("gateway", b"wrong"), None);
+        let greedy = HASHES[0].replace("m=19456", "m=4000000");
+        std::fs::write(file.path(), format!("gateway:{greedy}\n")).unwrap();
+        let fault = Credentials::load(file.path()).unwrap_err().to_string();
+        assert!(fault.contains("line 1") && fault.contains("m=4000000 is over 65536 KiB"), "{fault}");
+        let bare = HASHES[0].rsplit_once('$').unwrap().0;
+        std::fs::write(file.path(), format!("gateway:{bare}\n")).unwrap();
+        assert!(Credentials::load(file.path()).unwrap_err().to_string().contains("digest is missing"));
     }
 
     #[test]

@@ -407,14 +407,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         End::Ours
     }
 
-    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it.
+    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it. Whoever said goodbye may still be closing TLS:
+    /// a reset would look like a failure to it.
     async fn say_last_word(&mut self, end: End) {
-        if let (Version::V5, Some(code)) = (self.version, end.code()) {
-            self.out.clear();
+        let code = if self.version == Version::V5 { end.code() } else { None };
+        if code.is_none() && end != End::Goodbye {
+            return;
+        }
+        self.out.clear();
+        if let Some(code) = code {
             answer::disconnect(code, &mut self.out);
-            if timeout(LAST_WORD, self.stream.write_all(&self.out)).await.is_ok() {
-                linger(&mut self.stream).await;
-            }
+        }
+        if matches!(timeout(LAST_WORD, self.stream.write_all(&self.out)).await, Ok(Ok(()))) {
+            linger(&mut self.stream).await;
         }
     }
 
