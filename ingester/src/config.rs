@@ -21,23 +21,46 @@ pub struct MappingConfig {
 pub struct BrokerConfig {
     /// Short name, in metrics and file names.
     pub id: String,
-    /// `mqtt://host:port`.
+    /// `mqtt://host:port`, or `mqtts://host:port` with TLS.
     pub url: String,
+    /// Which version of MQTT is spoken.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Fixed client id; without it a random one is made once and kept in the data directory.
     pub client_id: Option<String>,
     /// User name.
     pub username: Option<String>,
     /// File that holds the password.
     pub password_file: Option<PathBuf>,
-    /// Group of a shared subscription (`$share/GROUP/…`). Refused by the check of the configuration while every
-    /// instance judges all that it reads.
+    /// Certificates of the authorities that may sign for the broker, PEM; without it the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate chain, where the broker wants one, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// Group of a shared subscription (`$share/GROUP/…`): its members get a part of the messages each.
     pub shared_group: Option<String>,
-    /// Whether this instance judges what comes from this broker; `false` is refused as not built.
+    /// Whether this instance judges what comes from this broker; with `false` it stores and acknowledges alone.
     #[serde(default = "yes")]
     pub judge: bool,
     /// Which topics; without any the three canonical ones.
     #[serde(default)]
     pub mapping: Vec<MappingConfig>,
+}
+
+/// Which version of MQTT is spoken to a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Protocol {
+    /// MQTT 5, and 3.1.1 where the broker refuses it.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// MQTT 3.1.1 alone.
+    #[serde(rename = "3.1.1")]
+    V4,
+    /// MQTT 5 alone.
+    #[serde(rename = "5")]
+    V5,
 }
 
 fn yes() -> bool {

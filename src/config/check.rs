@@ -15,6 +15,8 @@ use lampguard_model::wire;
 
 use super::{Config, Fault, Web, people};
 
+#[path = "check_brokers.rs"]
+mod brokers;
 #[path = "check_watching.rs"]
 mod watching;
 
@@ -27,7 +29,14 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
         optional.extend([&mut listener.tls_cert, &mut listener.tls_key]);
         optional.extend([&mut listener.client_ca, &mut listener.credentials_file]);
     }
-    optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
+    for broker in &mut config.brokers {
+        optional.extend([
+            &mut broker.password_file,
+            &mut broker.ca_file,
+            &mut broker.cert_file,
+            &mut broker.key_file,
+        ]);
+    }
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
     optional.extend(config.channels.iter_mut().flat_map(super::Channel::files));
     optional.extend([&mut config.policy.file, &mut config.site.safety_text_file]);
@@ -158,30 +167,10 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
     };
     faults.unique("broker", config.brokers.iter().map(|broker| broker.id.as_str()));
     for (place, broker) in config.brokers.iter().enumerate() {
-        let key = format!("broker[{place}]");
-        if let Err(reason) = super::super::serve::broker_address(&broker.url) {
-            faults.add(format!("{key}.url"), reason);
-        }
-        if broker.shared_group.is_some() {
-            faults.add(
-                format!("{key}.shared_group"),
-                "is planned and not built in this version: every instance would judge a part of the readings; \
-                 take it out, and let one instance read this broker",
-            );
-        }
-        if !broker.judge {
-            faults.add(
-                format!("{key}.judge"),
-                "false is planned and not built in this version: this instance would judge all the same; \
-                 take it out",
-            );
-        }
-        if broker.password_file.is_some() != broker.username.is_some() {
-            faults.add(format!("{key}.username"), "username and password_file go together");
-        }
-        faults.readable(&format!("{key}.password_file"), broker.password_file.as_deref());
-        check_mappings(&key, &broker.mapping, &profiles, faults);
+        brokers::check(&format!("broker[{place}]"), broker, faults);
+        check_mappings(&format!("broker[{place}]"), &broker.mapping, &profiles, faults);
     }
+    brokers::check_names(&config.brokers, faults);
     if let Some(listener) = &config.listener {
         check_mappings("listener", &listener.mapping, &profiles, faults);
         check_listener(listener, faults);

@@ -52,10 +52,13 @@ fn check_proof(config: &Config, faults: &mut Faults<'_>) {
         (via == "listener" && config.listener.is_some())
             || via
                 .strip_prefix("broker:")
-                .is_some_and(|id| config.brokers.iter().any(|broker| broker.id == id))
+                .is_some_and(|id| config.brokers.iter().any(|broker| broker.judge && broker.id == id))
     };
     for via in proof.via.iter().filter(|via| !known(via)) {
-        faults.add("proof.via", format!("{via:?} is neither listener nor broker:ID of this configuration"));
+        faults.add(
+            "proof.via",
+            format!("{via:?} is neither listener nor broker:ID of a broker that is judged here"),
+        );
     }
     if config.listener.is_none() && config.brokers.is_empty() {
         faults.add("proof", "there is neither [listener] nor [[broker]] to send proofs by; take it out");
