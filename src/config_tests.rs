@@ -130,7 +130,6 @@ keep_days = 0
 
 [listener]
 bind = "127.0.0.1:1883"
-# nothing more
 max_packet_bytes = 4194305
 
 [[broker]]
@@ -161,6 +160,8 @@ kind = "pigeon"
 x = 1
 [unknown]
 y = 2
+[truth]
+z = 3
 "#,
     );
     let bad = load(&file).unwrap_err();
@@ -188,7 +189,7 @@ y = 2
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
     assert!(text.contains("line 3: site.colour"), "{text}");
-    assert!(text.contains("line 23: broker[0].url"), "{text}");
+    assert!(text.contains("line 22: broker[0].url"), "{text}");
 }
 
 #[test]
