@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod backtest;
 mod bench;
+mod brokers;
 mod cli;
 mod clock;
 mod config;
@@ -18,6 +19,7 @@ mod metrics;
 mod pages;
 mod plan;
 mod posts;
+mod profile_test;
 mod proof;
 mod reload;
 mod score;
@@ -81,8 +83,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
         Command::Posts(PostsCommand::Import(asked)) => posts::import(file, &asked),
-        Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {
-            tools::test_profile(file, &name, &payload, &topic)
+        Command::Profile(ProfileCommand::Test { name, file: payload, topic, explain, birth }) => {
+            let asked = profile_test::Asked { name, payload, topic, explain, birth };
+            profile_test::run(file, &asked)
         }
         Command::Quarantine(QuarantineCommand::List { reason, limit, json }) => {
             tools::list_quarantine(file, reason.as_deref(), limit, json)

@@ -100,6 +100,7 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
     check(&difference, &old, posts)?;
     let lighting = serve::load_lighting(&now, &register)?;
     serve::keep_policies(&now, &held.site.data_dir)?;
+    serve::say_weak_ladders(&now);
     let mut changes = Vec::new();
     if difference.is_some() || old.posts() != register.posts() {
         let body = device_moves::body(BY, posts, &sha256(&bytes), register.posts().len(), &difference);
@@ -125,11 +126,17 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
         current.set(Arc::new(now));
         return Ok(());
     }
+    say(&changes, register.posts().len(), &difference);
+    go_on(instance, current, now, &register, lighting, changes, &difference)
+}
+
+/// What was read again, for the log.
+fn say(changes: &[(&'static str, Value)], posts: usize, difference: &Difference) {
     let moved = difference.moved().count();
     let kinds: Vec<&str> = changes.iter().map(|(kind, _)| *kind).collect();
     info!(
         changed = kinds.join(","),
-        posts = register.posts().len(),
+        posts,
         added = difference.added.len(),
         removed = difference.removed.len(),
         moved,
@@ -140,11 +147,10 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
     if !difference.removed.is_empty() {
         warn!(
             removed = difference.removed.len(),
-            posts = names(&difference),
+            posts = names(difference),
             "posts are gone from the register: what is open of them stays, their silence counts no more"
         );
     }
-    go_on(instance, current, now, &register, lighting, changes, &difference)
 }
 
 /// What changed of the register while no instance ran stands in the hash chain too, and which device hung where.
