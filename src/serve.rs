@@ -39,6 +39,7 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
+use crate::device_moves::DeviceMoves;
 use crate::metrics::Reloads;
 use crate::proof;
 use crate::reload;
@@ -54,6 +55,8 @@ pub(crate) struct Instance {
     /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`, `ladders`.
     pub(crate) config: Config,
     pub(crate) register: Current<Register>,
+    /// Which devices hung elsewhere, newest first.
+    pub(crate) device_moves: Current<DeviceMoves>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) lighting: Current<Lighting>,
@@ -246,20 +249,18 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
-    let journal_dir = opened.journal_dir().to_owned();
+    let (dir_of_journal, its_clock) = (opened.journal_dir().to_owned(), clock.clone());
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
     let rules = (&register, &lighting, &watchers);
     let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
-    let (live, _) = broadcast::channel(LIVE_FRAMES);
-    let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
+    let ((live, _), gate) = (broadcast::channel(LIVE_FRAMES), Arc::<OnceLock<Arc<Gate>>>::default());
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
     let (view, latest) = (history.view(), history.latest().clone());
     let register = Current::from(register);
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
 
-    let (dir_of_journal, its_clock) = (journal_dir.clone(), clock.clone());
     let history = std::thread::Builder::new()
         .name("history".to_owned())
         .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
@@ -267,6 +268,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
 
     let instance = Arc::new(Instance {
         register,
+        device_moves: Arc::new(DeviceMoves::default()).into(),
         ingester: OnceLock::from(Handles::of(&ingester)),
         alerting,
         lighting: lighting.into(),
@@ -283,6 +285,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         live,
         config,
     });
+    reload::since_last_start(&instance)?;
     dir.announce(&instance.config.web.own_url(web), &local)?;
     let (end_web, ending) = watch::channel(false);
     let watch_ending = ending.clone();
