@@ -240,7 +240,9 @@ impl Intake {
                 true
             }
             // Said of a whole payload too; one that gives something new was refused as a whole.
-            Refusal::NotObject => stored == 0 && !whole,
+            Refusal::NotObject | Refusal::Format | Refusal::UnknownAlias | Refusal::Undated => {
+                stored == 0 && !whole
+            }
             _ => false,
         };
         if counted_alone {

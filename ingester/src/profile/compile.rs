@@ -289,6 +289,7 @@ fn compile_flag(config: &ProfileConfig, from: &FlagFrom, reasons: &mut Vec<Strin
     match Flags::from_name(&from.to) {
         Some(flag) if from.bit.is_none_or(|bit| bit < 64) => {
             let (names, place) = found?;
+            let place = place.map(|(at, word)| (at, word.of_bits()));
             Some(FlagSlot { names, place, bit: from.bit, flag })
         }
         Some(_) => {

@@ -97,6 +97,12 @@ impl Word {
         self.width
     }
 
+    /// The same bytes as bits: a sign has no meaning there.
+    pub(super) fn of_bits(self) -> Self {
+        let form = if self.form == Form::Signed { Form::Unsigned } else { self.form };
+        Self { form, ..self }
+    }
+
     /// The value of these bytes.
     pub(super) fn read(self, bytes: &[u8]) -> Raw<'static> {
         let mut big = [0u8; 4];
@@ -114,7 +120,9 @@ impl Word {
         let all = u32::MAX >> (32 - 8 * self.width as u32);
         match self.form {
             // One byte has few values to spare: 255 may well be measured.
-            Form::Unsigned if self.width > 1 && bits == all => Raw::AllOnes,
+            Form::Unsigned if self.width > 1 && bits == all => {
+                Raw::AllOnes(Some(Decimal::whole(i64::from(bits))))
+            }
             Form::Unsigned => Raw::Number(Decimal::whole(i64::from(bits))),
             Form::Signed => {
                 let high = 1u32 << (8 * self.width as u32 - 1);
@@ -122,15 +130,12 @@ impl Word {
                     if bits & high == 0 { i64::from(bits) } else { i64::from(bits) - i64::from(all) - 1 };
                 // The greatest and the lowest number of a word: drivers say by them that nothing was read.
                 if self.width > 1 && (bits == high || bits == high - 1) {
-                    return Raw::AllOnes;
+                    return Raw::AllOnes(Some(Decimal::whole(value)));
                 }
                 Raw::Number(Decimal::whole(value))
             }
-            Form::Float if bits == u32::MAX => Raw::AllOnes,
-            Form::Float => match f32::from_bits(bits) {
-                nan if nan.is_nan() => Raw::Absent,
-                value => Decimal::from_f32(value).map_or(Raw::Other, Raw::Number),
-            },
+            Form::Float if bits == u32::MAX => Raw::AllOnes(None),
+            Form::Float => Raw::single(f32::from_bits(bits)),
         }
     }
 }

@@ -101,18 +101,16 @@ impl<'p> Metric<'p> {
                 _ => whole(i64::from(bits as u32)),
             },
             Some((11, Field::Varint(bits))) => match (datatype, i64::try_from(bits)) {
+                // Some encoders put every whole number into the long one, narrow ones with their own sign bit.
+                (1, _) => whole(i64::from(bits as i8)),
+                (2, _) => whole(i64::from(bits as i16)),
+                (3, _) => whole(i64::from(bits as i32)),
                 (4, _) => whole(bits as i64),
                 (_, Ok(number)) => whole(number),
                 (_, Err(_)) => Decimal::parse(&bits.to_string()).map_or(Raw::Other, Raw::Number),
             },
-            Some((12, Field::Fixed32(bytes))) => match f32::from_le_bytes(bytes) {
-                nan if nan.is_nan() => Raw::Absent,
-                number => Decimal::from_f32(number).map_or(Raw::Other, Raw::Number),
-            },
-            Some((13, Field::Fixed64(bytes))) => match f64::from_le_bytes(bytes) {
-                nan if nan.is_nan() => Raw::Absent,
-                number => Decimal::from_f64(number).map_or(Raw::Other, Raw::Number),
-            },
+            Some((12, Field::Fixed32(bytes))) => Raw::single(f32::from_le_bytes(bytes)),
+            Some((13, Field::Fixed64(bytes))) => Raw::double(f64::from_le_bytes(bytes)),
             Some((14, Field::Varint(yes))) => Raw::Bool(yes != 0),
             Some((15, field)) => field.text().map_or(Raw::Other, Raw::Text),
             Some(_) => Raw::Other,
@@ -140,6 +138,8 @@ struct Growing {
     by_moment: HashMap<Moment, usize, FixedState>,
     unknown_alias: u32,
     unknown_names: u32,
+    /// Metrics that are broken in themselves; they cost their neighbours nothing.
+    broken: u32,
 }
 
 impl Profile {
@@ -203,6 +203,7 @@ impl Profile {
             by_moment: HashMap::default(),
             unknown_alias: 0,
             unknown_names: 0,
+            broken: 0,
         };
         let mut message = Message(work.message.payload);
         let mut metrics = 0;
@@ -212,7 +213,11 @@ impl Profile {
             if metrics > METRICS_MAX {
                 break;
             }
-            let metric = Metric::read(bytes)?;
+            let Ok(metric) = Metric::read(bytes) else {
+                growing.broken += 1;
+                work.left(&"a metric", &format_args!("{} bytes", bytes.len()), &"left: broken (format)");
+                continue;
+            };
             let by_name = metric.name.map(|name| (self.slot_of(name), metric.datatype));
             if place.kind == Kind::Birth
                 && !work.message.again
@@ -321,6 +326,7 @@ impl Profile {
         if growing.unknown_alias > 0 {
             out.push(Err(Refusal::UnknownAlias));
         }
+        out.extend((0..growing.broken).map(|_| Err(Refusal::Format)));
         if head.metrics > METRICS_MAX {
             out.push(Err(Refusal::BatchTooLong));
         }
@@ -360,7 +366,8 @@ impl Head {
                     if head.bd_seq.is_none()
                         && bytes.windows(BD_SEQ.len()).any(|part| part == BD_SEQ.as_bytes())
                     {
-                        let metric = Metric::read(bytes)?;
+                        // A broken metric is refused where it is put, alone.
+                        let metric = Metric::read(bytes).unwrap_or_default();
                         let value = metric.value.filter(|_| metric.name == Some(BD_SEQ));
                         head.bd_seq = value.and_then(|(_, field)| field.number());
                     }
