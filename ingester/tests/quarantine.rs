@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,8 +12,9 @@ use lampguard_ingester::intake::{Fate, Mapping, Tally};
 use lampguard_ingester::quarantine::{Payload, Quarantine};
 use lampguard_ingester::source::http::submit;
 use lampguard_ingester::{Ingester, Opened};
-use lampguard_model::record::{QUARANTINED_PAYLOAD_MAX, Source};
-use lampguard_model::{Register, Timestamp};
+use lampguard_journal::FrameBuf;
+use lampguard_model::record::{self, QUARANTINED_PAYLOAD_MAX, Record, Source};
+use lampguard_model::{Cause, Marks, Register, Timestamp};
 use tokio::runtime::Runtime;
 
 const NOW: Timestamp = Timestamp(1_795_435_200_000);
@@ -24,6 +25,8 @@ struct Site {
     ingester: Ingester,
     registry: prometheus::Registry,
     runtime: Runtime,
+    /// What the judge was handed.
+    judged: Arc<Mutex<Vec<Arc<FrameBuf>>>>,
 }
 
 impl Site {
@@ -33,9 +36,12 @@ impl Site {
         let opened = Opened::open(home.path(), &journal, &QuarantineConfig::default(), &[]).unwrap();
         let registry = prometheus::Registry::new();
         let register = Arc::new(Register::default());
-        let ingester = opened.start(register.into(), Box::new(|_| {}), Arc::new(|| NOW), &registry).unwrap();
+        let judged = Arc::new(Mutex::new(Vec::new()));
+        let seen = judged.clone();
+        let judge = Box::new(move |frame| seen.lock().unwrap().push(frame));
+        let ingester = opened.start(register.into(), judge, Arc::new(|| NOW), &registry).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { home, ingester, registry, runtime }
+        Self { home, ingester, registry, runtime, judged }
     }
 
     fn submit(&self, source: Source, mappings: Vec<Mapping>, payload: &[u8], fate: Fate) -> Tally {
@@ -61,7 +67,7 @@ impl Site {
 
     /// What `quarantine retry` does with one row.
     fn retry(&self, row: &Payload) -> bool {
-        let fate = Fate::Again(row.refusal());
+        let fate = Fate::Again { reason: row.refusal(), came_at: row.received_at };
         let tally = self.submit(Source::Retry, Mapping::canonical(), &row.payload, fate);
         self.quarantine().conclude(row.id, &tally, NOW).unwrap()
     }
@@ -151,4 +157,28 @@ fn a_payload_that_came_again_by_itself_ends_as_one_duplicate_each() {
     assert_eq!((books.received, books.settled.stored, books.settled.duplicate), (2, 1, 1));
     assert_eq!(books.settled.quarantined_by_reason().count(), 0);
     site.rows(0);
+}
+
+#[test]
+fn what_is_read_again_without_a_time_of_its_own_is_dated_by_its_first_receipt() {
+    let site = Site::new();
+    let payload = br#"[{"leakage_ma":120},{"device":"A","leakage_ma":0.1,"ts":5}]"#;
+    let came_at = Timestamp(NOW.0 - 7 * 86_400_000);
+    let fate = Fate::Again { reason: lampguard_model::wire::Refusal::Topic, came_at };
+    let tally = site.submit(Source::Retry, Mapping::canonical(), payload, fate);
+    assert_eq!((tally.stored, tally.quarantined.len()), (2, 0));
+    let mut seen = Vec::new();
+    for frame in site.judged.lock().unwrap().iter() {
+        for (_, kind, bytes) in frame.records() {
+            if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
+                seen.push((
+                    reading.measured_at(),
+                    reading.stored_ts,
+                    reading.cause,
+                    reading.marks.has(Marks::LATE),
+                ));
+            }
+        }
+    }
+    assert_eq!(seen, [(came_at, came_at, Cause::Backfill, true); 2], "not of this moment");
 }

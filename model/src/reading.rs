@@ -73,6 +73,11 @@ macro_rules! bits {
                 self.0 |= other.0;
             }
 
+            /// Takes the bits of `other` away.
+            pub fn remove(&mut self, other: Self) {
+                self.0 &= !other.0;
+            }
+
             /// The bit of that word, if there is one.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::WORDS.iter().find(|(_, word)| *word == name).map(|(bit, _)| *bit)

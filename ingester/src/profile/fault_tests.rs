@@ -265,3 +265,79 @@ fn a_broken_neighbour_costs_a_dangerous_value_nothing() {
     let said = ["A @receipt leakage_ma 120 mA", "quarantined not_object", "quarantined format"];
     assert_eq!(look("senml", "x", &cbor), said);
 }
+
+#[test]
+fn kept_data_with_a_broken_clock_is_no_value_of_this_moment() {
+    let history = |time: &str| {
+        let kept = format!(r#"[{{"timestamp":{time},"leakage_status":"normal"}}]"#);
+        let payload = format!(r#"{{"deviceInfo":{{"devEui":"A"}},"object":{{"history":{kept}}}}}"#);
+        look("milesight", "x", payload.as_bytes())
+    };
+    assert_eq!(history("1795427600"), ["A @1795427600000 immersed 0 ^backfill"]);
+    for broken in ["0", "86400", "1795440000", "null"] {
+        assert_eq!(history(broken), ["quarantined undated"], "{broken}");
+    }
+    let stored = |at: u64| {
+        let metric =
+            [bytes(1, b"leakage_ma"), number(3, at), number(4, 10), number(5, 1), double(0.1)].concat();
+        look("sparkplug", "spBv1.0/G/DDATA/N/D", &payload(1_795_435_200_000, 0, &[metric]))
+    };
+    assert_eq!(stored(1_795_431_600_000), ["D @1795431600000 leakage_ma 0.1 mA ?partial ^backfill"]);
+    assert_eq!(stored(0), ["quarantined undated"]);
+    assert_eq!(stored(1_795_440_000_000), ["quarantined undated"]);
+}
+
+#[test]
+fn births_told_again_and_deaths_of_nobody_knows_which_session_make_no_node_deaf() {
+    let profiles = Profiles::load(&[]).unwrap();
+    let mut memory = Memory::default();
+    let mut send = |topic: &str, payload: &[u8]| {
+        let message = Arrived { topic, payload, received_at: RECEIVED, again: false };
+        let said = read(&profiles, "sparkplug", &message, &mut memory);
+        (said.concat(), memory.take_gap().map(|gap| gap.missing))
+    };
+    let born = 1_795_435_200_000;
+    let bd_seq = |n| [bytes(1, b"bdSeq"), number(2, 1), number(4, 8), number(11, n)].concat();
+    let told = [bytes(1, b"leakage_ma"), number(2, 7), number(4, 10), double(0.5)].concat();
+    let data = |seq| payload(born + 9_000, seq, &[[number(2, 7), double(120.0)].concat()]);
+    let (nbirth, dbirth) = (payload(born, 0, &[bd_seq(4)]), payload(born + 1, 1, &[told]));
+    let read_well = |said: (String, Option<u64>)| {
+        assert_eq!(said, ("D @1795435209000 leakage_ma 120 mA ?partial".to_owned(), None));
+    };
+    // The device's birth overtakes the node's, as it may where a broker keeps both.
+    let kept = "$sparkplug/certificates/spBv1.0/G";
+    send(&format!("{kept}/DBIRTH/N/D"), &dbirth);
+    send(&format!("{kept}/NBIRTH/N"), &nbirth);
+    read_well(send("spBv1.0/G/DDATA/N/D", &data(200)));
+    // Told again by the broker: number 0 behind 200 is no gap.
+    send(&format!("{kept}/NBIRTH/N"), &nbirth);
+    send("spBv1.0/G/NBIRTH/N", &nbirth);
+    read_well(send("spBv1.0/G/DDATA/N/D", &data(201)));
+    send(&format!("{kept}/NBIRTH/N"), &payload(born - 60_000, 0, &[bd_seq(3)]));
+    read_well(send("spBv1.0/G/DDATA/N/D", &data(202)));
+    // Wills: of another session, by alias; of nobody knows which; then the right one.
+    let will = |n| payload(born, 0, &[[number(2, 1), number(11, n)].concat()]);
+    send("spBv1.0/G/NDEATH/N", &will(3));
+    send("spBv1.0/G/NDEATH/N", &payload(born, 0, &[]));
+    read_well(send("spBv1.0/G/DDATA/N/D", &data(203)));
+    send("spBv1.0/G/NDEATH/N", &will(4));
+    assert_eq!(send("spBv1.0/G/DDATA/N/D", &data(204)).0, "quarantined unknown_alias");
+}
+
+#[test]
+fn a_meter_answers_from_any_address() {
+    let mut answer = include_bytes!("../../tests/data/pzem_answer.bin").to_vec();
+    for address in [0x02, 0xf7, 0xf8] {
+        answer[0] = address;
+        let body = answer.len() - 2;
+        let sum = frame::crc16(&answer[..body]);
+        answer[body..].copy_from_slice(&sum.to_le_bytes());
+        let said = look("pzem-004t", "box-3/up", &answer).concat();
+        assert!(said.starts_with("box-3 @receipt supply_v 220 V"), "{address:#04x}: {said}");
+    }
+    answer[1] = 0x03;
+    let body = answer.len() - 2;
+    let sum = frame::crc16(&answer[..body]);
+    answer[body..].copy_from_slice(&sum.to_le_bytes());
+    assert_eq!(look("pzem-004t", "box-3/up", &answer), ["quarantined format"]);
+}

@@ -46,7 +46,8 @@ pub(super) struct Frame {
     pub(super) encoding: Encoding,
     pub(super) crc: bool,
     pub(super) length: Option<usize>,
-    pub(super) starts: Vec<u8>,
+    /// `None` is any byte.
+    pub(super) starts: Vec<Option<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +158,17 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
     high.is_none().then_some(bytes)
 }
 
+/// What frames begin with: hexadecimal digits, of which the pair `xx` is any byte.
+pub(super) fn starts(text: &str) -> Option<Vec<Option<u8>>> {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let pair = |pair: &[char]| match pair {
+        ['x' | 'X', 'x' | 'X'] => Some(None),
+        [high, low] => u8::try_from(high.to_digit(16)? << 4 | low.to_digit(16)?).ok().map(Some),
+        _ => None,
+    };
+    digits.chunks(2).map(pair).collect()
+}
+
 /// CRC-16 of Modbus: polynomial 0xA001 (reflected 0x8005), start 0xFFFF.
 /// Source: MODBUS over Serial Line, specification and implementation guide V1.02, section 6.2.2.
 pub(super) fn crc16(bytes: &[u8]) -> u16 {
@@ -209,10 +221,12 @@ impl Frame {
                 return refuse(why, Refusal::Checksum);
             }
         }
-        if frame.starts_with(&self.starts) {
+        let fits = |(wanted, found): (&Option<u8>, &u8)| wanted.is_none_or(|wanted| wanted == *found);
+        if frame.len() >= self.starts.len() && self.starts.iter().zip(frame).all(fits) {
             return Ok(());
         }
-        let starts: String = self.starts.iter().map(|byte| format!("{byte:02x}")).collect();
+        let shown = |byte: &Option<u8>| byte.map_or_else(|| "xx".to_owned(), |byte| format!("{byte:02x}"));
+        let starts: String = self.starts.iter().map(shown).collect();
         refuse(format!("does not begin with {starts} as the profile says"), Refusal::Format)
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Slot {
     pub(super) unit: Option<String>,
     /// Where the payload names the unit.
     pub(super) unit_at: Option<String>,
+    /// Without a unit of the payload nobody knows what it is.
+    pub(super) needs_unit: bool,
 }
 
 /// One flag of a payload.
@@ -73,9 +75,23 @@ pub(super) struct FlagSlot {
     pub(super) flag: Flags,
 }
 
+/// Units as they are written right, where letters in any size mean the same: no post leaks megaamperes. Not in it is
+/// what may be either milli or mega (MW, MOhm).
+const ANY_CASE: [&str; 17] = [
+    "mA", "A", "uA", "V", "kV", "mV", "W", "kW", "kWh", "Wh", "Ohm", "kOhm", "mm", "cm", "deg", "Cel", "%RH",
+];
+
+/// Factor from a unit as devices write it, also in letters of another size; `None` when the field is not measured in it.
+pub(super) fn factor(field: Field, unit: &str) -> Option<Decimal> {
+    exact_factor(field, unit).or_else(|| {
+        let known = ANY_CASE.into_iter().find(|known| known.eq_ignore_ascii_case(unit.trim()))?;
+        exact_factor(field, known)
+    })
+}
+
 /// Factor from a unit as devices write it to the unit of a field; `None` when the field is not measured in it.
 /// Names: RFC 8428 section 12.1, RFC 8798 (secondary units), and what makers print.
-pub(super) fn factor(field: Field, unit: &str) -> Option<Decimal> {
+fn exact_factor(field: Field, unit: &str) -> Option<Decimal> {
     let parse = |text: &str| Decimal::parse(text);
     match (field.info().unit, unit.trim()) {
         (own, unit) if own == unit => Some(Decimal::ONE),
@@ -181,6 +197,7 @@ impl Slot {
                 Some(factor) => factor,
                 None => return Took::Unit,
             },
+            None if self.needs_unit => return Took::NoUnit,
             None => Decimal::ONE,
         };
         let scaled = self.scale.times(factor).and_then(|scale| number.scaled_thousandths(scale, self.offset));
