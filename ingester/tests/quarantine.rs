@@ -9,6 +9,7 @@ use bytes::Bytes;
 use lampguard_ingester::accounts::Statement;
 use lampguard_ingester::config::{JournalConfig, QuarantineConfig};
 use lampguard_ingester::intake::{Fate, Mapping, Tally};
+use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::quarantine::{Payload, Quarantine};
 use lampguard_ingester::source::http::submit;
 use lampguard_ingester::{Ingester, Opened};
@@ -181,4 +182,38 @@ fn what_is_read_again_without_a_time_of_its_own_is_dated_by_its_first_receipt() 
         }
     }
     assert_eq!(seen, [(came_at, came_at, Cause::Backfill, true); 2], "not of this moment");
+}
+
+#[test]
+fn what_decoders_keep_and_what_found_no_room_stand_in_the_metrics() {
+    let site = Site::new();
+    let profiles = Profiles::load(&[]).unwrap();
+    let profile = profiles.get("sparkplug").cloned().map(Arc::new);
+    let mapping = || vec![Mapping { filter: "#".to_owned(), profile: profile.clone() }];
+    // Metrics called x, by the aliases from `first` on: name, alias of two bytes, type.
+    let birth = |first: u32| -> Bytes {
+        let metric =
+            |alias: u32| [0x12, 8, 0x0a, 1, b'x', 0x10, alias as u8 | 0x80, (alias >> 7) as u8, 0x20, 10];
+        (first..first + 6000).flat_map(metric).collect::<Vec<u8>>().into()
+    };
+    let send = |device: &str, first| {
+        let topic = format!("spBv1.0/G/DBIRTH/N/{device}");
+        let (inlet, source) = (site.ingester.inlet(), Source::Broker);
+        let mappings = vec![Mapping { filter: "#".to_owned(), profile: profile.clone() }];
+        let sent = submit(&inlet, source, mappings, &topic, birth(first), Fate::Read, NOW);
+        assert_eq!(site.runtime.block_on(sent).unwrap(), Tally::default());
+    };
+    let known = || {
+        let value = |name: &str| {
+            let families = site.registry.gather();
+            let metric =
+                families.iter().find(|family| family.name() == name).unwrap().get_metric()[0].clone();
+            metric.get_gauge().get_value() + metric.get_counter().get_value()
+        };
+        ["nodes", "aliases", "lost_total"].map(|what| value(&format!("lampguard_ingester_decoder_{what}")))
+    };
+    send("A", 128);
+    assert_eq!(known(), [1.0, 6000.0, 0.0]);
+    send("B", 6128);
+    assert_eq!(known(), [1.0, 10_000.0, 2000.0], "one node has room for so many");
 }
