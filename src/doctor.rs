@@ -135,6 +135,10 @@ fn check_policy(config: &Config, findings: &mut Findings) {
         );
         findings.add(Grade::Warn, "policy", text);
     }
+    for weak in config.ladders.weak() {
+        let text = format!("{}; cure: add these steps", config::policy::weak_text(weak));
+        findings.add(Grade::Warn, "ladder", text);
+    }
     if weak.is_empty() {
         findings.add(Grade::Good, "policy", "nothing protects less than its floor");
     }
@@ -280,7 +284,8 @@ fn newest_file(dir: &Path) -> Option<SystemTime> {
 }
 
 fn check_secrets(config: &Config, findings: &mut Findings) {
-    let brokers = config.brokers.iter().filter_map(|broker| broker.password_file.as_deref());
+    let brokers = config.brokers.iter().flat_map(|broker| [&broker.password_file, &broker.key_file]);
+    let brokers = brokers.flatten().map(|path| path.as_path());
     let databases = config.tsdbs.iter().filter_map(|database| database.token_file.as_deref());
     let channels = config.channels.iter().flat_map(config::Channel::secret_files);
     let listener =

@@ -102,6 +102,7 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
     difference.check(&old, posts)?;
     let lighting = serve::load_lighting(&now, &register)?;
     serve::keep_policies(&now, &held.site.data_dir)?;
+    serve::say_weak_ladders(&now);
     let mut changes = Vec::new();
     if difference.is_some() || old.posts() != register.posts() {
         changes.push(("register_changed", difference.json(posts, &bytes, register.posts().len())));

@@ -38,7 +38,8 @@ pub(crate) fn check_config(file: &Path) -> Result<()> {
     let register = serve::load_register(&config)?;
     let (posts, zones) = (register.posts().len(), config.zones.len());
     serve::load_lighting(&config, &register)?;
-    let policy = config::policy::describe(&config.policies);
+    let policy =
+        config::policy::describe(&config.policies) + &config::policy::describe_ladders(&config.ladders);
     let people: String =
         config::people::warnings(&config).iter().map(|told| format!("warning: {told}\n")).collect();
     print(&format!("{}: good; {posts} posts in {zones} zone(s)\n{policy}{people}", file.display()))

@@ -216,7 +216,8 @@ impl Dispatcher {
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
         if to.grouped {
-            reached(scene, incident, to).people.iter().for_each(|person| self.crowd.add(person, incident));
+            let people = reached(scene, incident, to).people;
+            people.iter().for_each(|person| self.crowd.put(person, incident, to.handover));
             return Vec::new();
         }
         let zone = incident.zone_in(scene.register);
@@ -241,7 +242,7 @@ impl Dispatcher {
             return Vec::new();
         }
         let crew = incident.and_then(|incident| incident.life.crew.as_deref());
-        let loud = to.urgent || incident.is_some_and(|incident| incident.severity == Severity::P1);
+        let loud = to.urgent || to.loud || incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(scene.rota, to, zone, crew, scene.now);
         let crews = crews_told(scene.rota, to, zone, crew, scene.now);
         let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
@@ -302,9 +303,14 @@ impl Dispatcher {
         notice.incident.as_deref().into_iter().chain(notice.listed()).collect()
     }
 
-    /// What the rules hear of a notice: of one that was accepted, or that calls somebody.
+    /// What the rules hear of a notice: of one that was accepted, or that calls somebody. A list that was not accepted, in
+    /// whatever form, sends on each incident from where that one stood.
     pub fn heard<'n>(&self, notice: &'n Notice, accepted: bool) -> Vec<Input<'n>> {
-        let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED | DIGEST | HELP);
+        if !accepted && *notice.event == *DIGEST {
+            let refused = |(incident, step)| Input::Delivery { incident, step, accepted };
+            return notice.rungs().map(refused).collect();
+        }
+        let calls = matches!(&*notice.event, OPENED | ESCALATED | BREACHED | HELP);
         let named = if accepted || calls { self.named(notice) } else { Vec::new() };
         let input = |incident| match &*notice.event {
             HELP if !accepted => Input::HelpRefused { incident, called_at: notice.created_at },
@@ -372,7 +378,8 @@ impl Dispatcher {
             for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
                 for person in reached(scene, incident, &to).people {
                     if !has_heard(incident, &person, at) {
-                        self.crowd.add_again(&person, incident);
+                        self.crowd.put(&person, incident, to.handover);
+                        self.crowd.again(&person);
                     }
                 }
             }

@@ -77,7 +77,7 @@ pub use engine::{
 };
 pub use explain_text::Teller;
 pub use incident::{Family, Incident, IncidentView, Kind, Scope, Severity, Signal};
-pub use ladder::{EscalationConfig, LadderFault, Ladders, Telling};
+pub use ladder::{EscalationConfig, LadderFault, Ladders, Telling, WeakLadder};
 pub use links::Links;
 pub use metrics::Metrics;
 pub use notice::SiteText;

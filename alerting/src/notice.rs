@@ -10,8 +10,8 @@ use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, gaps_text, incident_text, incident_words, job_text, line_text, local_time, moved_by,
-    moved_text, moved_title, rank, safety_text, short_time,
+    drill_text, gaps_text, incident_text, incident_words, is_handover, job_text, line_text, list_rungs,
+    list_title, local_time, moved_by, moved_text, moved_title, rank, safety_text, short_time,
 };
 use crate::notice_words::{Words, safety_words};
 use crate::rota::Gap;
@@ -230,14 +230,15 @@ impl Notice {
         to: Address<'_>,
     ) -> Self {
         let chinese = site.language.starts_with("zh");
-        let total = lines.len() + list.more;
-        let mut text = match chinese {
-            true => format!("【险情汇总 {total} 起】"),
-            false => format!("[{total} incidents] "),
-        };
+        let head = list_title(list, lines, chinese);
+        let mut text = if chinese { format!("【{head}】") } else { format!("[{head}] ") };
         let mut named = Vec::new();
+        let (all, mark) = (is_handover(list, lines), if chinese { " 交接班" } else { " (change of shift)" });
         for (incident, post) in lines {
             text += &format!("\n{}{}", drill_text(incident, chinese), line_text(incident, *post, chinese));
+            if !all && list.handovers.contains(&incident.id) {
+                text += mark;
+            }
             // What a small chat cuts off was not told.
             if text.len() <= LIST_BYTES {
                 named.push(&incident.id);
@@ -260,6 +261,7 @@ impl Notice {
             .with_words(crate::notice_text::list_words(list, lines, site));
         notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
+        notice.body["rungs"] = list_rungs(lines);
         // Among messages it stands where the worst of its lines would.
         notice.words.rank =
             lines.iter().map(|(incident, _)| rank(incident.severity)).min().unwrap_or(notice.words.rank);
@@ -287,6 +289,15 @@ impl Notice {
     pub fn listed(&self) -> impl Iterator<Item = &str> {
         let ids = self.body.get("incidents").and_then(Value::as_array).filter(|_| self.event == DIGEST);
         ids.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// What a list was made of, named in this form or not, each with the rung on which it stood.
+    pub fn rungs(&self) -> impl Iterator<Item = (&str, u32)> {
+        let rungs = self.body.get("rungs").and_then(Value::as_array).filter(|_| self.event == DIGEST);
+        rungs.into_iter().flatten().filter_map(|one| {
+            let step = one.get("step").and_then(Value::as_u64).and_then(|step| u32::try_from(step).ok());
+            one.get("id").and_then(Value::as_str).zip(step)
+        })
     }
 
     /// Says that nobody is named for some of those who were to be told.

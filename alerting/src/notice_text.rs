@@ -2,7 +2,7 @@
 
 use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
@@ -259,10 +259,34 @@ pub(crate) fn rank(severity: Severity) -> u8 {
     }
 }
 
+/// All of a list is what one shift hands over to the next.
+pub(crate) fn is_handover(list: &List, lines: &[(&Incident, Option<&Post>)]) -> bool {
+    !lines.is_empty() && lines.iter().all(|(incident, _)| list.handovers.contains(&incident.id))
+}
+
+/// On which rung each incident of a list stands.
+pub(crate) fn list_rungs(lines: &[(&Incident, Option<&Post>)]) -> Value {
+    let rung = |(incident, _): &(&Incident, Option<&Post>)| json!({ "id": incident.id, "step": incident.life.climb.present() });
+    lines.iter().map(rung).collect()
+}
+
+/// What a list is of: how many, and whether a shift hands them over.
+pub(crate) fn list_title(list: &List, lines: &[(&Incident, Option<&Post>)], zh: bool) -> String {
+    let count = lines.len() + list.more;
+    let handed = lines.iter().filter(|(incident, _)| list.handovers.contains(&incident.id)).count();
+    match (handed, is_handover(list, lines), zh) {
+        (0, _, true) => format!("险情汇总 {count} 起"),
+        (0, _, false) => format!("{count} incidents"),
+        (_, true, true) => format!("交接班 {count} 起, 请接班班组确认"),
+        (_, true, false) => format!("change of shift: take over {count} incidents"),
+        (_, false, true) => format!("险情汇总 {count} 起，其中交接班 {handed} 起"),
+        (_, false, false) => format!("{count} incidents, {handed} of them by change of shift"),
+    }
+}
+
 /// A list where there is no room for its lines: how many, how many of them P1, and the worst.
 pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site: &SiteText) -> Words {
     let zh = site.language.starts_with("zh");
-    let count = lines.len() + list.more;
     let p1 = lines.iter().filter(|(incident, _)| incident.severity == Severity::P1).count();
     // The severity of what is beyond the list is not known here.
     let least = match (list.more > 0, zh) {
@@ -273,9 +297,10 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
     let worst = lines.iter().max_by_key(|(incident, _)| danger(incident));
     let worst = worst.map(|(incident, post)| incident_words(incident, DIGEST, *post, site));
     let worst = worst.map(|words| format!("{} {} {}", words.title, words.place, words.danger));
-    let (title, place, danger) = match zh {
-        true => (format!("险情 {count} 起"), format!("一级险情{least} {p1} 起"), "最危险"),
-        false => (format!("{count} incidents"), format!("{least}{p1} of priority one"), "the worst"),
+    let title = list_title(list, lines, zh).replace("汇总", "");
+    let (place, danger) = match zh {
+        true => (format!("一级险情{least} {p1} 起"), "最危险"),
+        false => (format!("{least}{p1} of priority one"), "the worst"),
     };
     Words {
         zh,

@@ -337,17 +337,15 @@ fn fault_n1_a_flood_never_gets_the_robot_blocked_and_every_p1_is_named_in_a_mess
 }
 
 /// A list of these incidents, by their numbers.
+fn list_of(person: Person, number: u32) -> List {
+    let (incidents, roads, handovers) = (Vec::new(), Vec::new(), Vec::new());
+    List { person: Arc::new(person), incidents, more: 0, roads, number, handovers, again: false }
+}
+
 fn list(numbers: std::ops::Range<usize>, channel: &str) -> Notice {
     let incidents: Vec<Incident> = numbers.map(incident).collect();
     let person = Person { name: Arc::from("desk"), phone: None, channels: Vec::new() };
-    let list = List {
-        person: Arc::new(person),
-        incidents: incidents.iter().map(|i| i.id.clone()).collect(),
-        more: 0,
-        roads: Vec::new(),
-        number: 1,
-        again: false,
-    };
+    let list = List { incidents: incidents.iter().map(|i| i.id.clone()).collect(), ..list_of(person, 1) };
     let lines: Vec<_> = incidents.iter().map(|i| (i, None)).collect();
     Notice::digest(&list, &lines, T, &site(), Address { channel, to: "desk", phone: None })
 }
@@ -543,12 +541,10 @@ fn long_list(number: u32, channel: &str) -> Job {
     let lines: Vec<_> = incidents.iter().map(|incident| (incident, None)).collect();
     let person = Person { name: Arc::from("desk"), phone: None, channels: Vec::new() };
     let list = List {
-        person: Arc::new(person),
         incidents: incidents.iter().map(|incident| incident.id.clone()).collect(),
         more: 5,
         roads: vec![(Arc::from("人民路"), 5)],
-        number,
-        again: false,
+        ..list_of(person, number)
     };
     let to = Address { channel, to: "desk", phone: Some(PHONE) };
     let notice = Arc::new(Notice::digest(&list, &lines, T, &site(), to));

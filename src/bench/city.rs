@@ -55,6 +55,14 @@ impl Story {
         let _ = self.simulation.command(at, &Command::Repair { post_id: post_id.to_owned() });
     }
 
+    /// A breaker opens, or is closed again; a feeder that the city does not know has none.
+    pub(super) fn switch(&mut self, at: Timestamp, feeder: &str, on: bool) {
+        let feeder = feeder.to_owned();
+        let command = if on { Command::Reclose { feeder } } else { Command::Cut { feeder } };
+        // Refused is only what is no feeder of the city, or more than a million events.
+        let _ = self.simulation.command(at, &command);
+    }
+
     /// So many posts begin to leak.
     pub(super) fn storm(&mut self, at: Timestamp, posts: u32) -> Result<()> {
         self.simulation.command(at, &Command::Storm { posts }).context("beginning a storm of leaks")?;

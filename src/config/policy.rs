@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lampguard_alerting::Policies;
+use lampguard_alerting::{Ladders, Policies, WeakLadder};
 
 use super::{BadConfig, Fault};
 
@@ -48,4 +48,20 @@ pub(crate) fn describe(policies: &Policies) -> String {
         }
     }
     text
+}
+
+/// Ladders that are weaker than the rules, for people.
+pub(crate) fn describe_ladders(ladders: &Ladders) -> String {
+    ladders.weak().iter().map(|weak| format!("  {}\n", weak_text(weak))).collect()
+}
+
+/// One of them in a line.
+pub(crate) fn weak_text(weak: &WeakLadder) -> String {
+    let zones = if weak.zones.is_empty() { "all zones".to_owned() } else { weak.zones.join(", ") };
+    format!(
+        "[[escalation]] {} of {zones} is weaker than the rules: {}; accepted: {}",
+        weak.severity.name(),
+        weak.weaker.join("; "),
+        weak.reason
+    )
 }

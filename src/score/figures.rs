@@ -220,6 +220,8 @@ pub(super) fn messages(sent: &[Message]) -> Messages {
 
 /// The promise: a crew stands there within half an hour of being told.
 const HALF_HOUR: Millis = Millis::minutes(30);
+/// A message may take so long.
+const ON_ITS_WAY: Millis = Millis::minutes(1);
 
 /// Arrivals at told P1s, and why late ones were late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,9 +234,10 @@ pub(crate) struct Arrivals {
     pub(crate) in_time: usize,
     /// Arrived later, or breached with nobody there: the sum of the four below.
     pub(crate) late: usize,
-    /// The crew was told late: the hazard was told late, or the crew came within half an hour of being told.
+    /// The crew was told late: less than half an hour was left and the hazard was told late, or the crew came within half an
+    /// hour of being told.
     pub(crate) system: usize,
-    /// The crew was told in time and busy elsewhere.
+    /// The crew was told in time and busy elsewhere, or went to another one first.
     pub(crate) capacity: usize,
     /// The crew was told in time, was free, and came late.
     pub(crate) crew: usize,
@@ -266,16 +269,26 @@ pub(super) fn arrivals(told: &[Told], graded: &[Graded]) -> Option<Arrivals> {
             None if !told.going.breached => continue,
             _ => out.late += 1,
         }
-        let kept_its_half_hour = told.going.arrived_at.is_some_and(|at| at <= told_at + HALF_HOUR);
+        let asked_at = asked_at(told, told_at, due_at);
+        let kept_its_half_hour = told.going.arrived_at.is_some_and(|at| at <= asked_at + HALF_HOUR);
+        // A deadline counts from the decision: of a hazard that was decided late, and told at once, it leaves all the time.
+        let told_late = late_ids.contains(told.id.as_str()) && due_at < asked_at + HALF_HOUR - ON_ITS_WAY;
         let place = match &told.going.crew {
-            _ if kept_its_half_hour || late_ids.contains(told.id.as_str()) => &mut out.system,
+            _ if kept_its_half_hour || told_late => &mut out.system,
             None => &mut out.unknown,
-            Some(crew) if busy.elsewhere(crew, told, told_at) => &mut out.capacity,
+            Some(crew) if busy.elsewhere(crew, told, asked_at, due_at) => &mut out.capacity,
             Some(_) => &mut out.crew,
         };
         *place += 1;
     }
     Some(out)
+}
+
+/// When somebody was asked to be there by the deadline: of what was a warning with a deadline of its own before it became
+/// a P1, when that was told.
+fn asked_at(told: &Told, p1_told_at: Timestamp, due_at: Timestamp) -> Timestamp {
+    let is_warnings = told.p1_at.is_some_and(|p1_at| due_at < p1_at + HALF_HOUR);
+    told.first_notice_at.filter(|_| is_warnings).map_or(p1_told_at, |at| at.min(p1_told_at))
 }
 
 /// When each crew was bound by an incident: from departed (else told) until made safe (else arrived).
@@ -284,6 +297,7 @@ struct Busy<'t>(HashMap<&'t str, Vec<Bound<'t>>>);
 struct Bound<'t> {
     from: Timestamp,
     until: Option<Timestamp>,
+    arrived: Option<Timestamp>,
     by: &'t str,
 }
 
@@ -294,17 +308,27 @@ impl<'t> Busy<'t> {
             let from = told.going.departed_at.or(told.first_notice_at);
             if let (Some(crew), Some(from)) = (&told.going.crew, from) {
                 let until = told.going.made_safe_at.or(told.going.arrived_at);
-                spans.entry(crew).or_default().push(Bound { from, until, by: &told.id });
+                spans.entry(crew).or_default().push(Bound {
+                    from,
+                    until,
+                    arrived: told.going.arrived_at,
+                    by: &told.id,
+                });
             }
         }
         Self(spans)
     }
 
-    /// The crew was bound by another incident when it was told of this one.
-    fn elsewhere(&self, crew: &str, told: &Told, at: Timestamp) -> bool {
-        let spans = self.0.get(crew).into_iter().flatten();
-        spans
-            .filter(|bound| bound.by != told.id)
-            .any(|bound| bound.from < at && bound.until.is_none_or(|until| at < until))
+    /// The crew was bound by another incident when it was asked to come, or went to another one first before this was due.
+    fn elsewhere(&self, crew: &str, told: &Told, asked_at: Timestamp, due_at: Timestamp) -> bool {
+        let others = self.0.get(crew).into_iter().flatten().filter(|bound| bound.by != told.id);
+        let own = told.going.arrived_at;
+        let went_first = |bound: &Bound<'_>| {
+            let first = bound.arrived.is_some_and(|other| own.is_none_or(|own| other < own));
+            first && bound.from < due_at
+        };
+        others
+            .filter(|bound| bound.until.is_none_or(|until| asked_at < until))
+            .any(|bound| bound.from < asked_at || went_first(bound))
     }
 }

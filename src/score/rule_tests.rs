@@ -357,6 +357,13 @@ fn late_arrivals_are_split_into_system_capacity_and_crew() {
         };
         told
     };
+    // Told as a warning and as a P1, who set out when, and came.
+    let went = |post: &str, (warned, p1): (i64, i64), (crew, departed): (&str, i64), arrived: i64| {
+        let mut told = gone(post, warned, Some(crew), Some(arrived));
+        (told.p1_at, told.p1_notice_at) = (Some(minutes(p1)), Some(minutes(p1)));
+        told.going.departed_at = Some(minutes(departed));
+        told
+    };
     let told = [
         gone("P1", 0, Some("A"), Some(30)),  // in time, and A is bound until 40
         gone("P2", 1, Some("A"), Some(45)),  // told in time, A was at P1: capacity
@@ -364,12 +371,21 @@ fn late_arrivals_are_split_into_system_capacity_and_crew() {
         gone("P4", 8, Some("C"), Some(37)),  // 29 min after being told: system
         gone("P5", 20, Some("D"), Some(99)), // the hazard was told late: system
         gone("P6", 0, None, None),           // nobody came, no crew named
+        // Told of both at once, E went to P8 first: capacity; F was told of a warning at 0, and of the P1 at 25: crew.
+        went("P7", (0, 0), ("E", 16), 50),
+        went("P8", (0, 0), ("E", 2), 12),
+        went("P9", (0, 25), ("F", 40), 48),
+        // The hazard was told late, its crew had all of its half hour from then: crew.
+        Told {
+            going: Going { due_at: Some(minutes(50)), ..gone("P10", 20, Some("G"), Some(99)).going },
+            ..leak("P10", minutes(20))
+        },
     ];
-    let hazards = [hazard("P5")];
+    let hazards = [hazard("P5"), hazard("P10")];
     let arrivals = plain(&hazards, &told).arrivals.unwrap();
-    assert_eq!((arrivals.incidents, arrivals.arrived, arrivals.in_time, arrivals.late), (6, 5, 1, 5));
+    assert_eq!((arrivals.incidents, arrivals.arrived, arrivals.in_time, arrivals.late), (10, 9, 2, 8));
     let split = (arrivals.system, arrivals.capacity, arrivals.crew, arrivals.unknown);
-    assert_eq!(split, (2, 1, 1, 1));
+    assert_eq!(split, (2, 2, 3, 1));
     let nobody = [leak("P5", T), gone("P6", 0, None, None)];
     assert_eq!(plain(&hazards, &nobody).arrivals, None, "no line says that somebody arrived");
 }

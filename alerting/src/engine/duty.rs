@@ -1,6 +1,7 @@
 //! Who goes, and who else has to know: busy crews, changes of shift, feeders with many dangers, crews that stand in an
 //! extent that is live again (`policy.md` 5).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lampguard_model::Timestamp;
@@ -56,6 +57,15 @@ impl Engine {
             return shifts(zone, at);
         }
         self.calling.rota.on_duty_now(zone, at)
+    }
+
+    /// Since when the crew on duty in a zone is.
+    fn turn_began(&self, zone: &str, now: Timestamp) -> Timestamp {
+        #[cfg(test)]
+        if self.calling.shifts.is_some() {
+            return Timestamp(i64::MIN);
+        }
+        self.calling.rota.turn_began(zone, now)
     }
 
     /// When somebody else comes on duty in a zone.
@@ -291,16 +301,17 @@ impl Engine {
         let rota = self.calling.rota.clone();
         let ends = rota.zones.keys().filter_map(|zone| self.shift_ends(zone, now));
         self.calling.shift_at = ends.filter(|at| *at > now).min().unwrap_or(Timestamp(i64::MAX));
+        let began: HashMap<&str, Timestamp> =
+            rota.zones.keys().map(|zone| (&**zone, self.turn_began(zone, now))).collect();
         let mut by_zone: std::collections::BTreeMap<Arc<str>, Vec<(usize, Handover)>> = Default::default();
         for place in 0..self.open.len() {
             let open = &self.open[place];
             let told = open.incident.severity == Severity::P1 || open.incident.is_told();
             let wanted = !open.over && told && !open.incident.life.drill;
-            if let Some(handover) = wanted.then(|| self.handed_over(&open.incident, now)).flatten() {
-                by_zone
-                    .entry(open.incident.zone_in(&self.register).clone())
-                    .or_default()
-                    .push((place, handover));
+            let zone = open.incident.zone_in(&self.register);
+            let began = began.get(&**zone).copied().unwrap_or(now);
+            if let Some(handover) = wanted.then(|| self.handed_over(&open.incident, began, now)).flatten() {
+                by_zone.entry(zone.clone()).or_default().push((place, handover));
             }
         }
         for handovers in by_zone.into_values() {
@@ -311,7 +322,7 @@ impl Engine {
                 let key = format!("shift_changed:{}:{}", handover.to, handover.at.0);
                 self.open[place].incident.life.climb.handover = Some(handover);
                 let incident = &self.open[place].incident;
-                let mut to = self.made_for(incident, Telling { crews, ..Telling::default() });
+                let mut to = self.made_for(incident, Telling { crews, handover: true, ..Telling::default() });
                 to.grouped |= many;
                 let event = event_of(incident, now, &key, "shift_changed", &body);
                 let told = Some(HANDOVER);
@@ -321,8 +332,9 @@ impl Engine {
         }
     }
 
-    /// The change of shift that an incident is in, when that is new.
-    fn handed_over(&self, incident: &Incident, now: Timestamp) -> Option<Handover> {
+    /// The change of shift that an incident is in, when that is new: one for each turn, also of a crew that had it before.
+    /// `began`: when the turn of the crew on duty did.
+    fn handed_over(&self, incident: &Incident, began: Timestamp, now: Timestamp) -> Option<Handover> {
         let (life, zone) = (&incident.life, &**incident.zone_in(&self.register));
         if is_over(life.state) {
             return None;
@@ -331,18 +343,25 @@ impl Engine {
         let to = self.on_duty(zone, now).crew?.id.clone();
         let owner = life.crew.as_deref().and_then(|name| crew_named(&self.calling.rota, name));
         let had = life.taken.as_ref().map(|mark| mark.received_at);
-        let since = known.and_then(|known| known.accepted_at).or(had);
+        let since = known.and_then(Handover::taken_at).max(had);
         let (from, accepted_at) = match (owner, since) {
             (Some(owner), Some(since)) => {
                 // The back-up or a neighbour that has it keeps it: no shift of this zone ends for them.
-                self.on_duty(zone, since).crew.filter(|crew| crew.id == owner.id)?;
+                let was_called = known.is_some_and(|known| [&known.from, &known.to].contains(&&owner.id));
+                let was_on_duty = || self.on_duty(zone, since).crew.is_some_and(|crew| crew.id == owner.id);
+                (was_called || was_on_duty()).then_some(())?;
                 (owner.id.clone(), None)
             }
-            // Nobody has it: the crew that was called goes home, the next one is called.
-            (_, None) => (self.on_duty(zone, incident.opened_at).crew?.id.clone(), Some(now)),
+            // Nobody has it: the crew that was called last goes home, the next one is called.
+            (_, None) => {
+                let called_at = incident.p1_at.unwrap_or(incident.opened_at);
+                let called = || self.on_duty(zone, called_at).crew.map(|crew| crew.id.clone());
+                (known.map(|known| known.to.clone()).or_else(called)?, Some(now))
+            }
             (None, Some(_)) => return None,
         };
-        let new = from != to && known.is_none_or(|known| known.to != to);
+        let told = |known: &Handover| known.to == to && known.at >= began;
+        let new = from != to && !known.is_some_and(told);
         new.then_some(Handover { from, to, at: now, desk_told: false, accepted_at })
     }
 }

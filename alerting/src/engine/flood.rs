@@ -144,14 +144,22 @@ impl Engine {
         });
         let crews = |known: &Handover| Telling {
             crews: vec![known.from.clone(), known.to.clone()],
+            handover: true,
             ..Telling::default()
         };
         let shift = climb.handover.iter().filter(|known| known.at > from);
         rungs.chain(shift.map(|known| (known.at, self.made_for(incident, crews(known))))).collect()
     }
 
-    /// What was gathered becomes one telling for each zone and rung.
-    pub(super) fn tell_gathered(&mut self, gathered: Gathered, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// What was gathered becomes one telling for each zone and rung. `one`: the incident that all of it is of, where
+    /// others are told of in the same moment.
+    pub(super) fn tell_gathered(
+        &mut self,
+        gathered: Gathered,
+        one: Option<&str>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         for ((zone, step, word, crews), (to, mut places)) in gathered {
             let count = places.len();
             let rank = |place: &usize| std::cmp::Reverse(danger(&self.open[*place].incident));
@@ -163,7 +171,8 @@ impl Engine {
             let incidents: Vec<Incident> =
                 places.iter().map(|place| self.open[*place].incident.clone()).collect();
             let ids: Vec<&str> = incidents.iter().map(|incident| &*incident.id).collect();
-            let of = crews.iter().fold(String::new(), |of, crew| format!("{of}:{crew}"));
+            let of = crews.iter().map(|crew| &**crew).chain(one);
+            let of = of.fold(String::new(), |of, name| format!("{of}:{name}"));
             let event = Event {
                 key: format!("rungs:{zone}:{step}:{word}:{}{of}", now.0),
                 incident: Arc::from(""),

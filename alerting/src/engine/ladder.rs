@@ -12,7 +12,7 @@ use serde_json::json;
 use super::duty::OnFeeder;
 use super::flood::Flooded;
 use super::{Aside, Effect, Engine, Open};
-use crate::incident::{Event, Family, Incident, Severity};
+use crate::incident::{Event, Family, Incident, Kind, Severity};
 use crate::ladder::{
     Ladder, Ladders, Milestones, Rung, Telling, Until, Which, desk_call, not_accepted, to_come,
 };
@@ -123,10 +123,15 @@ impl Engine {
     }
 
     /// A ladder begins: its first rung is the opening notice. Where planned work goes on it comes later, when the crew
-    /// there has not answered.
-    pub(super) fn begin_ladder(&self, incident: &mut Incident, now: Timestamp) -> Telling {
+    /// there has not answered. `told`: people hear of it.
+    pub(super) fn begin_ladder(&self, incident: &mut Incident, told: bool, now: Timestamp) -> Telling {
         let to = self.opening(incident, now);
-        if incident.life.job.is_none() || incident.severity < Severity::P1 || to.urgent {
+        let told = match incident.severity {
+            Severity::P1 => incident.life.job.is_none() || to.urgent,
+            // Of many dark lamps of a road one is told; what is due in a day stands in lists.
+            _ => told,
+        };
+        if told {
             incident.life.climb.tell(0, None, now);
         }
         incident.life.climb.listed = to.grouped;
@@ -172,16 +177,17 @@ impl Engine {
         rungs.into_iter().map(|(_, at)| at).chain(others.into_iter().flatten()).min()
     }
 
-    /// When an incident has been there for too long with nobody at the board.
+    /// When an incident has been there for too long with nobody at the board: a P1, or what people were told of.
     fn closed(&self, incident: &Incident) -> Option<Timestamp> {
         let life = &incident.life;
-        let waits = incident.severity == Severity::P1 && takes_evidence(life.state);
-        let waits = waits && life.state != Stage::Arrived;
+        let told = || life.climb.told.iter().find(|said| said.step == 0).map(|said| said.at);
+        let called_at = if incident.severity == Severity::P1 { incident.p1_at } else { told() }?;
+        let waits = takes_evidence(life.state) && life.state != Stage::Arrived;
         let system = incident.family == Family::System && Milestones::of(incident, &self.policy).is_none();
         let watched = self.calling.present_at.max(self.running_since).max(self.calling.live_since);
         // Nobody watched in a time that has not come.
         let watched = watched.min(self.advanced_at);
-        let since = incident.p1_at?.max(watched);
+        let since = called_at.max(watched);
         (waits && !system && !life.climb.board_closed && !life.drill)
             .then(|| since + self.policy.watch.board_closed)
     }
@@ -221,7 +227,7 @@ impl Engine {
             self.look_at_ladder(place, now, &mut gathered, effects);
             self.schedule(place, now);
         }
-        self.tell_gathered(gathered, now, effects);
+        self.tell_gathered(gathered, None, now, effects);
     }
 
     fn look_at_ladder(
@@ -278,7 +284,8 @@ impl Engine {
         }
     }
 
-    /// Nobody has the board open: the desk is rung, and the next rung goes at once; once for each incident.
+    /// Nobody has the board open: the desk is rung, and the next rung goes at once; once for each incident. A P2 has no
+    /// next one by the rules: its leader hears of it, or nobody would know before the morning.
     fn ring_desk(
         &mut self,
         place: usize,
@@ -306,14 +313,15 @@ impl Engine {
         let failed = failed.filter(|step| *step < ladder.rungs.len());
         let waits = |(step, rung): (usize, &Rung)| {
             let behind = failed.is_none_or(|failed| step > failed) && rung.until == until;
-            let first = milestones.first(rung).filter(|_| behind && climb.told_at(step, rung).is_none());
+            let first =
+                milestones.first(ladder, step).filter(|_| behind && climb.told_at(step, rung).is_none());
             first.map(|at| (step, at))
         };
         ladder.rungs.iter().enumerate().filter_map(waits).min_by_key(|(step, at)| (*at, *step))
     }
 
     /// What became of a message that named an incident: the first that was accepted makes it told; one that was not
-    /// sends the next rung at once.
+    /// sends the next rung at once. `step`: that of the message; of a list, on which the incident stood when it was made.
     pub(super) fn delivered(
         &mut self,
         now: Timestamp,
@@ -339,7 +347,8 @@ impl Engine {
         let mut gathered = Gathered::new();
         self.fire(place, &[next], Why::DeliveryFailed, false, now, &mut gathered, effects);
         self.schedule(place, now);
-        self.tell_gathered(gathered, now, effects);
+        // A list that fails sends on all that it names, in one moment.
+        self.tell_gathered(gathered, Some(id), now, effects);
     }
 
     /// Tells rungs of one incident: several that became due together are one telling, the highest first.
@@ -357,10 +366,8 @@ impl Engine {
         let incident = &self.open[place].incident;
         let (family, ladder) = (incident.family, self.ladder(incident).cloned().unwrap_or_default());
         let highest = steps.iter().copied().max_by_key(|(step, _)| *step);
-        let mut to = Telling::default();
-        if why == Why::BoardClosed {
-            to.and(&[Whom::Desk]);
-        }
+        let mut to =
+            if why == Why::BoardClosed { to_desk(incident, steps.is_empty()) } else { Telling::default() };
         let breach = ladder.breach().filter(|_| breached && incident.severity == Severity::P1);
         // Where nobody climbs, the desk alone hears of a breach.
         if breached && incident.severity == Severity::P1 && breach.is_none() {
@@ -414,13 +421,28 @@ impl Engine {
             body["crew"] = json!(incident.life.crew);
             (format!("breached:{}", incident.severity.name()), "breached")
         } else {
-            let name = if why == Why::Due { "rung" } else { why.name() };
+            let name = match why {
+                Why::Due => "rung",
+                // The P1 that it may become is another word, also when both have no rung left.
+                Why::BoardClosed if !p1 => "board_closed:P2",
+                Why::BoardClosed | Why::DeliveryFailed => why.name(),
+            };
             (format!("{name}:{}:{}", to.step, at.0), "rung")
         };
         let told = word.filter(|_| !to.grouped);
         let event = event_of(incident, now, &key, kind, &body);
         effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told, to });
     }
+}
+
+/// Whom it rings that nobody is at the board: the desk, and where no rung is left of a P2 its leader; of a dark lamp the
+/// ladder ends at the desk.
+fn to_desk(incident: &Incident, last: bool) -> Telling {
+    let mut to = Telling { loud: true, ..Telling::to(&[Whom::Desk]) };
+    if last && incident.severity < Severity::P1 && incident.evidence.kind != Kind::LampOut {
+        to.and(&[Whom::Leader]);
+    }
+    to
 }
 
 /// An event of an incident.

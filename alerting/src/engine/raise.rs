@@ -281,7 +281,7 @@ impl Engine {
         let (told, family, drill) = (told && incident.is_told(), incident.family, incident.life.drill);
         let now = incident.opened_at;
         self.note_raised(&incident, now);
-        let to = self.begin_ladder(&mut incident, now);
+        let to = self.begin_ladder(&mut incident, told, now);
         effects.push(Effect::Open { incident: Box::new(incident.clone()), event, told, to });
         let place = self.keep(Open::new(incident, subject.clone()));
         self.schedule(place, now);
@@ -387,7 +387,7 @@ impl Engine {
         if !raised {
             self.note_raised(&incident, now);
         }
-        let to = self.begin_ladder(&mut incident, now);
+        let to = self.begin_ladder(&mut incident, told, now);
         self.open[place].incident = incident.clone();
         effects.push(Effect::Escalated { incident: Box::new(incident), event, told, to });
     }

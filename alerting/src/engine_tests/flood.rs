@@ -9,7 +9,7 @@ use crate::life::tests::crew;
 use crate::rota::{self, Rota, Whom, ZoneDuty};
 
 /// A street with so many posts, ten on a feeder.
-fn long_street(posts: usize) -> (City, Vec<String>) {
+pub(super) fn long_street(posts: usize) -> (City, Vec<String>) {
     let names: Vec<String> = (0..posts).map(|n| format!("L{n}")).collect();
     let mut text = lampguard_model::register::header();
     for (n, name) in names.iter().enumerate() {
@@ -25,7 +25,7 @@ fn long_street(posts: usize) -> (City, Vec<String>) {
 }
 
 /// Two samples of a post that is live.
-fn live(city: &mut City, name: &str, n: usize, at: Timestamp) {
+pub(super) fn live(city: &mut City, name: &str, n: usize, at: Timestamp) {
     for k in 0..2 {
         let mut r = shell(at + Millis(k), 60.0);
         let feeder = format!("G{}", n / 10);

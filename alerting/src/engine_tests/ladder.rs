@@ -146,7 +146,8 @@ fn when_a_p2_becomes_a_p1_the_ladder_starts_anew_and_an_earlier_acknowledge_stop
     (0..3).for_each(|n| city.read(&shell(minutes(n), 13.0)));
     assert_eq!(city.the_incident().severity, Severity::P2);
     let id = city.the_incident().id.to_string();
-    city.moved(minutes(3), &id, crew(Verb::Acknowledge, "1"));
+    watch(&mut city, minutes(2), 120);
+    city.moved(minutes(4), &id, crew(Verb::Acknowledge, "1"));
     city.moved(minutes(4), &id, crew(Verb::Depart, "1"));
     watch(&mut city, minutes(4), 960);
     assert!(rungs(&city, T).is_empty(), "a warning is told once");
@@ -534,7 +535,7 @@ fn a_clock_that_goes_back_a_day_repeats_no_rung_and_leaves_none_out() {
 fn an_offices_own_ladder_is_climbed_in_its_zones_and_the_rules_own_elsewhere() {
     let text = "severity = \"P1\"\nzones = [\"z1\"]\nsteps = [\n{ after_min = 0, to = \"crew\" },\n\
         { after_min = 0, to = \"desk\" },\n{ after_min = 2, to = \"leader\" },\n\
-        { after_min = 20, every_min = 5, until = \"arrived\", to = \"head\" }]\n";
+        { after_min = 20, every_min = 5, until = \"arrived\", to = \"head\" }]\ni_accept = \"few people\"\n";
     let config: EscalationConfig = toml::from_str(text).unwrap();
     for (zone, own) in [("z1", true), ("z2", false)] {
         let config = EscalationConfig { zones: vec![zone.to_owned()], ..config.clone() };

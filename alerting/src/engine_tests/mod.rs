@@ -1,5 +1,6 @@
 //! The engine on a table: a small city, a clock that is a number.
 
+mod called;
 mod columns;
 mod electric;
 mod ending;
@@ -24,6 +25,7 @@ mod reassign;
 mod restart;
 mod returns;
 mod sensors;
+mod shifts;
 mod signals;
 mod silence;
 mod speed;

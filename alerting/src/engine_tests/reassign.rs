@@ -54,7 +54,9 @@ fn another_crew_that_gets_a_p2_is_told() {
     let mut city = City::new();
     (0..3).for_each(|n| city.read(&shell(minutes(n), 13.0)));
     let id = city.the_incident().id.to_string();
+    watch(&mut city, minutes(2), 60);
     city.moved(minutes(3), &id, crew(Verb::Acknowledge, "1"));
+    watch(&mut city, minutes(3), 60);
     city.moved(minutes(4), &id, desk(Verb::Reassign, "1"));
     watch(&mut city, minutes(4), 600);
     assert_eq!(rungs(&city, minutes(4)), [(0, 0, UP, vec![Crew, Desk])], "once");

@@ -69,9 +69,16 @@ pub struct Handover {
     /// The desk was told that nobody has taken it.
     #[serde(default)]
     pub desk_told: bool,
-    /// It was taken.
+    /// It was taken. Where nobody had it there is nothing to take: the moment of the telling.
     #[serde(default)]
     pub accepted_at: Option<Timestamp>,
+}
+
+impl Handover {
+    /// When a crew took it from another; none while it waits, and where nobody had it.
+    pub fn taken_at(&self) -> Option<Timestamp> {
+        self.accepted_at.filter(|at| *at != self.at)
+    }
 }
 
 /// How far the ladder of an incident was climbed. Part of its life, so the transaction that stores a telling
@@ -116,6 +123,11 @@ impl Climb {
         said.filter(|at| since.is_none_or(|since| *at >= since))
     }
 
+    /// The rung on which it stands: the last one that was told; the opening before any was.
+    pub fn present(&self) -> u32 {
+        self.told.iter().max_by_key(|said| (said.at, said.step)).map_or(0, |said| said.step)
+    }
+
     /// Notes that a rung was told; `which` where another table may come.
     pub fn tell(&mut self, step: usize, which: Option<Which>, now: Timestamp) {
         // A clock that went back must not make it untold.
@@ -149,6 +161,8 @@ pub struct Milestones {
     pub arrived: Option<Timestamp>,
     /// The deadline.
     pub due_at: Timestamp,
+    /// It is a P1: its breach calls people again and again.
+    pub is_p1: bool,
 }
 
 impl Milestones {
@@ -175,6 +189,7 @@ impl Milestones {
             departed: life.departed.as_ref().map(|mark| mark.at),
             arrived: arrived.map(|arrival| life.climb.there_at.unwrap_or(arrival.mark.at)),
             due_at: incident.due_at,
+            is_p1: incident.severity == Severity::P1,
         })
     }
 
@@ -189,7 +204,8 @@ impl Milestones {
     }
 
     /// When a rung is first due; none when it counts from what has not happened, or nobody needs it any more.
-    pub fn first(&self, rung: &Rung) -> Option<Timestamp> {
+    pub fn first(&self, ladder: &Ladder, step: usize) -> Option<Timestamp> {
+        let rung = ladder.rungs.get(step)?;
         if self.reached(rung.until) {
             return None;
         }
@@ -202,6 +218,9 @@ impl Milestones {
         };
         // The ladder begins at the P1 decision, whatever was done before.
         let at = since?.max(self.opened) + rung.after;
+        // What became a P1 late keeps the deadline that it had: its breach, and all that repeats it, counts from there.
+        let breach = self.is_p1 && ladder.breach() == Some(step);
+        let at = if breach { at.min(self.due_at.max(self.opened)) } else { at };
         // Who arrives in the very millisecond of the deadline is in time.
         let deadline = at == self.due_at && rung.until == Until::Arrived;
         Some(if deadline { at + Millis(1) } else { at })
@@ -209,10 +228,16 @@ impl Milestones {
 
     /// When a rung is due next, given when it was last told. A clock that went back behind that moment counts from
     /// `now`, or the rung would be silent until the clock has caught up.
-    pub fn next(&self, rung: &Rung, told_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        let first = self.first(rung)?;
+    pub fn next(
+        &self,
+        ladder: &Ladder,
+        step: usize,
+        told_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let first = self.first(ladder, step)?;
         let Some(told_at) = told_at else { return Some(first) };
-        let every = rung.every?;
+        let every = ladder.rungs.get(step)?.every?;
         let last = told_at.min(now);
         let passed = last.since(first).0.div_euclid(every.0).max(-1) + 1;
         Some(first + Millis(every.0 * passed))
@@ -234,7 +259,7 @@ pub fn to_come(
         if step == 0 && incident.severity != Severity::P1 && climb.called_at.is_none() {
             return None;
         }
-        Some((step, milestones.next(rung, climb.told_at(step, rung), now)?))
+        Some((step, milestones.next(ladder, step, climb.told_at(step, rung), now)?))
     };
     ladder.rungs.iter().enumerate().filter_map(due).collect()
 }

@@ -10,6 +10,7 @@
 //!   { after_min = 15, until = "arrived", to = "backup_crew" },
 //!   { after_min = 30, every_min = 10, until = "arrived", to = "head" },
 //! ]
+//! i_accept = "no supervisor at night, office order 3"  # weaker than the table of the rules (`floor.rs`): why
 //! ```
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use lampguard_model::Millis;
 use serde::Deserialize;
 
+use super::floor::weaker;
 use super::{Ladder, Ladders, Rung, Since, Until};
 use crate::incident::Severity;
 use crate::rota::Whom;
@@ -37,6 +39,21 @@ pub struct EscalationConfig {
     pub zones: Vec<String>,
     /// Who is told, when.
     pub steps: Vec<StepConfig>,
+    /// Why it may tell fewer people, or tell them later, than the rules.
+    pub i_accept: Option<String>,
+}
+
+/// A ladder that is weaker than the rules, and why that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeakLadder {
+    /// Of which severity.
+    pub severity: Severity,
+    /// Ids of its zones; empty: all.
+    pub zones: Vec<Arc<str>>,
+    /// What it leaves out or tells later.
+    pub weaker: Vec<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// One step.
@@ -96,13 +113,57 @@ impl Ladders {
                     format!("{} has a ladder there already; write one for each zone", severity.name());
                 fault("severity".to_owned(), reason);
             }
-            let ladder = build(severity, &config.steps, &mut fault);
+            let mut sound = true;
+            let ladder = build(severity, &config.steps, &mut |key, reason| {
+                sound = false;
+                fault(key, reason);
+            });
+            // What is missing altogether was said.
+            if sound
+                && let Some(weak) = accept(severity, &ids, &ladder, config.i_accept.as_deref(), &mut fault)
+            {
+                ladders.weak.push(weak);
+            }
             ladders.own.push((severity, ids, Arc::new(ladder)));
         }
         // What names its zones counts before what is for all.
         ladders.own.sort_by_key(|(_, zones, _)| zones.is_empty());
         if faults.is_empty() { Ok(ladders) } else { Err(faults) }
     }
+}
+
+/// Holds a ladder against the table of the rules.
+fn accept(
+    severity: Severity,
+    zones: &[Arc<str>],
+    ladder: &Ladder,
+    reason: Option<&str>,
+    fault: &mut dyn FnMut(String, String),
+) -> Option<WeakLadder> {
+    let weaker = weaker(severity, ladder);
+    match (reason.map(str::trim), weaker.is_empty()) {
+        (None, true) => {}
+        (None, false) => fault(
+            "steps".to_owned(),
+            format!(
+                "is weaker than the table of docs/dispatch.md: {}; add these steps, or accept it by i_accept = \"reason\" \
+                 beside them",
+                weaker.join("; ")
+            ),
+        ),
+        (Some(""), _) => {
+            fault("i_accept".to_owned(), "is empty: say why fewer may be told, or later".to_owned());
+        }
+        (Some(_), true) => fault(
+            "i_accept".to_owned(),
+            "accepts nothing: these steps are no weaker than the table of docs/dispatch.md; take it out"
+                .to_owned(),
+        ),
+        (Some(reason), false) => {
+            return Some(WeakLadder { severity, zones: zones.to_vec(), weaker, reason: reason.to_owned() });
+        }
+    }
+    None
 }
 
 fn build(severity: Severity, steps: &[StepConfig], fault: &mut dyn FnMut(String, String)) -> Ladder {

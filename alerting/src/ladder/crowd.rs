@@ -41,6 +41,8 @@ pub struct List {
     pub roads: Vec<(Arc<str>, u32)>,
     /// Number of the list for that person: part of its id.
     pub number: u32,
+    /// Those of `incidents` that one shift hands over to the next.
+    pub handovers: Vec<Arc<str>>,
     /// Something of it may have been told before a restart.
     pub again: bool,
 }
@@ -83,6 +85,8 @@ struct Inbox {
     /// Not named to this person yet (false stands before true), and how dangerous.
     waiting: BTreeSet<(bool, Reverse<u32>, Arc<str>)>,
     ids: BTreeMap<Arc<str>, (bool, u32, Arc<str>)>,
+    /// Those that one shift hands over to the next.
+    handovers: BTreeSet<Arc<str>>,
     /// Named before, and how dangerous it was then, so that the same is not named again and again before others.
     named: BTreeMap<Arc<str>, u32>,
     /// Beyond those that wait.
@@ -111,6 +115,7 @@ impl Crowd {
             listed_at: None,
             waiting: BTreeSet::new(),
             ids: BTreeMap::new(),
+            handovers: BTreeSet::new(),
             named: BTreeMap::new(),
             beyond: 0,
             roads: BTreeMap::new(),
@@ -146,6 +151,11 @@ impl Crowd {
 
     /// An incident goes into somebody's next list.
     pub fn add(&mut self, person: &Arc<Person>, incident: &Incident) {
+        self.put(person, incident, false);
+    }
+
+    /// The same; `handover`: because the shift changes.
+    pub fn put(&mut self, person: &Arc<Person>, incident: &Incident, handover: bool) {
         let Some(inbox) = self.inbox(person) else { return };
         let (id, rank) = (incident.id.clone(), danger(incident));
         // What has become a P1 since is news.
@@ -155,6 +165,9 @@ impl Crowd {
             inbox.leave(&road);
         }
         inbox.waiting.insert((named, Reverse(rank), id.clone()));
+        if handover {
+            inbox.handovers.insert(id.clone());
+        }
         inbox.ids.insert(id, (named, rank, incident.road.clone()));
         if inbox.roads.len() < ROADS_MAX || inbox.roads.contains_key(&incident.road) {
             *inbox.roads.entry(incident.road.clone()).or_insert(0) += 1;
@@ -164,13 +177,13 @@ impl Crowd {
         {
             // It keeps its place in the count of its road.
             inbox.ids.remove(&id);
+            inbox.handovers.remove(&id);
             inbox.beyond += 1;
         }
     }
 
-    /// The same after a restart: it may have been told before.
-    pub fn add_again(&mut self, person: &Arc<Person>, incident: &Incident) {
-        self.add(person, incident);
+    /// What waits for somebody may have been told before a restart.
+    pub fn again(&mut self, person: &Arc<Person>) {
         if let Some(inbox) = self.inbox(person) {
             inbox.again = true;
         }
@@ -229,13 +242,15 @@ impl Inbox {
     }
 
     fn list(&mut self, now: Timestamp, at_most: usize, open: &impl Fn(&str) -> bool) -> Option<List> {
-        let mut incidents = Vec::new();
+        let (mut incidents, mut handovers) = (Vec::new(), Vec::new());
         while incidents.len() < at_most {
             let Some((_, Reverse(rank), id)) = self.waiting.pop_first() else { break };
             if let Some((_, _, road)) = self.ids.remove(&id) {
                 self.leave(&road);
             }
+            let handover = self.handovers.remove(&id);
             if open(&id) {
+                handovers.extend(handover.then(|| id.clone()));
                 if self.named.len() >= WAITING_MAX {
                     self.named.pop_first();
                 }
@@ -260,6 +275,7 @@ impl Inbox {
         self.number = self.number.wrapping_add(1);
         self.listed_at = Some(now);
         self.sent.push_back(now);
-        Some(List { person: self.person.clone(), incidents, more, roads, number: self.number, again })
+        let (person, number) = (self.person.clone(), self.number);
+        Some(List { person, incidents, more, roads, number, handovers, again })
     }
 }

@@ -5,6 +5,7 @@
 //! | `mod.rs` | rungs and ladders, the default of the rules, which ladder an incident has |
 //! | `climb.rs` | how far an incident's ladder was climbed, and what is due next |
 //! | `config.rs` | `[[escalation]]` of the configuration |
+//! | `floor.rs` | what such a ladder may not leave out without a reason |
 //! | `telling.rs` | whom one telling goes to |
 //! | `crowd.rs` | lists for people who would get too many messages in a flood |
 //!
@@ -15,11 +16,12 @@
 mod climb;
 mod config;
 mod crowd;
+mod floor;
 mod telling;
 
 pub use climb::{Climb, Handover, Milestones, Said, Which, to_come};
 pub(crate) use climb::{desk_call, not_accepted};
-pub use config::{EscalationConfig, LadderFault};
+pub use config::{EscalationConfig, LadderFault, WeakLadder};
 pub use crowd::{Crowd, Limits, List, danger};
 pub use telling::{Telling, crew_named};
 
@@ -138,6 +140,8 @@ impl Ladder {
 pub struct Ladders {
     /// Those of the configuration: severity, zones (empty: all), ladder. The first that fits counts.
     own: Vec<(Severity, Vec<Arc<str>>, Arc<Ladder>)>,
+    /// Those of them that are weaker than the rules.
+    weak: Vec<WeakLadder>,
     p1: Arc<Ladder>,
     p2: Arc<Ladder>,
     system: Arc<Ladder>,
@@ -146,7 +150,13 @@ pub struct Ladders {
 impl Default for Ladders {
     fn default() -> Self {
         let system = Arc::new(Ladder::system(&policy::Policy::default().system));
-        Self { own: Vec::new(), p1: Arc::new(Ladder::p1()), p2: Arc::new(Ladder::p2()), system }
+        Self {
+            own: Vec::new(),
+            weak: Vec::new(),
+            p1: Arc::new(Ladder::p1()),
+            p2: Arc::new(Ladder::p2()),
+            system,
+        }
     }
 }
 
@@ -169,6 +179,11 @@ impl Ladders {
             (None, Severity::P2) => Some(&self.p2),
             (None, _) => None,
         }
+    }
+
+    /// Ladders that tell fewer people than the rules, or later, each with its reason.
+    pub fn weak(&self) -> &[WeakLadder] {
+        &self.weak
     }
 
     /// Takes the times of the system's ladder from the policy in force.

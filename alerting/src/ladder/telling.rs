@@ -17,8 +17,12 @@ pub struct Telling {
     pub everybody: bool,
     /// Goes out at once whatever else goes on, to each member of the crews it names: a crew has its hands on what is live.
     pub urgent: bool,
+    /// Rings by all channels, whatever its severity: nobody looks at the board.
+    pub loud: bool,
     /// It goes into the lists of a flood.
     pub grouped: bool,
+    /// Of a shift that ends: a list says so.
+    pub handover: bool,
     /// It became due while nobody ran, and may have been told before: marked as a repeat.
     pub again: bool,
 }

@@ -16,7 +16,7 @@ fn faults(texts: &[&str]) -> Vec<String> {
 }
 
 const GOOD: &str = "severity = \"P1\"\nsteps = [{ after_min = 0, to = \"crew\" }, { after_min = 0, to = \"desk\" },\n\
-    { after_min = 20, every_min = 10, until = \"arrived\", to = \"head\" }]";
+    { after_min = 20, every_min = 10, until = \"arrived\", to = \"head\" }]\ni_accept = \"a small office\"";
 
 #[test]
 fn steps_of_one_moment_are_one_rung_and_the_opening_is_the_first() {
@@ -56,6 +56,83 @@ fn faults_of_ladders_are_told_at_once_with_their_key_and_the_way_out() {
     let unknown =
         toml::from_str::<EscalationConfig>("severity = \"P1\"\nsteps = [{ after_min = 0, to = \"mayor\" }]");
     assert!(unknown.unwrap_err().to_string().contains("supervisor"), "the words that there are");
+}
+
+/// The table of `policy.md` 5, step by step; what is struck out of it, or told later, is weaker.
+const TABLE: &str = "severity = \"P1\"
+steps = [
+{ after_min = 0, to = \"crew\" }, { after_min = 0, to = \"desk\" }, { after_min = 0, to = \"leader\" },
+{ after_min = 3, to = \"crew\" }, { after_min = 3, to = \"second\" },
+{ after_min = 6, to = \"backup_crew\" }, { after_min = 6, to = \"leader\" },
+{ after_min = 10, to = \"supervisor\" }, { after_min = 10, to = \"neighbour\" },
+{ after_min = 5, from = \"acknowledged\", to = \"crew\" },
+{ after_min = 10, from = \"acknowledged\", to = \"backup_crew\" },
+{ after_min = 15, until = \"arrived\", to = \"backup_crew\" },
+{ after_min = 30, every_min = 10, until = \"arrived\", to = \"head\" },
+{ after_min = 10, from = \"arrived\", to = \"crew\" },
+{ after_min = 15, every_min = 10, from = \"arrived\", to = \"desk\" },
+{ after_min = 15, every_min = 10, from = \"arrived\", to = \"leader\" }]
+";
+
+#[test]
+fn a_ladder_weaker_than_the_table_of_the_rules_needs_a_reason_and_the_fault_says_what_is_weaker() {
+    let of = |text: &str| Ladders::build(&[parse(text)], &["z1"]);
+    assert_eq!(of(TABLE).unwrap().weak(), [], "the table itself");
+    for (step, instead, words) in [
+        (
+            "{ after_min = 10, to = \"supervisor\" },",
+            "",
+            "after 10 min (from opened until acknowledged) it does not tell supervisor",
+        ),
+        // The opening does not count as the repeat of three minutes.
+        (
+            "{ after_min = 3, to = \"crew\" },",
+            "",
+            "after 3 min (from opened until acknowledged) it does not tell crew",
+        ),
+        ("{ after_min = 6, to = \"leader\" }", "{ after_min = 7, to = \"leader\" }", "after 6 min"),
+        (
+            "{ after_min = 15, until = \"arrived\",",
+            "{ after_min = 15,",
+            "after 15 min (from opened until arrived)",
+        ),
+        (
+            "every_min = 10, until = \"arrived\"",
+            "every_min = 11, until = \"arrived\"",
+            "head again every 10 min",
+        ),
+        (
+            "{ after_min = 10, from = \"arrived\", to = \"crew\" },",
+            "",
+            "(from arrived until made_safe) it does not tell crew",
+        ),
+    ] {
+        let weak = TABLE.replace(step, instead);
+        assert_ne!(weak, TABLE, "{step}");
+        let told = faults(&[&weak]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let says = |part: &str| told[0].contains(part);
+        assert!(
+            says("0 steps: is weaker") && says(words) && says("i_accept = \"reason\""),
+            "{words}: {told:?}"
+        );
+        assert_eq!(told[0].matches("it does not").count(), 1, "nothing else is weaker: {told:?}");
+        let accepted = of(&format!("{weak}i_accept = \"order 3\"")).unwrap();
+        assert_eq!((accepted.weak().len(), &*accepted.weak()[0].reason), (1, "order 3"));
+        assert!(accepted.weak()[0].weaker[0].contains(words));
+    }
+    // Earlier, longer and oftener is stronger.
+    let strong = TABLE
+        .replace("after_min = 10, to = \"supervisor\"", "after_min = 8, every_min = 1, to = \"supervisor\"")
+        .replace("after_min = 15, until = \"arrived\"", "after_min = 12, until = \"made_safe\"")
+        .replace("after_min = 30, every_min = 10", "after_min = 20, every_min = 5");
+    assert_eq!(of(&strong).unwrap().weak(), []);
+    for (text, part) in [
+        (format!("{TABLE}i_accept = \"why\""), "i_accept: accepts nothing"),
+        (GOOD.replace("a small office", " "), "i_accept: is empty"),
+    ] {
+        assert!(faults(&[&text])[0].contains(part), "{text}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Life {
     pub(super) fn accept(&mut self, by: &str, is_next: bool, now: Timestamp) {
         (self.crew, self.shelved) = (Some(by.trim().to_owned()), None);
         if let Some(handover) = self.climb.handover.as_mut().filter(|_| is_next) {
-            handover.accepted_at.get_or_insert(now);
+            handover.accepted_at = handover.taken_at().or(Some(now));
         }
     }
 

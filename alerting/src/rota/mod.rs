@@ -196,6 +196,14 @@ impl Rota {
         OnDuty { until: until.map(|span| span.from), ..self.on_duty_now(zone, at) }
     }
 
+    /// Since when the crew that is on duty for `zone` at `at` is: its turn, not that of another time. At most 14 days ago.
+    pub fn turn_began(&self, zone: &str, at: Timestamp) -> Timestamp {
+        let spans = self.spans(zone, at - AHEAD, at + Millis(1));
+        let crew = spans.last().and_then(|now| now.duty.crew.clone());
+        let turn = spans.iter().rev().take_while(|span| span.duty.crew == crew).last();
+        turn.map_or(at, |span| span.from)
+    }
+
     /// The people that `whom` means for `zone` at `at`; `crew` is the crew that has the incident, if one has: it is nobody's
     /// back-up or neighbour, the crew on duty is then. Members
     /// without a channel are passed over. Empty: nobody can be reached there, and the desk has to tell them.

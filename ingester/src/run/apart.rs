@@ -32,6 +32,14 @@ pub(super) fn date_again(message: &Message, reading: &mut Reading, place: &Place
 }
 
 impl Intake {
+    pub(super) fn count_mended(&self, mended: Mended, readings: u64) {
+        for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
+            if was {
+                self.setup.metrics.mended.with_label_values(&[reason]).inc_by(readings);
+            }
+        }
+    }
+
     /// Step 2: the readings of a message.
     ///
     /// # Errors

@@ -8,12 +8,13 @@ use lampguard_alerting::notice::{BREACHED, ESCALATED, OPENED};
 use lampguard_alerting::{Family, Incident, Severity, Whom};
 use lampguard_model::{Millis, Timestamp};
 
+use super::check_duty;
 use super::log::{Counted, History, Rungs};
 use super::office::{CHAT, SMS, VOICE};
 use super::world::Night;
 
 /// A running instance looks once a second.
-const TICK: Millis = Millis::seconds(1);
+pub(super) const TICK: Millis = Millis::seconds(1);
 /// Messages a person gets in ten minutes of a flood, at most.
 const MESSAGES_MAX: usize = 10;
 const WINDOW: Millis = Millis::minutes(10);
@@ -75,10 +76,16 @@ pub(super) struct Verdict {
     pub(super) told_at_once: usize,
     /// Most messages to one person in ten minutes of a flood.
     pub(super) flood_max: usize,
+    /// Changes of shift of a P1: told to both crews, taken in ten minutes, told to the desk.
+    pub(super) handovers: [usize; 3],
+    /// Feeders made dead; live again under the crew; told to everybody in the extent.
+    pub(super) isolations: [usize; 3],
+    /// Feeders of which the desk was offered to ask for the switching off.
+    pub(super) offers: usize,
 }
 
 impl Verdict {
-    fn fault(&mut self, words: String) {
+    pub(super) fn fault(&mut self, words: String) {
         if self.faults.len() < NAMED_MAX {
             self.faults.push(words);
         } else {
@@ -96,6 +103,11 @@ impl Verdict {
         self.latest = self.latest.max(other.latest);
         self.told_at_once += other.told_at_once;
         self.flood_max = self.flood_max.max(other.flood_max);
+        let pairs = [(&mut self.handovers, other.handovers), (&mut self.isolations, other.isolations)];
+        for (all, one) in pairs {
+            all.iter_mut().zip(one).for_each(|(all, one)| *all += one);
+        }
+        self.offers += other.offers;
     }
 }
 
@@ -140,6 +152,7 @@ pub(super) fn needs_crew(incident: &Incident) -> bool {
 pub(super) fn check(night: &Night) -> Verdict {
     let mut verdict = Verdict::default();
     let nobody = History::default();
+    check_duty::live_again(night, &mut verdict);
     for incident in night.board.values().filter(|incident| needs_crew(incident)) {
         let history = night.log.incidents.get(&incident.id).unwrap_or(&nobody);
         let Some(opened) = incident.p1_at else { continue };
@@ -149,7 +162,9 @@ pub(super) fn check(night: &Night) -> Verdict {
         needless(&milestones, history, &mut verdict);
         breach(night, &milestones, history, &mut verdict);
         accepted_or_red(night, &milestones, history, &mut verdict);
+        check_duty::changes_of_shift(night, incident, history, &mut verdict);
     }
+    check_duty::offers(night, &mut verdict);
     few_messages(night, &mut verdict);
     let mut twice: Vec<_> = night.log.attempts.iter().filter(|(_, count)| **count > 1).collect();
     twice.sort();
@@ -167,15 +182,17 @@ pub(super) fn check(night: &Night) -> Verdict {
 
 /// In a list to that person, in time: the board is red until then. Who had ten messages when the flood began waits ten
 /// minutes for the first list, and a list names twenty.
-fn in_list(history: &History, to: &str, since: Timestamp) -> bool {
+pub(super) fn in_list(history: &History, to: &str, since: Timestamp) -> bool {
     let window = since..=since + LISTED_WITHIN;
     history.sent.iter().any(|sent| sent.is_list() && sent.to == to && window.contains(&sent.at))
 }
 
 fn told_at_once(night: &Night, milestones: &Milestones<'_>, history: &History, verdict: &mut Verdict) {
     let (incident, opened) = (milestones.incident, milestones.opened);
+    // Who was with the warning that it was.
+    let owner = history.crew_at(opened).0.and_then(|person| night.office.crew_of(person)).map(|crew| &**crew);
     for whom in LADDER[0].whom {
-        let to = night.office.expected(*whom, &incident.zone, None);
+        let to = night.office.expected(*whom, &incident.zone, owner, opened);
         let at_once = |word: &str| matches!(word, OPENED | ESCALATED);
         let channels: HashSet<&str> = history
             .sent
@@ -206,6 +223,10 @@ fn rungs(night: &Night, milestones: &Milestones<'_>, history: &History, verdict:
         let Some(since) = milestones.at(row.since) else { continue };
         let stop = milestones.stop(row.until);
         let mut due = since.max(milestones.opened) + Millis::minutes(row.minutes);
+        if row.every.is_some() && row.until == Point::Arrived {
+            // What was a warning before keeps its deadline, and the breach counts from there.
+            due = due.min(milestones.incident.due_at.max(milestones.opened));
+        }
         loop {
             // What changes within the second of the rung may be before or behind it.
             if due + TICK > night.now || stop.is_some_and(|stop| stop <= due + TICK) {
@@ -252,11 +273,10 @@ fn rung(
         return;
     };
     verdict.latest = verdict.latest.max(told.at.since(due));
-    let has_it = |at: Timestamp| incident.life.taken.as_ref().is_some_and(|mark| mark.received_at <= at);
-    let owner = incident.life.crew.as_deref().filter(|_| has_it(told.at));
+    let owner = history.crew_at(told.at).0;
     let owner = owner.and_then(|person| night.office.crew_of(person)).map(|crew| &**crew);
     for whom in row.whom {
-        let to = night.office.expected(*whom, &incident.zone, owner);
+        let to = night.office.expected(*whom, &incident.zone, owner, told.at);
         let called = |word: &str| matches!(word, ESCALATED | BREACHED);
         let own = history.sent.iter().any(|sent| sent.to == to && sent.at == told.at && called(&sent.event));
         if !own && !in_list(history, &to, told.at) && told.at + LISTED_WITHIN <= night.now {
@@ -291,7 +311,7 @@ fn needless(milestones: &Milestones<'_>, history: &History, verdict: &mut Verdic
 }
 
 fn breach(night: &Night, milestones: &Milestones<'_>, history: &History, verdict: &mut Verdict) {
-    let due_at = milestones.incident.due_at;
+    let due_at = milestones.incident.due_at.max(milestones.opened);
     let stop = milestones.stop(Point::Arrived);
     let must = due_at + TICK < night.now && stop.is_none_or(|stop| stop > due_at + TICK);
     let may = must || stop.is_none_or(|stop| stop > due_at);

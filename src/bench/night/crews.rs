@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lampguard_alerting::life::{
-    Actor, Channel as Way, HandReading, Method, Move, MoveBody, Position, Stage, Verb, is_over,
+    Actor, Channel as Way, Extent, HandReading, Method, Move, MoveBody, Position, Stage, Verb, is_over,
 };
 use lampguard_alerting::notice::Notice;
 use lampguard_alerting::{Family, Incident, Input, MoveRequest, Severity};
 use lampguard_model::{Millis, Register};
 
+use super::breakers::Order;
 use super::office::{DESK, Office, Role};
 use super::people::{Spot, between, hears, travel};
 use super::world::{Event, Night};
@@ -22,12 +23,17 @@ const AGAIN: Millis = Millis::minutes(10);
 /// The desk leaves its place in so many of its half hours.
 const AWAY: f64 = 0.08;
 
+/// Somebody above, or the desk, called by voice.
+const CALLED: &str = "call";
+
 /// Who drives together.
 #[derive(Clone, Debug)]
 pub(super) struct Crew {
     pub(super) spot: Spot,
     /// What they are with.
     pub(super) with: Option<Arc<str>>,
+    /// For what they have set out.
+    pub(super) set_out: Option<Arc<str>>,
     /// What they have heard of, the oldest first.
     pub(super) known: Vec<Arc<str>>,
 }
@@ -53,12 +59,19 @@ impl Crew {
             }
             (sum.0 / f64::max(count, 1.0), sum.1 / f64::max(count, 1.0))
         };
-        let of = |(zone, duty): (&Arc<str>, &lampguard_alerting::ZoneDuty)| {
-            let crew = Self { spot: middle(zone), with: None, known: Vec::new() };
-            let backup = duty.backup_crew.clone().map(|backup| (backup, crew.clone()));
-            std::iter::once((duty.crew.clone(), crew)).chain(backup).collect::<Vec<_>>()
+        let of = |id: &Arc<str>| {
+            let zone = id.rsplit_once('-').map_or("", |(zone, _)| zone);
+            (id.clone(), Self { spot: middle(zone), with: None, set_out: None, known: Vec::new() })
         };
-        office.rota.zones.iter().flat_map(of).collect()
+        office.rota.crews.keys().map(of).collect()
+    }
+
+    /// It is with nothing any more.
+    pub(super) fn free(&mut self) {
+        self.set_out = None;
+        if let Some(id) = self.with.take() {
+            self.known.retain(|known| *known != id);
+        }
     }
 }
 
@@ -91,7 +104,7 @@ impl Night {
         self.active.insert(person.clone(), self.now);
         match role {
             Role::Crew(crew) => {
-                self.remind(&crew, person, incidents);
+                self.remind(&crew, person, incidents, word);
                 self.take_next(&crew, person);
             }
             Role::Desk => incidents.iter().for_each(|id| self.desk_hears(id, word)),
@@ -100,33 +113,48 @@ impl Night {
     }
 
     /// A crew hears of incidents; what it forgot to tap it taps now.
-    fn remind(&mut self, crew: &Arc<str>, person: &Arc<str>, incidents: &[Arc<str>]) {
+    fn remind(&mut self, crew: &Arc<str>, person: &Arc<str>, incidents: &[Arc<str>], word: &str) {
         for id in incidents {
+            if self.hears_of_handover(crew, person, id, word == CALLED) {
+                continue;
+            }
             let Some(team) = self.crews.get_mut(crew) else { return };
             if !team.known.contains(id) {
                 team.known.push(id.clone());
             }
             let with_it = team.with.as_ref() == Some(id);
-            let stage = self.board.get(id).map(|incident| incident.life.state);
-            if with_it && stage == Some(Stage::Acknowledged) && self.random.share() < 0.6 {
+            let (stage, taken) = self
+                .board
+                .get(id)
+                .map_or((None, true), |incident| (Some(incident.life.state), incident.life.taken.is_some()));
+            let on_the_way = matches!(stage, Some(Stage::Acknowledged | Stage::Departed));
+            if with_it && on_the_way && !taken {
+                // It has become a P1 since: they say once more that they have it.
+                self.does(person, id, Verb::Acknowledge, [10.0, 60.0]);
+            } else if with_it && stage == Some(Stage::Acknowledged) && self.random.share() < 0.6 {
                 self.does(person, id, Verb::Depart, [5.0, 40.0]);
             }
         }
     }
 
-    /// A free crew takes the oldest danger that it knows and nobody has.
-    fn take_next(&mut self, crew: &Arc<str>, person: &Arc<str>) {
-        let board = &self.board;
-        let waits = |id: &&Arc<str>| {
-            board.get(&**id).is_some_and(|incident| {
+    /// A free crew that is on duty takes the oldest P1 that it knows and nobody has; where there is none, the oldest of
+    /// those warnings for which somebody has to come within half an hour too.
+    pub(super) fn take_next(&mut self, crew: &Arc<str>, person: &Arc<str>) {
+        let (board, works) = (&self.board, self.office.works(crew, self.now));
+        let is_p1 = |id: &Arc<str>| board.get(id).is_some_and(|one| one.severity == Severity::P1);
+        let waits = |id: &Arc<str>| {
+            board.get(id).is_some_and(|incident| {
                 let life = &incident.life;
                 let free = life.taken.is_none() && life.arrived.is_none() && !is_over(life.state);
-                free && incident.severity == Severity::P1 && incident.family != Family::System
+                let warned = incident.is_told() && incident.family == Family::Electric;
+                free && (warned || incident.severity == Severity::P1) && incident.family != Family::System
             })
         };
-        let Some(team) = self.crews.get_mut(crew).filter(|team| team.with.is_none()) else { return };
-        team.known.retain(|id| waits(&id));
-        let Some(id) = team.known.first().cloned() else { return };
+        let free = |team: &&mut Crew| works && team.with.is_none();
+        let Some(team) = self.crews.get_mut(crew).filter(free) else { return };
+        team.known.retain(waits);
+        let first = team.known.iter().find(|id| is_p1(id)).or(team.known.first());
+        let Some(id) = first.cloned() else { return };
         team.with = Some(id.clone());
         self.does(person, &id, Verb::Acknowledge, [10.0, 75.0]);
     }
@@ -137,6 +165,10 @@ impl Night {
         let desk: Arc<str> = Arc::from(DESK);
         if incident.family == Family::System && incident.life.acknowledged.is_none() {
             self.does(&desk, id, Verb::Acknowledge, [20.0, 120.0]);
+        } else if word == "incident.handover" {
+            self.call_relief(id);
+        } else if word == "incident.isolation_offered" {
+            self.does(&desk, id, Verb::RequestIsolation, [60.0, 240.0]);
         } else if word == "incident.confirm_arrival" {
             self.does(&desk, id, Verb::ConfirmArrival, [30.0, 120.0]);
         } else if matches!(word, "incident.escalated" | "incident.breached") {
@@ -150,30 +182,58 @@ impl Night {
         if incident.life.taken.is_some() || incident.severity < Severity::P1 {
             return;
         }
-        let Some(duty) = self.office.rota.zones.get(&incident.zone) else { return };
-        let crews: Vec<Arc<str>> =
-            std::iter::once(duty.crew.clone()).chain(duty.backup_crew.clone()).collect();
-        for crew in crews {
-            let member: Arc<str> = Arc::from(format!("{crew}{}", 1 + self.random.below(2)));
-            let at = self.now + between(&mut self.random, 20.0, 90.0);
-            let active = self.active.get(&member).copied();
-            if let Some(at) = hears(&mut self.random, self.seed, &member, true, active, at) {
-                let incidents = vec![id.clone()];
-                self.at(at, Event::Heard { person: member, incidents, word: "call".to_owned() });
-            }
+        if self.office.rota.zones.contains_key(&incident.zone) {
+            let backup = format!("{}-B", incident.zone);
+            [self.office.on_duty(&incident.zone, self.now), backup]
+                .iter()
+                .for_each(|crew| self.call(crew, id));
+        }
+    }
+
+    /// Nobody has taken over: the desk calls the crew that is on duty now.
+    fn call_relief(&mut self, id: &Arc<str>) {
+        let zone = self.board.get(id).map(|incident| incident.zone.clone());
+        if let Some(zone) = zone.filter(|zone| self.office.rota.zones.contains_key(zone)) {
+            let crew = self.office.on_duty(&zone, self.now);
+            self.call(&crew, id);
+        }
+    }
+
+    fn call(&mut self, crew: &str, id: &Arc<str>) {
+        let member: Arc<str> = Arc::from(format!("{crew}{}", 1 + self.random.below(2)));
+        let at = self.now + between(&mut self.random, 20.0, 90.0);
+        let active = self.active.get(&member).copied();
+        if let Some(at) = hears(&mut self.random, self.seed, &member, true, active, at) {
+            let incidents = vec![id.clone()];
+            self.at(at, Event::Heard { person: member, incidents, word: CALLED.to_owned() });
         }
     }
 
     /// Plans an act.
-    fn does(&mut self, person: &Arc<str>, id: &Arc<str>, verb: Verb, span_s: [f64; 2]) {
+    pub(super) fn does(&mut self, person: &Arc<str>, id: &Arc<str>, verb: Verb, span_s: [f64; 2]) {
+        self.does_again(person, id, verb, 1, span_s);
+    }
+
+    /// The same for the given time.
+    pub(super) fn does_again(
+        &mut self,
+        person: &Arc<str>,
+        id: &Arc<str>,
+        verb: Verb,
+        tries: u32,
+        span_s: [f64; 2],
+    ) {
         let at = self.now + of_span(&mut self.random, span_s);
         let (person, incident) = (person.clone(), id.clone());
-        self.at(at, Event::Act(Step { person, incident, verb, tries: 1 }));
+        self.at(at, Event::Act(Step { person, incident, verb, tries }));
     }
 
     /// Somebody does something, and what follows from it.
     pub(super) fn act(&mut self, step: Step) {
         let Some(incident) = self.board.get(&step.incident).cloned() else { return };
+        if self.relieves(&step, &incident) {
+            return;
+        }
         self.active.insert(step.person.clone(), self.now);
         let made = self.make_move(&step, &incident, step.tries);
         if made == Some(true) && self.random.share() < 0.25 {
@@ -189,9 +249,13 @@ impl Night {
             return;
         }
         match (step.verb, crew) {
-            // Somebody else was faster.
-            (Verb::Acknowledge, Some(crew)) => self.set_free(&crew, &step.person),
-            (Verb::Depart, _) => {}
+            // Somebody else was faster; another of the own crew was with what it is with.
+            (Verb::Acknowledge, Some(crew)) => {
+                if incident.life.crew.as_deref().and_then(|name| self.office.crew_of(name)) != Some(&crew) {
+                    self.set_free(&crew, &step.person);
+                }
+            }
+            (Verb::Depart | Verb::Accept | Verb::RequestIsolation, _) => {}
             (Verb::Arrive | Verb::MakeSafe, Some(crew)) if step.tries >= 2 => {
                 self.set_free(&crew, &step.person);
             }
@@ -204,10 +268,8 @@ impl Night {
     }
 
     fn set_free(&mut self, crew: &Arc<str>, person: &Arc<str>) {
-        if let Some(team) = self.crews.get_mut(crew)
-            && let Some(id) = team.with.take()
-        {
-            team.known.retain(|known| *known != id);
+        if let Some(team) = self.crews.get_mut(crew) {
+            team.free();
         }
         self.take_next(crew, person);
     }
@@ -222,6 +284,7 @@ impl Night {
                 if let (Some(team), Some(spot)) = (self.crews.get(crew).cloned(), self.spot(incident)) {
                     self.crews.insert(crew.clone(), Crew { spot, ..team });
                 }
+                self.opens_breaker(incident);
                 let slow = self.random.share() < 0.12;
                 self.does(person, id, Verb::MakeSafe, if slow { [720.0, 1500.0] } else { [120.0, 560.0] });
             }
@@ -229,7 +292,8 @@ impl Night {
                 let guards = self.board.get(id).is_some_and(|now| {
                     now.life.safe.as_ref().is_some_and(|safe| safe.method == Method::Guarded)
                 });
-                // Whoever guards stays until it is repaired; a barrier stands alone.
+                self.is_dead(incident);
+                // Whoever guards stays until it is repaired; a barrier and an open breaker stand alone.
                 let span = if guards { [900.0, 2700.0] } else { [3600.0, 3.0 * 3600.0] };
                 self.does(person, id, Verb::Repair, span);
                 if !guards {
@@ -238,13 +302,19 @@ impl Night {
             }
             (Verb::Repair, Some(crew)) => {
                 if !incident.post_id.is_empty() {
-                    self.repaired.push(incident.post_id.clone());
+                    self.orders.push(Order::Repair(incident.post_id.clone()));
+                }
+                if incident.life.isolation_in_force().is_some() {
+                    self.does(person, id, Verb::Restore, [300.0, 1200.0]);
                 }
                 if self.crews.get(crew).is_some_and(|team| team.with.as_ref() == Some(id)) {
                     self.set_free(crew, person);
                 }
                 self.does(&desk, id, Verb::Verify, [2400.0, 4000.0]);
             }
+            (Verb::Restore, _) => self.gives_back(incident),
+            (Verb::Accept, Some(crew)) => self.takes_over(crew, person, id),
+            (Verb::RequestIsolation, _) => self.asks_power_company(id, step.tries),
             (Verb::Verify, _) => self.does(&desk, id, Verb::Close, [30.0, 120.0]),
             _ => {}
         }
@@ -252,6 +322,12 @@ impl Night {
 
     /// Out of the depot, through the rain; some forget to tap that they left.
     fn sets_out(&mut self, crew: &Arc<str>, person: &Arc<str>, id: &Arc<str>, incident: &Incident) {
+        if let Some(team) = self.crews.get_mut(crew) {
+            if team.set_out.as_ref() == Some(id) {
+                return;
+            }
+            team.set_out = Some(id.clone());
+        }
         let getting_ready = match self.random.share() {
             slow if slow < 0.05 => [330.0, 660.0],
             _ => [40.0, 210.0],
@@ -273,7 +349,9 @@ impl Night {
     /// already, none when it was refused.
     fn make_move(&mut self, step: &Step, incident: &Incident, number: u32) -> Option<bool> {
         let by_desk = *step.person == *DESK;
-        let key = format!("{}-{number}", step.verb.name());
+        // Of the P1 that a warning has become it is another word.
+        let since = incident.p1_at.map_or(0, |at| at.0);
+        let key = format!("{}-{number}-{since}", step.verb.name());
         // The same way for a second tap.
         let drawn = Random(self.seed ^ incident.opened_at.0.unsigned_abs() ^ step.verb as u64).share();
         let calls_desk = !by_desk && drawn < 0.2;
@@ -293,10 +371,19 @@ impl Night {
             }
             Verb::MakeSafe => {
                 body.method = Some(if drawn < 0.5 { Method::Guarded } else { Method::Barrier });
+                if self.isolates(incident) {
+                    (body.method, body.extent) = (Some(Method::Isolated), Some(Extent::Feeder));
+                    body.breaker = Some("QF1".to_owned());
+                }
             }
             Verb::Repair => {
                 (body.cause, body.parts) = (Some("insulation".to_owned()), Some("cable, clamp".to_owned()));
                 body.reading = Some(HandReading { shell_v: Some(0.2), ..HandReading::default() });
+            }
+            Verb::RequestIsolation => {
+                (body.to, body.breaker) = (Some("Power company".to_owned()), Some("QF1".to_owned()));
+                let unanswered = incident.life.isolation.last().is_some_and(|asked| asked.answer.is_none());
+                body.answer = unanswered.then(|| if drawn < 0.5 { "done" } else { "refused" }.to_owned());
             }
             Verb::Verify => body.reason = Some("looked at by the second crew".to_owned()),
             _ => {}

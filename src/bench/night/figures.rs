@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lampguard_alerting::Incident;
-use lampguard_model::Millis;
+use lampguard_model::{Millis, Timestamp};
 
 use super::check::{Verdict, needs_crew};
 use super::world::Night;
@@ -17,6 +17,32 @@ use crate::score::{self, Arrivals, Family, Going, Hazard, Reporting, Told, score
 
 /// The promise.
 const HALF_HOUR: Millis = Millis::minutes(30);
+
+/// Late arrivals of a night that are told one by one; the rest is in the counts.
+const LATE_NAMED: usize = 20;
+
+/// When what happened to an incident at which somebody came late, or nobody: minutes since it opened.
+fn late_text(incident: &Incident) -> Option<String> {
+    let life = &incident.life;
+    let arrived = life.arrived.as_ref().map(|arrival| arrival.mark.at);
+    if life.breached_at.is_none() && arrived.is_none_or(|at| at <= incident.due_at) {
+        return None;
+    }
+    let minutes = |at: Timestamp| format!("{:+.1}", at.since(incident.opened_at).0 as f64 / 60_000.0);
+    let or_never = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), minutes);
+    Some(format!(
+        "late: {} {}, zone {}: P1 {}, due {}, acknowledged {}, departed {}, arrived {} min after it opened, by {}",
+        incident.id,
+        incident.evidence.kind.name(),
+        incident.zone,
+        or_never(incident.p1_at),
+        minutes(incident.due_at),
+        or_never(life.acknowledged.as_ref().map(|mark| mark.at)),
+        or_never(life.departed.as_ref().map(|mark| mark.at)),
+        or_never(arrived),
+        life.crew.as_deref().unwrap_or("nobody"),
+    ))
+}
 
 /// What is counted in one night, or in all.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +65,10 @@ pub(super) struct Figures {
     moves: u64,
     refused: u64,
     taps: u64,
+    asked: u64,
+    answered: u64,
+    /// Who came late, in words.
+    pub(super) late_named: Vec<String>,
     took: Duration,
 }
 
@@ -116,6 +146,9 @@ impl Figures {
             moves: night.log.moves,
             refused: night.log.refused,
             taps: night.log.taps,
+            asked: night.log.asked,
+            answered: night.log.answered,
+            late_named: gone_to.iter().filter_map(|one| late_text(one)).take(LATE_NAMED).collect(),
             took,
         }
     }
@@ -167,6 +200,8 @@ impl Figures {
         self.moves += other.moves;
         self.refused += other.refused;
         self.taps += other.taps;
+        self.asked += other.asked;
+        self.answered += other.answered;
         self.took += other.took;
     }
 
@@ -204,6 +239,15 @@ impl Figures {
             ("moves", self.moves as f64),
             ("moves_refused", self.refused as f64),
             ("taps_repeated", self.taps as f64),
+            ("handed_over", verdict.handovers[0] as f64),
+            ("handed_over_taken", verdict.handovers[1] as f64),
+            ("handed_over_desk_told", verdict.handovers[2] as f64),
+            ("isolations", verdict.isolations[0] as f64),
+            ("isolations_live_again", verdict.isolations[1] as f64),
+            ("isolations_live_again_told", verdict.isolations[2] as f64),
+            ("isolation_offers", verdict.offers as f64),
+            ("isolation_asked", self.asked as f64),
+            ("isolation_answered", self.answered as f64),
             ("took_s", self.took.as_secs_f64()),
             ("faults", (verdict.faults.len() + verdict.more_faults) as f64),
         ] {
@@ -221,10 +265,20 @@ impl Figures {
     }
 }
 
+/// How bad a night was: what did not hold, who came late, who took longest.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+struct Rank {
+    faults: usize,
+    late: usize,
+    longest_min: f64,
+}
+
 /// All nights.
 pub(super) struct Sum {
     head: Row,
     nights: usize,
+    /// Seed of the worst of them.
+    worst: Option<(u64, Rank)>,
     figures: Figures,
     verdict: Verdict,
 }
@@ -233,13 +287,21 @@ impl Sum {
     pub(super) fn of(options: &Options, days: f64) -> Self {
         let head = Row::of("night").text("city", &options.scenario).text("mark", "SIM");
         let head = head.number("posts", f64::from(options.posts)).number("days", days);
-        Self { head, nights: 0, figures: Figures::default(), verdict: Verdict::default() }
+        Self { head, nights: 0, worst: None, figures: Figures::default(), verdict: Verdict::default() }
     }
 
     /// Adds a night; its row.
     pub(super) fn add(&mut self, seed: u64, figures: Figures, verdict: Verdict) -> Row {
         let row = figures.row(self.head.clone().number("seed", seed as f64), &verdict);
         self.nights += 1;
+        let rank = Rank {
+            faults: verdict.faults.len() + verdict.more_faults,
+            late: figures.arrivals.late,
+            longest_min: figures.times().map_or(0.0, |[.., longest]| longest),
+        };
+        if self.worst.is_none_or(|(_, known)| rank > known) {
+            self.worst = Some((seed, rank));
+        }
         self.figures.add(figures);
         self.verdict.add(verdict);
         row
@@ -248,6 +310,7 @@ impl Sum {
     /// The row of all.
     pub(super) fn total(&self) -> Row {
         let row = self.head.clone().text("seed", "all").number("nights", self.nights as f64);
+        let row = self.worst.iter().fold(row, |row, (seed, _)| row.number("worst_seed", *seed as f64));
         self.figures.row(row, &self.verdict)
     }
 
@@ -283,6 +346,19 @@ impl Sum {
             );
         }
         line("moves / refused / second taps", format!("{} / {} / {}", all.moves, all.refused, all.taps));
+        let [told, taken, desk] = verdict.handovers;
+        line("changes of shift / taken / desk told", format!("{told} / {taken} / {desk}"));
+        let [dead, live, heard] = verdict.isolations;
+        line("isolations / live again / all told", format!("{dead} / {live} / {heard}"));
+        let offers = format!("{} / {} / {}", verdict.offers, all.asked, all.answered);
+        line("switching off offered / asked / answered", offers);
+        if let Some((seed, rank)) = &self.worst {
+            let Rank { faults, late, longest_min } = rank;
+            line(
+                "worst seed: faults, late, longest min",
+                format!("{seed}: {faults}, {late}, {longest_min:.1}"),
+            );
+        }
         line("what had to hold and did not", (verdict.faults.len() + verdict.more_faults).to_string());
         text
     }

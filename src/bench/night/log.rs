@@ -49,6 +49,38 @@ pub(super) struct History {
     pub(super) breaches: usize,
     /// When it was over for the first time.
     pub(super) over_at: Option<Timestamp>,
+    /// Which person is named as its crew since when, and whether he has said that he has it.
+    pub(super) crews: Vec<(Timestamp, Option<Arc<str>>, bool)>,
+    /// Changes of shift: from, to.
+    pub(super) handovers: Vec<(Timestamp, String, String)>,
+    /// The next shift took it.
+    pub(super) accepts: Vec<Timestamp>,
+    /// The desk heard that nobody had.
+    pub(super) not_accepted: Vec<Timestamp>,
+    /// The desk was offered to have its feeder switched off.
+    pub(super) offers: Vec<Timestamp>,
+}
+
+impl History {
+    /// Who is named as its crew at a moment, and whether he has said that he has it.
+    pub(super) fn crew_at(&self, at: Timestamp) -> (Option<&Arc<str>>, bool) {
+        let known = self.crews.iter().rfind(|(since, ..)| *since <= at);
+        known.map_or((None, false), |(_, crew, taken)| (crew.as_ref(), *taken))
+    }
+}
+
+/// A feeder that a crew has made dead.
+#[derive(Clone, Debug)]
+pub(super) struct Isolation {
+    pub(super) incident: Arc<str>,
+    pub(super) feeder: Arc<str>,
+    pub(super) from: Timestamp,
+    /// Given back.
+    pub(super) until: Option<Timestamp>,
+    /// Somebody closed the breaker under it.
+    pub(super) closed_at: Option<Timestamp>,
+    /// The first reading with voltage since then: where, when.
+    pub(super) live: Option<(Arc<str>, Timestamp)>,
 }
 
 /// One message as its reader counts it: voice and chat of one telling are one.
@@ -81,6 +113,10 @@ pub(super) struct Log {
     /// Incidents on which a second tap counted as another move.
     pub(super) doubled: Vec<Arc<str>>,
     pub(super) given_up: u64,
+    pub(super) isolations: Vec<Isolation>,
+    /// Power companies that were asked, and that answered.
+    pub(super) asked: u64,
+    pub(super) answered: u64,
 }
 
 /// What people who are told of it would call one telling.
@@ -137,6 +173,21 @@ impl Log {
         let history = self.incidents.entry(incident.id.clone()).or_default();
         if is_over(incident.life.state) {
             history.over_at.get_or_insert(now);
+        }
+        let named = incident.life.crew.as_deref().map(Arc::from);
+        let now_has = (named, incident.life.taken.is_some());
+        if history.crews.last().is_none_or(|(_, crew, taken)| (crew, *taken) != (&now_has.0, now_has.1)) {
+            history.crews.push((now, now_has.0, now_has.1));
+        }
+        match event.kind {
+            "shift_changed" => {
+                let handover = incident.life.climb.handover.as_ref();
+                history.handovers.extend(handover.map(|one| (now, one.from.to_string(), one.to.to_string())));
+            }
+            "not_accepted" => history.not_accepted.push(now),
+            "isolation_offered" => history.offers.push(now),
+            "accept" => history.accepts.push(now),
+            _ => {}
         }
         // That of a P2 counts for the P2.
         history.breaches += usize::from(event.kind == "breached" && event.key.ends_with("breached:P1"));

@@ -4,21 +4,25 @@
 //! for each seed
 //!  1 story     = a city in memory, its weather, its hazards               ../city.rs
 //!  2 frame     = offline.take(message)                                    the ingester's own steps
-//!  3 night     the rules, the dispatcher, channels and people on one clock world.rs, channels.rs, crews.rs, people.rs
-//!  4 verdict   = check(night): what has to hold                           check.rs, by log.rs and office.rs
+//!  3 night     the rules, the dispatcher, channels and people on one clock world.rs, channels.rs, people.rs,
+//!                                                                         crews.rs, relief.rs, breakers.rs
+//!  4 verdict   = check(night): what has to hold                           check.rs, check_duty.rs, by log.rs and office.rs
 //!  5 scores    = score(hazards, told): late arrivals, messages            the rule of `score`
 //!  6 a row
-//! at the end: a table over all, and exit code 1 when something did not hold
+//! at the end: a table over all with the worst seed, and exit code 1 when something did not hold
 //! ```
-//! No file, no socket, no thread, no waiting. A crew's repair mends the post in the city.
+//! No file, no socket, no thread, no waiting. A crew's repair mends the post in the city, its breaker is the city's.
 
+mod breakers;
 mod channels;
 mod check;
+mod check_duty;
 mod crews;
 mod figures;
 mod log;
 mod office;
 mod people;
+mod relief;
 mod world;
 
 use std::path::PathBuf;
@@ -35,6 +39,7 @@ use super::city::Story;
 use super::row::Report;
 use crate::UsageError;
 use crate::score::Reporting;
+use breakers::Order;
 use check::{NAMED_MAX, Verdict, check};
 use figures::{Figures, Sum};
 use world::{Broken, Night};
@@ -77,8 +82,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for seed in options.seed..=options.seed.saturating_add(options.seeds - 1) {
         report.progress(format_args!("night of seed {seed}"));
         let (figures, verdict) = one(options, &scenario, days, seed, Broken::Nothing)?;
-        for fault in &verdict.faults {
-            eprintln!("lampguard: seed {seed}: {fault}");
+        for line in verdict.faults.iter().chain(&figures.late_named) {
+            eprintln!("lampguard: seed {seed}: {line}");
         }
         report.row(&sum.add(seed, figures, verdict))?;
     }
@@ -104,7 +109,7 @@ fn one(
     let register = Arc::new(register);
     let mut offline = Offline::new(register.clone(), Offline::mappings());
     let mut reporting = Reporting::of(&register);
-    let mut night = Night::new(register.clone(), start, days, seed, broken);
+    let mut night = Night::new(register.clone(), start, days, seed, broken)?;
     let storm_at = start + Millis(length.0 / 2);
     let mut storm = options.storm;
     // Minute by minute, so that what people do to the city comes at its time.
@@ -122,8 +127,12 @@ fn one(
                 });
             }
         }
-        for post in std::mem::take(&mut night.repaired) {
-            story.repair(minute, &post);
+        for order in std::mem::take(&mut night.orders) {
+            match order {
+                Order::Repair(post) => story.repair(minute, &post),
+                Order::Open(feeder) => story.switch(minute, &feeder, false),
+                Order::Close(feeder) => story.switch(minute, &feeder, true),
+            }
         }
         if storm > 0 && minute >= storm_at {
             story.storm(minute, std::mem::take(&mut storm))?;

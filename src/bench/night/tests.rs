@@ -28,14 +28,26 @@ fn an_evening_with_few_and_with_many_dangers_is_told_by_the_rules() {
 }
 
 #[test]
+fn a_night_has_changes_of_shift_in_the_middle_of_incidents_and_feeders_that_are_live_again_under_their_crew()
+{
+    let (_, verdict) = evening(3, 30, Broken::Nothing);
+    let ([told, taken, desk], [dead, live, heard]) = (verdict.handovers, verdict.isolations);
+    assert!(told > 0 && taken > 0 && desk > 0, "{told} {taken} {desk}");
+    assert!(dead > live && live > 0 && heard == live, "{dead} {live} {heard}");
+    assert!(verdict.offers > 0 && verdict.faults.is_empty(), "{:#?}", verdict.faults);
+}
+
+#[test]
 fn a_night_that_is_broken_on_purpose_is_found() {
     for (broken, storm, words) in [
         (Broken::Ladder, 30, "was not told in its second"),
         (Broken::Chat, 4, "two channels"),
         (Broken::Limit, 30, "messages in the ten minutes"),
         (Broken::Twice, 4, "times sent as attempt 1"),
+        (Broken::Shifts, 12, "hands over to"),
+        (Broken::Extent, 30, "did not hear at once that the feeder is live again"),
     ] {
-        let (_, verdict) = evening(2, storm, broken);
+        let (_, verdict) = evening(3, storm, broken);
         let found = verdict.faults.iter().any(|fault| fault.contains(words));
         assert!(found, "{broken:?}: {:#?}", verdict.faults);
     }
@@ -48,6 +60,8 @@ fn the_same_seed_has_the_same_night_and_a_fault_ends_the_bench_with_its_words() 
         let mut sum = Sum::of(&options(120, 6), 0.6);
         let row = sum.add(seed, figures.without_time(), verdict).to_string();
         assert!(sum.table().starts_with("\n模拟数据") && sum.judge().is_ok());
+        let worst = format!("{seed}: 0,");
+        assert!(sum.table().lines().any(|line| line.starts_with("worst seed") && line.contains(&worst)));
         row
     };
     assert_eq!(row(5), row(5));

@@ -10,6 +10,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
+use anyhow::Result;
+
 use lampguard_alerting::lighting::Lighting;
 use lampguard_alerting::links::Links;
 use lampguard_alerting::notice::Notice;
@@ -21,6 +23,7 @@ use lampguard_alerting::{
 use lampguard_model::record::{self, Record, StoredReading};
 use lampguard_model::{Millis, Register, Timestamp, WeatherReport};
 
+use super::breakers::Order;
 use super::channels::{Channel, Try, pause};
 use super::crews::{Crew, Step};
 use super::log::Log;
@@ -51,6 +54,12 @@ pub(super) enum Broken {
     /// What was accepted is sent once more, unmarked.
     #[cfg(test)]
     Twice,
+    /// The rules know of one shift alone.
+    #[cfg(test)]
+    Shifts,
+    /// Power that is back is told to the desk alone.
+    #[cfg(test)]
+    Extent,
 }
 
 /// What comes at a moment.
@@ -68,6 +77,8 @@ pub(super) enum Event {
     Act(Step),
     /// Somebody is at the board.
     Seen,
+    /// Somebody closes the breaker of an isolation.
+    Closes(Arc<str>),
     /// Ten minutes after a P1.
     Red(Arc<str>),
 }
@@ -100,8 +111,11 @@ pub(super) struct Night {
     pub(super) rain: HashMap<String, f64>,
     pub(super) log: Log,
     pub(super) readings: u64,
-    /// Posts that were repaired since this was last asked.
-    pub(super) repaired: Vec<Arc<str>>,
+    /// What people did to the city since this was last asked.
+    pub(super) orders: Vec<Order>,
+    /// Who took an incident over from the shift before, and has to get there yet.
+    pub(super) reliefs: HashMap<Arc<str>, Arc<str>>,
+    pub(super) started: Timestamp,
     /// First accepted notice of each incident: what a claimed time may not lie before.
     pub(super) told_at: HashMap<Arc<str>, Timestamp>,
     /// What became of the last move.
@@ -121,24 +135,25 @@ impl Night {
         days: f64,
         seed: u64,
         broken: Broken,
-    ) -> Self {
+    ) -> Result<Self> {
         let policy = Policy::default();
         let limits = policy.flood;
         let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap_or(jiff::tz::TimeZone::UTC);
         let mut engine = Engine::new(policy, register.clone(), Sky::default());
         engine.set_lighting(Arc::new(Lighting::by_sun(zone, &register)));
         engine.set_ladders(Ladders::default());
-        let office = Office::of(register.zones());
-        engine.set_rota(office.rota.clone());
-        let (mut chat, mut limits) = (true, limits);
+        let (mut chat, mut limits, mut shifts) = (true, limits, true);
         #[cfg(test)]
         match broken {
             Broken::Ladder => engine.leave_ladders(),
             Broken::Chat => chat = false,
             Broken::Limit => limits.messages_max = 1000,
-            Broken::Nothing | Broken::Twice => {}
+            Broken::Shifts => shifts = false,
+            Broken::Nothing | Broken::Twice | Broken::Extent => {}
         }
-        let _ = (&mut chat, &mut limits);
+        let _ = (&mut chat, &mut limits, &mut shifts);
+        let office = Office::of(register.zones(), shifts)?;
+        engine.set_rota(office.rota.clone());
         let mut random = Random(seed);
         let routes = routes(chat);
         let nights = days.ceil() as i64;
@@ -176,13 +191,15 @@ impl Night {
             rain: HashMap::new(),
             log: Log::default(),
             readings: 0,
-            repaired: Vec::new(),
+            orders: Vec::new(),
+            reliefs: HashMap::new(),
+            started: start,
             told_at: HashMap::new(),
             answer: None,
             broken,
         };
         night.at(start, Event::Seen);
-        night
+        Ok(night)
     }
 
     /// Something comes later.
@@ -204,6 +221,7 @@ impl Night {
                     self.pass(reading.received_at);
                     look(&reading);
                     self.readings += 1;
+                    self.look_for_voltage(&reading);
                     self.step(Input::Reading(&reading));
                 }
                 Ok(Record::Weather(received_at, zone, json)) => {
@@ -345,6 +363,13 @@ impl Night {
     fn send(&mut self, notices: &[Arc<Notice>]) {
         for notice in notices {
             let named: Vec<Arc<str>> = self.dispatcher.named(notice).into_iter().map(Arc::from).collect();
+            #[cfg(test)]
+            if self.broken == Broken::Extent
+                && *notice.to != *super::office::DESK
+                && notice.body.pointer("/incident/kind").is_some_and(|kind| kind == "reenergised")
+            {
+                continue;
+            }
             self.log.sent(self.now, notice, &named);
             let Some(place) = self.channels.iter().position(|channel| *channel.id == *notice.channel) else {
                 continue;
@@ -388,6 +413,7 @@ impl Night {
             Event::Ended(place, attempt) => self.ended(place, attempt),
             Event::Heard { person, incidents, word } => self.heard(&person, &incidents, &word),
             Event::Act(step) => self.act(step),
+            Event::Closes(incident) => self.closes(&incident),
             Event::Seen => {
                 if !self.desk_is_away() {
                     self.step(Input::Presence);
