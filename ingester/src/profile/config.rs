@@ -115,7 +115,7 @@ pub struct FrameFrom {
     pub crc: Option<String>,
     /// Bytes that every such frame has.
     pub length: Option<usize>,
-    /// Hexadecimal digits that every such frame begins with.
+    /// Hexadecimal digits that every such frame begins with; `xx` stands for any byte.
     pub starts: Option<String>,
 }
 
@@ -145,6 +145,9 @@ pub struct FieldFrom {
     pub unit: Option<String>,
     /// JSON pointer to the unit that the payload names.
     pub unit_at: Option<String>,
+    /// True when a value whose unit the payload does not name is dropped: nobody knows whether 0.035 is mA or A.
+    #[serde(default)]
+    pub needs_unit: bool,
 }
 
 /// One flag of a payload.
