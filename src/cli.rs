@@ -422,6 +422,12 @@ pub(crate) enum ProfileCommand {
         /// Topic it came on, where the profile takes the device from it.
         #[arg(long, default_value = "lamp/z1/TEST/reading")]
         topic: String,
+        /// Tell of every value what it became, or why it was left; plain text instead of JSON.
+        #[arg(long)]
+        explain: bool,
+        /// Sparkplug: a file with the birth that tells the aliases; read before, on the birth's topic.
+        #[arg(long, value_name = "FILE")]
+        birth: Option<PathBuf>,
     },
 }
 

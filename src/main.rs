@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod pages;
 mod plan;
+mod profile_test;
 mod proof;
 mod reload;
 mod score;
@@ -78,8 +79,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
-        Command::Profile(ProfileCommand::Test { name, file: payload, topic }) => {
-            tools::test_profile(file, &name, &payload, &topic)
+        Command::Profile(ProfileCommand::Test { name, file: payload, topic, explain, birth }) => {
+            let asked = profile_test::Asked { name, payload, topic, explain, birth };
+            profile_test::run(file, &asked)
         }
         Command::Quarantine(QuarantineCommand::List { reason, limit, json }) => {
             tools::list_quarantine(file, reason.as_deref(), limit, json)

@@ -1,6 +1,6 @@
 //! The small commands: checks, looks, and questions to a running instance.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::report;
 use lampguard_ingester::accounts::Totals;
-use lampguard_ingester::profile::{self, Profiles};
 use lampguard_ingester::quarantine::Quarantine;
 use lampguard_journal::RealDisk;
-use lampguard_model::{Register, record, wire};
+use lampguard_model::{Register, record};
 use serde_json::{Value, json};
 use ureq::tls::TlsConfig;
 
@@ -55,50 +54,6 @@ pub(crate) fn check_posts(file: &Path) -> Result<()> {
         text.push_str(&format!("  {zone}: {count}\n"));
     }
     print(&text)
-}
-
-pub(crate) fn test_profile(file: Option<&Path>, name: &str, payload: &Path, topic: &str) -> Result<()> {
-    let configured = match config::find(file) {
-        Ok(found) => config::load(&found)?.profiles,
-        Err(e) if file.is_some() => return Err(e),
-        Err(_) => Vec::new(),
-    };
-    let profiles = Profiles::load(&configured).map_err(|faults| UsageError(faults[0].to_string()))?;
-    if !profiles.knows(name) {
-        let known: Vec<&str> = profiles.names().collect();
-        bail!(UsageError(format!("profile {name:?} is not known; known are {}", known.join(", "))));
-    }
-    let bytes = if payload == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).context("reading standard input")?;
-        bytes
-    } else {
-        std::fs::read(payload).with_context(|| format!("reading payload {}", payload.display()))?
-    };
-    let mut readings = Vec::new();
-    let mended = profile::decode(profiles.get(name), topic, &bytes, &mut readings)
-        .map_err(|refusal| anyhow::anyhow!("quarantined, reason {}: {refusal}", refusal.word()))?;
-    let mut refused = 0;
-    for (index, reading) in readings.iter().enumerate() {
-        let line = match reading {
-            Ok(reading) => json!({
-                "reading": wire::to_json(reading), "marks": reading.marks.names().collect::<Vec<_>>(),
-                "unknown_keys": reading.unknown_keys,
-            }),
-            Err(refusal) => {
-                refused += 1;
-                json!({ "quarantined": refusal.word(), "why": refusal.to_string(), "index": index })
-            }
-        };
-        print(&format!("{line}\n"))?;
-    }
-    if mended.any() {
-        eprintln!("mended before reading: {mended:?}");
-    }
-    if refused > 0 && refused == readings.len() {
-        bail!("no reading in it");
-    }
-    Ok(())
 }
 
 pub(crate) fn inspect_journal(dir: &Path) -> Result<()> {

@@ -14,7 +14,13 @@ const MAPPINGS: &str = "\
     [[broker.mapping]]\nfilter = \"tele/+/SENSOR\"\nprofile = \"tasmota\"\n\
     [[broker.mapping]]\nfilter = \"+/events/rpc\"\nprofile = \"shelly-em1\"\n\
     [[broker.mapping]]\nfilter = \"cn/up\"\nprofile = \"cn-tenths\"\n\
-    [[broker.mapping]]\nfilter = \"device_report\"\nprofile = \"leakage-box\"\n";
+    [[broker.mapping]]\nfilter = \"device_report\"\nprofile = \"leakage-box\"\n\
+    [[broker.mapping]]\nfilter = \"spBv1.0/G/#\"\nprofile = \"sparkplug\"\n\
+    [[broker.mapping]]\nfilter = \"+/up\"\nprofile = \"pzem-004t\"\n";
+
+fn payload(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/ingester/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
 
 fn last(lampguard: &Lampguard, post: &str) -> Value {
     wait_until(&format!("a reading of {post}"), seconds(10), || {
@@ -26,7 +32,8 @@ fn last(lampguard: &Lampguard, post: &str) -> Value {
 fn site(broker: u16) -> Site {
     let site = Site::new().with_broker(broker, MAPPINGS);
     // Devices with their makers' own names on posts of ours.
-    let more = [("T1", "tasmota_4B"), ("S1", "shellyem-08f9"), ("C1", "860016"), ("B1", "box-7")];
+    let more =
+        [("T1", "tasmota_4B"), ("S1", "shellyem-08f9"), ("C1", "860016"), ("B1", "box-7"), ("K1", "P17")];
     let lines: String = more
         .iter()
         .map(|(post, device)| format!("{post},{device},z1,解放路,1,,F9,C1,113.62,34.75,1,100,false,,\n"))
@@ -149,6 +156,43 @@ fn a_partial_shelly_frame_keeps_older_values_and_says_from_when_they_are() {
 }
 
 #[test]
+fn sparkplug_data_waits_for_its_birth_in_quarantine_and_binary_frames_come_through() {
+    let Some(mosquitto) = Mosquitto::start() else {
+        return;
+    };
+    let site = site(mosquitto.port);
+    let lampguard = site.start();
+    lampguard.wait_for_broker();
+    let mut sender = Mqtt::connect(mosquitto.port, "edge");
+    sender.publish_and_wait("spBv1.0/G/DDATA/N1/P17", &payload("sparkplug_ddata.bin"));
+    sender.publish_and_wait("box-7/up", &payload("pzem_answer.bin"));
+    sender.publish_and_wait("box-7/up", &payload("pzem_broken.bin"));
+    assert_eq!(number(&last(&lampguard, "B1")["fields"], "supply_v"), 220.0);
+    let books = lampguard.balanced();
+    let quarantined = json!({"unknown_alias": 1, "checksum": 1});
+    assert_eq!((&books["stored"], &books["quarantined"]), (&json!(1), &quarantined), "{books}");
+    for (kind, file) in [("NBIRTH/N1", "sparkplug_nbirth.bin"), ("DBIRTH/N1/P17", "sparkplug_dbirth.bin")] {
+        sender.publish_and_wait(&format!("spBv1.0/G/{kind}"), &payload(file));
+    }
+    wait_until("the births", seconds(10), || lampguard.balanced()["stored"] == json!(3));
+    let kept = || texts(&site.run(&["quarantine", "list"])).0.lines().count() == 2;
+    wait_until("both payloads in quarantine", seconds(10), kept);
+    let retried = texts(&site.run(&["quarantine", "retry", "--reason", "unknown_alias"]));
+    assert!(retried.0.contains("read after all: 1  still refused: 0"), "{retried:?}");
+    let fields = last(&lampguard, "K1")["fields"].clone();
+    assert_eq!((number(&fields, "leakage_ma"), number(&fields, "temperature_c")), (30.1, -6.0), "{fields}");
+    // Number 3 of the node came, 2 only out of quarantine: one message may be lost, and is told.
+    sender.publish_and_wait("spBv1.0/G/DDATA/N1/P17", &payload("sparkplug_historical.bin"));
+    wait_until("what was kept", seconds(10), || lampguard.balanced()["stored"] == json!(7));
+    let books = lampguard.balanced();
+    assert_eq!(books["quarantined"], json!({"checksum": 1}), "{books}");
+    assert_eq!(books["possible_loss"][0]["count"], json!(1), "{books}");
+    // The history follows the journal; the newest value, not the one that came last, is what is now.
+    let newest = || number(&last(&lampguard, "K1")["fields"], "leakage_ma") == 0.9;
+    wait_until("the newest value", seconds(10), newest);
+}
+
+#[test]
 fn profile_test_shows_what_a_payload_turns_into_and_says_by_its_exit_code_whether_it_did() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("good.json"), tasmota_now()).unwrap();
@@ -169,6 +213,27 @@ fn profile_test_shows_what_a_payload_turns_into_and_says_by_its_exit_code_whethe
     assert!(err.contains("quarantined, reason json"), "{err}");
     let (code, _, err) = test(&["tasmota", "empty.json", "--topic", "tele/tasmota_4B/SENSOR"]);
     assert_eq!(code, Some(1), "{err}");
+    let (code, out, err) = test(&["tasmota", "good.json", "--topic", "tele/tasmota_4B/SENSOR", "--explain"]);
+    assert_eq!(code, Some(0), "{err}");
+    let words: Vec<&str> =
+        out.lines().find(|line| line.contains("/ENERGY/Voltage")).unwrap().split_whitespace().collect();
+    assert_eq!(words, ["/ENERGY/Voltage", "228", "supply_v", "228", "V"], "{out}");
+    assert!(
+        out.contains("/ENERGY/Today") && out.contains("left: the profile names no field for it"),
+        "{out}"
+    );
+    assert!(out.contains("reading 0: device tasmota_4B, time "), "{out}");
+    std::fs::write(home.path().join("data.bin"), payload("sparkplug_ddata.bin")).unwrap();
+    std::fs::write(home.path().join("birth.bin"), payload("sparkplug_dbirth.bin")).unwrap();
+    let sparkplug = ["sparkplug", "data.bin", "--topic", "spBv1.0/G/DDATA/N1/P17", "--explain"];
+    let (code, out, _) = test(&sparkplug);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("alias 10") && out.contains("reason unknown_alias"), "{out}");
+    let (code, out, err) = test(&[&sparkplug[..], &["--birth", "birth.bin"]].concat());
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("leakage_ma 30.1 mA") && out.contains("flags leak_alarm, marks partial"), "{out}");
+    let (code, _, err) = test(&["sparkplug", "data.bin", "--birth", "birth.bin"]);
+    assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = test(&["no-such", "good.json"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("known are") && err.contains("tasmota"), "{err}");

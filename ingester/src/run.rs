@@ -87,6 +87,8 @@ pub(crate) struct Intake {
     frame: FrameBuf,
     pub(crate) unit: Unit,
     decoded: Vec<Result<Reading, Refusal>>,
+    /// What decoders keep between messages.
+    memory: profile::Memory,
     /// While set, readings go to the judge and nowhere else.
     judge_only: bool,
 }
@@ -114,6 +116,7 @@ impl Intake {
             frame,
             unit,
             decoded: Vec::new(),
+            memory: profile::Memory::default(),
             judge_only: false,
         }
     }
@@ -285,7 +288,7 @@ impl Intake {
             _ => {}
         }
         let mut decoded = std::mem::take(&mut self.decoded);
-        match profile::decode(profile, &message.topic, &message.payload, &mut decoded) {
+        match self.decode(profile, message, context, &mut decoded) {
             Err(refusal) => self.quarantine(message, 0, refusal, context),
             Ok(mended) => {
                 if context.source != Source::Retry {

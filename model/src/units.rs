@@ -63,20 +63,49 @@ impl Decimal {
         if value.is_finite() { Self::parse(&format!("{value}")) } else { None }
     }
 
+    /// A whole number.
+    pub const fn whole(number: i64) -> Self {
+        Self { mantissa: number as i128, exponent: 0 }
+    }
+
+    /// The decimal that prints shortest for this single-precision float: 0.1 stays 0.1.
+    pub fn from_f32(value: f32) -> Option<Self> {
+        if value.is_finite() { Self::parse(&format!("{value}")) } else { None }
+    }
+
+    /// The number when it is whole and fits: the bits of a status word.
+    pub fn to_u64(self) -> Option<u64> {
+        let power = 10i128.checked_pow(self.exponent.unsigned_abs())?;
+        let whole = if self.exponent < 0 {
+            (self.mantissa % power == 0).then_some(self.mantissa / power)
+        } else {
+            self.mantissa.checked_mul(power)
+        };
+        u64::try_from(whole?).ok()
+    }
+
+    /// The product; `None` when its digits do not fit.
+    pub fn times(self, other: Self) -> Option<Self> {
+        let mantissa = self.mantissa.checked_mul(other.mantissa)?;
+        Some(Self { mantissa, exponent: self.exponent.saturating_add(other.exponent) })
+    }
+
+    /// The sum; `None` when its digits do not fit.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let mantissa = self.at_exponent(exponent)?.checked_add(other.at_exponent(exponent)?)?;
+        Some(Self { mantissa, exponent })
+    }
+
     /// `self × scale + offset` in whole thousandths, rounded half away from zero.
     ///
     /// `None` when the result does not fit 64 bits.
     pub fn scaled_thousandths(self, scale: Self, offset: Self) -> Option<i64> {
-        let product = Self {
-            mantissa: self.mantissa.checked_mul(scale.mantissa)?,
-            exponent: self.exponent.saturating_add(scale.exponent),
-        };
+        let product = self.times(scale)?;
         if offset.mantissa == 0 {
             return product.thousandths();
         }
-        let exponent = product.exponent.min(offset.exponent);
-        let sum = product.at_exponent(exponent)?.checked_add(offset.at_exponent(exponent)?)?;
-        Self { mantissa: sum, exponent }.thousandths()
+        product.plus(offset)?.thousandths()
     }
 
     /// The number in whole thousandths, rounded half away from zero; `None` when it does not fit 64 bits.
@@ -96,6 +125,26 @@ impl Decimal {
     fn at_exponent(self, exponent: i32) -> Option<i128> {
         let shift = u32::try_from(self.exponent.checked_sub(exponent)?).ok()?;
         self.mantissa.checked_mul(10i128.checked_pow(shift)?)
+    }
+}
+
+/// As it would be written by hand, for people; beyond 40 digits with an exponent.
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.mantissa.unsigned_abs().to_string();
+        let sign = if self.mantissa < 0 { "-" } else { "" };
+        match self.exponent {
+            0 => write!(f, "{sign}{digits}"),
+            up @ 1..=9 => write!(f, "{sign}{digits}{}", "0".repeat(up as usize)),
+            down @ -40..=-1 => {
+                let places = down.unsigned_abs() as usize;
+                let padded = format!("{digits:0>width$}", width = places + 1);
+                let (whole, rest) = padded.split_at(padded.len() - places);
+                let rest = rest.trim_end_matches('0');
+                if rest.is_empty() { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{rest}") }
+            }
+            other => write!(f, "{sign}{digits}e{other}"),
+        }
     }
 }
 
@@ -204,6 +253,25 @@ mod tests {
         assert_eq!(scaled, Some(41_750));
         assert_eq!(Decimal::from_f64(0.0005).unwrap().thousandths(), Some(1));
         assert_eq!(Decimal::from_f64(-0.0005).unwrap().thousandths(), Some(-1));
+    }
+
+    #[test]
+    fn sums_and_products_are_exact_and_never_overflow() {
+        let of = |text: &str| Decimal::parse(text).unwrap();
+        assert_eq!(of("120.1").plus(of("-0.05")).unwrap().thousandths(), Some(120_050));
+        assert_eq!(of("0.035").times(of("1000")).unwrap().thousandths(), Some(35_000));
+        assert_eq!(Decimal::from_f32(0.1).unwrap().thousandths(), Some(100));
+        assert_eq!(Decimal::whole(-7).thousandths(), Some(-7000));
+        let nines = of(&"9".repeat(30));
+        assert_eq!((nines.times(nines), of("1e2147483647").plus(of("1e-2147483648"))), (None, None));
+        let written: Vec<String> =
+            ["0.1", "-12.50", "3e2", "1e30", "0.00001"].map(|text| of(text).to_string()).into();
+        assert_eq!(written, ["0.1", "-12.5", "300", "1e30", "0.00001"]);
+        assert_eq!(Decimal::from_f32(f32::NAN), None);
+        assert_eq!(
+            [of("18446744073709551615"), of("2.0"), of("2.5"), of("-1"), of("1e99")].map(Decimal::to_u64),
+            [Some(u64::MAX), Some(2), None, None, None]
+        );
     }
 
     #[test]

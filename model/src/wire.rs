@@ -63,10 +63,27 @@ pub enum Refusal {
     /// The payload names a device that its sender may not speak for.
     #[error("its sender speaks for one device, and the payload names another")]
     OtherDevice,
+    /// Not the binary form that its profile reads: SenML in CBOR, a Sparkplug payload, a frame of bytes.
+    #[error("payload is not what the profile's decoder reads")]
+    Format,
+    /// The check sum of a frame is wrong: bits fell over on the way.
+    #[error("the frame's check sum is wrong")]
+    Checksum,
+    /// A Sparkplug metric by a number whose name was not heard since the last birth or our last start.
+    #[error(
+        "a metric comes by an alias that no birth has told since our start; ask the edge node for a rebirth"
+    )]
+    UnknownAlias,
+    /// A version, or something that must be understood, that no decoder here knows.
+    #[error("a version or a must-understand key that the decoder does not know")]
+    Unsupported,
+    /// Kept in the device and sent later, without saying when it was measured.
+    #[error("kept data without a time: nobody can tell when it was measured")]
+    Undated,
 }
 
 /// Every refusal, in the order of the places they have in the journal's totals: only append.
-pub const REFUSALS: [Refusal; 12] = [
+pub const REFUSALS: [Refusal; 17] = [
     Refusal::Empty,
     Refusal::Utf8,
     Refusal::Json,
@@ -79,6 +96,11 @@ pub const REFUSALS: [Refusal; 12] = [
     Refusal::Topic,
     Refusal::Weather,
     Refusal::OtherDevice,
+    Refusal::Format,
+    Refusal::Checksum,
+    Refusal::UnknownAlias,
+    Refusal::Unsupported,
+    Refusal::Undated,
 ];
 
 impl Refusal {
@@ -97,6 +119,11 @@ impl Refusal {
             Self::Topic => "topic",
             Self::Weather => "weather",
             Self::OtherDevice => "other_device",
+            Self::Format => "format",
+            Self::Checksum => "checksum",
+            Self::UnknownAlias => "unknown_alias",
+            Self::Unsupported => "unsupported",
+            Self::Undated => "undated",
         }
     }
 }

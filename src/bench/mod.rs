@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  floor   pure functions in this process                                   floor.rs
+//!  profiles  decoding alone: each payload shape beside the canonical one   profiles.rs
 //!  burst   capacity: a separate load process, our own `serve` as a child    burst.rs, peer.rs
 //!  paced   latency at a fixed rate, acknowledgement and alarm               paced.rs
 //!  flood   every post dangerous at once: the board, messages a person, who was told of   flood.rs
@@ -39,6 +40,7 @@ mod paced;
 mod payload;
 mod peer;
 mod process;
+mod profiles;
 mod publisher;
 mod random;
 mod row;
@@ -63,6 +65,8 @@ pub(crate) struct Bench {
 enum Scenario {
     /// Pure functions in this process, nanoseconds per operation.
     Floor(floor::Floor),
+    /// Decoding alone: processor seconds per million readings for each payload shape.
+    Profiles(profiles::Options),
     /// Capacity: readings as fast as they go in, until every one is durable.
     Burst(burst::Burst),
     /// Latency at a fixed rate: acknowledgement, and reading to webhook.
@@ -113,6 +117,7 @@ impl Path {
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench.scenario {
         Scenario::Floor(options) => floor::run(&options),
+        Scenario::Profiles(options) => profiles::run(&options),
         Scenario::Burst(options) => burst::run(&options),
         Scenario::Paced(options) => paced::run(&options),
         Scenario::Flood(options) => flood::run(&options),

@@ -1,14 +1,39 @@
-//! What comes in and is no reading: the word of a device that it is there, and a proof that we sent ourselves.
+//! What comes in and is no reading: the word of a device that it is there, and a proof that we sent ourselves. And
+//! what stands around decoding: what decoders keep, and the running numbers that they miss.
 
 use lampguard_model::record::{self, StoredReading, StoredStatus};
-use lampguard_model::wire::Refusal;
+use lampguard_model::wire::{Mended, Refusal};
 use lampguard_model::{Reading, register};
 
 use super::{Context, Intake};
 use crate::intake::{Fate, Message};
+use crate::profile::{self, Arrived, Profile};
 use crate::proof::PREFIX;
 
 impl Intake {
+    /// Step 2: the readings of a message.
+    ///
+    /// # Errors
+    /// What the whole message is quarantined for.
+    pub(super) fn decode(
+        &mut self,
+        profile: Option<&Profile>,
+        message: &Message,
+        context: &Context,
+        out: &mut Vec<Result<Reading, Refusal>>,
+    ) -> Result<Mended, Refusal> {
+        let again = matches!(message.fate, Fate::Again(_));
+        let (topic, payload, received_at) = (message.topic.as_str(), &*message.payload, context.received_at);
+        let decoded =
+            profile::decode(profile, &Arrived { topic, payload, received_at, again }, &mut self.memory, out);
+        if let Some(gap) = self.memory.take_gap().filter(|_| !self.judge_only) {
+            // Nobody knows how many readings each missing message of a gateway would have held: one at least.
+            self.setup.metrics.gap.inc_by(gap.missing);
+            self.setup.losses.gap(context.source, gap, received_at);
+        }
+        decoded
+    }
+
     pub(super) fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
         let online = match &*message.payload {
             b"online" => true,
