@@ -17,15 +17,13 @@ use crate::ladder::{
     Ladder, Ladders, Milestones, Rung, Telling, Until, Which, desk_call, not_accepted, to_come,
 };
 use crate::life::{Stage, takes_evidence};
-use crate::notice::ESCALATED;
+use crate::notice::{ESCALATED, HANDOVER};
 use crate::rota::{Rota, Whom};
 
 /// The event by which people are told that nobody stood there in time.
 pub(super) const BREACHED: &str = "incident.breached";
 /// The event by which the desk is asked to call a crew.
 const CONFIRM_ARRIVAL: &str = "incident.confirm_arrival";
-/// The event by which people hear of a change of shift.
-pub(super) const HANDOVER: &str = "incident.handover";
 
 /// Everything about who is told when.
 pub(super) struct Calling {
@@ -412,6 +410,7 @@ impl Engine {
             let key = (zone, to.step, word, to.crews.clone());
             let entry = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
             entry.0.and(&to.whom);
+            entry.0.again |= to.again;
             entry.1.push(place);
             if !breached {
                 return;

@@ -2,6 +2,7 @@
 
 mod called;
 mod columns;
+mod crowds;
 mod electric;
 mod ending;
 mod enrol;
