@@ -264,7 +264,8 @@ impl Notice {
             .with_words(crate::notice_text::list_words(list, lines, site));
         notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
-        notice.body["rungs"] = list_rungs(lines);
+        notice.body["words"] = json!(list.words);
+        notice.body["rungs"] = list_rungs(list, lines);
         // Among messages it stands where the worst of its lines would.
         let severities =
             || lines.iter().filter(|(one, _)| !is_over(one.life.state)).map(|(one, _)| one.severity);
@@ -293,6 +294,15 @@ impl Notice {
     pub fn listed(&self) -> impl Iterator<Item = &str> {
         let ids = self.body.get("incidents").and_then(Value::as_array).filter(|_| self.event == DIGEST);
         ids.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Incidents of a list of which it says more than that they are a danger, each with an event word.
+    pub fn listed_words(&self) -> impl Iterator<Item = (&str, &str)> {
+        let words = self.body.get("words").and_then(Value::as_object).filter(|_| self.event == DIGEST);
+        words.into_iter().flatten().flat_map(|(id, words)| {
+            let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
+            words.map(move |word| (&**id, word))
+        })
     }
 
     /// What a list was made of, named in this form or not, each with the rung on which it stood.

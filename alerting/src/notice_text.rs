@@ -282,10 +282,10 @@ pub(crate) fn list_marks(list: &List, lines: &[(&Incident, Option<&Post>)], id: 
     words.map(say).collect()
 }
 
-/// On which rung each incident of a list stands.
-pub(crate) fn list_rungs(lines: &[(&Incident, Option<&Post>)]) -> Value {
+/// On which rung each incident of a list stands that it calls for.
+pub(crate) fn list_rungs(list: &List, lines: &[(&Incident, Option<&Post>)]) -> Value {
     let rung = |(incident, _): &(&Incident, Option<&Post>)| json!({ "id": incident.id, "step": incident.life.climb.present() });
-    lines.iter().map(rung).collect()
+    lines.iter().filter(|(incident, _)| !list.aside.contains(&incident.id)).map(rung).collect()
 }
 
 /// What a list is of: how many, and whether a shift hands them over.

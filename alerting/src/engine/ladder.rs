@@ -71,8 +71,10 @@ impl Calling {
     }
 }
 
-/// What is to be told in one list: by zone, rung, event word and the crews of planned work that hear it too.
-pub(super) type Gathered = BTreeMap<(Arc<str>, u32, &'static str, Vec<Arc<str>>), (Telling, Vec<usize>)>;
+/// What is told in one list: of one zone, rung, event word and crews of planned work that hear it too.
+type Together = (Arc<str>, u32, &'static str, Vec<Arc<str>>);
+/// What is to be told in lists.
+pub(super) type Gathered = BTreeMap<Together, (Telling, Vec<usize>)>;
 
 /// Why rungs are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -407,11 +409,7 @@ impl Engine {
         to.grouped = word.is_some() && self.calling.on && !alone && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
             let zone = self.open[place].incident.zone_in(&self.register).clone();
-            let key = (zone, to.step, word, to.crews.clone());
-            let entry = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
-            entry.0.and(&to.whom);
-            entry.0.again |= to.again;
-            entry.1.push(place);
+            gather(gathered, (zone, to.step, word, to.crews.clone()), &to, place);
             if !breached {
                 return;
             }
@@ -439,6 +437,13 @@ impl Engine {
         let event = event_of(incident, now, &key, kind, &body);
         effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told, to });
     }
+}
+
+fn gather(gathered: &mut Gathered, key: Together, to: &Telling, place: usize) {
+    let (all, places) = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
+    all.and(&to.whom);
+    all.again |= to.again;
+    places.push(place);
 }
 
 /// An event of an incident.

@@ -60,15 +60,15 @@ impl Office {
         self.of(now, &Effect::Moved { incident: Box::new(incident.clone()), event, told: Some(word), to })
     }
 
-    /// Lists that are due, each with its text in chat.
-    fn lists(&mut self, now: Timestamp) -> Vec<(List, String)> {
+    /// Lists that are due, each as it goes into chat.
+    fn lists(&mut self, now: Timestamp) -> Vec<(List, Arc<Notice>)> {
         let due = |dispatcher: &mut Dispatcher, scene: &Scene<'_>, known: &[Incident]| {
             dispatcher.lists(scene, |id| known.iter().find(|one| *one.id == *id))
         };
-        let text = |notices: Vec<Arc<Notice>>| {
-            notices.iter().find(|notice| *notice.channel == *"chat").unwrap().text(1)
+        let chat = |notices: Vec<Arc<Notice>>| {
+            notices.into_iter().find(|notice| *notice.channel == *"chat").unwrap()
         };
-        self.scene(now, due).into_iter().map(|(list, notices)| (list, text(notices))).collect()
+        self.scene(now, due).into_iter().map(|(list, notices)| (list, chat(notices))).collect()
     }
 }
 
@@ -191,16 +191,19 @@ fn what_does_not_fit_stands_in_the_next_list_with_its_word_behind_the_dangers() 
     let many = Effect::Many { zone, word: ESCALATED, to: crew(), count: 22, incidents: many, event };
     assert!(office.of(minutes(1), &many).is_empty());
     listed(&mut office, &open[2], "incident.isolation_offered");
-    let (list, text) = office.lists(minutes(1)).remove(0);
+    let (list, notice) = office.lists(minutes(1)).remove(0);
+    let text = notice.text(1);
     assert_eq!((list.incidents.len(), list.more), (22, 3), "{text}");
     let behind: Vec<&Arc<str>> = list.incidents[20..].iter().collect();
     assert_eq!(behind, [&gone.id, &open[1].id]);
     let line = |id: &str| text.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
     assert!(line(&gone.id).ends_with("已作废"), "{text}");
     assert!(line(&open[1].id).ends_with("已改派"), "{text}");
+    let refused = office.dispatcher.heard(&notice, false).len();
+    assert_eq!(refused, 20, "a word that did not go out sends no rung on");
     // The offer is a danger's, by whose rank it stands.
     let (_, next) = office.lists(minutes(2)).remove(0);
-    assert!(next.contains("同回路多处带电, 可请求断电"), "{next}");
+    assert!(next.text(1).contains("同回路多处带电, 可请求断电"), "{}", next.text(1));
 }
 
 #[test]

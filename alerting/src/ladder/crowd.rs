@@ -53,6 +53,8 @@ pub struct List {
     pub number: u32,
     /// Event words that stand on the lines of `incidents`: what is to be said besides that it is a danger.
     pub words: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Those of `incidents` that call nobody: they stand behind the dangers.
+    pub aside: Vec<Arc<str>>,
     /// Something of it may have been told before a restart.
     pub again: bool,
 }
@@ -319,9 +321,13 @@ impl Inbox {
             let Some((_, _, id)) = self.waiting.first().cloned() else { break };
             count = self.next(&id, open).map_or(count, |line| name(id, line));
         }
+        let mut aside = Vec::new();
         for _ in 0..ASIDE_LISTED {
             let Some(id) = self.aside.front().cloned() else { break };
-            self.next(&id, open).map(|line| name(id, line));
+            if let Some(line) = self.next(&id, open) {
+                aside.push(id.clone());
+                name(id, line);
+            }
         }
         let more = self.waiting.len() + self.beyond;
         let mut roads: Vec<(Arc<str>, u32)> = self.roads.iter().map(|(road, n)| (road.clone(), *n)).collect();
@@ -341,6 +347,6 @@ impl Inbox {
         self.listed_at = Some(now);
         self.sent.push_back(now);
         let (person, number) = (self.person.clone(), self.number);
-        Some(List { person, incidents, more, roads, number, words, again })
+        Some(List { person, incidents, more, roads, number, words, aside, again })
     }
 }
