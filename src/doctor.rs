@@ -284,7 +284,8 @@ fn newest_file(dir: &Path) -> Option<SystemTime> {
 }
 
 fn check_secrets(config: &Config, findings: &mut Findings) {
-    let brokers = config.brokers.iter().filter_map(|broker| broker.password_file.as_deref());
+    let brokers = config.brokers.iter().flat_map(|broker| [&broker.password_file, &broker.key_file]);
+    let brokers = brokers.flatten().map(|path| path.as_path());
     let databases = config.tsdbs.iter().filter_map(|database| database.token_file.as_deref());
     let channels = config.channels.iter().flat_map(config::Channel::secret_files);
     let listener =

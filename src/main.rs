@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod backtest;
 mod bench;
+mod brokers;
 mod cli;
 mod clock;
 mod config;

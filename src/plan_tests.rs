@@ -72,8 +72,7 @@ fn rungs_are_those_of_the_ladders_in_force_with_their_minutes() {
         severity = "P2"
         zones = ["z2"]
         steps = [{ after_min = 0, to = "crew" }, { after_min = 0, to = "desk" },
-                 { after_min = 25, every_min = 7, until = "arrived", to = "head" }]
-        i_accept = "few people""#;
+                 { after_min = 25, every_min = 7, until = "arrived", to = "head" }]"#;
     let own: lampguard_alerting::EscalationConfig = toml::from_str(steps).unwrap();
     let ladders = Ladders::build(&[own], &["z1", "z2"]).unwrap();
     let config = city();

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use lampguard_alerting::lighting::Lighting;
 use lampguard_alerting::{Alerting, ChannelKind, Ladders, Links, Policies, SiteText};
 use lampguard_history::{History, HistoryView, Latest};
-use lampguard_ingester::config::{BrokerConfig, MappingConfig, TsdbConfig};
+use lampguard_ingester::config::{MappingConfig, TsdbConfig};
 use lampguard_ingester::intake::{Gate, Mapping};
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::source::broker::{self, Broker};
@@ -37,7 +37,6 @@ use tracing::{info, warn};
 use crate::accounts::Accounts;
 use crate::api;
 use crate::clock::{self, Clock};
-use crate::config::channel::read_secret;
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::metrics::Reloads;
@@ -476,7 +475,7 @@ async fn start_sources(
     };
     let mut brokers = Vec::new();
     for config in &config.brokers {
-        let options = broker_options(config, &profiles, data_dir)?;
+        let options = crate::brokers::options(config, &profiles, data_dir)?;
         let context = broker::Context {
             inlet: ingester.inlet(),
             metrics: metrics.clone(),
@@ -500,57 +499,6 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
         profile: profiles.get(&config.profile).cloned().map(Arc::new),
     };
     configured.iter().map(mapping).collect()
-}
-
-/// Host and port of `mqtt://host:port`; the port may be left out (1883).
-pub(crate) fn broker_address(url: &str) -> Result<(String, u16), String> {
-    let Some(rest) = url.strip_prefix("mqtt://") else {
-        return Err(format!("{url:?} does not begin with mqtt://; TLS to brokers comes in a later version"));
-    };
-    let rest = rest.trim_end_matches('/');
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => {
-            (host, port.parse().map_err(|_| format!("{port:?} is no port from 1 to 65535"))?)
-        }
-        _ => (rest, 1883),
-    };
-    if host.is_empty() || host.contains(['/', '@', ' ']) || port == 0 {
-        return Err(format!("{url:?} is not mqtt://host:port; user and password have keys of their own"));
-    }
-    Ok((host.trim_matches(['[', ']']).to_owned(), port))
-}
-
-fn broker_options(config: &BrokerConfig, profiles: &Profiles, data_dir: &Path) -> Result<broker::Options> {
-    let (host, port) = broker_address(&config.url).map_err(|reason| anyhow!(reason))?;
-    let credentials = match (&config.username, &config.password_file) {
-        (Some(user), Some(file)) => Some((user.clone(), read_secret(file)?)),
-        _ => None,
-    };
-    let client_id = match &config.client_id {
-        Some(id) => id.clone(),
-        None => stored_client_id(data_dir, &config.id)?,
-    };
-    Ok(broker::Options {
-        id: config.id.clone(),
-        host,
-        port,
-        client_id,
-        credentials,
-        shared_group: config.shared_group.clone(),
-        mappings: mappings(&config.mapping, profiles),
-    })
-}
-
-/// The broker keeps our session under this name, so it is made once and kept.
-fn stored_client_id(data_dir: &Path, broker: &str) -> Result<String> {
-    let path = data_dir.join(format!("broker-{broker}.client_id"));
-    if let Ok(id) = std::fs::read_to_string(&path) {
-        return Ok(id.trim().to_owned());
-    }
-    let id = format!("lampguard-{:016x}", rand::random::<u64>());
-    lampguard_ingester::loss::replace_file(&path, id.as_bytes())
-        .with_context(|| format!("keeping the client id in {}", path.display()))?;
-    Ok(id)
 }
 
 impl Running {

@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lampguard_journal::{Follower, FrameBuf, JournalError, Reader, Records, Tail};
-use lampguard_model::{Millis, Record, Register, Timestamp, WeatherReport, record};
+use lampguard_model::{Marks, Millis, Record, Register, Timestamp, WeatherReport, record};
 use prometheus::Registry;
 use rusqlite::Connection;
 use tracing::{debug, error, info, warn};
@@ -439,6 +439,8 @@ impl Story {
                 continue;
             }
             match record::decode(kind, bytes) {
+                // Another instance judges it: here it is kept, live and in every replay.
+                Ok(Record::Reading(reading)) if reading.marks.has(Marks::NOT_JUDGED) => {}
                 Ok(Record::Reading(reading)) => {
                     judged += 1;
                     self.enact(engine, reading.received_at);

@@ -21,23 +21,46 @@ pub struct MappingConfig {
 pub struct BrokerConfig {
     /// Short name, in metrics and file names.
     pub id: String,
-    /// `mqtt://host:port`.
+    /// `mqtt://host:port`, or `mqtts://host:port` with TLS.
     pub url: String,
+    /// Which version of MQTT is spoken.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// Fixed client id; without it a random one is made once and kept in the data directory.
     pub client_id: Option<String>,
     /// User name.
     pub username: Option<String>,
     /// File that holds the password.
     pub password_file: Option<PathBuf>,
-    /// Group of a shared subscription (`$share/GROUP/…`). Refused by the check of the configuration while every
-    /// instance judges all that it reads.
+    /// Certificates of the authorities that may sign for the broker, PEM; without it the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate chain, where the broker wants one, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// Group of a shared subscription (`$share/GROUP/…`): its members get a part of the messages each.
     pub shared_group: Option<String>,
-    /// Whether this instance judges what comes from this broker; `false` is refused as not built.
+    /// Whether this instance judges what comes from this broker; with `false` it stores and acknowledges alone.
     #[serde(default = "yes")]
     pub judge: bool,
     /// Which topics; without any the three canonical ones.
     #[serde(default)]
     pub mapping: Vec<MappingConfig>,
+}
+
+/// Which version of MQTT is spoken to a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Protocol {
+    /// MQTT 5, and 3.1.1 where the broker refuses it.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// MQTT 3.1.1 alone.
+    #[serde(rename = "3.1.1")]
+    V4,
+    /// MQTT 5 alone.
+    #[serde(rename = "5")]
+    V5,
 }
 
 fn yes() -> bool {
@@ -54,6 +77,13 @@ pub struct ListenerConfig {
     pub tls_cert: Option<PathBuf>,
     /// Private key, PEM.
     pub tls_key: Option<PathBuf>,
+    /// Whose client certificates are believed, PEM; with it a sensor is who its certificate says.
+    pub client_ca: Option<PathBuf>,
+    /// With `client_ca`: whoever shows no certificate is turned away; otherwise it has to log in.
+    #[serde(default = "ListenerConfig::required_default")]
+    pub certificate_required: bool,
+    /// Address and port for MQTT over WebSocket; with `tls_cert` over TLS.
+    pub websocket_bind: Option<SocketAddr>,
     /// Who may log in: lines `user:sha256 of a random token:topic filter`.
     pub credentials_file: Option<PathBuf>,
     /// Longest packet, bytes; a longer one ends the connection.
@@ -79,12 +109,19 @@ impl ListenerConfig {
         20_000
     }
 
+    fn required_default() -> bool {
+        true
+    }
+
     /// A listener with all defaults.
     pub fn on(bind: SocketAddr) -> Self {
         Self {
             bind,
             tls_cert: None,
             tls_key: None,
+            client_ca: None,
+            certificate_required: Self::required_default(),
+            websocket_bind: None,
             credentials_file: None,
             max_packet_bytes: Self::packet_default(),
             max_connections: Self::connections_default(),

@@ -38,6 +38,11 @@ pub trait Origin: Send + Sync {
     /// True when the retain bit means what MQTT says (from a broker), false when a sensor set it itself.
     fn retain_counts(&self) -> bool;
 
+    /// Whether its readings are judged by this instance; the others are stored with a mark and judged elsewhere.
+    fn judges(&self) -> bool {
+        true
+    }
+
     /// Everything of this chunk is durable (or was there already): acknowledge these messages, in order.
     fn settle(&self, settled: Settled);
 

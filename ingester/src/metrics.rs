@@ -34,6 +34,8 @@ pub struct Metrics {
     pub(crate) connections: IntGauge,
     pub(crate) connection_refused: IntCounterVec,
     pub(crate) broker_up: IntGaugeVec,
+    pub(crate) broker_protocol: IntGaugeVec,
+    pub(crate) broker_unacknowledged: IntGaugeVec,
     pub(crate) broker_reconnect: IntCounterVec,
     pub(crate) broker_watchdog: IntCounter,
     pub(crate) stale_ack: IntCounter,
@@ -138,6 +140,16 @@ impl Metrics {
                 "reason",
             ),
             broker_up: gauges("lampguard_broker_up", "1 while connected and subscribed", "broker"),
+            broker_protocol: gauges(
+                "lampguard_broker_protocol_level",
+                "version of MQTT of the last connection: 4 is 3.1.1, 5 is 5",
+                "broker",
+            ),
+            broker_unacknowledged: gauges(
+                "lampguard_broker_unacknowledged_messages",
+                "messages taken from the broker and not acknowledged yet",
+                "broker",
+            ),
             broker_reconnect: counters(
                 "lampguard_broker_reconnect_total",
                 "connections lost or failed",

@@ -76,6 +76,7 @@ impl Offline {
                 source: Source::Broker,
                 received_at: Timestamp(0),
                 retain_counts: true,
+                judges: true,
                 readings: 0,
                 tally: Tally::default(),
             },

@@ -183,6 +183,7 @@ impl Intake {
             source: origin.source(),
             received_at,
             retain_counts: origin.retain_counts(),
+            judges: origin.judges(),
             readings: 0,
             tally: Tally::default(),
         };
@@ -344,6 +345,9 @@ impl Intake {
                 return Err(Refusal::OtherDevice);
             }
             reading.marks.add(Marks::OTHER_TOPIC);
+        }
+        if !context.judges {
+            reading.marks.add(Marks::NOT_JUDGED);
         }
         context.readings += 1;
         let retained = message.retain && context.retain_counts;
@@ -539,14 +543,6 @@ impl Intake {
         self.setup.metrics.refused.with_label_values(&[refused.word()]).inc_by(readings);
     }
 
-    fn count_mended(&self, mended: wire::Mended, readings: u64) {
-        for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
-            if was {
-                self.setup.metrics.mended.with_label_values(&[reason]).inc_by(readings);
-            }
-        }
-    }
-
     fn close_full_frame(&mut self) {
         if self.frame.len() >= FRAME_BYTES {
             self.close_frame();
@@ -579,6 +575,7 @@ pub(crate) struct Context {
     pub(crate) source: Source,
     pub(crate) received_at: Timestamp,
     pub(crate) retain_counts: bool,
+    pub(crate) judges: bool,
     pub(crate) readings: u64,
     pub(crate) tally: Tally,
 }

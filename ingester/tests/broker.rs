@@ -1,5 +1,6 @@
 //! The broker consumer against a broker that misbehaves on purpose: it cuts mid-burst, forgets sessions,
-//! renumbers, sends packets over the limit, and closes while acknowledgements are still on their way.
+//! renumbers, sends packets over the limit, and closes while acknowledgements are still on their way. Each story in
+//! MQTT 3.1.1 and in MQTT 5.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -7,33 +8,67 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lampguard_ingester::config::{JournalConfig, QuarantineConfig};
+use lampguard_ingester::config::{JournalConfig, Protocol, QuarantineConfig};
 use lampguard_ingester::intake::Mapping;
-use lampguard_ingester::source::broker::{Broker, Context, Options};
+use lampguard_ingester::source::broker::wire::Remote;
+use lampguard_ingester::source::broker::{Broker, Context, Options, WINDOW};
 use lampguard_ingester::{Ingester, Opened};
-use lampguard_model::{Millis, Register, Timestamp};
+use lampguard_journal::FrameBuf;
+use lampguard_model::{Marks, Millis, Record, Register, Timestamp, record};
 
-/// One connection of the consumer, seen from the broker.
-struct Peer(TcpStream);
+const BOTH: [Protocol; 2] = [Protocol::V4, Protocol::V5];
+
+/// One connection of the consumer, seen from the broker; true where it speaks MQTT 5.
+struct Peer(TcpStream, bool);
 
 impl Peer {
-    /// Takes the next connection: CONNECT, CONNACK with this session flag, SUBSCRIBE, SUBACK.
-    fn accept(listener: &TcpListener, session_present: bool) -> Self {
+    /// Takes the next connection and its CONNECT.
+    fn connected(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut peer = Self(stream);
+        let mut peer = Self(stream, false);
         let (kind, body) = peer.packet().unwrap();
         assert_eq!(kind >> 4, 1, "CONNECT comes first");
         assert_eq!(body[7] & 2, 0, "clean_session is false");
-        peer.0.write_all(&[0x20, 2, u8::from(session_present), 0]).unwrap();
-        let (kind, body) = peer.packet().unwrap();
-        assert_eq!(kind, 0x82, "SUBSCRIBE follows every CONNACK");
-        peer.0.write_all(&[0x90, 5, body[0], body[1], 1, 1, 1]).unwrap();
+        peer.1 = body[6] == 5;
+        if peer.1 {
+            // Length, session expiry of u32::MAX, receive maximum.
+            assert_eq!(body[11..16], [17, 255, 255, 255, 255], "the session does not expire");
+            assert_eq!(body[16..19], [33, (WINDOW >> 8) as u8, WINDOW as u8]);
+        }
         peer
+    }
+
+    /// Takes the next connection: CONNECT, CONNACK with this session flag, SUBSCRIBE, SUBACK.
+    fn accept(site: &Site, session_present: bool) -> Self {
+        let mut peer = Self::connected(&site.listener);
+        assert_eq!(peer.1, site.protocol == Protocol::V5, "the version of the configuration");
+        peer.welcome(session_present);
+        peer
+    }
+
+    /// CONNACK with this session flag, SUBSCRIBE, SUBACK.
+    fn welcome(&mut self, session_present: bool) {
+        let present = u8::from(session_present);
+        let ack: &[u8] = if self.1 { &[0x20, 3, present, 0, 0] } else { &[0x20, 2, present, 0] };
+        self.0.write_all(ack).unwrap();
+        let (kind, body) = self.packet().unwrap();
+        assert_eq!(kind, 0x82, "SUBSCRIBE follows every CONNACK");
+        self.suback(&body, 1);
+    }
+
+    fn suback(&mut self, subscribe: &[u8], code: u8) {
+        let (high, low) = (subscribe[0], subscribe[1]);
+        let ack: &[u8] = if self.1 {
+            &[0x90, 6, high, low, 0, code, code, code]
+        } else {
+            &[0x90, 5, high, low, code, code, code]
+        };
+        self.0.write_all(ack).unwrap();
     }
 
     fn packet(&mut self) -> Option<(u8, Vec<u8>)> {
@@ -67,6 +102,10 @@ impl Peer {
         let mut body = vec![0, topic.len() as u8];
         body.extend_from_slice(topic.as_bytes());
         body.extend_from_slice(&pkid.to_be_bytes());
+        if self.1 {
+            // A property that no rule of ours needs: the payload is text.
+            body.extend_from_slice(&[2, 1, 1]);
+        }
         body.extend_from_slice(payload);
         let mut packet = vec![0x32];
         let mut rest = body.len();
@@ -103,31 +142,48 @@ const NOW: Timestamp = Timestamp(1_795_435_200_000);
 
 struct Site {
     listener: TcpListener,
+    protocol: Protocol,
+    /// Of each reading in the frames for the judge, whether it is marked as judged elsewhere.
+    judged: Arc<Mutex<Vec<bool>>>,
     ingester: Ingester,
     broker: Broker,
 }
 
-fn start(home: &Path, now: Timestamp) -> Site {
+fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let journal = JournalConfig { min_free_bytes: 0, ..JournalConfig::default() };
     let opened = Opened::open(home, &journal, &QuarantineConfig::default(), &[]).unwrap();
     let clock: lampguard_ingester::run::Clock = Arc::new(move || now);
     let registry = prometheus::Registry::new();
     let register = Arc::new(Register::default());
-    let ingester = opened.start(register.into(), Box::new(|_| {}), clock.clone(), &registry).unwrap();
+    let judged = Arc::new(Mutex::new(Vec::new()));
+    let marks = judged.clone();
+    let judging = Box::new(move |frame: Arc<FrameBuf>| {
+        for (_, kind, bytes) in frame.records() {
+            if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
+                marks.lock().unwrap().push(reading.marks.has(Marks::NOT_JUDGED));
+            }
+        }
+    });
+    let ingester = opened.start(register.into(), judging, clock.clone(), &registry).unwrap();
     let options = Options {
         id: "test".to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port: listener.local_addr().unwrap().port(),
+        remote: Remote {
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            tls: None,
+        },
+        protocol,
         client_id: "consumer".to_owned(),
         credentials: None,
         shared_group: None,
         mappings: Mapping::canonical(),
+        judge,
     };
     let context =
         Context { inlet: ingester.inlet(), metrics: ingester.metrics(), clock, losses: ingester.losses() };
     let broker = Broker::start(options, context);
-    Site { listener, ingester, broker }
+    Site { listener, protocol, judged, ingester, broker }
 }
 
 fn stored(site: &Site) -> u64 {
@@ -142,15 +198,21 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// Runs the broker's side on this thread while the consumer lives on a runtime of its own.
-fn with_site(test: impl FnOnce(&Site)) {
-    let home = tempfile::tempdir().unwrap();
-    with_site_in(home.path(), NOW, test);
+/// Runs the broker's side on this thread while the consumer lives on a runtime of its own; once for each version.
+fn with_site(test: impl Fn(&Site)) {
+    for protocol in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        with_site_in(home.path(), NOW, protocol, &test);
+    }
 }
 
-fn with_site_in(home: &Path, now: Timestamp, test: impl FnOnce(&Site)) {
+fn with_site_in(home: &Path, now: Timestamp, protocol: Protocol, test: impl FnOnce(&Site)) {
+    with_site_of(home, now, protocol, true, test);
+}
+
+fn with_site_of(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, test: impl FnOnce(&Site)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let site = runtime.block_on(async { start(home, now) });
+    let site = runtime.block_on(async { start(home, now, protocol, judge) });
     test(&site);
     let Site { ingester, broker, .. } = site;
     ingester.stop(Duration::from_secs(2));
@@ -160,7 +222,7 @@ fn with_site_in(home: &Path, now: Timestamp, test: impl FnOnce(&Site)) {
 #[test]
 fn acknowledgements_leave_in_the_order_of_arrival_and_after_the_commit() {
     with_site(|site| {
-        let mut peer = Peer::accept(&site.listener, false);
+        let mut peer = Peer::accept(site, false);
         for pkid in 1..=500 {
             peer.publish(pkid, u64::from(pkid));
         }
@@ -174,13 +236,13 @@ fn peer_p5_no_acknowledgement_of_an_old_connection_leaves_on_the_new_one() {
     for session_present in [true, false] {
         with_site(|site| {
             // A burst, and the connection goes while its acknowledgements are under way.
-            let mut peer = Peer::accept(&site.listener, false);
+            let mut peer = Peer::accept(site, false);
             for pkid in 1..=300 {
                 peer.publish(pkid, u64::from(pkid));
             }
             drop(peer);
             // The new connection gives the same packet ids to other readings, as a broker may.
-            let mut peer = Peer::accept(&site.listener, session_present);
+            let mut peer = Peer::accept(site, session_present);
             peer.0.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
             assert_eq!(
                 peer.acks(1),
@@ -203,24 +265,28 @@ fn peer_p5_no_acknowledgement_of_an_old_connection_leaves_on_the_new_one() {
 
 #[test]
 fn a_session_that_is_lost_while_we_are_away_is_booked_from_the_last_time_we_were_connected() {
+    BOTH.into_iter().for_each(a_session_is_lost);
+}
+
+fn a_session_is_lost(protocol: Protocol) {
     let home = tempfile::tempdir().unwrap();
     let back = NOW + Millis::hours(3);
     let lost = |site: &Site| {
         let losses = site.ingester.losses().list();
         losses.iter().map(|loss| (loss.source.clone(), loss.from, loss.to, loss.count)).collect::<Vec<_>>()
     };
-    with_site_in(home.path(), NOW, |site| {
+    with_site_in(home.path(), NOW, protocol, |site| {
         // The first try fails: a broker that never knew us has lost nothing.
         drop(site.listener.accept().unwrap());
-        let _peer = Peer::accept(&site.listener, false);
+        let _peer = Peer::accept(site, false);
         assert_eq!(lost(site), []);
     });
-    with_site_in(home.path(), back, |site| {
-        let _peer = Peer::accept(&site.listener, false);
+    with_site_in(home.path(), back, protocol, |site| {
+        let _peer = Peer::accept(site, false);
         assert_eq!(lost(site), [("broker:test".to_owned(), NOW, back, None)]);
     });
-    with_site_in(home.path(), back + Millis::hours(1), |site| {
-        let _peer = Peer::accept(&site.listener, true);
+    with_site_in(home.path(), back + Millis::hours(1), protocol, |site| {
+        let _peer = Peer::accept(site, true);
         assert_eq!(lost(site).len(), 1, "the session was kept");
     });
 }
@@ -230,7 +296,7 @@ fn a_broker_that_cuts_every_burst_and_sends_again_loses_nothing_and_doubles_noth
     with_site(|site| {
         let mut unacknowledged: BTreeSet<u64> = (0..2000).collect();
         for round in 0..200 {
-            let mut peer = Peer::accept(&site.listener, true);
+            let mut peer = Peer::accept(site, true);
             peer.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
             let batch: Vec<u64> = unacknowledged.iter().copied().take(400).collect();
             if batch.is_empty() {
@@ -257,10 +323,10 @@ fn a_broker_that_cuts_every_burst_and_sends_again_loses_nothing_and_doubles_noth
 fn peer_p5_a_poison_packet_is_let_in_once_quarantined_and_acknowledged() {
     with_site(|site| {
         let poison = vec![b'x'; 2 << 20];
-        let mut peer = Peer::accept(&site.listener, false);
+        let mut peer = Peer::accept(site, false);
         peer.send(1, &poison);
         // Too long for this connection; the session brings it back on the next one.
-        let mut peer = Peer::accept(&site.listener, true);
+        let mut peer = Peer::accept(site, true);
         peer.send(1, &poison);
         peer.publish(2, 7);
         assert_eq!(peer.acks(2), [1, 2]);
@@ -273,22 +339,97 @@ fn peer_p5_a_poison_packet_is_let_in_once_quarantined_and_acknowledged() {
 #[test]
 fn a_refused_subscription_is_not_up() {
     with_site(|site| {
-        let (mut stream, _) = site.listener.accept().unwrap();
-        let mut rest = [0; 256];
-        let _ = stream.read(&mut rest).unwrap();
-        stream.write_all(&[0x20, 2, 0, 0]).unwrap();
-        let read = stream.read(&mut rest).unwrap();
-        assert_eq!(rest[0], 0x82, "{read} bytes");
-        stream.write_all(&[0x90, 5, rest[2], rest[3], 0x80, 0x80, 0x80]).unwrap();
+        let mut peer = Peer::connected(&site.listener);
+        let ack: &[u8] = if peer.1 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
+        peer.0.write_all(ack).unwrap();
+        let (kind, body) = peer.packet().unwrap();
+        assert_eq!(kind, 0x82);
+        peer.suback(&body, if peer.1 { 0x87 } else { 0x80 });
         std::thread::sleep(Duration::from_millis(300));
         assert!(!site.broker.is_up());
     });
 }
 
 #[test]
+fn a_topic_that_is_no_text_is_quarantined_acknowledged_and_holds_up_nothing() {
+    with_site(|site| {
+        let mut peer = Peer::accept(site, false);
+        let mut body = b"\0\x12lamp/z1/P\xff/reading".to_vec();
+        body.extend_from_slice(&[0, 1]);
+        if peer.1 {
+            body.push(0);
+        }
+        body.extend_from_slice(br#"{"leakage_ma":0.5}"#);
+        let mut packet = vec![0x32, body.len() as u8];
+        packet.extend_from_slice(&body);
+        peer.0.write_all(&packet).unwrap();
+        peer.publish(2, 7);
+        assert_eq!(peer.acks(2), [1, 2]);
+        let settled = site.ingester.accounts().statement().settled;
+        assert_eq!(settled.quarantined_by_reason().collect::<Vec<_>>(), [("bad_device", 1)]);
+        assert_eq!(settled.stored, 1);
+    });
+}
+
+#[test]
+fn by_itself_it_speaks_mqtt_5_and_goes_over_to_3_1_1_where_that_is_refused() {
+    let refusals: [&[u8]; 3] = [&[0x20, 3, 0, 0x84, 0], &[0x20, 2, 0, 1], &[]];
+    for refusal in refusals {
+        let home = tempfile::tempdir().unwrap();
+        with_site_in(home.path(), NOW, Protocol::Auto, |site| {
+            let mut peer = Peer::connected(&site.listener);
+            assert!(peer.1, "MQTT 5 first");
+            // With nothing to say it closes, as brokers before MQTT 5 do.
+            peer.0.write_all(refusal).unwrap();
+            drop(peer);
+            let mut peer = Peer::connected(&site.listener);
+            assert!(!peer.1, "{refusal:?}");
+            peer.welcome(false);
+            peer.publish(1, 1);
+            assert_eq!(peer.acks(1), [1]);
+            drop(peer);
+            // A refusal holds; a connection that was only closed may have had another reason.
+            let peer = Peer::connected(&site.listener);
+            assert_eq!(peer.1, refusal.is_empty());
+        });
+    }
+}
+
+#[test]
+fn a_broker_that_says_why_it_ends_the_connection_is_connected_to_again() {
+    let home = tempfile::tempdir().unwrap();
+    with_site_in(home.path(), NOW, Protocol::V5, |site| {
+        let mut peer = Peer::accept(site, false);
+        peer.publish(1, 1);
+        assert_eq!(peer.acks(1), [1]);
+        // DISCONNECT: session taken over, with a reason string.
+        peer.0.write_all(&[0xe0, 8, 0x8e, 6, 31, 0, 3, b'b', b'y', b'e']).unwrap();
+        let mut peer = Peer::accept(site, true);
+        peer.publish(1, 2);
+        assert_eq!(peer.acks(1), [1]);
+        assert_eq!(stored(site), 2);
+    });
+}
+
+#[test]
+fn what_is_not_judged_here_is_stored_marked_and_acknowledged() {
+    for protocol in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        with_site_of(home.path(), NOW, protocol, false, |site| {
+            let mut peer = Peer::accept(site, false);
+            peer.publish(1, 1);
+            assert_eq!(peer.acks(1), [1]);
+            assert_eq!(stored(site), 1);
+            let judged = site.judged.lock().unwrap();
+            assert_eq!(*judged, [true], "each reading carries the mark");
+        });
+    }
+}
+
+#[test]
 fn a_weather_message_of_a_megabyte_is_quarantined_and_harms_nothing() {
     with_site(|site| {
-        let mut peer = Peer::accept(&site.listener, false);
+        let mut peer = Peer::accept(site, false);
         peer.publish(1, 1);
         let long = format!(r#"{{"rain_mm_h":1,"x":"{}"}}"#, "y".repeat((1 << 20) - 200));
         peer.send_to("weather/z1/rain", 2, long.as_bytes());

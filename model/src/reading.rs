@@ -137,6 +137,8 @@ bits!(
     TS_MOVED = 13 "ts_moved",
     /// It came on the topic of another registered post.
     OTHER_TOPIC = 14 "other_topic",
+    /// Stored and not judged here: it came from a source with `judge = false`, and another instance judges it.
+    NOT_JUDGED = 15 "not_judged",
 );
 
 /// One report of one sensor.

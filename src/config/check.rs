@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lampguard_alerting::safety::{FILE_MAX, SafetyFault, SafetyText};
 use lampguard_alerting::{EscalationConfig, LadderFault, Ladders};
-use lampguard_ingester::config::MappingConfig;
+use lampguard_ingester::config::{ListenerConfig, MappingConfig};
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::tsdb;
 use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
@@ -15,6 +15,8 @@ use lampguard_model::wire;
 
 use super::{Config, Fault, Web, people};
 
+#[path = "check_brokers.rs"]
+mod brokers;
 #[path = "check_watching.rs"]
 mod watching;
 
@@ -24,9 +26,17 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     paths.into_iter().filter(|path| !path.as_os_str().is_empty()).for_each(|path| *path = base.join(&path));
     let mut optional: Vec<&mut Option<PathBuf>> = Vec::new();
     if let Some(listener) = &mut config.listener {
-        optional.extend([&mut listener.tls_cert, &mut listener.tls_key, &mut listener.credentials_file]);
+        optional.extend([&mut listener.tls_cert, &mut listener.tls_key]);
+        optional.extend([&mut listener.client_ca, &mut listener.credentials_file]);
     }
-    optional.extend(config.brokers.iter_mut().map(|broker| &mut broker.password_file));
+    for broker in &mut config.brokers {
+        optional.extend([
+            &mut broker.password_file,
+            &mut broker.ca_file,
+            &mut broker.cert_file,
+            &mut broker.key_file,
+        ]);
+    }
     optional.extend(config.tsdbs.iter_mut().map(|tsdb| &mut tsdb.token_file));
     optional.extend(config.channels.iter_mut().flat_map(super::Channel::files));
     optional.extend([&mut config.policy.file, &mut config.site.safety_text_file]);
@@ -157,44 +167,50 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
     };
     faults.unique("broker", config.brokers.iter().map(|broker| broker.id.as_str()));
     for (place, broker) in config.brokers.iter().enumerate() {
-        let key = format!("broker[{place}]");
-        if let Err(reason) = super::super::serve::broker_address(&broker.url) {
-            faults.add(format!("{key}.url"), reason);
-        }
-        if broker.shared_group.is_some() {
-            faults.add(
-                format!("{key}.shared_group"),
-                "is planned and not built in this version: every instance would judge a part of the readings; \
-                 take it out, and let one instance read this broker",
-            );
-        }
-        if !broker.judge {
-            faults.add(
-                format!("{key}.judge"),
-                "false is planned and not built in this version: this instance would judge all the same; \
-                 take it out",
-            );
-        }
-        if broker.password_file.is_some() != broker.username.is_some() {
-            faults.add(format!("{key}.username"), "username and password_file go together");
-        }
-        faults.readable(&format!("{key}.password_file"), broker.password_file.as_deref());
-        check_mappings(&key, &broker.mapping, &profiles, faults);
+        brokers::check(&format!("broker[{place}]"), broker, faults);
+        check_mappings(&format!("broker[{place}]"), &broker.mapping, &profiles, faults);
     }
-    let Some(listener) = &config.listener else { return };
-    check_mappings("listener", &listener.mapping, &profiles, faults);
-    if listener.credentials_file.is_none() && !listener.bind.ip().is_loopback() {
-        faults.add(
-            "listener.bind",
-            "is open to others without credentials_file: anybody could report for any post",
-        );
+    brokers::check_names(&config.brokers, faults);
+    if let Some(listener) = &config.listener {
+        check_mappings("listener", &listener.mapping, &profiles, faults);
+        check_listener(listener, faults);
+    }
+}
+
+fn check_listener(listener: &ListenerConfig, faults: &mut Faults<'_>) {
+    let open = listener.credentials_file.is_none() && listener.client_ca.is_none();
+    for (key, bind) in
+        [("listener.bind", Some(listener.bind)), ("listener.websocket_bind", listener.websocket_bind)]
+    {
+        if bind.is_some_and(|bind| !bind.ip().is_loopback()) && open {
+            let text =
+                "is open to others without credentials_file or client_ca: anybody could report for any post";
+            faults.add(key, text);
+        }
+    }
+    if listener.websocket_bind == Some(listener.bind) && listener.bind.port() != 0 {
+        faults.add("listener.websocket_bind", "is the same as bind; give it a port of its own");
     }
     if listener.tls_cert.is_some() != listener.tls_key.is_some() {
         faults.add("listener.tls_cert", "tls_cert and tls_key go together");
     }
+    if listener.client_ca.is_some() && listener.tls_cert.is_none() {
+        faults.add("listener.client_ca", "needs tls_cert and tls_key: certificates are shown over TLS only");
+    }
+    if !listener.certificate_required {
+        let missing = match (&listener.client_ca, &listener.credentials_file) {
+            (None, _) => Some("client_ca"),
+            (Some(_), None) => Some("credentials_file: whoever shows no certificate has to log in"),
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            faults.add("listener.certificate_required", format!("= false means nothing without {missing}"));
+        }
+    }
     for (key, path) in [
         ("listener.tls_cert", &listener.tls_cert),
         ("listener.tls_key", &listener.tls_key),
+        ("listener.client_ca", &listener.client_ca),
         ("listener.credentials_file", &listener.credentials_file),
     ] {
         faults.readable(key, path.as_deref());

@@ -52,10 +52,13 @@ fn check_proof(config: &Config, faults: &mut Faults<'_>) {
         (via == "listener" && config.listener.is_some())
             || via
                 .strip_prefix("broker:")
-                .is_some_and(|id| config.brokers.iter().any(|broker| broker.id == id))
+                .is_some_and(|id| config.brokers.iter().any(|broker| broker.judge && broker.id == id))
     };
     for via in proof.via.iter().filter(|via| !known(via)) {
-        faults.add("proof.via", format!("{via:?} is neither listener nor broker:ID of this configuration"));
+        faults.add(
+            "proof.via",
+            format!("{via:?} is neither listener nor broker:ID of a broker that is judged here"),
+        );
     }
     if config.listener.is_none() && config.brokers.is_empty() {
         faults.add("proof", "there is neither [listener] nor [[broker]] to send proofs by; take it out");
@@ -64,6 +67,11 @@ fn check_proof(config: &Config, faults: &mut Faults<'_>) {
         if listener.credentials_file.is_some() && proof.username.is_none() {
             let text = "is missing: the listener wants a login; give it a line of its own in credentials_file, with the filter lamp/+/+/reading";
             faults.add("proof.username", text);
+        }
+        if listener.client_ca.is_some() && listener.certificate_required {
+            let text = "proofs show no certificate, and [listener] client_ca asks for one: set certificate_required = \
+                        false there, with a line for proofs in credentials_file, or leave the listener out of via";
+            faults.add("proof.via", text);
         }
         check_mappings("listener", &listener.mapping, config, faults);
     }

@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use lampguard_alerting::{ProofSetup, Reached};
 use lampguard_ingester::proof::{PREFIX, ProofKey, Proofs};
+use lampguard_ingester::source::broker::wire::Remote;
 use lampguard_model::{Register, Timestamp};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -273,22 +274,23 @@ fn ways(config: &Config, proof: &ProofConfig, listener: Option<std::net::SocketA
             (Some(user), Some(file)) => Some((user.clone(), crate::config::channel::read_secret(file)?)),
             _ => None,
         };
-        let tls = section.tls_cert.as_deref().map(mqtt::own_listener).transpose()?;
+        let tls = match section.tls_cert.as_deref() {
+            None => mqtt::Secure::Plain,
+            Some(file) => mqtt::Secure::Own(mqtt::own_listener(file)?),
+        };
         ways.push(Way {
             name: "listener".to_owned(),
             port: mqtt::Port { host, port: address.port(), login, tls },
         });
     }
-    for broker in config.brokers.iter().filter(|broker| wanted(&format!("broker:{}", broker.id))) {
-        let (host, port) = crate::serve::broker_address(&broker.url).map_err(|reason| anyhow!(reason))?;
-        let login = match (&broker.username, &broker.password_file) {
-            (Some(user), Some(file)) => Some((user.clone(), crate::config::channel::read_secret(file)?)),
-            _ => None,
-        };
-        ways.push(Way {
-            name: format!("broker:{}", broker.id),
-            port: mqtt::Port { host, port, login, tls: None },
-        });
+    // A proof has to come out at the judge: where nothing is judged there is nothing to prove.
+    for broker in
+        config.brokers.iter().filter(|broker| broker.judge && wanted(&format!("broker:{}", broker.id)))
+    {
+        let Remote { host, port, tls } = crate::brokers::remote(broker).map_err(|reason| anyhow!(reason))?;
+        let tls = tls.map_or(mqtt::Secure::Plain, mqtt::Secure::Broker);
+        let login = crate::brokers::login(broker)?;
+        ways.push(Way { name: format!("broker:{}", broker.id), port: mqtt::Port { host, port, login, tls } });
     }
     Ok(ways)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
+use lampguard_ingester::source::broker::tls::TlsFiles;
 use rumqttc::mqttbytes::v4::{Connect, ConnectReturnCode, Disconnect, Packet, Publish};
 use rumqttc::mqttbytes::{Error, QoS};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,8 +26,17 @@ pub(super) struct Port {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) login: Option<(String, String)>,
-    /// Our own listener's certificate, where it speaks TLS.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) tls: Secure,
+}
+
+/// How the way there is secured.
+#[derive(Clone)]
+pub(super) enum Secure {
+    Plain,
+    /// Our own listener, by its certificate.
+    Own(Arc<ClientConfig>),
+    /// A broker, by the files of its `[[broker]]`; read at every connection, as the consumer does.
+    Broker(TlsFiles),
 }
 
 /// A stream of either kind.
@@ -45,12 +55,20 @@ impl Client {
         let doing = || format!("connecting to {}:{}", port.host, port.port);
         let stream = TcpStream::connect((&*port.host, port.port)).await.with_context(doing)?;
         stream.set_nodelay(true)?;
-        let stream: Box<dyn Stream> = match &port.tls {
+        let secured = match &port.tls {
+            Secure::Plain => None,
+            Secure::Own(config) => {
+                Some((ServerName::try_from("lampguard").context("naming the listener")?, config.clone()))
+            }
+            Secure::Broker(files) => {
+                let name = ServerName::try_from(port.host.clone()).context("naming the broker")?;
+                Some((name, files.config().with_context(doing)?))
+            }
+        };
+        let stream: Box<dyn Stream> = match secured {
             None => Box::new(stream),
-            Some(config) => {
-                let name = ServerName::try_from("lampguard").context("naming the listener")?;
-                let connector = TlsConnector::from(config.clone());
-                Box::new(connector.connect(name, stream).await.with_context(doing)?)
+            Some((name, config)) => {
+                Box::new(TlsConnector::from(config).connect(name, stream).await.with_context(doing)?)
             }
         };
         let mut client = Self { stream, buffer: BytesMut::new() };

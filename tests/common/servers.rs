@@ -75,7 +75,8 @@ impl Mosquitto {
         })
     }
 
-    fn start_with(settings: impl FnOnce(&Path, u16) -> String) -> Option<Self> {
+    /// With the settings that are made for its folder and port.
+    pub fn start_with(settings: impl FnOnce(&Path, u16) -> String) -> Option<Self> {
         let program = installed("mosquitto")?;
         let home = tempfile::tempdir().unwrap();
         let port = free_port();

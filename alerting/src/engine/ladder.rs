@@ -366,15 +366,8 @@ impl Engine {
         let incident = &self.open[place].incident;
         let (family, ladder) = (incident.family, self.ladder(incident).cloned().unwrap_or_default());
         let highest = steps.iter().copied().max_by_key(|(step, _)| *step);
-        let mut to = Telling::default();
-        if why == Why::BoardClosed {
-            to.loud = true;
-            to.and(&[Whom::Desk]);
-            let ends_at_desk = incident.evidence.kind == Kind::LampOut;
-            if incident.severity < Severity::P1 && steps.is_empty() && !ends_at_desk {
-                to.and(&[Whom::Leader]);
-            }
-        }
+        let mut to =
+            if why == Why::BoardClosed { to_desk(incident, steps.is_empty()) } else { Telling::default() };
         let breach = ladder.breach().filter(|_| breached && incident.severity == Severity::P1);
         // Where nobody climbs, the desk alone hears of a breach.
         if breached && incident.severity == Severity::P1 && breach.is_none() {
@@ -444,6 +437,16 @@ fn gather(gathered: &mut Gathered, key: Together, to: &Telling, place: usize) {
     all.and(&to.whom);
     all.again |= to.again;
     places.push(place);
+}
+
+/// Whom it rings that nobody is at the board: the desk, and where no rung is left of a P2 its leader; of a dark lamp the
+/// ladder ends at the desk.
+fn to_desk(incident: &Incident, last: bool) -> Telling {
+    let mut to = Telling { loud: true, ..Telling::to(&[Whom::Desk]) };
+    if last && incident.severity < Severity::P1 && incident.evidence.kind != Kind::LampOut {
+        to.and(&[Whom::Leader]);
+    }
+    to
 }
 
 /// An event of an incident.

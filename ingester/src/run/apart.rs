@@ -11,6 +11,14 @@ use crate::profile::{self, Arrived, Profile};
 use crate::proof::PREFIX;
 
 impl Intake {
+    pub(super) fn count_mended(&self, mended: Mended, readings: u64) {
+        for (reason, was) in [("not_a_number", mended.not_a_number), ("leading_zero", mended.leading_zero)] {
+            if was {
+                self.setup.metrics.mended.with_label_values(&[reason]).inc_by(readings);
+            }
+        }
+    }
+
     /// Step 2: the readings of a message.
     ///
     /// # Errors

@@ -4,9 +4,12 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicUsize;
 
+use lampguard_model::Timestamp;
 use prometheus::Registry;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
+use super::session::CHUNK_BYTES;
 use super::*;
 use crate::intake::{Gate, HELD_BYTES_MAX, Input, QUEUE_CHUNKS};
 
@@ -28,12 +31,17 @@ impl Site {
         let (sender, chunks) = mpsc::channel(QUEUE_CHUNKS);
         let options = Options {
             id: "test".to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port: listener.local_addr().unwrap().port(),
+            remote: Remote {
+                host: "127.0.0.1".to_owned(),
+                port: listener.local_addr().unwrap().port(),
+                tls: None,
+            },
+            protocol: Protocol::V4,
             client_id: "consumer".to_owned(),
             credentials: None,
             shared_group: None,
             mappings: Mapping::canonical(),
+            judge: true,
         };
         let context = Context {
             inlet: Inlet { sender, gate: gate.clone() },
