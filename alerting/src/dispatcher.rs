@@ -269,8 +269,9 @@ impl Dispatcher {
             let alone = to.urgent || incident.is_some_and(|incident| incident.life.drill);
             let made = self.addresses(scene.rota, person, loud).into_iter().next().map(&make);
             if let Some(made) = made.filter(|_| !alone) {
-                let (waits, fits) =
-                    (self.crowd.waits(&person.name), self.crowd.fits(&person.name, scene.now, scene.limits));
+                let danger = is_danger(&made.event);
+                let waits = self.crowd.waits(&person.name);
+                let fits = self.crowd.fits(&person.name, danger, scene.now, scene.limits);
                 if is_daily(&made.event) && (waits || !fits) {
                     // It stands on the board, and a danger would wait for it.
                     continue;
@@ -279,7 +280,7 @@ impl Dispatcher {
                     self.crowd.add(person, incident, wording(&made.event, to.again));
                     continue;
                 }
-                self.crowd.sent(person, scene.now, scene.limits);
+                self.crowd.sent(person, danger, scene.now, scene.limits);
             }
             let at_desk = desk.is_none_or(|desk| *desk == person.name);
             for address in self.addresses(scene.rota, person, loud) {

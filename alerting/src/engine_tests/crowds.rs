@@ -122,7 +122,7 @@ fn progress_takes_none_of_the_half_that_is_kept_for_lists_whichever_came_first()
         let lists = office.lists(now);
         messages += own + lists.len();
         let named = lists.iter().any(|(list, _)| *list.incidents[0] == *format!("LG-TEST{}", 20 + n));
-        assert!(named || n >= 5, "danger {n} is told in its second");
+        assert!(n >= 5 || if n < 2 { own == 1 } else { named }, "danger {n} is told in its second");
     }
     assert_eq!(messages, 10, "and no eleventh in ten minutes");
 }

@@ -1,7 +1,8 @@
 //! Lists for people who would get too many messages (`policy.md` 5, Flood). Pure.
 //!
 //! Half of somebody's messages are his own: dangers, words, progress. The other half is for lists, so that he who had his own
-//! at the start of a flood hears of the next danger at once.
+//! at the start of a flood hears of the next danger at once. Behind words and progress a danger is still told by itself while
+//! [`LISTS_KEPT`] are left for lists.
 //!
 //! Limits: [`WAITING_MAX`] incidents wait to be named to one person, the most dangerous ones; the rest is counted, by
 //! road for [`ROADS_MAX`] roads. Words about what is no danger to him any more stand behind the dangers of a list and push
@@ -19,6 +20,8 @@ use crate::notice::HANDOVER;
 use crate::policy::Flood;
 use crate::rota::Person;
 
+/// Messages that are kept for lists where words and progress came before the dangers.
+const LISTS_KEPT: usize = 3;
 /// Incidents that wait to be named to one person.
 const WAITING_MAX: usize = 1000;
 /// Words that wait behind the dangers for one person; the oldest go.
@@ -124,6 +127,8 @@ struct Inbox {
     sent: VecDeque<Timestamp>,
     /// Those of them that were no lists.
     own: VecDeque<Timestamp>,
+    /// Those of these that told of a danger.
+    dangers: VecDeque<Timestamp>,
     listed_at: Option<Timestamp>,
     /// Not named to this person yet (false stands before true), and how dangerous.
     waiting: BTreeSet<(bool, Reverse<u32>, Arc<str>)>,
@@ -156,6 +161,7 @@ impl Crowd {
             person: person.clone(),
             sent: VecDeque::new(),
             own: VecDeque::new(),
+            dangers: VecDeque::new(),
             listed_at: None,
             waiting: BTreeSet::new(),
             aside: VecDeque::new(),
@@ -170,10 +176,11 @@ impl Crowd {
         Some(inbox)
     }
 
-    /// Somebody got a message of his own.
-    pub fn sent(&mut self, person: &Arc<Person>, now: Timestamp, limits: &Limits) {
+    /// Somebody got a message of his own. `danger`: one that tells of a danger.
+    pub fn sent(&mut self, person: &Arc<Person>, danger: bool, now: Timestamp, limits: &Limits) {
         if let Some(inbox) = self.inbox(person) {
-            for kept in [&mut inbox.sent, &mut inbox.own] {
+            let dangers = Some(&mut inbox.dangers).filter(|_| danger);
+            for kept in [&mut inbox.sent, &mut inbox.own].into_iter().chain(dangers) {
                 kept.push_back(now);
                 while kept.len() > limits.messages_max as usize {
                     kept.pop_front();
@@ -182,12 +189,17 @@ impl Crowd {
         }
     }
 
-    /// A message of his own still fits into somebody's half.
-    pub fn fits(&self, person: &str, now: Timestamp, limits: &Limits) -> bool {
+    /// A message of his own, of a danger or not, still fits beside somebody's lists.
+    pub fn fits(&self, person: &str, danger: bool, now: Timestamp, limits: &Limits) -> bool {
         let most = (limits.messages_max as usize).max(1);
+        let half = (most / 2).max(1);
         let recent =
             |kept: &VecDeque<Timestamp>| kept.iter().filter(|at| is_recent(**at, now, limits.window)).count();
-        let fits = |inbox: &Inbox| recent(&inbox.own) < (most / 2).max(1) && recent(&inbox.sent) < most;
+        let fits = |inbox: &Inbox| {
+            let own_max = if danger { half.max(most.saturating_sub(LISTS_KEPT)) } else { half };
+            let own = recent(&inbox.own) < own_max && recent(&inbox.sent) < most;
+            own && (!danger || recent(&inbox.dangers) < half)
+        };
         self.people.get(person).is_none_or(fits)
     }
 
@@ -235,9 +247,9 @@ impl Crowd {
         lists
     }
 
-    /// That person waits for a list.
+    /// A danger waits for a list of that person.
     pub fn waits(&self, person: &str) -> bool {
-        self.people.get(person).is_some_and(Inbox::waits)
+        self.people.get(person).is_some_and(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0)
     }
 
     /// Somebody waits for a list.

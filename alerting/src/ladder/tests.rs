@@ -179,7 +179,7 @@ fn lists(crowd: &mut Crowd, seconds: std::ops::Range<i64>) -> Vec<(i64, List)> {
 #[test]
 fn nobody_gets_more_than_ten_messages_in_ten_minutes_whoever_sent_them() {
     let (mut crowd, desk, limits) = (Crowd::default(), person("desk"), Flood::default());
-    (0..10).for_each(|n| crowd.sent(&desk, later(n), &limits));
+    (0..10).for_each(|n| crowd.sent(&desk, true, later(n), &limits));
     for n in 0..3000 {
         crowd.add(&desk, &incident(n), Wording::default());
     }
@@ -198,14 +198,14 @@ fn nobody_gets_more_than_ten_messages_in_ten_minutes_whoever_sent_them() {
 fn half_of_somebodys_messages_are_kept_for_lists() {
     let (mut crowd, desk, limits) = (Crowd::default(), person("desk"), Flood::default());
     for n in 0..5 {
-        assert!(crowd.fits("desk", later(n), &limits), "{n}");
-        crowd.sent(&desk, later(n), &limits);
+        assert!(crowd.fits("desk", true, later(n), &limits), "{n}");
+        crowd.sent(&desk, true, later(n), &limits);
     }
-    assert!(!crowd.fits("desk", later(5), &limits));
+    assert!(!crowd.fits("desk", true, later(5), &limits));
     (0..300).for_each(|n| crowd.add(&desk, &incident(n), Wording::default()));
     let times: Vec<i64> = lists(&mut crowd, 5..590).iter().map(|(at, _)| *at).collect();
     assert_eq!(times, [5, 65, 125, 185, 245], "at once, and once a minute as long as there are some");
-    assert!(crowd.fits("crew", later(5), &limits));
+    assert!(crowd.fits("crew", true, later(5), &limits));
 }
 
 #[test]
