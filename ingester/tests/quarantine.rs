@@ -189,7 +189,6 @@ fn what_decoders_keep_and_what_found_no_room_stand_in_the_metrics() {
     let site = Site::new();
     let profiles = Profiles::load(&[]).unwrap();
     let profile = profiles.get("sparkplug").cloned().map(Arc::new);
-    let mapping = || vec![Mapping { filter: "#".to_owned(), profile: profile.clone() }];
     // Metrics called x, by the aliases from `first` on: name, alias of two bytes, type.
     let birth = |first: u32| -> Bytes {
         let metric =

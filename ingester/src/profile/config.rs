@@ -163,7 +163,8 @@ pub struct FlagFrom {
     pub form: Option<String>,
     /// As in a field.
     pub order: Option<String>,
-    /// Bit of a whole number; without it any value but `false`, `off`, `no`, `normal`, 0, `""` and `null` sets it.
+    /// Bit of a whole number, also in quotes or with a sign; without it any value sets the flag but 0, `false`, `off`, `no`,
+    /// `normal`, `none`, `ok`, `clear`, `cleared`, `inactive`, and what says nothing (`unknown`, `--`, `""`, `null`).
     pub bit: Option<u8>,
     /// Canonical flag.
     pub to: String,
