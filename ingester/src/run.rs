@@ -36,6 +36,8 @@ use crate::proof::Proofs;
 
 mod apart;
 
+use apart::{came_at, date_again};
+
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Room for readings of one message that is kept between messages.
@@ -89,6 +91,8 @@ pub(crate) struct Intake {
     decoded: Vec<Result<Reading, Refusal>>,
     /// What decoders keep between messages.
     memory: profile::Memory,
+    /// Its size when metrics told it last.
+    memory_told: (usize, usize, u64),
     /// While set, readings go to the judge and nowhere else.
     judge_only: bool,
 }
@@ -117,6 +121,7 @@ impl Intake {
             unit,
             decoded: Vec::new(),
             memory: profile::Memory::default(),
+            memory_told: (0, 0, 0),
             judge_only: false,
         }
     }
@@ -193,7 +198,7 @@ impl Intake {
             self.take_message(message, profile_of(origin.mappings(), &message.topic), &mut context);
             tokens.extend(message.token);
         }
-        if let Some(Fate::Again(reason)) = messages.first().map(|message| message.fate) {
+        if let Some(Fate::Again { reason, .. }) = messages.first().map(|message| message.fate) {
             if shed {
                 // Judged, not kept: it stays where it is.
                 self.totals.clone_from(&before);
@@ -241,7 +246,9 @@ impl Intake {
                 true
             }
             // Said of a whole payload too; one that gives something new was refused as a whole.
-            Refusal::NotObject => stored == 0 && !whole,
+            Refusal::NotObject | Refusal::Format | Refusal::UnknownAlias | Refusal::Undated => {
+                stored == 0 && !whole
+            }
             _ => false,
         };
         if counted_alone {
@@ -269,7 +276,7 @@ impl Intake {
             return;
         }
         match message.fate {
-            Fate::Read | Fate::Again(_) => {}
+            Fate::Read | Fate::Again { .. } => {}
             Fate::TooLarge { .. } => return self.quarantine(message, 0, Refusal::TooLarge, context),
             Fate::Denied => {
                 context.readings += 1;
@@ -341,7 +348,7 @@ impl Intake {
             return Ok(());
         }
         if named.is_some() && self.speaks_for_another(message, hint, device) {
-            if message.alone || message.fate == Fate::Again(Refusal::OtherDevice) {
+            if message.alone || message.fate.is_again(Refusal::OtherDevice) {
                 return Err(Refusal::OtherDevice);
             }
             reading.marks.add(Marks::OTHER_TOPIC);
@@ -356,12 +363,13 @@ impl Intake {
             return Ok(());
         }
         let place = self.place(device, &mut reading, hint);
-        let received_at = context.received_at;
+        let received_at = came_at(message, context);
         let decision = if self.judge_only {
             self.look_only(&mut reading, &place, device, received_at)
         } else {
             self.admission.admit(&mut reading, &place, device, retained, received_at)
         };
+        date_again(message, &mut reading, &place, context.received_at);
         match decision {
             Decision::Duplicate => {
                 self.totals.duplicate += 1;
@@ -386,7 +394,7 @@ impl Intake {
     /// it reports has to be heard: the reading is taken and marked.
     fn speaks_for_another(&self, message: &Message, hint: Option<(&str, &str)>, device: &str) -> bool {
         let post_of = |name: &str| self.register.named(name);
-        let own = message.alone || message.fate == Fate::Again(Refusal::OtherDevice);
+        let own = message.alone || message.fate.is_again(Refusal::OtherDevice);
         let speaker = hint.map(|(_, name)| name).or_else(|| message.topic.split('/').nth(2));
         let Some(speaker) = speaker.filter(|speaker| *speaker != device) else {
             return false;
@@ -464,7 +472,7 @@ impl Intake {
         if message.payload.len() > WEATHER_BYTES_MAX {
             return self.quarantine(message, 0, Refusal::TooLarge, context);
         }
-        if matches!(message.fate, Fate::Again(_)) {
+        if matches!(message.fate, Fate::Again { .. }) {
             // Weather of then is nothing that holds now.
             return self.quarantine(message, 0, Refusal::Weather, context);
         }
