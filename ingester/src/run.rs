@@ -21,7 +21,7 @@ use lampguard_journal::{FrameBuf, Recovery};
 use lampguard_model::record::{self, Quarantined, Source, StoredReading};
 use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
-use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, WeatherReport, register};
+use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, register};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -42,10 +42,6 @@ use apart::{came_at, date_again};
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Room for readings of one message that is kept between messages.
 const DECODED_KEPT: usize = 256;
-/// The zone of a weather message that stands for all of them.
-const ALL_ZONES: &str = "all";
-/// Longest weather message; the contract's three keys need some 80 bytes.
-const WEATHER_BYTES_MAX: usize = 4096;
 /// Frames in one unit of work for the committer.
 const UNIT_FRAMES: usize = 8;
 /// Under load messages gather for so long before the next are taken. Every message by itself wakes the judge, the
@@ -465,33 +461,6 @@ impl Intake {
             self.setup.metrics.gap_filled.inc_by(u64::from(gap.filled));
             self.setup.losses.gap(context.source, gap, stored.measured_at());
         }
-        self.close_full_frame();
-    }
-
-    fn take_weather(&mut self, message: &Message, zone: &str, context: &mut Context) {
-        if message.payload.len() > WEATHER_BYTES_MAX {
-            return self.quarantine(message, 0, Refusal::TooLarge, context);
-        }
-        if matches!(message.fate, Fate::Again { .. }) {
-            // Weather of then is nothing that holds now.
-            return self.quarantine(message, 0, Refusal::Weather, context);
-        }
-        let known = zone == ALL_ZONES || self.register.has_zone(zone);
-        let report = match WeatherReport::decode(&message.payload) {
-            Ok(report) if known => report,
-            _ => return self.quarantine(message, 0, Refusal::Weather, context),
-        };
-        let received_at = context.received_at;
-        // What a broker kept says nothing of now: without a time of its own it would be new at each reconnect.
-        if message.retain && context.retain_counts && !report.is_dated(received_at) {
-            if !self.judge_only {
-                context.readings += 1;
-                self.refuse(Refused::RetainedStale, 1);
-            }
-            return;
-        }
-        self.frame
-            .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
         self.close_full_frame();
     }
 

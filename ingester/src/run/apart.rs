@@ -1,16 +1,22 @@
-//! What comes in and is no reading: the word of a device that it is there, and a proof that we sent ourselves. And
+//! What comes in and is no reading: weather, the word of a device that it is there, and a proof that we sent ourselves. And
 //! what stands around decoding: what decoders keep, and the running numbers that they miss.
 
 use lampguard_model::record::{self, StoredReading, StoredStatus};
 use lampguard_model::wire::{Mended, Refusal};
-use lampguard_model::{Cause, Marks, Reading, Timestamp, register};
+use lampguard_model::{Cause, Marks, Reading, Timestamp, WeatherReport, register};
 use tracing::warn;
 
 use super::{Context, Intake};
+use crate::accounts::Refused;
 use crate::admit::{Place, mark_time};
 use crate::intake::{Fate, Message};
 use crate::profile::{self, Arrived, Profile};
 use crate::proof::PREFIX;
+
+/// The zone of a weather message that stands for all of them.
+const ALL_ZONES: &str = "all";
+/// Longest weather message; the contract's three keys need some 80 bytes.
+const WEATHER_BYTES_MAX: usize = 4096;
 
 /// When a message first came: now, unless it lay in quarantine since then.
 pub(super) fn came_at(message: &Message, context: &Context) -> Timestamp {
@@ -86,6 +92,33 @@ impl Intake {
             );
         }
         self.memory_told = size;
+    }
+
+    pub(super) fn take_weather(&mut self, message: &Message, zone: &str, context: &mut Context) {
+        if message.payload.len() > WEATHER_BYTES_MAX {
+            return self.quarantine(message, 0, Refusal::TooLarge, context);
+        }
+        if matches!(message.fate, Fate::Again { .. }) {
+            // Weather of then is nothing that holds now.
+            return self.quarantine(message, 0, Refusal::Weather, context);
+        }
+        let known = zone == ALL_ZONES || self.register.has_zone(zone);
+        let report = match WeatherReport::decode(&message.payload) {
+            Ok(report) if known => report,
+            _ => return self.quarantine(message, 0, Refusal::Weather, context),
+        };
+        let received_at = context.received_at;
+        // What a broker kept says nothing of now: without a time of its own it would be new at each reconnect.
+        if message.retain && context.retain_counts && !report.is_dated(received_at) {
+            if !self.judge_only {
+                context.readings += 1;
+                self.refuse(Refused::RetainedStale, 1);
+            }
+            return;
+        }
+        self.frame
+            .push(record::WEATHER, |out| record::encode_weather(received_at, zone, &message.payload, out));
+        self.close_full_frame();
     }
 
     pub(super) fn take_status(&mut self, message: &Message, device: &str, context: &mut Context) {
