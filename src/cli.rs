@@ -1,12 +1,14 @@
 //! The command line: what can be asked, and how it is explained.
 
 mod accounts;
+mod posts;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use accounts::{LinkCommand, TokenCommand, UserCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use posts::{CrsName, EncodingName, Import, PostsCommand};
 
 /// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
 ///
@@ -49,7 +51,7 @@ pub(crate) enum Command {
     /// Show or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Check the register of posts.
+    /// Check the register of posts, or take another list over.
     #[command(subcommand)]
     Posts(PostsCommand),
     /// Try a payload profile.
@@ -398,15 +400,6 @@ pub(crate) enum ConfigCommand {
     /// Check a file and tell every fault at once.
     Check {
         /// Configuration file.
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PostsCommand {
-    /// Check a register and tell every fault at once.
-    Check {
-        /// Register file (posts.csv).
         file: PathBuf,
     },
 }

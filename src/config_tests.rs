@@ -77,7 +77,8 @@ fn every_key_is_known(text: &str) {
     std::fs::write(home.path().join("lampguard.key"), made.signing_key.serialize_pem()).unwrap();
     let secrets =
         ["broker.password", "tsdb.token", "webhook.secret", "dingtalk.secret", "sms.secret", "mail.secret"];
-    let files = ["server.pem", "server.key", "sensors.txt", "office-ca.pem", "web.pem", "web.key"];
+    let files =
+        ["server.pem", "server.key", "sensors-ca.pem", "sensors.txt", "office-ca.pem", "web.pem", "web.key"];
     let watching = ["proof.password", "heartbeat.url", "east.token", "west.token", "nodes-ca.pem"];
     for name in files.into_iter().chain(secrets).chain(watching) {
         std::fs::write(home.path().join(name), "x").unwrap();
@@ -139,7 +140,6 @@ keep_days = 0
 
 [listener]
 bind = "127.0.0.1:1883"
-client_ca = "ca.pem"
 max_packet_bytes = 4194305
 
 [[broker]]
@@ -170,11 +170,11 @@ kind = "pigeon"
 x = 1
 [unknown]
 y = 2
+[truth]
+z = 3
 "#,
     );
     let bad = load(&file).unwrap_err();
-    let planned = bad.faults.iter().find(|fault| fault.key == "listener.client_ca").unwrap();
-    assert!(planned.reason.contains("planned and not built"), "{planned}");
     let text = bad.to_string();
     for part in [
         "site.size",
@@ -199,7 +199,7 @@ y = 2
         assert!(text.contains(part), "{part} is not told:\n{text}");
     }
     assert!(text.contains("line 3: site.colour"), "{text}");
-    assert!(text.contains("line 23: broker[0].url"), "{text}");
+    assert!(text.contains("line 22: broker[0].url"), "{text}");
 }
 
 #[test]
@@ -341,6 +341,46 @@ fn the_web_is_open_to_others_with_tls_or_with_a_reason_only() {
     }
     assert_eq!(faults(&format!("public_url = \"http://x\"\n{tls}")), ["web.public_url"]);
     assert_eq!(faults("proxies = [\"localhost\"]").len(), 1);
+}
+
+#[test]
+fn a_listener_that_certificates_or_browsers_come_to_is_checked_whole() {
+    let faults_of = |listener: &str, more: &str| {
+        let text = SAMPLE.replace("\nbind = \"127.0.0.1:1883\" ", &format!("\n{listener}\n# "));
+        assert_ne!(text, SAMPLE);
+        let (home, file) = folder(&(text.replace("\ncertificate_required = true", "\n#") + more));
+        for name in ["c.pem", "k.pem", "ca.pem", "who.txt"] {
+            std::fs::write(home.path().join(name), "").unwrap();
+        }
+        load(&file).map(drop).map_err(|bad| bad.to_string())
+    };
+    let tls = "tls_cert = \"c.pem\"\ntls_key = \"k.pem\"";
+    let certificates = format!("{tls}\nclient_ca = \"ca.pem\"");
+    for fine in [
+        "bind = \"127.0.0.1:1\"\nwebsocket_bind = \"127.0.0.1:2\"".to_owned(),
+        format!("bind = \"0.0.0.0:1\"\nwebsocket_bind = \"0.0.0.0:2\"\n{certificates}"),
+        format!(
+            "bind = \"0.0.0.0:1\"\n{certificates}\ncredentials_file = \"who.txt\"\ncertificate_required = false"
+        ),
+    ] {
+        assert_eq!(faults_of(&fine, ""), Ok(()), "{fine}");
+    }
+    for (wrong, key) in [
+        ("bind = \"0.0.0.0:1\"".to_owned(), "listener.bind"),
+        ("bind = \"127.0.0.1:1\"\nwebsocket_bind = \"0.0.0.0:2\"".to_owned(), "listener.websocket_bind"),
+        ("bind = \"127.0.0.1:1\"\nwebsocket_bind = \"127.0.0.1:1\"".to_owned(), "listener.websocket_bind"),
+        ("bind = \"127.0.0.1:1\"\nclient_ca = \"ca.pem\"".to_owned(), "listener.client_ca"),
+        (
+            format!("bind = \"127.0.0.1:1\"\n{certificates}\ncertificate_required = false"),
+            "certificate_required",
+        ),
+        (format!("bind = \"127.0.0.1:1\"\n{tls}\ncertificate_required = false"), "certificate_required"),
+    ] {
+        let told = faults_of(&wrong, "").unwrap_err();
+        assert!(told.contains(key), "{wrong}\n{told}");
+    }
+    let told = faults_of(&format!("bind = \"127.0.0.1:1\"\n{certificates}"), "\n[proof]\n").unwrap_err();
+    assert!(told.contains("proof.via"), "{told}");
 }
 
 #[test]

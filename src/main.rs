@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod data_dir;
 mod demo;
+mod device_moves;
 mod doctor;
 mod explain;
 mod heartbeat;
@@ -18,6 +19,7 @@ mod metrics;
 mod nodes;
 mod pages;
 mod plan;
+mod posts;
 mod profile_test;
 mod proof;
 mod reload;
@@ -81,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Config(ConfigCommand::Check { file }) => tools::check_config(&file),
         Command::Posts(PostsCommand::Check { file }) => tools::check_posts(&file),
+        Command::Posts(PostsCommand::Import(asked)) => posts::import(file, &asked),
         Command::Profile(ProfileCommand::Test { name, file: payload, topic, explain, birth }) => {
             let asked = profile_test::Asked { name, payload, topic, explain, birth };
             profile_test::run(file, &asked)

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::Reload;
 use lampguard_ingester::admit::UNREGISTERED_TRACKED_MAX;
+use lampguard_model::register::difference::{Difference, may_go};
 use lampguard_model::{Current, Marks, Register};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -24,16 +25,13 @@ use tokio::task::JoinError;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
+use crate::device_moves::{self, DeviceMoves};
 use crate::nodes;
 use crate::serve::{self, Instance};
 
 /// Who asked for it, in the hash chain.
 const BY: &str = "SIGHUP";
 
-/// So many posts may be taken out at once, whatever their share …
-const GONE_FEW: usize = 20;
-/// … more only up to one in so many: a file that was being written ends anywhere.
-const GONE_SHARE: usize = 20;
 /// Posts that are gone and named in the log; all of them stand in the difference of the files.
 const NAMED_MAX: usize = 20;
 
@@ -100,13 +98,14 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
         .context("the zones are those of the start; a new [[zone]] needs a restart")?;
     let (old, register) = (instance.register.get(), Arc::new(register));
     let difference = Difference::between(&old, &register);
-    difference.check(&old, posts)?;
+    check(&difference, &old, posts)?;
     let lighting = serve::load_lighting(&now, &register)?;
     serve::keep_policies(&now, &held.site.data_dir)?;
     serve::say_weak_ladders(&now);
     let mut changes = Vec::new();
     if difference.is_some() || old.posts() != register.posts() {
-        changes.push(("register_changed", difference.json(posts, &bytes, register.posts().len())));
+        let body = device_moves::body(BY, posts, &sha256(&bytes), register.posts().len(), &difference);
+        changes.push((device_moves::EVENT, body));
     }
     if format!("{:?}", now.lighting) != format!("{:?}", held.lighting) {
         let bytes = std::fs::read(file).unwrap_or_default();
@@ -128,24 +127,56 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
         current.set(Arc::new(now));
         return Ok(());
     }
+    say(&changes, register.posts().len(), &difference);
+    go_on(instance, current, now, &register, lighting, changes, &difference)
+}
+
+/// What was read again, for the log.
+fn say(changes: &[(&'static str, Value)], posts: usize, difference: &Difference) {
+    let moved = difference.moved().count();
     let kinds: Vec<&str> = changes.iter().map(|(kind, _)| *kind).collect();
     info!(
         changed = kinds.join(","),
-        posts = register.posts().len(),
-        added = difference.added,
+        posts,
+        added = difference.added.len(),
         removed = difference.removed.len(),
-        moved = difference.moved,
-        other = difference.other,
+        moved,
+        other = difference.changed.len() - moved,
+        devices = difference.devices.len(),
         "SIGHUP: read again"
     );
     if !difference.removed.is_empty() {
         warn!(
             removed = difference.removed.len(),
-            posts = difference.names(),
+            posts = names(difference),
             "posts are gone from the register: what is open of them stays, their silence counts no more"
         );
     }
-    go_on(instance, current, now, &register, lighting, changes, &difference)
+}
+
+/// What changed of the register while no instance ran stands in the hash chain too, and which device hung where.
+pub(crate) fn since_last_start(instance: &Instance) -> Result<()> {
+    let (config, register) = (&instance.config, instance.register.get());
+    let dir = &config.site.data_dir;
+    instance.device_moves.set(Arc::new(DeviceMoves::read(&instance.alerting)));
+    if let Some(difference) = device_moves::since_last(dir, &register) {
+        let file = &config.posts.file;
+        let bytes = std::fs::read(file).unwrap_or_default();
+        let body = device_moves::body("start", file, &sha256(&bytes), register.posts().len(), &difference);
+        let reload = Reload {
+            register: register.clone(),
+            lighting: instance.lighting.get(),
+            policy: config.policies.clone(),
+            rota: config::people::rota(config),
+            ladders: config.ladders.clone(),
+            changes: vec![(device_moves::EVENT, body)],
+        };
+        instance.alerting.reload(reload).context("telling the alarms what changed of the register")?;
+        let moves = instance.device_moves.get().with((instance.clock)(), &difference);
+        instance.device_moves.set(Arc::new(moves));
+    }
+    device_moves::keep(dir, &register);
+    Ok(())
 }
 
 /// Steps 3 and 4.
@@ -168,13 +199,18 @@ fn go_on(
         ladders: now.ladders.clone(),
         changes,
     };
-    instance.latest.set_limit(instance.latest.len().max(room) + difference.added);
+    instance.latest.set_limit(instance.latest.len().max(room) + difference.added.len());
     let durable = instance.alerting.reload(reload).context("handing it to the alarms")?;
     // The rules go on by it: nothing that may fail stands between that and those who go by it too.
     instance.register.set(register.clone());
     instance.lighting.set(lighting);
     instance.policies.set(Arc::new(now.policies.clone()));
     instance.ladders.set(Arc::new(now.ladders.clone()));
+    if difference.is_some() {
+        let moves = instance.device_moves.get().with((instance.clock)(), difference);
+        instance.device_moves.set(Arc::new(moves));
+        device_moves::keep(&instance.config.site.data_dir, register);
+    }
     current.set(Arc::new(now));
     if !durable {
         warn!("what changed is not in the hash chain yet: the disk gets it as soon as it takes something");
@@ -194,7 +230,7 @@ fn clear_board(instance: &Instance, register: &Register, difference: &Difference
         }
     });
     let open = instance.alerting.open_incidents_by_post();
-    let struck = difference.removed.iter().filter(|post| !open.contains_key(*post));
+    let struck = difference.removed.iter().map(|post| &post.post_id).filter(|post| !open.contains_key(*post));
     gone.iter()
         .map(|post| &**post)
         .chain(struck.map(|post| &**post))
@@ -255,67 +291,27 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How one register differs from another.
-#[derive(Debug, Default)]
-struct Difference {
-    added: usize,
-    /// Posts that are gone.
-    removed: HashSet<Arc<str>>,
-    /// In another zone, or on another feeder.
-    moved: usize,
-    /// Only something else of their line is new.
-    other: usize,
+/// Nobody takes many posts of a city out in one evening, nor most of a small one.
+fn check(difference: &Difference, old: &Register, file: &Path) -> Result<()> {
+    let (gone, all) = (difference.removed.len(), old.posts().len());
+    if gone > may_go(all) {
+        bail!(
+            "register {}: {gone} of {all} posts would go ({}); at most {} may go at once. Was the file whole? If it is meant, restart",
+            file.display(),
+            names(difference),
+            may_go(all),
+        );
+    }
+    Ok(())
 }
 
-impl Difference {
-    fn between(old: &Register, new: &Register) -> Self {
-        let mut told = Self::default();
-        for post in new.posts() {
-            match old.by_post(&post.post_id) {
-                None => told.added += 1,
-                Some(known) if known == post => {}
-                Some(known) if (&known.zone, &known.feeder) == (&post.zone, &post.feeder) => told.other += 1,
-                Some(_) => told.moved += 1,
-            }
-        }
-        let gone = old.posts().iter().filter(|post| new.by_post(&post.post_id).is_none());
-        told.removed = gone.map(|post| post.post_id.clone()).collect();
-        told
-    }
-
-    fn is_some(&self) -> bool {
-        self.added + self.removed.len() + self.moved + self.other > 0
-    }
-
-    /// Nobody takes many posts of a city out in one evening, nor most of a small one.
-    fn check(&self, old: &Register, file: &Path) -> Result<()> {
-        let (gone, all) = (self.removed.len(), old.posts().len());
-        if gone * 2 > all || gone > GONE_FEW && gone * GONE_SHARE > all {
-            bail!(
-                "register {}: {gone} of {all} posts would go ({}); at most {} may go at once. Was the file whole? If it is meant, restart",
-                file.display(),
-                self.names(),
-                GONE_FEW.max(all / GONE_SHARE).min(all / 2),
-            );
-        }
-        Ok(())
-    }
-
-    /// Names of posts that are gone, some of them when they are many.
-    fn names(&self) -> String {
-        let mut names: Vec<&str> = self.removed.iter().map(|post| &**post).collect();
-        names.sort_unstable();
-        let more = if names.len() > NAMED_MAX { ", …" } else { "" };
-        names.truncate(NAMED_MAX);
-        format!("{}{more}", names.join(", "))
-    }
-
-    fn json(&self, file: &Path, bytes: &[u8], posts: usize) -> Value {
-        json!({
-            "by": BY, "file": file, "sha256": sha256(bytes), "posts": posts, "added": self.added,
-            "removed": self.removed.len(), "moved": self.moved, "other": self.other,
-        })
-    }
+/// Names of posts that are gone, some of them when they are many.
+fn names(difference: &Difference) -> String {
+    let mut names: Vec<&str> = difference.removed.iter().map(|post| &*post.post_id).collect();
+    names.sort_unstable();
+    let more = if names.len() > NAMED_MAX { ", …" } else { "" };
+    names.truncate(NAMED_MAX);
+    format!("{}{more}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -349,23 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn posts_that_came_went_moved_and_changed_are_counted_apart() {
-        let old = register(&["P1 z1 F1 r", "P2 z1 F1 r", "P3 z1 F1 r", "P4 z1 F1 r", "P5 z1 F1 r"]);
-        let new = register(&["P1 z1 F1 r", "P2 z2 F1 r", "P3 z1 F2 r", "P4 z1 F1 other", "P6 z1 F1 r"]);
-        let told = Difference::between(&old, &new);
-        assert_eq!((told.added, told.removed.len(), told.moved, told.other), (1, 1, 2, 1));
-        assert!(told.removed.contains("P5") && told.check(&old, Path::new("posts.csv")).is_ok());
-        assert!(!Difference::between(&old, &old).is_some());
-    }
-
-    #[test]
     fn a_register_that_lost_many_of_its_posts_is_refused_with_their_names_and_the_way_out() {
         let city = |posts: std::ops::Range<usize>| {
             let lines: Vec<String> = posts.map(|n| format!("P{n:03} z1 F1 r")).collect();
             register(&lines.iter().map(String::as_str).collect::<Vec<_>>())
         };
         let check = |old: &Register, new: &Register| {
-            Difference::between(old, new).check(old, Path::new("posts.csv")).map_err(|e| e.to_string())
+            let difference = Difference::between(old, new);
+            check(&difference, old, Path::new("posts.csv")).map_err(|e| e.to_string())
         };
         // Small: half. Up to 400 posts: 20. Above: one in twenty.
         for (all, may_go) in [(3, 1), (40, 20), (400, 20), (800, 40)] {

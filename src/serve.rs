@@ -39,6 +39,7 @@ use crate::api;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::data_dir::DataDir;
+use crate::device_moves::DeviceMoves;
 use crate::metrics::Reloads;
 use crate::nodes::{self, Nodes};
 use crate::proof;
@@ -55,6 +56,8 @@ pub(crate) struct Instance {
     /// As it was at the start: what SIGHUP replaces stands in `register`, `lighting`, `policies`, `ladders`.
     pub(crate) config: Config,
     pub(crate) register: Current<Register>,
+    /// Which devices hung elsewhere, newest first.
+    pub(crate) device_moves: Current<DeviceMoves>,
     pub(crate) ingester: OnceLock<Handles>,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) lighting: Current<Lighting>,
@@ -258,8 +261,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let forward_followers = nodes::follow(config.nodes.as_ref(), dir.path(), &opened);
     let rules = (&nodes::judged(&config, &register), &lighting, &watchers);
     let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
-    let (live, _) = broadcast::channel(LIVE_FRAMES);
-    let gate: Arc<OnceLock<Arc<Gate>>> = Arc::default();
+    let ((live, _), gate) = (broadcast::channel(LIVE_FRAMES), Arc::<OnceLock<Arc<Gate>>>::default());
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
     let (view, latest) = (history.view(), history.latest().clone());
     let register = Current::from(register);
@@ -272,6 +274,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
 
     let instance = Arc::new(Instance {
         register,
+        device_moves: Arc::new(DeviceMoves::default()).into(),
         ingester: OnceLock::from(Handles::of(&ingester)),
         alerting,
         lighting: lighting.into(),
@@ -289,6 +292,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         live,
         config,
     });
+    reload::since_last_start(&instance)?;
     dir.announce(&instance.config.web.own_url(web), &local)?;
     let (end_web, ending) = watch::channel(false);
     let watch_ending = ending.clone();

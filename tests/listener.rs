@@ -302,6 +302,26 @@ fn a_will_is_taken_as_a_reading_when_the_sensor_is_lost_and_not_after_a_goodbye(
 }
 
 #[test]
+fn readings_behind_a_connect_whose_sender_is_gone_before_the_answer_are_taken() {
+    use std::io::Write;
+    let site = Site::new();
+    let lampguard = site.start();
+    for seq in 1..=60 {
+        let hello = if seq % 2 == 0 { Hello::new("P001") } else { Hello::five("P001") };
+        let payload = reading(1, seq, 1.0);
+        let message = match hello.level {
+            5 => mqtt::publish_five(TOPIC, payload.as_bytes(), 0, 0, &[]),
+            _ => mqtt::publish(TOPIC, payload.as_bytes(), 0, 0, false),
+        };
+        let mut wire = TcpStream::connect(("127.0.0.1", site.listener)).unwrap();
+        wire.write_all(&[hello.bytes(), message, vec![0xe0, 0]].concat()).unwrap();
+        // Closed at once: the CONNACK finds nobody.
+        drop(wire);
+    }
+    lampguard.wait_for_stored(60, seconds(10));
+}
+
+#[test]
 fn silent_peers_and_half_a_connect_hold_no_place_and_hold_up_nobody() {
     let site = Site::new();
     let lampguard = site.start();
@@ -353,14 +373,14 @@ fn the_same_client_id_takes_over_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn another_protocol_version_gets_connack_1() {
+fn another_protocol_version_is_told_so_in_words_that_it_knows() {
     let site = Site::new();
     let lampguard = site.start();
-    for level in [3, 5] {
+    for (level, code) in [(3, 1), (6, 0x84)] {
         let mut client = Mqtt::silent(site.listener);
         let mut hello = Hello::new("P001");
         hello.level = level;
-        assert_eq!(client.greet(&hello), Ok(1), "level {level}");
+        assert_eq!(client.greet(&hello), Ok(code), "level {level}");
         assert!(client.is_closed_within(seconds(5)));
     }
     assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"version\"}"), 2.0);

@@ -52,6 +52,14 @@ fn its_crew_acts(site: &Site, lampguard: &Lampguard, id: &str) {
     let mut phone = Browser::new(&lampguard.url);
     let page = phone.get(&link);
     assert!(page.status == 200 && page.text.contains("geo:34.750000,113.620000"), "{}", page.text);
+    // Amap and Baidu get the coordinates that they mean, some hundred metres off these.
+    for link in [
+        "uri.amap.com/navigation?to=113.626",
+        "api.map.baidu.com/marker?location=34.75",
+        "maps.apple.com/?daddr=34.750000,113.620000",
+    ] {
+        assert!(page.text.contains(link), "{link}: {}", page.text);
+    }
     let answer = phone.form(&format!("{link}/acknowledge"), &format!("incident={id}&key=1"));
     assert_eq!((answer.status, answer.header("location")), (303, &*format!("{link}?done=acknowledge")));
     for (crew, offered) in [("z1", true), ("z2", false)] {

@@ -253,6 +253,18 @@ impl Alerting {
         ids.map(|id| reads.telling(id).ok()).collect()
     }
 
+    /// The newest events of one kind out of the hash chain, newest first: when, and what they say.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn events_of_kind(
+        &self,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, serde_json::Value)>, StoreError> {
+        Reads::new(&lock(&self.reads)).events_of_kind(kind, limit)
+    }
+
     /// Why it is wet in a zone, away from low-lying posts; `None` when it is dry.
     pub fn wet_because(&self, zone: &str) -> Option<Because> {
         lock(&self.engine).sky().because(zone, (self.clock)(), false)

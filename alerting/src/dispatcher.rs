@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! effect's Telling ─rota─► people ─┬─ each by all his channels (P1), or by those that do not ring (else)
-//!                                  └─ in a flood, and behind five of his own: into his list (`Crowd`), at most ten
-//!                                     messages in ten minutes
+//!                                  └─ dangers of a flood, and what does not fit into his half of ten messages in ten
+//!                                     minutes: into his list (`Crowd`); progress of people then stands on the board
 //! ```
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody
 //! has is told to the desk, with a line that says so.
@@ -16,10 +16,12 @@ use lampguard_model::{Register, Timestamp};
 
 use crate::engine::{Asking, Effect, Engine, Input, REPEATED};
 use crate::incident::{Incident, Severity};
-use crate::ladder::{Crowd, Limits, List, Telling, crew_named};
+use crate::ladder::{Crowd, Limits, List, Telling, Wording, crew_named};
 use crate::life::{Verb, is_over};
 use crate::links::crews_told;
-use crate::notice::{Address, BREACHED, DIGEST, ESCALATED, HELP, Notice, OPENED, SiteText};
+use crate::notice::{
+    Address, BREACHED, DIGEST, ESCALATED, HANDOVER, HELP, ISOLATION_OFFERED, Notice, OPENED, SiteText,
+};
 use crate::rota::{Person, Rota, Whom, is_reachable};
 
 /// A channel, as far as it matters here.
@@ -131,9 +133,20 @@ fn is_daily(event: &str) -> bool {
     verbs.iter().any(|verb| verb.told_as() == Some(event))
 }
 
-/// Tells of the danger itself: a list says as much.
-fn is_call(event: &str) -> bool {
+/// Tells of the danger itself: a line of a list says as much.
+fn is_danger(event: &str) -> bool {
     matches!(event, OPENED | ESCALATED | BREACHED | REPEATED)
+}
+
+/// Somebody is to do something about the danger: with many of them one list is better than as many messages.
+fn is_call(event: &str) -> bool {
+    is_danger(event) || event == HANDOVER
+}
+
+/// How a list says it. What calls nobody stands behind the dangers.
+fn wording(event: &str, again: bool) -> Wording<'_> {
+    let aside = !is_call(event) && event != ISOLATION_OFFERED;
+    Wording { word: (!is_danger(event)).then_some(event), aside, again }
 }
 
 /// Channels, and who got how much.
@@ -155,16 +168,18 @@ impl Dispatcher {
         match effect {
             Effect::Open { incident, told: true, to, .. } => {
                 let post = incident.post_in(scene.register).map(|post| &**post);
-                self.announce(scene, incident, to, |to| Notice::opened(incident, post, site, to))
+                self.announce(scene, incident, to, OPENED, |to| Notice::opened(incident, post, site, to))
             }
             Effect::Escalated { incident, event, told: true, to } => {
                 let post = incident.post_in(scene.register).map(|post| &**post);
-                self.announce(scene, incident, to, |to| Notice::escalated(incident, event.at, post, site, to))
+                self.announce(scene, incident, to, ESCALATED, |to| {
+                    Notice::escalated(incident, event.at, post, site, to)
+                })
             }
             Effect::Moved { incident, event, told: Some(word), to } => {
                 let post = incident.post_in(scene.register).map(|post| &**post);
                 let rung = matches!(event.kind, "rung" | "breached");
-                self.announce(scene, incident, to, |address| match rung {
+                self.announce(scene, incident, to, word, |address| match rung {
                     true => Notice::rung(incident, event, word, to.step, post, site, address),
                     false => Notice::moved(incident, event, word, post, site, address),
                 })
@@ -197,7 +212,7 @@ impl Dispatcher {
         let mut people: Vec<Arc<Person>> = Vec::new();
         for incident in incidents {
             for person in reached(scene, incident, to).people {
-                self.crowd.add(&person, incident);
+                self.crowd.add(&person, incident, Wording { again: to.again, ..Wording::default() });
                 if !people.iter().any(|known| known.name == person.name) {
                     people.push(person);
                 }
@@ -207,17 +222,19 @@ impl Dispatcher {
         people.iter().for_each(|person| self.crowd.more(person, beyond));
     }
 
-    /// Notices of one telling of an incident; none when it goes into lists.
+    /// Notices of one telling of an incident; none when it goes into lists. What is no call is told in a flood too while it
+    /// fits: that a crew may turn back stands in no other message.
     fn announce(
         &mut self,
         scene: &Scene<'_>,
         incident: &Incident,
         to: &Telling,
+        event: &str,
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
-        if to.grouped {
+        if to.grouped && is_call(event) {
             let people = reached(scene, incident, to).people;
-            people.iter().for_each(|person| self.crowd.put(person, incident, to.handover));
+            people.iter().for_each(|person| self.crowd.add(person, incident, wording(event, to.again)));
             return Vec::new();
         }
         let zone = incident.zone_in(scene.register);
@@ -252,18 +269,18 @@ impl Dispatcher {
             let alone = to.urgent || incident.is_some_and(|incident| incident.life.drill);
             let made = self.addresses(scene.rota, person, loud).into_iter().next().map(&make);
             if let Some(made) = made.filter(|_| !alone) {
-                let calls = is_call(&made.event);
-                if let Some(incident) = incident.filter(|_| calls)
-                    && self.crowd.is_listed(&person.name, scene.now, scene.limits)
-                {
-                    self.crowd.add(person, incident);
+                let danger = is_danger(&made.event);
+                let waits = self.crowd.waits(&person.name);
+                let fits = self.crowd.fits(&person.name, danger, scene.now, scene.limits);
+                if is_daily(&made.event) && (waits || !fits) {
+                    // It stands on the board, and a danger would wait for it.
                     continue;
                 }
-                if is_daily(&made.event) && self.crowd.waits(&person.name) {
-                    // It stands on the board, and his lists would wait for it.
+                if let Some(incident) = incident.filter(|_| !fits || (waits && is_call(&made.event))) {
+                    self.crowd.add(person, incident, wording(&made.event, to.again));
                     continue;
                 }
-                self.crowd.sent(person, calls, scene.now, scene.limits);
+                self.crowd.sent(person, danger, scene.now, scene.limits);
             }
             let at_desk = desk.is_none_or(|desk| *desk == person.name);
             for address in self.addresses(scene.rota, person, loud) {
@@ -378,8 +395,12 @@ impl Dispatcher {
             for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
                 for person in reached(scene, incident, &to).people {
                     if !has_heard(incident, &person, at) {
-                        self.crowd.put(&person, incident, to.handover);
-                        self.crowd.again(&person);
+                        let word = to.handover.then_some(HANDOVER);
+                        self.crowd.add(
+                            &person,
+                            incident,
+                            Wording { word, again: true, ..Wording::default() },
+                        );
                     }
                 }
             }

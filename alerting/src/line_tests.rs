@@ -273,3 +273,23 @@ fn of_incidents_that_are_told_the_newest_are_remembered() {
     assert_eq!((told.newest.len(), told.order.len()), (TOLD_MAX, TOLD_MAX));
     assert!(told.newest.values().all(|at| *at == Timestamp(5)));
 }
+
+#[test]
+fn a_retry_that_is_due_while_there_is_no_room_and_nothing_may_go_is_no_reason_to_look_again_at_once() {
+    let now = Instant::now();
+    let mut line = line(Sharing::Nobody, Some(18), now);
+    line.bucket.hold(now + Duration::from_secs(600));
+    for n in 0..QUEUE_MAX {
+        assert!(line.push(job(n, "a", true, now)));
+    }
+    assert!(line.push_retry(now + Duration::from_secs(1), job(5000, "a", true, now)));
+    for second in 0..600 {
+        let now = now + Duration::from_secs(second);
+        assert!(line.take(now).is_none());
+        let next = line.next_at(now).unwrap();
+        assert!(next > now, "second {second}: it would look again and again");
+    }
+    let later = now + Duration::from_secs(600);
+    assert_eq!(line.take(later).map(|jobs| jobs.len()), Some(1));
+    assert_eq!(line.next_at(later), Some(now + Duration::from_secs(1)), "now there is room for the retry");
+}

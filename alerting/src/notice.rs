@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use crate::engine::{Asking, Job, JobScope, Recheck};
 use crate::incident::{Event, Incident, Severity, short_hash};
 use crate::ladder::List;
+use crate::life::is_over;
 use crate::links::Links;
 use crate::notice_text::{
-    drill_text, gaps_text, incident_text, incident_words, is_handover, job_text, line_text, list_rungs,
+    drill_text, gaps_text, incident_text, incident_words, job_text, line_text, list_marks, list_rungs,
     list_title, local_time, moved_by, moved_text, moved_title, rank, safety_text, short_time,
 };
 use crate::notice_words::{Words, safety_words};
@@ -26,6 +27,10 @@ pub const ESCALATED: &str = "incident.escalated";
 pub const BREACHED: &str = "incident.breached";
 /// Event word of a crew that calls for help.
 pub const HELP: &str = "incident.help";
+/// Event word of a change of shift.
+pub const HANDOVER: &str = "incident.handover";
+/// Event word by which the desk is offered to ask for a feeder to be switched off.
+pub const ISOLATION_OFFERED: &str = "incident.isolation_offered";
 /// Event word of a list.
 pub const DIGEST: &str = "digest";
 /// Event words of the task that a rain fault leaves behind.
@@ -233,12 +238,10 @@ impl Notice {
         let head = list_title(list, lines, chinese);
         let mut text = if chinese { format!("【{head}】") } else { format!("[{head}] ") };
         let mut named = Vec::new();
-        let (all, mark) = (is_handover(list, lines), if chinese { " 交接班" } else { " (change of shift)" });
         for (incident, post) in lines {
-            text += &format!("\n{}{}", drill_text(incident, chinese), line_text(incident, *post, chinese));
-            if !all && list.handovers.contains(&incident.id) {
-                text += mark;
-            }
+            let words = list_marks(list, lines, &incident.id, chinese);
+            text +=
+                &format!("\n{}{}{words}", drill_text(incident, chinese), line_text(incident, *post, chinese));
             // What a small chat cuts off was not told.
             if text.len() <= LIST_BYTES {
                 named.push(&incident.id);
@@ -261,11 +264,13 @@ impl Notice {
             .with_words(crate::notice_text::list_words(list, lines, site));
         notice.words.link.clone_from(&notice.words.board);
         notice.body["incidents"] = json!(named);
-        notice.body["rungs"] = list_rungs(lines);
+        notice.body["words"] = json!(list.words);
+        notice.body["rungs"] = list_rungs(list, lines);
         // Among messages it stands where the worst of its lines would.
-        notice.words.rank =
-            lines.iter().map(|(incident, _)| rank(incident.severity)).min().unwrap_or(notice.words.rank);
-        notice.words.urgent = lines.iter().any(|(incident, _)| incident.severity == Severity::P1);
+        let severities =
+            || lines.iter().filter(|(one, _)| !is_over(one.life.state)).map(|(one, _)| one.severity);
+        notice.words.rank = severities().map(rank).min().unwrap_or(notice.words.rank);
+        notice.words.urgent = severities().any(|severity| severity == Severity::P1);
         notice.body["more"] = json!(list.more);
         let road = |(road, count): &(Arc<str>, u32)| json!({ "road": road, "count": count });
         notice.body["roads"] = list.roads.iter().map(road).collect();
@@ -289,6 +294,15 @@ impl Notice {
     pub fn listed(&self) -> impl Iterator<Item = &str> {
         let ids = self.body.get("incidents").and_then(Value::as_array).filter(|_| self.event == DIGEST);
         ids.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Incidents of a list of which it says more than that they are a danger, each with an event word.
+    pub fn listed_words(&self) -> impl Iterator<Item = (&str, &str)> {
+        let words = self.body.get("words").and_then(Value::as_object).filter(|_| self.event == DIGEST);
+        words.into_iter().flatten().flat_map(|(id, words)| {
+            let words = words.as_array().into_iter().flatten().filter_map(Value::as_str);
+            words.map(move |word| (&**id, word))
+        })
     }
 
     /// What a list was made of, named in this form or not, each with the rung on which it stood.

@@ -1,13 +1,15 @@
 //! The one line that people read: what, where, how dangerous, until when. Chinese and English.
 
+use std::sync::Arc;
+
 use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
 use serde_json::{Value, json};
 
 use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
-use crate::life::Proof;
-use crate::notice::{DIGEST, HELP, SiteText};
+use crate::life::{Proof, is_over};
+use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, SiteText};
 use crate::notice_words::Words;
 use crate::rota::{Gap, Why};
 
@@ -261,19 +263,35 @@ pub(crate) fn rank(severity: Severity) -> u8 {
 
 /// All of a list is what one shift hands over to the next.
 pub(crate) fn is_handover(list: &List, lines: &[(&Incident, Option<&Post>)]) -> bool {
-    !lines.is_empty() && lines.iter().all(|(incident, _)| list.handovers.contains(&incident.id))
+    !lines.is_empty() && lines.iter().all(|(incident, _)| list.is_handed(&incident.id))
 }
 
-/// On which rung each incident of a list stands.
-pub(crate) fn list_rungs(lines: &[(&Incident, Option<&Post>)]) -> Value {
+/// What is said on a line of a list behind the danger: that it is handed over, where that holds of some lines alone; that it
+/// is withdrawn, another crew's, and so on.
+pub(crate) fn list_marks(list: &List, lines: &[(&Incident, Option<&Post>)], id: &str, zh: bool) -> String {
+    let all = is_handover(list, lines);
+    let words = list.words.get(id).into_iter().flatten().filter(|word| !all || ***word != *HANDOVER);
+    let say = |word: &Arc<str>| {
+        let said = match (&**word, zh) {
+            (HANDOVER, true) => "交接班",
+            (HANDOVER, false) => "change of shift",
+            (other, _) => moved_title(other, zh),
+        };
+        if zh { format!(" {said}") } else { format!(" ({said})") }
+    };
+    words.map(say).collect()
+}
+
+/// On which rung each incident of a list stands that it calls for.
+pub(crate) fn list_rungs(list: &List, lines: &[(&Incident, Option<&Post>)]) -> Value {
     let rung = |(incident, _): &(&Incident, Option<&Post>)| json!({ "id": incident.id, "step": incident.life.climb.present() });
-    lines.iter().map(rung).collect()
+    lines.iter().filter(|(incident, _)| !list.aside.contains(&incident.id)).map(rung).collect()
 }
 
 /// What a list is of: how many, and whether a shift hands them over.
 pub(crate) fn list_title(list: &List, lines: &[(&Incident, Option<&Post>)], zh: bool) -> String {
     let count = lines.len() + list.more;
-    let handed = lines.iter().filter(|(incident, _)| list.handovers.contains(&incident.id)).count();
+    let handed = lines.iter().filter(|(incident, _)| list.is_handed(&incident.id)).count();
     match (handed, is_handover(list, lines), zh) {
         (0, _, true) => format!("险情汇总 {count} 起"),
         (0, _, false) => format!("{count} incidents"),
@@ -287,14 +305,16 @@ pub(crate) fn list_title(list: &List, lines: &[(&Incident, Option<&Post>)], zh: 
 /// A list where there is no room for its lines: how many, how many of them P1, and the worst.
 pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site: &SiteText) -> Words {
     let zh = site.language.starts_with("zh");
-    let p1 = lines.iter().filter(|(incident, _)| incident.severity == Severity::P1).count();
+    // What is over stands in it as news, and is no danger.
+    let real = || lines.iter().filter(|(incident, _)| !is_over(incident.life.state));
+    let p1 = real().filter(|(incident, _)| incident.severity == Severity::P1).count();
     // The severity of what is beyond the list is not known here.
     let least = match (list.more > 0, zh) {
         (false, _) => "",
         (true, true) => "至少",
         (true, false) => "at least ",
     };
-    let worst = lines.iter().max_by_key(|(incident, _)| danger(incident));
+    let worst = real().max_by_key(|(incident, _)| danger(incident));
     let worst = worst.map(|(incident, post)| incident_words(incident, DIGEST, *post, site));
     let worst = worst.map(|words| format!("{} {} {}", words.title, words.place, words.danger));
     let title = list_title(list, lines, zh).replace("汇总", "");
@@ -420,12 +440,8 @@ const WORDS: [(&str, &str, &str); 21] = [
     ("incident.switch_on_soon", "即将送电", "POWER WILL COME ON"),
     ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
     ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
-    ("incident.handover", "交接班, 请接班班组确认", "change of shift: take it over"),
-    (
-        "incident.isolation_offered",
-        "同回路多处带电, 可请求断电",
-        "many dangers on one feeder: ask for isolation",
-    ),
+    (HANDOVER, "交接班, 请接班班组确认", "change of shift: take it over"),
+    (ISOLATION_OFFERED, "同回路多处带电, 可请求断电", "many dangers on one feeder: ask for isolation"),
 ];
 
 pub(crate) fn moved_title(word: &str, chinese: bool) -> &str {

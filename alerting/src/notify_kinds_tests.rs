@@ -338,8 +338,8 @@ fn fault_n1_a_flood_never_gets_the_robot_blocked_and_every_p1_is_named_in_a_mess
 
 /// A list of these incidents, by their numbers.
 fn list_of(person: Person, number: u32) -> List {
-    let (incidents, roads, handovers) = (Vec::new(), Vec::new(), Vec::new());
-    List { person: Arc::new(person), incidents, more: 0, roads, number, handovers, again: false }
+    let (incidents, roads, words, aside) = (Vec::new(), Vec::new(), Default::default(), Vec::new());
+    List { person: Arc::new(person), incidents, more: 0, roads, number, words, aside, again: false }
 }
 
 fn list(numbers: std::ops::Range<usize>, channel: &str) -> Notice {

@@ -18,8 +18,9 @@ pub(crate) const PEAKS: usize = PEAKS_KEPT as usize;
 /// The rule state of one post.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    /// Measured time of the newest sample of any kind, its upper and lower half: a whole one would be padded.
-    newest: [u32; 2],
+    /// Measured time of the newest sample of any kind, ms, the lower half; the upper one is `newest_high`: a whole one
+    /// would be padded.
+    newest_low: u32,
     /// Last samples by [`Sampled::place`].
     pub(crate) rings: [Ring; SAMPLED.len()],
     /// Gaps while unlit and while lit.
@@ -59,6 +60,10 @@ pub(crate) struct Slot {
     pub(crate) peak: u16,
     /// Newest supply voltage, tenths of a volt.
     supply_dv: u16,
+    /// Measured time of the newest sample that told its supply, half minutes since 2020, of which the last 22 days are
+    /// told apart.
+    supply_hm: u16,
+    newest_high: u16,
     /// Usual tilt, hundredths of a degree.
     pub(crate) tilt: u16,
     /// … in so many samples.
@@ -129,6 +134,14 @@ pub(crate) enum Fact {
     TiltAnew = 8_388_608,
 }
 
+/// The step in which it is kept when a supply was told.
+const HALF_MINUTE: Millis = Millis::seconds(30);
+
+/// Half minutes since 2020, the lower 16 bits.
+fn half_minutes(at: Timestamp) -> u16 {
+    (at.since(EARLIEST).0 / HALF_MINUTE.0) as u16
+}
+
 pub(crate) fn to_seconds(at: Timestamp) -> u32 {
     u32::try_from(at.since(EARLIEST).as_seconds()).unwrap_or(0).max(1)
 }
@@ -140,7 +153,8 @@ pub(crate) fn from_seconds(seconds: u32) -> Option<Timestamp> {
 impl Slot {
     pub(crate) fn new(zone: u16, base_period_s: u32, rules: &Period) -> Self {
         Self {
-            newest: [0; 2],
+            newest_low: 0,
+            newest_high: 0,
             rings: [Ring::default(); SAMPLED.len()],
             gaps: [Gaps::default(); 2],
             periodic_s: 0,
@@ -161,6 +175,7 @@ impl Slot {
             peaks: [0; PEAKS],
             peak: 0,
             supply_dv: UNKNOWN,
+            supply_hm: 0,
             tilt: UNKNOWN,
             same: 0,
         }
@@ -168,13 +183,13 @@ impl Slot {
 
     /// Measured time of the newest sample of any kind.
     pub(crate) fn newest_at(&self) -> Timestamp {
-        Timestamp(i64::from(self.newest[0]) << 32 | i64::from(self.newest[1]))
+        Timestamp(i64::from(self.newest_high) << 32 | i64::from(self.newest_low))
     }
 
     pub(crate) fn set_newest_at(&mut self, at: Timestamp) {
-        // No time is older than 2020 (`EARLIEST`).
-        let at = at.0.max(0);
-        self.newest = [(at >> 32) as u32, at as u32];
+        // No time is older than 2020 (`EARLIEST`), none lies thousands of years ahead.
+        let at = at.0.clamp(0, (1 << 48) - 1);
+        (self.newest_high, self.newest_low) = ((at >> 32) as u16, at as u32);
     }
 
     pub(crate) fn is(&self, fact: Fact) -> bool {
@@ -247,6 +262,20 @@ impl Slot {
         self.feeder = place.and_then(|place| u16::try_from(place + 1).ok()).unwrap_or(0);
     }
 
+    /// Its newest sample, measured at `at`, has told its supply.
+    pub(crate) fn tell_supply(&mut self, at: Timestamp) {
+        self.set(Fact::TellsSupply, true);
+        self.supply_hm = half_minutes(at);
+    }
+
+    /// The supply that it told last, for a sample measured at `at` that leaves out what did not change; `None` when it
+    /// was told more than two periods away, or never.
+    pub(crate) fn supply_told(&self, at: Timestamp) -> Option<bool> {
+        let away = half_minutes(at).wrapping_sub(self.supply_hm).cast_signed().unsigned_abs();
+        let near = i64::from(away) * HALF_MINUTE.0 <= 2 * self.longer_period().0;
+        (near && self.is(Fact::TellsSupply)).then(|| self.is(Fact::Powered))
+    }
+
     /// Newest supply voltage, thousandths.
     pub(crate) fn supply(&self) -> Option<i64> {
         (self.supply_dv != UNKNOWN).then(|| i64::from(self.supply_dv) * 100)
@@ -301,6 +330,9 @@ impl Slot {
         self.hear(heard.at);
         self.set_source(heard.source);
         let powered = heard.powered.unwrap_or(true);
+        if heard.powered.is_some() {
+            self.tell_supply(heard.at);
+        }
         for (fact, yes) in [
             (Fact::TellsSupply, heard.powered.is_some()),
             (Fact::Powered, powered),
@@ -352,7 +384,10 @@ impl Slot {
             for fact in [Fact::Powered, Fact::Lit, Fact::Immersed, Fact::Simulated] {
                 self.set(fact, other.is(fact));
             }
-            self.set(Fact::TellsSupply, self.is(Fact::TellsSupply) || other.is(Fact::TellsSupply));
+            if other.is(Fact::TellsSupply) {
+                self.set(Fact::TellsSupply, true);
+                self.supply_hm = other.supply_hm;
+            }
         }
         if self.heard_s < other.heard_s {
             self.heard_s = other.heard_s;

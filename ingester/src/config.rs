@@ -77,6 +77,13 @@ pub struct ListenerConfig {
     pub tls_cert: Option<PathBuf>,
     /// Private key, PEM.
     pub tls_key: Option<PathBuf>,
+    /// Whose client certificates are believed, PEM; with it a sensor is who its certificate says.
+    pub client_ca: Option<PathBuf>,
+    /// With `client_ca`: whoever shows no certificate is turned away; otherwise it has to log in.
+    #[serde(default = "ListenerConfig::required_default")]
+    pub certificate_required: bool,
+    /// Address and port for MQTT over WebSocket; with `tls_cert` over TLS.
+    pub websocket_bind: Option<SocketAddr>,
     /// Who may log in: lines `user:sha256 of a random token:topic filter`.
     pub credentials_file: Option<PathBuf>,
     /// Longest packet, bytes; a longer one ends the connection.
@@ -102,12 +109,19 @@ impl ListenerConfig {
         20_000
     }
 
+    fn required_default() -> bool {
+        true
+    }
+
     /// A listener with all defaults.
     pub fn on(bind: SocketAddr) -> Self {
         Self {
             bind,
             tls_cert: None,
             tls_key: None,
+            client_ca: None,
+            certificate_required: Self::required_default(),
+            websocket_bind: None,
             credentials_file: None,
             max_packet_bytes: Self::packet_default(),
             max_connections: Self::connections_default(),

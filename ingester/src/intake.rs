@@ -128,12 +128,24 @@ pub enum Fate {
         /// First bytes of the SHA-256 of the whole payload.
         hash: [u8; 8],
     },
-    /// Read it again out of quarantine, where it lay for this reason.
-    Again(Refusal),
+    /// Read it again out of quarantine.
+    Again {
+        /// What it lay there for.
+        reason: Refusal,
+        /// When it first came.
+        came_at: Timestamp,
+    },
     /// Count it as refused: its sender may not publish there.
     Denied,
     /// Take its records: another node received them for us.
     Forwarded,
+}
+
+impl Fate {
+    /// True for what is read again, having lain in quarantine for this reason.
+    pub(crate) fn is_again(self, reason: Refusal) -> bool {
+        matches!(self, Self::Again { reason: own, .. } if own == reason)
+    }
 }
 
 impl Message {

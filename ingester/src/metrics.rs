@@ -22,6 +22,9 @@ pub struct Metrics {
     pub(crate) gap_filled: IntCounter,
     pub(crate) marked: IntCounterVec,
     pub(crate) unknown_keys: IntCounter,
+    pub(crate) decoder_nodes: IntGauge,
+    pub(crate) decoder_aliases: IntGauge,
+    pub(crate) decoder_lost: IntCounter,
     pub(crate) clock_ahead: IntCounter,
     pub(crate) judge_only: IntCounterVec,
     pub(crate) qos0: IntCounterVec,
@@ -110,6 +113,18 @@ impl Metrics {
                 "readings whose time lies more than 5 min ahead of ours",
             ),
             unknown_keys: counter("lampguard_ingester_unknown_keys_total", "payload keys that nobody knows"),
+            decoder_nodes: gauge(
+                "lampguard_ingester_decoder_nodes",
+                "Sparkplug edge nodes whose births are known",
+            ),
+            decoder_aliases: gauge(
+                "lampguard_ingester_decoder_aliases",
+                "aliases of Sparkplug metrics that are known",
+            ),
+            decoder_lost: counter(
+                "lampguard_ingester_decoder_lost_total",
+                "Sparkplug nodes pushed out and aliases not learned, for want of room",
+            ),
             judge_only: counters(
                 "lampguard_ingester_judge_only_total",
                 "readings judged but not kept",

@@ -325,3 +325,7 @@ mod tests;
 #[cfg(test)]
 #[path = "profile/fixture_tests.rs"]
 mod fixture_tests;
+
+#[cfg(test)]
+#[path = "profile/fault_tests.rs"]
+mod fault_tests;

@@ -33,10 +33,11 @@ use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::profile;
 use crate::proof::Proofs;
-use apart::ALL_ZONES;
 
 mod apart;
 pub mod forwarded;
+
+use apart::{ALL_ZONES, came_at, date_again};
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
@@ -92,6 +93,8 @@ pub(crate) struct Intake {
     decoded: Vec<Result<Reading, Refusal>>,
     /// What decoders keep between messages.
     memory: profile::Memory,
+    /// Its size when metrics told it last.
+    memory_told: (usize, usize, u64),
     /// While set, readings go to the judge and nowhere else.
     judge_only: bool,
 }
@@ -120,6 +123,7 @@ impl Intake {
             unit,
             decoded: Vec::new(),
             memory: profile::Memory::default(),
+            memory_told: (0, 0, 0),
             judge_only: false,
         }
     }
@@ -196,7 +200,7 @@ impl Intake {
             self.take_message(message, profile_of(origin.mappings(), &message.topic), &mut context);
             tokens.extend(message.token);
         }
-        if let Some(Fate::Again(reason)) = messages.first().map(|message| message.fate) {
+        if let Some(Fate::Again { reason, .. }) = messages.first().map(|message| message.fate) {
             if shed {
                 // Judged, not kept: it stays where it is.
                 self.totals.clone_from(&before);
@@ -244,7 +248,9 @@ impl Intake {
                 true
             }
             // Said of a whole payload too; one that gives something new was refused as a whole.
-            Refusal::NotObject => stored == 0 && !whole,
+            Refusal::NotObject | Refusal::Format | Refusal::UnknownAlias | Refusal::Undated => {
+                stored == 0 && !whole
+            }
             _ => false,
         };
         if counted_alone {
@@ -272,7 +278,7 @@ impl Intake {
             return;
         }
         match message.fate {
-            Fate::Read | Fate::Again(_) => {}
+            Fate::Read | Fate::Again { .. } => {}
             Fate::Forwarded => return self.take_forwarded(message, context),
             Fate::TooLarge { .. } => return self.quarantine(message, 0, Refusal::TooLarge, context),
             Fate::Denied => {
@@ -345,7 +351,7 @@ impl Intake {
             return Ok(());
         }
         if named.is_some() && self.speaks_for_another(message, hint, device) {
-            if message.alone || message.fate == Fate::Again(Refusal::OtherDevice) {
+            if message.alone || message.fate.is_again(Refusal::OtherDevice) {
                 return Err(Refusal::OtherDevice);
             }
             reading.marks.add(Marks::OTHER_TOPIC);
@@ -358,12 +364,13 @@ impl Intake {
         }
         let place = self.place(device, &mut reading, hint);
         self.mark_judge(&mut reading, &place, hint, context);
-        let received_at = context.received_at;
+        let received_at = came_at(message, context);
         let decision = if self.judge_only {
             self.look_only(&mut reading, &place, device, received_at)
         } else {
             self.admission.admit(&mut reading, &place, device, retained, received_at)
         };
+        date_again(message, &mut reading, &place, context.received_at);
         let hint = hint.map(|(zone, _)| zone).filter(|zone| register::is_identifier(zone));
         self.settle(decision, (&reading, &place), (device, hint), context);
         Ok(())
@@ -374,7 +381,7 @@ impl Intake {
     /// it reports has to be heard: the reading is taken and marked.
     fn speaks_for_another(&self, message: &Message, hint: Option<(&str, &str)>, device: &str) -> bool {
         let post_of = |name: &str| self.register.named(name);
-        let own = message.alone || message.fate == Fate::Again(Refusal::OtherDevice);
+        let own = message.alone || message.fate.is_again(Refusal::OtherDevice);
         let speaker = hint.map(|(_, name)| name).or_else(|| message.topic.split('/').nth(2));
         let Some(speaker) = speaker.filter(|speaker| *speaker != device) else {
             return false;

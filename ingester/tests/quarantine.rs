@@ -2,18 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lampguard_ingester::accounts::Statement;
 use lampguard_ingester::config::{JournalConfig, QuarantineConfig};
 use lampguard_ingester::intake::{Fate, Mapping, Tally};
+use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::quarantine::{Payload, Quarantine};
 use lampguard_ingester::source::http::submit;
 use lampguard_ingester::{Ingester, Opened};
-use lampguard_model::record::{QUARANTINED_PAYLOAD_MAX, Source};
-use lampguard_model::{Register, Timestamp};
+use lampguard_journal::FrameBuf;
+use lampguard_model::record::{self, QUARANTINED_PAYLOAD_MAX, Record, Source};
+use lampguard_model::{Cause, Marks, Register, Timestamp};
 use tokio::runtime::Runtime;
 
 const NOW: Timestamp = Timestamp(1_795_435_200_000);
@@ -24,6 +26,8 @@ struct Site {
     ingester: Ingester,
     registry: prometheus::Registry,
     runtime: Runtime,
+    /// What the judge was handed.
+    judged: Arc<Mutex<Vec<Arc<FrameBuf>>>>,
 }
 
 impl Site {
@@ -33,9 +37,12 @@ impl Site {
         let opened = Opened::open(home.path(), &journal, &QuarantineConfig::default(), &[]).unwrap();
         let registry = prometheus::Registry::new();
         let register = Arc::new(Register::default());
-        let ingester = opened.start(register.into(), Box::new(|_| {}), Arc::new(|| NOW), &registry).unwrap();
+        let judged = Arc::new(Mutex::new(Vec::new()));
+        let seen = judged.clone();
+        let judge = Box::new(move |frame| seen.lock().unwrap().push(frame));
+        let ingester = opened.start(register.into(), judge, Arc::new(|| NOW), &registry).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { home, ingester, registry, runtime }
+        Self { home, ingester, registry, runtime, judged }
     }
 
     fn submit(&self, source: Source, mappings: Vec<Mapping>, payload: &[u8], fate: Fate) -> Tally {
@@ -61,7 +68,7 @@ impl Site {
 
     /// What `quarantine retry` does with one row.
     fn retry(&self, row: &Payload) -> bool {
-        let fate = Fate::Again(row.refusal());
+        let fate = Fate::Again { reason: row.refusal(), came_at: row.received_at };
         let tally = self.submit(Source::Retry, Mapping::canonical(), &row.payload, fate);
         self.quarantine().conclude(row.id, &tally, NOW).unwrap()
     }
@@ -151,4 +158,61 @@ fn a_payload_that_came_again_by_itself_ends_as_one_duplicate_each() {
     assert_eq!((books.received, books.settled.stored, books.settled.duplicate), (2, 1, 1));
     assert_eq!(books.settled.quarantined_by_reason().count(), 0);
     site.rows(0);
+}
+
+#[test]
+fn what_is_read_again_without_a_time_of_its_own_is_dated_by_its_first_receipt() {
+    let site = Site::new();
+    let payload = br#"[{"leakage_ma":120},{"device":"A","leakage_ma":0.1,"ts":5}]"#;
+    let came_at = Timestamp(NOW.0 - 7 * 86_400_000);
+    let fate = Fate::Again { reason: lampguard_model::wire::Refusal::Topic, came_at };
+    let tally = site.submit(Source::Retry, Mapping::canonical(), payload, fate);
+    assert_eq!((tally.stored, tally.quarantined.len()), (2, 0));
+    let mut seen = Vec::new();
+    for frame in site.judged.lock().unwrap().iter() {
+        for (_, kind, bytes) in frame.records() {
+            if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
+                seen.push((
+                    reading.measured_at(),
+                    reading.stored_ts,
+                    reading.cause,
+                    reading.marks.has(Marks::LATE),
+                ));
+            }
+        }
+    }
+    assert_eq!(seen, [(came_at, came_at, Cause::Backfill, true); 2], "not of this moment");
+}
+
+#[test]
+fn what_decoders_keep_and_what_found_no_room_stand_in_the_metrics() {
+    let site = Site::new();
+    let profiles = Profiles::load(&[]).unwrap();
+    let profile = profiles.get("sparkplug").cloned().map(Arc::new);
+    // Metrics called x, by the aliases from `first` on: name, alias of two bytes, type.
+    let birth = |first: u32| -> Bytes {
+        let metric =
+            |alias: u32| [0x12, 8, 0x0a, 1, b'x', 0x10, alias as u8 | 0x80, (alias >> 7) as u8, 0x20, 10];
+        (first..first + 6000).flat_map(metric).collect::<Vec<u8>>().into()
+    };
+    let send = |device: &str, first| {
+        let topic = format!("spBv1.0/G/DBIRTH/N/{device}");
+        let (inlet, source) = (site.ingester.inlet(), Source::Broker);
+        let mappings = vec![Mapping { filter: "#".to_owned(), profile: profile.clone() }];
+        let sent = submit(&inlet, source, mappings, &topic, birth(first), Fate::Read, NOW);
+        assert_eq!(site.runtime.block_on(sent).unwrap(), Tally::default());
+    };
+    let known = || {
+        let value = |name: &str| {
+            let families = site.registry.gather();
+            let metric =
+                families.iter().find(|family| family.name() == name).unwrap().get_metric()[0].clone();
+            metric.get_gauge().get_value() + metric.get_counter().get_value()
+        };
+        ["nodes", "aliases", "lost_total"].map(|what| value(&format!("lampguard_ingester_decoder_{what}")))
+    };
+    send("A", 128);
+    assert_eq!(known(), [1.0, 6000.0, 0.0]);
+    send("B", 6128);
+    assert_eq!(known(), [1.0, 10_000.0, 2000.0], "one node has room for so many");
 }

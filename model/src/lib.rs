@@ -11,11 +11,13 @@
 //! | [`wire`] | canonical payload; `mend.rs` reads what cheap firmware prints |
 //! | [`topic`] | topic grammar and MQTT filters |
 //! | [`register`] | the register of posts (台账) |
+//! | [`coordinates`] | WGS-84, GCJ-02 and BD-09 |
 //! | [`Current`] | what holds now and may be replaced, as the register is |
 //! | [`weather`] | rain and warnings for one zone |
 //! | [`record`] | what the journal keeps: the binary form that every follower reads |
 
 mod canonical;
+pub mod coordinates;
 mod current;
 pub mod field;
 mod mend;
@@ -28,6 +30,7 @@ pub mod units;
 pub mod weather;
 pub mod wire;
 
+pub use coordinates::Crs;
 pub use current::Current;
 pub use field::{Field, Fields};
 pub use reading::{Cause, Flags, Marks, Reading};

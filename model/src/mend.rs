@@ -15,7 +15,9 @@ pub(crate) fn mend(payload: &[u8]) -> (Vec<u8>, Mended) {
             at += end;
         } else if let Some(length) = not_a_number(rest) {
             mended.not_a_number = true;
-            out.extend_from_slice(b"null");
+            // Driven over its range, which of leakage is the worst there is; NaN and -Infinity are not measured.
+            let over = rest[0].eq_ignore_ascii_case(&b'i');
+            out.extend_from_slice(if over { b"1e300" } else { b"null" });
             at += length;
         } else if rest[0] == b'-' || rest[0].is_ascii_digit() {
             at += mend_number(rest, &mut out, &mut mended);

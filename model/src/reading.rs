@@ -73,6 +73,11 @@ macro_rules! bits {
                 self.0 |= other.0;
             }
 
+            /// Takes the bits of `other` away.
+            pub fn remove(&mut self, other: Self) {
+                self.0 &= !other.0;
+            }
+
             /// The bit of that word, if there is one.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::WORDS.iter().find(|(_, word)| *word == name).map(|(bit, _)| *bit)
@@ -186,23 +191,23 @@ impl Reading {
         !self.fields.is_empty() || self.flags != Flags::default() || self.marks.has(Marks::SATURATED)
     }
 
-    /// Puts a value into its field: in range it is kept, outside it is dropped and marked.
+    /// Puts a value into its field: in range it is kept, outside it is dropped and marked. A glitch out of range does
+    /// not erase the value that was there before.
     ///
-    /// Leakage above its range marks [`Marks::SATURATED`]; leakage between -0.5 and 0 mA is zero (noise of
-    /// the transformer around nothing).
+    /// Leakage above its range marks [`Marks::SATURATED`], and nothing that comes behind it takes that back; leakage
+    /// between -0.5 and 0 mA is zero (noise of the transformer around nothing).
     pub fn put(&mut self, field: Field, thousandths: i64) {
-        let info = field.info();
-        if field == Field::LeakageMa && thousandths > info.max {
+        let (info, leakage) = (field.info(), field == Field::LeakageMa);
+        if leakage && (thousandths > info.max || self.marks.has(Marks::SATURATED)) {
             self.marks.add(Marks::SATURATED);
             self.fields.clear(field);
-        } else if field == Field::LeakageMa && (-499..0).contains(&thousandths) {
+        } else if leakage && (-499..0).contains(&thousandths) {
             self.fields.set(field, 0);
         } else if (info.min..=info.max).contains(&thousandths) {
             let value = if info.boolean { i64::from(thousandths != 0) * 1000 } else { thousandths };
             self.fields.set(field, value);
         } else {
             self.marks.add(Marks::OUT_OF_RANGE);
-            self.fields.clear(field);
         }
     }
 }
@@ -232,10 +237,24 @@ mod tests {
     #[test]
     fn a_little_below_zero_is_zero_and_more_is_invalid() {
         let mut reading = Reading::default();
-        reading.put(Field::LeakageMa, -499);
-        assert_eq!(reading.leakage(), Some(Milliamps::whole(0)));
         reading.put(Field::LeakageMa, -500);
         assert_eq!(reading.leakage(), None);
+        reading.put(Field::LeakageMa, -499);
+        assert_eq!(reading.leakage(), Some(Milliamps::whole(0)));
+    }
+
+    #[test]
+    fn a_glitch_out_of_range_erases_no_good_value_and_no_value_a_saturated_sensor() {
+        let mut reading = Reading::default();
+        reading.put(Field::ShellV, 48_000);
+        reading.put(Field::ShellV, 9_999_000);
+        assert_eq!(reading.shell(), Some(Volts::whole(48)));
+        assert!(reading.marks.has(Marks::OUT_OF_RANGE));
+        reading.put(Field::LeakageMa, 40_000);
+        reading.put(Field::LeakageMa, 6_553_500);
+        reading.put(Field::LeakageMa, 1_000);
+        assert_eq!(reading.leakage(), None);
+        assert!(reading.marks.has(Marks::SATURATED));
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! The register of posts (台账): which device hangs on which post, feeder, road and zone.
 //!
 //! The register decides; a topic or payload is only a hint.
+//!
+//! [`import`] reads the lists of other people; [`difference`] tells what another register changes.
+
+pub mod difference;
+pub mod import;
+mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -109,10 +115,62 @@ const REQUIRED: [&str; 15] = [
 ];
 const OPTIONAL: [&str; 5] = ["kind", "plan", "monitored", "model", "period_s"];
 
+/// Every column, in the order of the file.
+pub fn columns() -> impl Iterator<Item = &'static str> {
+    REQUIRED.into_iter().chain(OPTIONAL)
+}
+
 /// The header line of a register file with every column.
 pub fn header() -> String {
-    let columns: Vec<&str> = REQUIRED.iter().chain(&OPTIONAL).copied().collect();
-    columns.join(",")
+    columns().collect::<Vec<_>>().join(",")
+}
+
+/// What stands in a column of a post's line.
+pub fn cell(post: &Post, column: &str) -> String {
+    let text = |text: &str| text.to_owned();
+    match column {
+        "post_id" => text(&post.post_id),
+        "device_id" if post.device_id != post.post_id => text(&post.device_id),
+        "zone" => text(&post.zone),
+        "road" => text(&post.road),
+        "number" => text(&post.number),
+        "landmark" => text(&post.landmark),
+        "feeder" => text(&post.feeder),
+        "cabinet" => text(&post.cabinet),
+        "lon" => post.lon.to_string(),
+        "lat" => post.lat.to_string(),
+        "lamps" => post.lamps.to_string(),
+        "lamp_w" => post.lamp_w.to_string(),
+        "low_lying" => post.low_lying.to_string(),
+        "installed" => text(&post.installed),
+        "external_code" => text(&post.external_code),
+        "kind" if post.kind == PostKind::Feeder => text("feeder"),
+        "kind" => text("post"),
+        "plan" => text(&post.plan),
+        "monitored" => post.monitored.to_string(),
+        "model" => text(&post.model),
+        "period_s" => post.period_s.map_or_else(String::new, |period| period.to_string()),
+        _ => String::new(),
+    }
+}
+
+/// Rows of cells as CSV, the header line first.
+fn csv_of<'r>(rows: impl Iterator<Item = Vec<std::borrow::Cow<'r, str>>>) -> String {
+    let mut text = header();
+    text.push('\n');
+    for row in rows {
+        for (place, cell) in row.iter().enumerate() {
+            if place > 0 {
+                text.push(',');
+            }
+            match cell.contains([',', '"', '\n', '\r']) {
+                true => text.extend(["\"", &cell.replace('"', "\"\""), "\""]),
+                false => text.push_str(cell),
+            }
+        }
+        text.push('\n');
+    }
+    text
 }
 
 impl Register {
@@ -153,6 +211,12 @@ impl Register {
             register.add(post, &mut reasons);
         }
         if reasons.is_empty() { Ok(register) } else { Err(reasons) }
+    }
+
+    /// The register as a file, with every column. Read again it is the same.
+    pub fn to_csv(&self) -> String {
+        let row = |post: &Arc<Post>| columns().map(|column| cell(post, column).into()).collect();
+        csv_of(self.posts.iter().map(row))
     }
 
     fn add(&mut self, post: Post, reasons: &mut Vec<String>) {
@@ -355,6 +419,16 @@ mod tests {
         ] {
             assert!(text.iter().any(|t| t.starts_with("line 4") && t.contains(part)), "{part}: {text:?}");
         }
+    }
+
+    #[test]
+    fn a_register_that_is_written_and_read_again_is_the_same() {
+        let odd = "P2,,z1,\"a,\"\"b\"\"\",4,,F1,C1,113.123456789,-35.2,0,0.5,yes,,,feeder,half_night,0,,";
+        let register = Register::parse(file(&[GOOD, odd]).as_bytes()).unwrap();
+        let text = register.to_csv();
+        assert_eq!(Register::parse(text.as_bytes()).unwrap().posts(), register.posts(), "{text}");
+        assert_eq!(register.posts()[1].road, Arc::from("a,\"b\""));
+        assert_eq!(Register::default().to_csv(), format!("{}\n", header()));
     }
 
     #[test]

@@ -23,6 +23,8 @@ impl Decimal {
     pub const ONE: Self = Self { mantissa: 1, exponent: 0 };
     /// The number 0.
     pub const ZERO: Self = Self { mantissa: 0, exponent: 0 };
+    /// Beyond everything that is measured: stands for infinity.
+    pub const BEYOND: Self = Self { mantissa: 1, exponent: 999 };
 
     /// Reads `-12.5`, `+3`, `1e3`, `.5`; `None` for anything else (`NaN`, hexadecimal, an empty text).
     pub fn parse(text: &str) -> Option<Self> {
@@ -56,6 +58,28 @@ impl Decimal {
             }
         }
         seen.then_some(Self { mantissa: if negative { -mantissa } else { mantissa }, exponent })
+    }
+
+    /// As [`Decimal::parse`], and the words for infinity, which drivers print that are driven over their range.
+    pub fn read(text: &str) -> Option<Self> {
+        let word = text.trim().trim_start_matches(['+', '-']);
+        if ["inf", "infinity"].iter().any(|known| word.eq_ignore_ascii_case(known)) {
+            return Self::from_float(if text.trim().starts_with('-') {
+                f64::NEG_INFINITY
+            } else {
+                f64::INFINITY
+            });
+        }
+        Self::parse(text)
+    }
+
+    /// The decimal that prints shortest for this float, an infinity beyond everything; `None` for NaN.
+    pub fn from_float(value: f64) -> Option<Self> {
+        match value {
+            f64::INFINITY => Some(Self::BEYOND),
+            f64::NEG_INFINITY => Some(Self { mantissa: -1, ..Self::BEYOND }),
+            value => Self::from_f64(value),
+        }
     }
 
     /// The decimal that prints shortest for this float; `None` for NaN and infinities.
@@ -108,8 +132,21 @@ impl Decimal {
         product.plus(offset)?.thousandths()
     }
 
+    /// The nearest float, or an infinity: for comparing what does not fit.
+    pub fn about(self) -> f64 {
+        self.mantissa as f64 * 10f64.powi(self.exponent)
+    }
+
+    /// The number in whole thousandths; what does not fit 64 bits is the greatest or the lowest that does.
+    pub fn clamped(self) -> i64 {
+        self.thousandths().unwrap_or(if self.mantissa < 0 { i64::MIN } else { i64::MAX })
+    }
+
     /// The number in whole thousandths, rounded half away from zero; `None` when it does not fit 64 bits.
     pub fn thousandths(self) -> Option<i64> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
         let shift = self.exponent.saturating_add(3);
         if shift >= 0 {
             let factor = 10i128.checked_pow(u32::try_from(shift).ok()?)?;
@@ -287,6 +324,20 @@ mod tests {
             (Decimal::parse("1e-2147483648").unwrap(), Decimal::parse("1e2147483647").unwrap());
         assert_eq!(small.scaled_thousandths(small, Decimal::ZERO), Some(0));
         assert_eq!(large.scaled_thousandths(Decimal::ONE, small), None);
+    }
+
+    #[test]
+    fn what_is_beyond_all_numbers_stays_beyond_and_nothing_stays_nothing() {
+        let read = |text| Decimal::read(text).map(Decimal::clamped);
+        assert_eq!(["1e300", "Infinity", "+inf", "99999999999999999999"].map(read), [Some(i64::MAX); 4]);
+        assert_eq!(["-1e300", "-INF"].map(read), [Some(i64::MIN); 2]);
+        assert_eq!(
+            [read("0e300"), read("1e-300"), read("info"), read("nan")],
+            [Some(0), Some(0), None, None]
+        );
+        assert_eq!(Decimal::from_float(f64::INFINITY), Some(Decimal::BEYOND));
+        assert_eq!(Decimal::from_float(f64::NAN), None);
+        assert!(Decimal::BEYOND.about() > 1e300 && Decimal::parse("-2.5").unwrap().about() == -2.5);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Refusal {
 /// What the second pass mended in a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mended {
-    /// Bare `NaN` or `Infinity` became `null`.
+    /// Bare `NaN` or `-Infinity` became `null`, `Infinity` a number beyond every range.
     pub not_a_number: bool,
     /// Leading zeros were cut: `00000123` became `123`.
     pub leading_zero: bool,
@@ -543,7 +543,8 @@ pub fn thousandths_of(field: Field, value: &Value<'_>) -> Result<Option<i64>, Un
     match value {
         Value::Null => Ok(None),
         Value::Bool(yes) if field.info().boolean => Ok(Some(i64::from(*yes) * 1000)),
-        Value::Int(number) => number.checked_mul(1000).map(Some).ok_or(Unreadable),
+        // Beyond 64 bits it is out of every range, and of leakage it is the worst there is.
+        Value::Int(number) => Ok(Some(number.saturating_mul(1000))),
         Value::Float(number) if number.is_nan() => Ok(None),
         Value::Float(number) => Ok(Some((number.clamp(-FLOAT_MAX, FLOAT_MAX) * 1000.0).round() as i64)),
         Value::Text(text) if is_absent(text) => Ok(None),
@@ -554,7 +555,7 @@ pub fn thousandths_of(field: Field, value: &Value<'_>) -> Result<Option<i64>, Un
             (_, "on" | "true" | "yes") if field.info().boolean => Ok(Some(1000)),
             (_, "off" | "false" | "no") if field.info().boolean => Ok(Some(0)),
             (_, "unknown") if field.info().boolean => Ok(None),
-            (_, text) => Decimal::parse(text).and_then(Decimal::thousandths).map(Some).ok_or(Unreadable),
+            (_, text) => Decimal::read(text).map(|number| Some(number.clamped())).ok_or(Unreadable),
         },
         _ => Err(Unreadable),
     }

@@ -80,6 +80,25 @@ fn a_bad_field_costs_itself_alone() {
 fn of_a_key_that_comes_twice_the_worse_value_stays() {
     assert_eq!(one(r#"{"leakage_ma":80,"leakage_ma":0.1}"#).leakage(), Some(Milliamps::whole(80)));
     assert_eq!(one(r#"{"leakage_ma":0.1,"leakage_ma":80}"#).leakage(), Some(Milliamps::whole(80)));
+    let glitch = one(r#"{"shell_v":48,"shell_v":9999}"#);
+    assert_eq!(glitch.shell(), Some(Volts::whole(48)), "a glitch out of range erases no danger");
+    assert!(glitch.marks.has(Marks::OUT_OF_RANGE));
+    let over = one(r#"{"leakage_ma":9999,"leakage_ma":1}"#);
+    assert!(over.leakage().is_none() && over.marks.has(Marks::SATURATED));
+}
+
+#[test]
+fn a_leakage_beyond_all_numbers_is_saturated_and_one_below_them_is_not() {
+    for value in
+        ["1e300", "\"1e300\"", "9223372036854775807", "\"Infinity\"", "Infinity", "18446744073709551615"]
+    {
+        let reading = one(&format!(r#"{{"leakage_ma":{value},"supply_v":228}}"#));
+        assert!(reading.leakage().is_none() && reading.marks.has(Marks::SATURATED), "{value}");
+    }
+    for value in ["-1e300", "\"-1e300\"", "-Infinity", "NaN", "\"-inf\""] {
+        let reading = one(&format!(r#"{{"leakage_ma":{value},"supply_v":228}}"#));
+        assert!(reading.leakage().is_none() && !reading.marks.has(Marks::SATURATED), "{value}");
+    }
 }
 
 #[test]

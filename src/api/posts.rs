@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, ApiError, Shared, limit_of, page, time_of};
+use crate::device_moves;
 use crate::serve::Instance;
 
 /// Rows of one history answer.
@@ -198,6 +199,7 @@ pub(super) async fn one(State(instance): Shared, Path(id): Path<String>) -> Answ
             "device_id": post.device_id, "number": post.number, "landmark": post.landmark, "cabinet": post.cabinet,
             "lon": post.lon, "lat": post.lat, "lamps": post.lamps, "lamp_w": post.lamp_w,
             "low_lying": post.low_lying, "monitored": post.monitored, "external_code": post.external_code,
+            "devices": instance.device_moves.get().of_post(&post.post_id).map(device_moves::shown).collect::<Vec<_>>(),
         });
         item.extend(more.as_object().cloned().unwrap_or_default());
     }
@@ -287,6 +289,11 @@ fn row_json(row: &Row, fields: &[Field]) -> Value {
     std::iter::once(json!(row.stored_ts.to_rfc3339())).chain(values).collect()
 }
 
+/// True when the newest reading of the post came from this device.
+fn speaks_for(instance: &Instance, post: &Post, device: &str) -> bool {
+    instance.latest.get(&post.post_id).is_some_and(|last| *last.device == *device)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DevicesQuery {
@@ -298,9 +305,16 @@ pub(super) struct DevicesQuery {
 pub(super) async fn devices(State(instance): Shared, Query(query): Query<DevicesQuery>) -> Answer {
     let limit = limit_of(query.limit)?;
     let (mut found, register) = (Vec::new(), instance.register.get());
+    let moves = instance.device_moves.get();
+    let newest = moves.newest();
     instance.latest.for_each(|reading| {
         let post = register.named(&reading.device);
         let registered = post.is_some();
+        // The post that a device left still shows what it said there: that is no second device.
+        let elsewhere = post.is_some_and(|post| *post.post_id != *reading.post);
+        if elsewhere && post.is_some_and(|post| speaks_for(&instance, post, &reading.device)) {
+            return;
+        }
         let behind = query.cursor.as_deref().is_none_or(|cursor| &*reading.device > cursor);
         if behind && query.registered.is_none_or(|asked| asked == registered) {
             found.push((
@@ -314,7 +328,11 @@ pub(super) async fn devices(State(instance): Shared, Query(query): Query<Devices
     found.sort_by(|a, b| a.0.cmp(&b.0));
     let next = found.get(limit).and(found.get(limit - 1)).map(|(device, ..)| device.clone());
     let items = found.into_iter().take(limit).map(|(device, post, registered, last)| {
-        json!({ "device": device, "post_id": registered.then_some(post), "registered": registered, "last": last })
+        let moved = newest.get(&*device);
+        json!({
+            "device": device, "post_id": registered.then_some(post), "registered": registered, "last": last,
+            "since": moved.map(|(at, _)| at.to_rfc3339()), "from": moved.and_then(|(_, one)| one.from.as_deref()),
+        })
     });
     Ok(page(items.collect(), next))
 }

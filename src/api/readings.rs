@@ -132,7 +132,7 @@ pub(super) async fn retry(State(instance): Shared, body: Bytes) -> Answer {
         from = last.id + 1;
         for payload in payloads {
             let now = (instance.clock)();
-            let fate = Fate::Again(payload.refusal());
+            let fate = Fate::Again { reason: payload.refusal(), came_at: payload.received_at };
             let mappings = mappings_for(&instance, &payload);
             let (id, whole) = (payload.id, payload.is_whole());
             let body = Bytes::from(payload.payload);

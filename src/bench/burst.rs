@@ -37,6 +37,9 @@ pub(super) struct Burst {
     /// Connections of the load.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1000))]
     connections: u64,
+    /// The load speaks MQTT 5 instead of 3.1.1.
+    #[arg(long)]
+    mqtt5: bool,
     /// Also write to a real VictoriaMetrics (the comparison with a peer always does).
     #[arg(long)]
     database: bool,
@@ -114,6 +117,7 @@ fn shape(options: &Burst, both: bool) -> Shape {
         rate: 0.0,
         alarms: 0,
         both,
+        mqtt5: options.mqtt5,
     }
 }
 
@@ -146,6 +150,7 @@ fn lampguard(options: &Burst, tools: &Tools, path: Path, with_peer: bool) -> Res
     let wall_s = if broker { from.seconds_to(&done) } else { found.wall_s };
     Ok(Row::default()
         .text("row", if broker { "lampguard-broker" } else { "lampguard-listener" })
+        .text("mqtt", if options.mqtt5 { "5" } else { "3.1.1" })
         .text("data", tools.disk())
         .text("database", database_word(&stage))
         .number("readings", options.readings as f64)

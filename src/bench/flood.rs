@@ -62,6 +62,7 @@ pub(super) fn run(options: &Flood) -> Result<()> {
         rate: options.rate as f64,
         alarms: options.posts,
         both: false,
+        mqtt5: false,
     };
     stage.warm_up(&shape)?;
     let mut load = Load::prepare(&stage.site, stage.mqtt_port(), &shape)?;

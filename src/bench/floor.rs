@@ -97,7 +97,13 @@ impl Sample {
                 payload::Reading { number, post, boot: 1, seq: round + 1, ts_ms, danger: Danger::None };
             let mut text = String::new();
             payload::write(&mut text, reading, false);
-            mqtt::publish(&mut packets, &payload::topic(post), (number % 65_535 + 1) as u16, text.as_bytes());
+            mqtt::publish(
+                &mut packets,
+                &payload::topic(post),
+                (number % 65_535 + 1) as u16,
+                text.as_bytes(),
+                false,
+            );
             wire::decode(text.as_bytes(), &mut out).context("decoding the bench's own payload")?;
             let decoded = out.pop().context("the bench's own payload holds no reading")?;
             readings.push(decoded.context("reading the bench's own payload")?);

@@ -56,6 +56,9 @@ pub(super) struct Load {
     /// Payloads that the Python script of shared/peers-bench understands too.
     #[arg(long)]
     pub(super) both: bool,
+    /// In MQTT 5 instead of 3.1.1.
+    #[arg(long)]
+    pub(super) mqtt5: bool,
     /// Ends with an error when acknowledgements stay out so long.
     #[arg(long, default_value_t = 300)]
     pub(super) patience_s: u64,
@@ -182,7 +185,7 @@ struct Shared {
 impl Lane {
     fn prepare(options: &Load, number: u64) -> Result<Self> {
         let id = format!("lampguard-bench-{}-{}-{number}", std::process::id(), options.boot);
-        let stream = mqtt::connect(&options.to, &id)?;
+        let stream = mqtt::connect(&options.to, &id, options.mqtt5)?;
         let since = (0..=PKIDS).map(|_| AtomicU64::new(0)).collect();
         let shared = Shared { since, acked: AtomicU64::new(0), broken: AtomicBool::new(false) };
         let window = (options.window / options.connections).clamp(1, WINDOW_MAX);
@@ -219,6 +222,7 @@ impl Lane {
                 &payload::topic(reading.post),
                 pkid(place as u64),
                 text.as_bytes(),
+                self.options.mqtt5,
             );
             self.ends.push(self.frames.len());
         }
@@ -282,7 +286,13 @@ impl Lane {
             let reading = reading(&self.options, *number, (start.wall_ms + due_s * 1000.0) as i64);
             payload::write(&mut text, reading, self.options.both);
             self.shared.since[usize::from(pkid(sent))].store((due_s * 1e9) as u64, Ordering::Release);
-            mqtt::publish(&mut out, &payload::topic(reading.post), pkid(sent), text.as_bytes());
+            mqtt::publish(
+                &mut out,
+                &payload::topic(reading.post),
+                pkid(sent),
+                text.as_bytes(),
+                self.options.mqtt5,
+            );
             if confirms(&self.options, *number) {
                 alarms.push((payload::post_id(reading.post), start.wall_ms + due_s * 1000.0));
             }
@@ -354,6 +364,7 @@ mod tests {
             rate: 1000.0,
             alarms: 100,
             both: false,
+            mqtt5: false,
             patience_s: 1,
         };
         let mut posts: Vec<u64> = (0..options.readings)

@@ -58,6 +58,8 @@ pub(super) struct Shape {
     pub(super) rate: f64,
     pub(super) alarms: u64,
     pub(super) both: bool,
+    /// In MQTT 5 instead of 3.1.1.
+    pub(super) mqtt5: bool,
 }
 
 /// What a load found.
@@ -145,6 +147,9 @@ impl Load {
         }
         if shape.both {
             command.arg("--both");
+        }
+        if shape.mqtt5 {
+            command.arg("--mqtt5");
         }
         Ok(Self(Talker::start(site, "load", &mut command)?))
     }

@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 frames by hand: the bench's own side must cost little and share no code with what it measures.
+//! MQTT frames by hand, 3.1.1 and 5: the bench's own side must cost little and share no code with what it measures.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,33 +9,42 @@ use anyhow::{Context, Result, bail};
 /// A broker or listener on loopback answers at once; longer means that it hangs.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// Connects with a clean session and waits for the answer.
-pub(super) fn connect(address: &str, client_id: &str) -> Result<TcpStream> {
+/// Connects with a clean session and waits for the answer; `five`: in MQTT 5.
+pub(super) fn connect(address: &str, client_id: &str, five: bool) -> Result<TcpStream> {
     let doing = || format!("connecting to {address} as {client_id}");
     let mut stream = TcpStream::connect(address).with_context(doing)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(GREETING))?;
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0];
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', if five { 5 } else { 4 }, 2, 0, 0];
+    if five {
+        body.push(0);
+    }
     put_text(&mut body, client_id);
     let mut frame = vec![0x10];
     put_length(&mut frame, body.len());
     frame.extend_from_slice(&body);
     stream.write_all(&frame).with_context(doing)?;
-    let mut answer = [0; 4];
+    let mut answer = vec![0; 2];
     stream.read_exact(&mut answer).with_context(doing)?;
-    if answer[0] != 0x20 || answer[3] != 0 {
+    // Its length is one byte: a short list of properties.
+    answer.resize(2 + usize::from(answer[1] & 127), 0);
+    stream.read_exact(&mut answer[2..]).with_context(doing)?;
+    if answer[0] != 0x20 || answer.get(3) != Some(&0) {
         bail!("{address} refused {client_id}: CONNACK {answer:02x?}");
     }
     stream.set_read_timeout(None)?;
     Ok(stream)
 }
 
-/// Appends a PUBLISH of QoS 1.
-pub(super) fn publish(out: &mut Vec<u8>, topic: &str, pkid: u16, payload: &[u8]) {
+/// Appends a PUBLISH of QoS 1; `five`: with the empty properties of MQTT 5.
+pub(super) fn publish(out: &mut Vec<u8>, topic: &str, pkid: u16, payload: &[u8], five: bool) {
     out.push(0x32);
-    put_length(out, 2 + topic.len() + 2 + payload.len());
+    put_length(out, 2 + topic.len() + 2 + usize::from(five) + payload.len());
     put_text(out, topic);
     out.extend_from_slice(&pkid.to_be_bytes());
+    if five {
+        out.push(0);
+    }
     out.extend_from_slice(payload);
 }
 
@@ -121,7 +130,7 @@ mod tests {
     #[test]
     fn a_publish_is_cut_out_of_a_stream_that_comes_in_pieces() {
         let mut frame = Vec::new();
-        publish(&mut frame, "lamp/z1/P000001/reading", 513, &[b'x'; 200]);
+        publish(&mut frame, "lamp/z1/P000001/reading", 513, &[b'x'; 200], false);
         let mut incoming = Incoming::new();
         for byte in &frame[..frame.len() - 1] {
             incoming.bytes[incoming.filled] = *byte;

@@ -224,7 +224,7 @@ fn publish(options: &Nodes, stage: &mut Stage, report: &mut Report) -> Result<u6
     moments.reverse();
     let mut dangers = 0;
     let mut kills = 0;
-    let mut stream = mqtt::connect(&format!("127.0.0.1:{}", stage.broker), "bench-dangers")?;
+    let mut stream = mqtt::connect(&format!("127.0.0.1:{}", stage.broker), "bench-dangers", false)?;
     loop {
         let ended = stage.publisher.has_ended();
         let sent = if ended { u64::MAX } else { stage.publisher.sent() };
@@ -264,7 +264,7 @@ fn tell_danger(stream: &mut TcpStream, posts: u64, number: u64) -> Result<()> {
     let (post, turn) = (posts + number % DANGEROUS, number / DANGEROUS + 1);
     let reading = format!(r#"{{"boot":9,"seq":{turn},"leakage_ma":{}.5,"supply_v":228}}"#, 60 + turn);
     let mut frame = Vec::new();
-    mqtt::publish(&mut frame, &payload::topic(post), 1, reading.as_bytes());
+    mqtt::publish(&mut frame, &payload::topic(post), 1, reading.as_bytes(), false);
     stream.write_all(&frame).context("telling of a danger")?;
     let mut answer = [0; 4];
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;

@@ -86,6 +86,7 @@ fn measure(options: &Paced, tools: &Tools, path: Path) -> Result<Row> {
         rate: options.rate as f64,
         alarms: options.alarms.min(options.posts),
         both: false,
+        mqtt5: false,
     };
     let warm = stage.warm_up(&shape)?;
     let disk = disk_row(&stage.site.dir)?;

@@ -24,7 +24,7 @@ pub(super) struct Sink {
 /// Says `ready` once it is subscribed, and one JSON line when all have come; then waits to be looked at
 /// until its standard input is closed.
 pub(super) fn run(options: &Sink) -> Result<()> {
-    let mut stream = mqtt::connect(&options.from, "lampguard-bench-sink")?;
+    let mut stream = mqtt::connect(&options.from, "lampguard-bench-sink", false)?;
     stream.write_all(&mqtt::subscribe("lamp/+/+/reading")).context("subscribing")?;
     let (mut incoming, mut acks, mut got) = (Incoming::new(), Vec::new(), 0u64);
     while got < options.expect {

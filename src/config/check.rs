@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lampguard_alerting::safety::{FILE_MAX, SafetyFault, SafetyText};
 use lampguard_alerting::{EscalationConfig, LadderFault, Ladders};
-use lampguard_ingester::config::MappingConfig;
+use lampguard_ingester::config::{ListenerConfig, MappingConfig};
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::tsdb;
 use lampguard_model::record::QUARANTINED_PAYLOAD_MAX;
@@ -26,7 +26,8 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
     paths.into_iter().filter(|path| !path.as_os_str().is_empty()).for_each(|path| *path = base.join(&path));
     let mut optional: Vec<&mut Option<PathBuf>> = Vec::new();
     if let Some(listener) = &mut config.listener {
-        optional.extend([&mut listener.tls_cert, &mut listener.tls_key, &mut listener.credentials_file]);
+        optional.extend([&mut listener.tls_cert, &mut listener.tls_key]);
+        optional.extend([&mut listener.client_ca, &mut listener.credentials_file]);
     }
     for broker in &mut config.brokers {
         optional.extend([
@@ -173,20 +174,46 @@ fn check_sources(config: &Config, faults: &mut Faults<'_>) {
         check_mappings(&format!("broker[{place}]"), &broker.mapping, &profiles, faults);
     }
     brokers::check_names(&config.brokers, faults);
-    let Some(listener) = &config.listener else { return };
-    check_mappings("listener", &listener.mapping, &profiles, faults);
-    if listener.credentials_file.is_none() && !listener.bind.ip().is_loopback() {
-        faults.add(
-            "listener.bind",
-            "is open to others without credentials_file: anybody could report for any post",
-        );
+    if let Some(listener) = &config.listener {
+        check_mappings("listener", &listener.mapping, &profiles, faults);
+        check_listener(listener, faults);
+    }
+}
+
+fn check_listener(listener: &ListenerConfig, faults: &mut Faults<'_>) {
+    let open = listener.credentials_file.is_none() && listener.client_ca.is_none();
+    for (key, bind) in
+        [("listener.bind", Some(listener.bind)), ("listener.websocket_bind", listener.websocket_bind)]
+    {
+        if bind.is_some_and(|bind| !bind.ip().is_loopback()) && open {
+            let text =
+                "is open to others without credentials_file or client_ca: anybody could report for any post";
+            faults.add(key, text);
+        }
+    }
+    if listener.websocket_bind == Some(listener.bind) && listener.bind.port() != 0 {
+        faults.add("listener.websocket_bind", "is the same as bind; give it a port of its own");
     }
     if listener.tls_cert.is_some() != listener.tls_key.is_some() {
         faults.add("listener.tls_cert", "tls_cert and tls_key go together");
     }
+    if listener.client_ca.is_some() && listener.tls_cert.is_none() {
+        faults.add("listener.client_ca", "needs tls_cert and tls_key: certificates are shown over TLS only");
+    }
+    if !listener.certificate_required {
+        let missing = match (&listener.client_ca, &listener.credentials_file) {
+            (None, _) => Some("client_ca"),
+            (Some(_), None) => Some("credentials_file: whoever shows no certificate has to log in"),
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            faults.add("listener.certificate_required", format!("= false means nothing without {missing}"));
+        }
+    }
     for (key, path) in [
         ("listener.tls_cert", &listener.tls_cert),
         ("listener.tls_key", &listener.tls_key),
+        ("listener.client_ca", &listener.client_ca),
         ("listener.credentials_file", &listener.credentials_file),
     ] {
         faults.readable(key, path.as_deref());

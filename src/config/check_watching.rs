@@ -68,6 +68,11 @@ fn check_proof(config: &Config, faults: &mut Faults<'_>) {
             let text = "is missing: the listener wants a login; give it a line of its own in credentials_file, with the filter lamp/+/+/reading";
             faults.add("proof.username", text);
         }
+        if listener.client_ca.is_some() && listener.certificate_required {
+            let text = "proofs show no certificate, and [listener] client_ca asks for one: set certificate_required = \
+                        false there, with a line for proofs in credentials_file, or leave the listener out of via";
+            faults.add("proof.via", text);
+        }
         check_mappings("listener", &listener.mapping, config, faults);
     }
     for (place, broker) in config.brokers.iter().enumerate() {

@@ -11,9 +11,6 @@ use super::{Config, Fault};
 /// Sections and keys of the whole design that this version does not build yet.
 const LATER: [&str; 1] = ["truth"];
 
-/// Keys of sections that are built, which the whole design names and this version does not build yet.
-const LATER_KEYS: [&str; 3] = ["listener.client_ca", "web.tls_cert", "web.tls_key"];
-
 /// Unknown keys of one section that are told; more are hardly a slip of the pen.
 const UNKNOWN_MAX: usize = 50;
 
@@ -115,13 +112,7 @@ fn typed<T: DeserializeOwned>(mut value: Value, key: &str, faults: &mut Vec<Faul
                 match removed {
                     Some((name, rest)) => {
                         let expected = rest.lines().next().unwrap_or("").trim_start_matches([',', ' ']);
-                        let section = key.split(['[', '.']).next().unwrap_or(key);
-                        let planned = LATER_KEYS.contains(&&*format!("{section}.{name}"));
-                        let reason = if planned {
-                            "is planned and not built in this version; take it out".to_owned()
-                        } else {
-                            format!("nobody knows this key; {expected}")
-                        };
+                        let reason = format!("nobody knows this key; {expected}");
                         faults.push(fault(&format!("{key}.{name}"), reason));
                     }
                     None => {

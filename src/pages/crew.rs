@@ -15,15 +15,10 @@ use super::fields::Fields;
 use super::incident::DoneQuery;
 use super::layout::{self, Page};
 use super::look::Look;
-use super::{forms, row, take, words};
+use super::{forms, navigate, row, take, words};
 use crate::api::moves::make;
 use crate::api::{ApiError, CrewLink, Shared, links};
 use crate::tokens::Identity;
-
-/// A place as phones know it; WGS-84, as the register has it.
-pub(super) fn geo(lon: f64, lat: f64) -> String {
-    format!("geo:{lat:.6},{lon:.6}")
-}
 
 /// The page of a link. Changes nothing.
 pub(crate) async fn show(
@@ -138,15 +133,11 @@ fn next(look: &Look, page: &CrewPage<'_>) -> Markup {
 
 fn place(look: &Look, page: &CrewPage<'_>) -> Markup {
     let told = page.incident.told_place().map(|place| (place.lon, place.lat));
-    let at = told.or_else(|| page.post.map(|post| (post.lon, post.lat)));
+    let at = told.or_else(|| page.post.and_then(navigate::place_of));
+    let name = row::place(look, page.incident, page.post);
     html! {
-        p.place { (row::place(look, page.incident, page.post)) }
-        @if let Some((lon, lat)) = at {
-            p {
-                a.button.wide href=(geo(lon, lat)) { "◎ " (look.say(words::MAP)) }
-                span.coordinates { (look.say(words::COORDINATES)) " " (format!("{lat:.6}, {lon:.6}")) " (WGS-84)" }
-            }
-        }
+        p.place { (name) }
+        @if let Some(at) = at { (navigate::links(look, at, &name)) }
         @if !page.incident.members.is_empty() {
             p { (look.say(words::MEMBERS)) ": "
                 @for post in page.incident.members.iter().take(50) { (post) " " } }

@@ -167,7 +167,7 @@ fn people(look: &Look, life: &Life, phones: bool) -> Markup {
             }
             @if let Some(place) = &told.place {
                 (line(look.say(words::COORDINATES), html! {
-                    a href=(super::crew::geo(place.lon, place.lat)) { (format!("{:.5}, {:.5}", place.lat, place.lon)) }
+                    a href=(super::navigate::geo(place.lon, place.lat)) { (format!("{:.5}, {:.5}", place.lat, place.lon)) }
                 }))
             }
         }

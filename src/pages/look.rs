@@ -110,7 +110,8 @@ impl Look {
         };
         match (local(at), local(self.now)) {
             (Some(at), Some(now)) if at.date() == now.date() => at.strftime("%H:%M:%S").to_string(),
-            (Some(at), _) => at.strftime("%m-%d %H:%M").to_string(),
+            (Some(at), Some(now)) if at.year() == now.year() => at.strftime("%m-%d %H:%M").to_string(),
+            (Some(at), _) => at.strftime("%Y-%m-%d %H:%M").to_string(),
             (None, _) => at.to_rfc3339(),
         }
     }

@@ -10,6 +10,7 @@
 //! | `incident.rs`, `timeline.rs` | `/incidents/{id}`: everything about one |
 //! | `post.rs`, `chart.rs` | `/posts/{id}`: values, limits, 24 hours |
 //! | `crew.rs` | the crew's page for one incident |
+//! | `navigate.rs` | links to maps, each in its own coordinates |
 //! | `forms.rs`, `fields.rs` | moves as plain forms: what is offered, and how a form is read |
 //! | `desk.rs` | `/report`, `/hand-test` |
 //! | `take.rs` | what forms send: the same calls as the API, answered 303 |
@@ -28,6 +29,7 @@ mod forms;
 pub(crate) mod incident;
 mod layout;
 mod look;
+mod navigate;
 pub(crate) mod post;
 mod row;
 pub(crate) mod take;

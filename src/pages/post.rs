@@ -18,6 +18,7 @@ use super::look::Look;
 use super::row::{self, line, row};
 use super::{fields, take, words};
 use crate::api::{ApiError, Shared};
+use crate::device_moves::DeviceMoves;
 use crate::serve::Instance;
 
 /// Reads of the history for one chart; each gives up to [`LIMIT_MAX`] rows.
@@ -37,6 +38,8 @@ pub(super) struct View {
     /// There are more rows than were read.
     pub(super) cut: bool,
     pub(super) incidents: Vec<Incident>,
+    /// Devices that came and went.
+    pub(super) devices: Arc<DeviceMoves>,
     pub(super) tellings: Option<Vec<Telling>>,
     /// To be looked at in the next rain, or in this one.
     pub(super) recheck: Option<bool>,
@@ -85,6 +88,7 @@ fn gather(instance: &Instance, id: &str, now: Timestamp) -> Result<View, ApiErro
     let tellings = instance.alerting.tellings(incidents.iter().map(|incident| &*incident.id));
     let recheck = instance.alerting.rechecks().into_iter().find(|task| *task.post == *id);
     Ok(View {
+        devices: instance.device_moves.get(),
         state: instance.alerting.post_state(&id),
         told: instance.alerting.explain(&id),
         recheck: recheck.map(|task| task.asked_at.is_some()),
@@ -115,7 +119,7 @@ pub(super) fn render(look: &Look, view: &View) -> Markup {
             div {
                 section.card { h2 { (look.say(words::LIMITS_IN_FORCE)) } (limits(look, view)) }
                 @if let Some(post) = &view.post {
-                    section.card { h2 { (look.say(words::REGISTER)) } (register(look, post)) }
+                    section.card { h2 { (look.say(words::REGISTER)) } (register(look, view, post)) }
                 }
             }
         }
@@ -251,7 +255,7 @@ fn limits(look: &Look, view: &View) -> Markup {
     }
 }
 
-fn register(look: &Look, post: &Post) -> Markup {
+fn register(look: &Look, view: &View, post: &Post) -> Markup {
     let lamps = format!("{} × {} W", post.lamps, post.lamp_w);
     let lines: [(words::Text, &str); 8] = [
         (words::ZONE, &post.zone),
@@ -266,9 +270,26 @@ fn register(look: &Look, post: &Post) -> Markup {
     html! {
         dl {
             @for (word, value) in lines { (line(look.say(word), value)) }
+            (line(look.say(words::DEVICE), device(look, view, post)))
             (line(look.say(words::COORDINATES), html! {
-                a href=(super::crew::geo(post.lon, post.lat)) { (format!("{:.6}, {:.6}", post.lat, post.lon)) }
+                a href=(super::navigate::geo(post.lon, post.lat)) { (format!("{:.6}, {:.6}", post.lat, post.lon)) }
             }))
+        }
+    }
+}
+
+/// Which device hangs there, since when, and what did before: readings of the chart may be those of another one.
+fn device(look: &Look, view: &View, post: &Post) -> Markup {
+    let hung = view.devices.hung(&post.post_id, &post.device_id);
+    html! {
+        (post.device_id)
+        @if let Some((at, before, came)) = hung {
+            " · " (look.say(words::HANGS_SINCE)) " " (look.moment(at))
+            @if came.renamed { @if let Some(from) = &came.from { " · " (look.say(words::POST_WAS_CALLED)) " " (from) } }
+            @else {
+                @if let Some(before) = before { " · " (look.say(words::HUNG_BEFORE)) " " (before.device) }
+                @if let Some(from) = &came.from { " · " (look.say(words::CAME_FROM)) " " (from) }
+            }
         }
     }
 }

@@ -207,6 +207,11 @@ words! {
     COORDINATES: "坐标", "coordinates";
     LAMPS: "灯具", "lamps";
     LOW_LYING: "低洼", "low-lying";
+    DEVICE: "传感器", "sensor";
+    HANGS_SINCE: "安装于", "there since";
+    HUNG_BEFORE: "此前为", "before it";
+    CAME_FROM: "移自灯杆", "came from post";
+    POST_WAS_CALLED: "灯杆原编号", "the post was called";
     NO_INCIDENTS: "没有未结险情", "No open incidents";
     NEVER_HEARD: "从未收到数据", "nothing was ever heard";
     CHART_EMPTY: "24 小时内没有读数", "no readings within 24 hours";
@@ -217,6 +222,9 @@ words! {
     OTHER_STEPS: "其他操作", "Everything else";
     CALL_DESK: "呼叫值班台", "Call the desk";
     MAP: "地图导航", "Map";
+    AMAP: "高德地图", "Amap";
+    BAIDU: "百度地图", "Baidu";
+    APPLE_MAPS: "苹果地图", "Apple";
     WAIT_FOR_CHECK: "等待他人复核", "Somebody else verifies now";
     WAIT_FOR_CLOSE: "已复核，等待值班台结案", "Verified: the desk closes it";
     HANDED_ON: "已移交或挂账，留守责任不变", "Handed on: the duty to guard stays";

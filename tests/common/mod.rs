@@ -5,9 +5,10 @@
 //! | `process.rs` | a child process: its output, its signals, its end in `Drop` by its own pid |
 //! | `site.rs` | a temporary folder with register and configuration, `lampguard` running on it |
 //! | `http.rs` | questions to the HTTP interface, and a stub that takes webhooks |
-//! | `mqtt.rs` | an MQTT 3.1.1 client that keeps its own list of acknowledgements |
+//! | `mqtt.rs` | an MQTT client, 3.1.1 and 5, that keeps its own list of acknowledgements |
 //! | `schema.rs` | real answers against the schemas of the interface |
 //! | `servers.rs` | real Mosquitto and VictoriaMetrics, left out when they are not installed |
+//! | `certs.rs` | an authority of our own, certificates of servers and sensors |
 //! | `browser.rs` | Chromium without a window, left out when it is not installed |
 //! | `disk.rs` | a small disk that can be filled |
 
@@ -19,6 +20,7 @@
 )]
 
 pub mod browser;
+pub mod certs;
 pub mod disk;
 pub mod http;
 pub mod mqtt;

@@ -1,4 +1,4 @@
-//! An MQTT 3.1.1 client of few words, on std alone. It keeps its own list of what was acknowledged to it.
+//! An MQTT client of few words, 3.1.1 and 5, on std alone. It keeps its own list of what was acknowledged to it.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -41,11 +41,18 @@ pub struct Hello<'a> {
     pub level: u8,
     pub keep_alive_s: u16,
     pub login: Option<(&'a str, &'a str)>,
+    /// Properties of MQTT 5, without their length.
+    pub properties: &'a [u8],
 }
 
 impl<'a> Hello<'a> {
     pub fn new(client_id: &'a str) -> Self {
-        Self { client_id, level: 4, keep_alive_s: 60, login: None }
+        Self { client_id, level: 4, keep_alive_s: 60, login: None, properties: &[] }
+    }
+
+    /// The same in MQTT 5.
+    pub fn five(client_id: &'a str) -> Self {
+        Self { level: 5, ..Self::new(client_id) }
     }
 
     pub fn login(mut self, user: &'a str, password: &'a str) -> Self {
@@ -60,8 +67,8 @@ impl<'a> Hello<'a> {
         body.extend([self.level, flags]);
         body.extend(self.keep_alive_s.to_be_bytes());
         if self.level == 5 {
-            // No properties.
-            body.push(0);
+            body.push(self.properties.len() as u8);
+            body.extend(self.properties);
         }
         body.extend(text(self.client_id));
         if let Some((user, password)) = self.login {
@@ -102,6 +109,18 @@ pub fn publish(topic: &str, payload: &[u8], qos: u8, pkid: u16, dup: bool) -> Ve
     }
     body.extend(payload);
     packet(0x30 | qos << 1 | u8::from(dup) << 3, &body)
+}
+
+/// The bytes of a PUBLISH of MQTT 5.
+pub fn publish_five(topic: &str, payload: &[u8], qos: u8, pkid: u16, properties: &[u8]) -> Vec<u8> {
+    let mut body = text(topic);
+    if qos > 0 {
+        body.extend(pkid.to_be_bytes());
+    }
+    body.push(u8::try_from(properties.len()).unwrap());
+    body.extend(properties);
+    body.extend(payload);
+    packet(0x30 | qos << 1, &body)
 }
 
 /// A connection.
@@ -147,7 +166,7 @@ impl Mqtt {
     pub fn greet(&mut self, hello: &Hello<'_>) -> Result<u8, Ending> {
         self.send(&hello.bytes());
         let answer = self.next(ANSWER)?;
-        assert_eq!((answer.first, answer.body.len()), (0x20, 2), "{answer:?}");
+        assert!(answer.first == 0x20 && (answer.body.len() == 2) == (hello.level < 5), "{answer:?}");
         Ok(answer.body[1])
     }
 
@@ -257,6 +276,12 @@ impl Mqtt {
         let answer = self.next(ANSWER);
         let body = pkid.to_be_bytes().to_vec();
         assert_eq!(answer, Ok(Packet { first, body }));
+    }
+
+    /// The other side has to say DISCONNECT with this reason and close (MQTT 5).
+    pub fn expect_goodbye(&mut self, reason: u8) {
+        assert_eq!(self.next(ANSWER), Ok(Packet { first: 0xe0, body: vec![reason] }));
+        assert!(self.is_closed_within(ANSWER), "the connection goes on after DISCONNECT {reason:02x}");
     }
 
     /// True when the other side ends the connection in time; packets before are thrown away.

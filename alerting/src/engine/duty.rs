@@ -8,16 +8,14 @@ use lampguard_model::Timestamp;
 use serde_json::json;
 
 use super::isolation::is_covering;
-use super::ladder::{HANDOVER, event_of};
+use super::ladder::event_of;
 use super::{Effect, Engine};
 use crate::incident::{Family, Incident, Severity};
 use crate::ladder::{Handover, Telling, crew_named};
 use crate::life::{Life, Method, Stage, Verb, is_over, takes_evidence};
-use crate::notice::HELP;
+use crate::notice::{HANDOVER, HELP, ISOLATION_OFFERED};
 use crate::rota::{OnDuty, Rota, Whom};
 
-/// The event by which the desk is offered to ask for a feeder to be switched off.
-const ISOLATION_OFFERED: &str = "incident.isolation_offered";
 /// At a change of shift more than so many incidents of a zone go in a list.
 const HANDOVERS_MAX: usize = 3;
 

@@ -46,7 +46,9 @@ impl Engine {
             s.set(Fact::Simulated, reading.flags.has(Flags::SIMULATED));
             if reading.cause != Cause::Manual {
                 changed |= mains && s.is(Fact::Powered) != powered;
-                s.set(Fact::TellsSupply, mains || s.is(Fact::TellsSupply));
+                if mains {
+                    s.tell_supply(at);
+                }
                 s.set(Fact::Powered, powered);
                 s.set(Fact::Lit, lit);
                 if let Some(volts) = reading.fields.get(Field::SupplyV) {

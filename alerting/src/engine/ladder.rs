@@ -17,15 +17,13 @@ use crate::ladder::{
     Ladder, Ladders, Milestones, Rung, Telling, Until, Which, desk_call, not_accepted, to_come,
 };
 use crate::life::{Stage, takes_evidence};
-use crate::notice::ESCALATED;
+use crate::notice::{ESCALATED, HANDOVER};
 use crate::rota::{Rota, Whom};
 
 /// The event by which people are told that nobody stood there in time.
 pub(super) const BREACHED: &str = "incident.breached";
 /// The event by which the desk is asked to call a crew.
 const CONFIRM_ARRIVAL: &str = "incident.confirm_arrival";
-/// The event by which people hear of a change of shift.
-pub(super) const HANDOVER: &str = "incident.handover";
 
 /// Everything about who is told when.
 pub(super) struct Calling {
@@ -73,8 +71,10 @@ impl Calling {
     }
 }
 
-/// What is to be told in one list: by zone, rung, event word and the crews of planned work that hear it too.
-pub(super) type Gathered = BTreeMap<(Arc<str>, u32, &'static str, Vec<Arc<str>>), (Telling, Vec<usize>)>;
+/// What is told in one list: of one zone, rung, event word and crews of planned work that hear it too.
+type Together = (Arc<str>, u32, &'static str, Vec<Arc<str>>);
+/// What is to be told in lists.
+pub(super) type Gathered = BTreeMap<Together, (Telling, Vec<usize>)>;
 
 /// Why rungs are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -402,10 +402,7 @@ impl Engine {
         to.grouped = word.is_some() && self.calling.on && !alone && self.crowds(now);
         if let (true, Some(word)) = (to.grouped, word) {
             let zone = self.open[place].incident.zone_in(&self.register).clone();
-            let key = (zone, to.step, word, to.crews.clone());
-            let entry = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
-            entry.0.and(&to.whom);
-            entry.1.push(place);
+            gather(gathered, (zone, to.step, word, to.crews.clone()), &to, place);
             if !breached {
                 return;
             }
@@ -433,6 +430,13 @@ impl Engine {
         let event = event_of(incident, now, &key, kind, &body);
         effects.push(Effect::Moved { incident: Box::new(incident.clone()), event, told, to });
     }
+}
+
+fn gather(gathered: &mut Gathered, key: Together, to: &Telling, place: usize) {
+    let (all, places) = gathered.entry(key).or_insert_with(|| (to.clone(), Vec::new()));
+    all.and(&to.whom);
+    all.again |= to.again;
+    places.push(place);
 }
 
 /// Whom it rings that nobody is at the board: the desk, and where no rung is left of a P2 its leader; of a dark lamp the

@@ -1,7 +1,7 @@
 //! Columns that lean again, and columns that were set anew.
 
 use super::moves::lit;
-use super::returns::{leaning, other, safe};
+use super::returns::{leaning, safe};
 use super::*;
 use crate::incident::Signal;
 use crate::life::tests::crew;

@@ -42,17 +42,9 @@ fn street_of(posts: usize, line: impl Fn(usize) -> Option<(&'static str, &'stati
     lines(&own.collect::<Vec<_>>())
 }
 
-pub(super) fn lit(at: Timestamp) -> StoredReading<'static> {
-    with(leak(at, 0.8), Field::SupplyV, 229.0)
-}
-
 impl City {
     pub(super) fn enrol(&mut self, at: Timestamp, register: &Arc<Register>) {
         self.engine.step(at, Input::Register(register), &mut self.effects);
-    }
-
-    pub(super) fn of_kind(&self, kind: Kind) -> Vec<&Incident> {
-        self.engine.open_incidents().filter(|incident| incident.kinds.contains(&kind)).collect()
     }
 
     fn members(&self, feeder: &str) -> usize {

@@ -2,6 +2,7 @@
 
 mod called;
 mod columns;
+mod crowds;
 mod electric;
 mod ending;
 mod enrol;
@@ -40,8 +41,8 @@ use lampguard_model::record::{Source, StoredReading};
 use lampguard_model::{Cause, Field, Flags, Marks, Millis, Register, Timestamp, UNREGISTERED, WeatherReport};
 
 use super::{Answer, Effect, Engine, Input, MoveRequest};
-use crate::incident::{Family, Incident};
-use crate::life::{Move, Refused};
+use crate::incident::{Family, Incident, Kind};
+use crate::life::{Move, Refused, Verb};
 use crate::policy::Policy;
 use crate::wet::Sky;
 
@@ -83,6 +84,18 @@ pub(crate) fn with(mut r: StoredReading<'static>, field: Field, value: f64) -> S
     r.fields.set(field, (value * 1000.0).round() as i64);
     r.identity = mix(r.identity ^ (field as u64) << 40 ^ (value * 1000.0) as u64);
     r
+}
+
+/// A reading of a lit lamp post, well below every limit.
+pub(crate) fn lit(at: Timestamp) -> StoredReading<'static> {
+    with(leak(at, 0.8), Field::SupplyV, 229.0)
+}
+
+/// What another crew does.
+pub(crate) fn other(verb: Verb, key: &str) -> Move {
+    let mut m = crate::life::tests::crew(verb, key);
+    (m.actor.name, m.body.reason) = ("Crew 2".to_owned(), None);
+    m
 }
 
 /// A device that the register does not know.
@@ -191,6 +204,11 @@ impl City {
     pub(crate) fn the(&self, family: Family) -> &Incident {
         assert_eq!(self.opened_of(family).len(), 1, "{:#?}", self.opened_of(family));
         self.engine.open_incidents().find(|incident| incident.family == family).unwrap()
+    }
+
+    /// Open incidents that show such a danger.
+    pub(crate) fn of_kind(&self, kind: Kind) -> Vec<&Incident> {
+        self.engine.open_incidents().filter(|incident| incident.kinds.contains(&kind)).collect()
     }
 
     /// Ids and severities of what became graver.

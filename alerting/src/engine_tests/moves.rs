@@ -32,12 +32,6 @@ fn made_safe(city: &mut City, id: &str, method: Method) {
     city.moved(minutes(16), id, m);
 }
 
-fn other(verb: Verb, key: &str) -> Move {
-    let mut m = crew(verb, key);
-    (m.actor.name, m.body.reason) = ("Crew 2".to_owned(), None);
-    m
-}
-
 #[test]
 fn a_life_goes_from_open_to_closed_and_everybody_is_told() {
     let (mut city, id) = raised();

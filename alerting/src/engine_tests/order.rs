@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Everything that happened, without the time at which it was decided.
-fn outcome(readings: &[StoredReading<'static>]) -> Vec<(String, Vec<crate::incident::Kind>)> {
+fn outcome(readings: &[StoredReading<'static>]) -> Vec<(String, Vec<Kind>)> {
     let mut city = City::new();
     for r in readings {
         city.read(r);

@@ -9,10 +9,6 @@ use crate::engine::Memory;
 use crate::incident::{Kind, Severity, Signal};
 use crate::lighting::{Lighting, LightingConfig};
 
-fn lit(at: Timestamp) -> StoredReading<'static> {
-    with(leak(at, 0.8), Field::SupplyV, 229.0)
-}
-
 fn unlit(at: Timestamp) -> StoredReading<'static> {
     with(leak(at, 0.0), Field::SupplyV, 0.0)
 }
@@ -36,10 +32,6 @@ pub(super) fn restarted(city: &City, mut after: City) -> City {
     memories.values().for_each(|memory| after.engine.remember(memory));
     city.engine.open_incidents().for_each(|incident| after.engine.seed(incident.clone()));
     after
-}
-
-fn of_kind(city: &City, kind: Kind) -> Vec<&Incident> {
-    city.engine.open_incidents().filter(|i| i.kinds.contains(&kind)).collect()
 }
 
 /// Minutes pass, dry, while the posts from `from` on talk.
@@ -79,11 +71,11 @@ fn after_a_restart_by_day_a_feeder_that_does_not_come_at_dusk_is_dark_and_its_zo
     after.weather(minutes(13 * 60), "z1", &WeatherReport { rain_mm_h: Some(5.0), ..dry() });
     after.pass(minutes(13 * 60), 30);
     for kind in [Kind::FeederDark, Kind::Blind] {
-        let found = of_kind(&after, kind);
+        let found = after.of_kind(kind);
         assert_eq!(found.len(), 1, "{kind:?}");
         assert_eq!(found[0].severity, Severity::P1, "{kind:?}");
     }
-    assert_eq!(of_kind(&after, Kind::FeederDark)[0].members.len(), 10);
+    assert_eq!(after.of_kind(Kind::FeederDark)[0].members.len(), 10);
 }
 
 #[test]
@@ -96,21 +88,21 @@ fn a_restart_by_day_without_a_timetable_calls_no_post_silent_whose_feeder_said_t
     // One of them says that it is on again: then the others have to speak too.
     after.read(&at_post(lit(minutes(901)), 3));
     go_on(&mut after, 10, (902, 950));
-    assert_eq!(of_kind(&after, Kind::FeederDark).len(), 1);
+    assert_eq!(after.of_kind(Kind::FeederDark).len(), 1);
 }
 
 #[test]
 fn a_dark_feeder_does_not_become_normal_by_a_restart() {
     let mut city = street();
     go_on(&mut city, 8, (1, 60));
-    assert_eq!(of_kind(&city, Kind::FeederDark).len(), 1, "eight of ten");
+    assert_eq!(city.of_kind(Kind::FeederDark).len(), 1, "eight of ten");
     let mut after = restarted(&city, City::street(10));
     go_on(&mut after, 8, (61, 120));
-    let dark = of_kind(&after, Kind::FeederDark);
+    let dark = after.of_kind(Kind::FeederDark);
     assert_eq!((dark.len(), dark[0].signal), (1, Signal::Active));
     assert!(after.opened_of(Family::Comms).is_empty(), "and none is raised twice");
     go_on(&mut after, 0, (121, 130));
-    assert_eq!(of_kind(&after, Kind::FeederDark)[0].signal, Signal::Normal, "data does it");
+    assert_eq!(after.of_kind(Kind::FeederDark)[0].signal, Signal::Normal, "data does it");
 }
 
 #[test]
@@ -122,7 +114,7 @@ fn a_replay_of_a_posts_last_words_does_not_end_its_silence() {
     (0..10).for_each(|n| after.read(&at_post(lit(T), n)));
     after.engine.replaying(false);
     go_on(&mut after, 8, (31, 45));
-    let signals: Vec<Signal> = of_kind(&after, Kind::FeederDark).iter().map(|i| i.signal).collect();
+    let signals: Vec<Signal> = after.of_kind(Kind::FeederDark).iter().map(|i| i.signal).collect();
     assert_eq!(signals, [Signal::Active]);
     let normal = |effect: &&Effect| matches!(effect, Effect::Changed { event, .. } if event.kind == "signal");
     assert_eq!(after.effects.iter().filter(normal).count(), 0);
@@ -137,7 +129,7 @@ fn a_clock_that_was_ahead_before_the_restart_keeps_no_post_from_falling_silent()
     }
     let mut after = restarted(&city, City::street(10));
     go_on(&mut after, 10, (1, 40));
-    assert_eq!(of_kind(&after, Kind::FeederDark).len(), 1);
+    assert_eq!(after.of_kind(Kind::FeederDark).len(), 1);
 }
 
 #[test]
@@ -151,7 +143,7 @@ fn a_leaning_column_does_not_learn_by_a_restart_that_it_stands_straight() {
     for n in 0..6 {
         after.read(&at_post(tilted(60 + 5 * n, 22.0), 0));
     }
-    let column = of_kind(&after, Kind::Column);
+    let column = after.of_kind(Kind::Column);
     assert_eq!((column.len(), column[0].signal), (1, Signal::Active));
 }
 
@@ -198,14 +190,14 @@ fn a_restart_does_not_forget_that_posts_report_once_an_hour() {
     go_on(&mut after, 10, (61, 119));
     assert!(after.opened_of(Family::Comms).is_empty());
     go_on(&mut after, 10, (120, 400));
-    assert_eq!(of_kind(&after, Kind::FeederDark).len(), 1, "and they fall silent after their own time");
+    assert_eq!(after.of_kind(Kind::FeederDark).len(), 1, "and they fall silent after their own time");
 }
 
 #[test]
 fn a_replay_makes_no_silence_graver_before_it_had_begun() {
     let mut city = street();
     go_on(&mut city, 8, (1, 30));
-    let opened_at = of_kind(&city, Kind::FeederDark)[0].opened_at;
+    let opened_at = city.of_kind(Kind::FeederDark)[0].opened_at;
     assert!(opened_at > minutes(2), "{opened_at}");
     let mut after = restarted(&city, City::street(10));
     // The journal of the time before: it rained then.
@@ -216,5 +208,5 @@ fn a_replay_makes_no_silence_graver_before_it_had_begun() {
     // It is still wet when the silence begins: now it is a P1.
     after.pass(minutes(2), 28);
     after.engine.replaying(false);
-    assert_eq!(of_kind(&after, Kind::FeederDark)[0].severity, Severity::P1);
+    assert_eq!(after.of_kind(Kind::FeederDark)[0].severity, Severity::P1);
 }

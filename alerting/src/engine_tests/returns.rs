@@ -18,12 +18,6 @@ pub(super) fn safe(method: Method, extent: Extent) -> Move {
     m
 }
 
-pub(super) fn other(verb: Verb, key: &str) -> Move {
-    let mut m = crew(verb, key);
-    (m.actor.name, m.body.reason) = ("Crew 2".to_owned(), None);
-    m
-}
-
 fn clear(key: &str) -> Move {
     let mut m = crew(Verb::Note, key);
     m.body.clear = true;

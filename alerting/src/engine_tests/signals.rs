@@ -1,17 +1,11 @@
+use super::moves::raised;
 use super::*;
 use crate::engine::State;
 use crate::incident::Signal;
 
-fn raised() -> City {
-    let mut city = City::new();
-    city.read(&with(leak(T, 40.0), Field::SupplyV, 230.0));
-    city.read(&with(leak(minutes(5), 40.0), Field::SupplyV, 230.0));
-    city
-}
-
 #[test]
 fn situation_s14_switching_off_at_dawn_is_unpowered_and_not_resolved() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     city.read(&with(leak(minutes(10), 0.0), Field::SupplyV, 0.0));
     assert_eq!(city.the_incident().signal, Signal::Unpowered);
     assert_eq!(city.engine.post_state("P1", minutes(10)).state, State::Danger);
@@ -19,7 +13,7 @@ fn situation_s14_switching_off_at_dawn_is_unpowered_and_not_resolved() {
 
 #[test]
 fn situation_s15_zero_all_day_without_supply_is_never_normal() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     for n in 2..140 {
         city.read(&with(leak(minutes(5 * n), 0.0), Field::SupplyV, 0.0));
     }
@@ -29,7 +23,7 @@ fn situation_s15_zero_all_day_without_supply_is_never_normal() {
 
 #[test]
 fn signal_normal_needs_three_powered_calm_samples_and_ten_minutes_and_closes_nothing() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     let calm = |minute: i64| with(leak(minutes(minute), 20.0), Field::SupplyV, 230.0);
     for minute in [6, 7, 8] {
         city.read(&calm(minute));
@@ -47,7 +41,7 @@ fn signal_normal_needs_three_powered_calm_samples_and_ten_minutes_and_closes_not
 
 #[test]
 fn a_saturated_sample_breaks_the_calm() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     let calm = |minute: i64| with(leak(minutes(minute), 1.0), Field::SupplyV, 230.0);
     city.read(&calm(10));
     city.read(&calm(15));
@@ -63,7 +57,7 @@ fn a_saturated_sample_breaks_the_calm() {
 
 #[test]
 fn silence_shows_on_the_incident_and_is_not_normal() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     city.pass(minutes(5), 15);
     assert_eq!(city.the_incident().signal, Signal::Active);
     city.pass(minutes(20), 2);
@@ -74,7 +68,7 @@ fn silence_shows_on_the_incident_and_is_not_normal() {
 
 #[test]
 fn a_hand_test_and_a_bare_sign_of_life_do_not_hide_a_silent_sensor() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     city.pass(minutes(5), 10);
     let mut heartbeat = reading(minutes(15));
     heartbeat.cause = Cause::Heartbeat;
@@ -88,7 +82,7 @@ fn a_hand_test_and_a_bare_sign_of_life_do_not_hide_a_silent_sensor() {
 
 #[test]
 fn peer_p12_our_own_downtime_is_not_the_posts_silence() {
-    let mut city = raised();
+    let (mut city, _) = raised();
     city.tick(minutes(6));
     city.tick(minutes(306));
     assert_eq!(city.the_incident().signal, Signal::Active);

@@ -3,10 +3,6 @@
 use super::*;
 use crate::incident::{Kind, Severity, Signal};
 
-fn lit(at: Timestamp) -> StoredReading<'static> {
-    with(leak(at, 0.8), Field::SupplyV, 229.0)
-}
-
 /// A street that has reported until `T`, and what the sky does from then on.
 fn street(posts: usize) -> City {
     let mut city = City::street(posts);
@@ -31,10 +27,6 @@ fn go_on(city: &mut City, from: usize, to: usize, minutes_long: i64) {
     }
 }
 
-fn of_kind(city: &City, kind: Kind) -> Vec<&Incident> {
-    city.engine.open_incidents().filter(|i| i.kinds.contains(&kind)).collect()
-}
-
 #[test]
 fn a_post_that_is_silent_for_three_periods_is_offline_on_a_list_and_two_when_wet() {
     for (wet, after) in [(false, 15), (true, 10)] {
@@ -43,9 +35,9 @@ fn a_post_that_is_silent_for_three_periods_is_offline_on_a_list_and_two_when_wet
             city.weather(T, "z1", &WeatherReport { wet: Some(true), ..dry() });
         }
         go_on(&mut city, 1, 4, after);
-        assert!(of_kind(&city, Kind::Offline).is_empty(), "wet {wet}: not yet");
+        assert!(city.of_kind(Kind::Offline).is_empty(), "wet {wet}: not yet");
         go_on(&mut city, 1, 4, after + 1);
-        let offline = of_kind(&city, Kind::Offline);
+        let offline = city.of_kind(Kind::Offline);
         assert_eq!(offline.len(), 1, "wet {wet}");
         assert_eq!((&*offline[0].post_id, offline[0].severity, offline[0].due()), ("S0", Severity::P3, None));
         assert!(!told_at_opening(&city));
@@ -65,7 +57,7 @@ fn a_post_without_a_period_reports_as_often_as_the_profile_that_read_it_says() {
         city.keep_dry(T);
         city.read(&StoredReading { period_s, ..lit(T) });
         city.pass(T, 59);
-        !of_kind(&city, Kind::Offline).is_empty()
+        !city.of_kind(Kind::Offline).is_empty()
     };
     assert!(is_silent(None), "taken as 300 s");
     assert!(!is_silent(Some(3600)));
@@ -76,9 +68,9 @@ fn data_makes_an_offline_post_normal_and_it_is_not_raised_twice() {
     let mut city = street(4);
     go_on(&mut city, 1, 4, 20);
     city.read(&at_post(lit(minutes(21)), 0));
-    assert_eq!(of_kind(&city, Kind::Offline)[0].signal, Signal::Normal);
+    assert_eq!(city.of_kind(Kind::Offline)[0].signal, Signal::Normal);
     go_on(&mut city, 1, 4, 60);
-    let offline = of_kind(&city, Kind::Offline);
+    let offline = city.of_kind(Kind::Offline);
     assert_eq!(offline.len(), 1);
     assert_eq!(offline[0].signal, Signal::Active, "the same incident: it is silent again");
 }
@@ -87,15 +79,15 @@ fn data_makes_an_offline_post_normal_and_it_is_not_raised_twice() {
 fn situation_s54_a_dead_concentrator_is_one_dark_feeder_and_no_lamp_out() {
     let mut city = street(10);
     go_on(&mut city, 7, 10, 30);
-    let dark = of_kind(&city, Kind::FeederDark);
+    let dark = city.of_kind(Kind::FeederDark);
     assert_eq!(dark.len(), 1, "seven of ten");
     assert_eq!((dark[0].severity, dark[0].scope.name()), (Severity::P2, "feeder"));
     assert!(city.opened_of(Family::Lamp).is_empty());
-    let own = of_kind(&city, Kind::Offline);
+    let own = city.of_kind(Kind::Offline);
     assert!(own.iter().all(|i| i.links == [dark[0].id.clone()]), "those before it belong to it");
     let mut city = street(10);
     go_on(&mut city, 5, 10, 30);
-    assert!(of_kind(&city, Kind::FeederDark).is_empty(), "five of ten");
+    assert!(city.of_kind(Kind::FeederDark).is_empty(), "five of ten");
 }
 
 #[test]
@@ -103,7 +95,7 @@ fn a_feeder_that_goes_dark_while_wet_is_a_p1_with_a_walking_list_of_low_lying_po
     let mut city = street(10);
     city.weather(T, "z1", &WeatherReport { wet: Some(true), ..dry() });
     go_on(&mut city, 8, 10, 15);
-    let dark = of_kind(&city, Kind::FeederDark);
+    let dark = city.of_kind(Kind::FeederDark);
     assert_eq!(dark[0].severity, Severity::P1);
     assert!(dark[0].notes.iter().any(|note| note.contains("blind: patrol")));
     assert!(dark[0].notes.iter().any(|note| note.contains("walk first")), "{:?}", dark[0].notes);
@@ -117,10 +109,10 @@ fn a_feeder_that_is_dark_and_a_zone_that_is_blind_since_it_was_dry_are_a_p1_when
     for (talking, kind) in [(8, Kind::FeederDark), (10, Kind::Blind)] {
         let mut city = street(10);
         go_on(&mut city, talking, 10, 40);
-        assert_eq!(of_kind(&city, kind)[0].severity, Severity::P2, "{kind:?}");
+        assert_eq!(city.of_kind(kind)[0].severity, Severity::P2, "{kind:?}");
         city.weather(minutes(41), "z1", &rain);
         city.tick(minutes(41));
-        let incident = of_kind(&city, kind)[0];
+        let incident = city.of_kind(kind)[0];
         assert_eq!((incident.severity, incident.due_at), (Severity::P1, minutes(71)), "{kind:?}");
         assert!(city.escalated().iter().any(|(i, told)| i.evidence.kind == kind && *told), "{kind:?}");
         if kind == Kind::FeederDark {
@@ -138,10 +130,10 @@ fn a_dark_feeder_whose_supply_is_off_becomes_a_p1_when_it_is_on_again_in_the_rai
     let rain = WeatherReport { rain_mm_h: Some(5.0), ..dry() };
     city.weather(minutes(42), "z1", &rain);
     city.pass(minutes(42), 60);
-    assert_eq!(of_kind(&city, Kind::FeederDark)[0].severity, Severity::P2, "nobody walks a dead feeder");
+    assert_eq!(city.of_kind(Kind::FeederDark)[0].severity, Severity::P2, "nobody walks a dead feeder");
     city.read(&at_post(lit(minutes(103)), 9));
     city.pass(minutes(103), 5);
-    assert_eq!(of_kind(&city, Kind::FeederDark)[0].severity, Severity::P1);
+    assert_eq!(city.of_kind(Kind::FeederDark)[0].severity, Severity::P1);
 }
 
 #[test]
@@ -149,11 +141,11 @@ fn a_post_that_is_silent_again_shows_so_again() {
     let mut city = street(4);
     go_on(&mut city, 1, 4, 20);
     city.read(&at_post(lit(minutes(21)), 0));
-    assert_eq!(of_kind(&city, Kind::Offline)[0].signal, Signal::Normal);
+    assert_eq!(city.of_kind(Kind::Offline)[0].signal, Signal::Normal);
     for minute in 22..=60 {
         city.tick(minutes(minute));
     }
-    assert!(of_kind(&city, Kind::Offline).iter().all(|i| i.signal == Signal::Active));
+    assert!(city.of_kind(Kind::Offline).iter().all(|i| i.signal == Signal::Active));
 }
 
 #[test]
@@ -161,10 +153,10 @@ fn a_dark_feeder_is_normal_after_five_minutes_of_data() {
     let mut city = street(10);
     go_on(&mut city, 8, 10, 20);
     for minute in [21, 22, 26] {
-        assert_eq!(of_kind(&city, Kind::FeederDark)[0].signal, Signal::Active, "minute {minute}");
+        assert_eq!(city.of_kind(Kind::FeederDark)[0].signal, Signal::Active, "minute {minute}");
         (0..10).for_each(|n| city.read(&at_post(lit(minutes(minute)), n)));
     }
-    assert_eq!(of_kind(&city, Kind::FeederDark)[0].signal, Signal::Normal);
+    assert_eq!(city.of_kind(Kind::FeederDark)[0].signal, Signal::Normal);
 }
 
 #[test]
@@ -201,7 +193,7 @@ fn after_switch_on_silence_counts_from_then_on_plus_one_period() {
             (3..10).for_each(|n| city.read(&at_post(lit(minutes(minute)), n)));
         }
         let expected = if minute > 121 + 20 { 3 } else { 0 };
-        assert_eq!(of_kind(&city, Kind::Offline).len(), expected, "minute {minute}");
+        assert_eq!(city.of_kind(Kind::Offline).len(), expected, "minute {minute}");
     }
 }
 
@@ -213,16 +205,16 @@ fn a_zone_without_data_is_blind_after_ten_minutes_or_two_periods() {
             city.weather(T, "z1", &WeatherReport { wet: Some(true), ..dry() });
         }
         go_on(&mut city, 0, 0, 9);
-        assert!(of_kind(&city, Kind::Blind).is_empty());
+        assert!(city.of_kind(Kind::Blind).is_empty());
         go_on(&mut city, 0, 0, 11);
-        let blind = of_kind(&city, Kind::Blind);
+        let blind = city.of_kind(Kind::Blind);
         assert_eq!((blind.len(), blind[0].severity, &*blind[0].zone), (1, severity, "z1"));
         assert_eq!(
             city.opened_of(Family::Comms).iter().filter(|i| i.evidence.kind == Kind::Blind).count(),
             1
         );
         city.read(&at_post(lit(minutes(12)), 0));
-        assert_eq!(of_kind(&city, Kind::Blind)[0].signal, Signal::Normal);
+        assert_eq!(city.of_kind(Kind::Blind)[0].signal, Signal::Normal);
     }
 }
 
@@ -257,10 +249,10 @@ fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_
     city.pass(minutes(122), 1);
     assert_eq!(city.the(Family::System).signal, Signal::Normal);
     city.pass(minutes(123), 14);
-    assert!(of_kind(&city, Kind::Offline).is_empty(), "two periods (unknown weather is wet) and one more");
-    assert!(of_kind(&city, Kind::FeederDark).is_empty());
+    assert!(city.of_kind(Kind::Offline).is_empty(), "two periods (unknown weather is wet) and one more");
+    assert!(city.of_kind(Kind::FeederDark).is_empty());
     city.pass(minutes(137), 2);
-    assert!(!of_kind(&city, Kind::FeederDark).is_empty());
+    assert!(!city.of_kind(Kind::FeederDark).is_empty());
 }
 
 #[test]
@@ -277,7 +269,7 @@ fn with_one_broker_of_two_away_the_posts_of_the_other_are_still_watched() {
         }
     }
     city.pass(minutes(0), 60);
-    assert_eq!(of_kind(&city, Kind::FeederDark).len(), 1);
+    assert_eq!(city.of_kind(Kind::FeederDark).len(), 1);
 }
 
 #[test]
@@ -305,11 +297,11 @@ fn a_post_without_a_leak_value_for_a_day_is_unmonitored_on_the_daily_list() {
         if n % 10 == 0 {
             city.keep_dry(minutes(5 * n));
         }
-        assert!(of_kind(&city, Kind::Unmonitored).is_empty() || n > 288, "after {} min", 5 * n);
+        assert!(city.of_kind(Kind::Unmonitored).is_empty() || n > 288, "after {} min", 5 * n);
         city.read(&shell(minutes(5 * n), 0.2));
         city.tick(minutes(5 * n));
     }
-    let list = of_kind(&city, Kind::Unmonitored);
+    let list = city.of_kind(Kind::Unmonitored);
     assert_eq!((list.len(), list[0].severity, list[0].due()), (1, Severity::P4, None));
 }
 
@@ -322,19 +314,19 @@ fn situation_s38_peer_p18_values_that_stand_still_for_two_lit_hours_are_a_sensor
             city.keep_dry(minutes(5 * n));
         }
         city.read(&with(with(leak(minutes(5 * n), 0.8), Field::ShellV, 0.3), Field::SupplyV, 229.3));
-        let known = !of_kind(&city, Kind::Offline).is_empty();
+        let known = !city.of_kind(Kind::Offline).is_empty();
         assert_eq!(known, n > 24, "after {} min", 5 * n);
     }
     let state = city.engine.post_state("P1", minutes(176)).state;
     assert_ne!(state, crate::engine::State::Normal);
     city.read(&with(with(leak(minutes(180), 0.9), Field::ShellV, 0.3), Field::SupplyV, 229.1));
-    assert_eq!(of_kind(&city, Kind::Offline)[0].signal, Signal::Normal);
+    assert_eq!(city.of_kind(Kind::Offline)[0].signal, Signal::Normal);
     // A supply that is told in whole volts stands still often enough.
     let mut city = City::new();
     for n in 0..36 {
         city.read(&with(leak(minutes(5 * n), 1.0), Field::SupplyV, 229.0));
     }
-    assert!(of_kind(&city, Kind::Offline).is_empty());
+    assert!(city.of_kind(Kind::Offline).is_empty());
 }
 
 #[test]
@@ -362,10 +354,10 @@ fn situation_s39_exactly_zero_for_six_lit_hours_is_an_open_transformer_where_ten
             if n % 10 == 0 {
                 city.keep_dry(minutes(5 * n));
             }
-            assert!(of_kind(&city, Kind::Offline).is_empty(), "after {} min", 5 * n);
+            assert!(city.of_kind(Kind::Offline).is_empty(), "after {} min", 5 * n);
             city.read(&with(leak(minutes(5 * n), 0.0), Field::SupplyV, 229.0 + (n % 7) as f64 / 10.0));
         }
-        assert_eq!(!of_kind(&city, Kind::Offline).is_empty(), raised, "{first}");
+        assert_eq!(!city.of_kind(Kind::Offline).is_empty(), raised, "{first}");
     }
 }
 
@@ -380,7 +372,7 @@ fn a_blind_zone_says_why_whether_posts_are_silent_or_nothing_was_ever_heard() {
         (0..10).for_each(|n| city.read(&at_post(lit(minutes(-15 + 5 * round)), n)));
     }
     city.pass(minutes(0), 40);
-    let blind = of_kind(&city, Kind::Blind);
+    let blind = city.of_kind(Kind::Blind);
     assert_eq!(blind.len(), 1);
     assert_eq!(
         blind[0].notes,
@@ -399,7 +391,7 @@ fn a_zone_that_was_not_heard_since_before_we_were_down_says_so() {
     }
     // An hour in which nothing of us ran.
     city.pass(minutes(60), 40);
-    let blind = of_kind(&city, Kind::Blind);
+    let blind = city.of_kind(Kind::Blind);
     assert_eq!(blind.len(), 1);
     assert!(blind[0].notes[0].starts_with("本系统停运期间起无数据"), "{:?}", blind[0].notes);
     assert_eq!(blind[0].evidence.measured_at, minutes(0), "the last word stays the last word");

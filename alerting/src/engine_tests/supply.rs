@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::engine::State;
+use crate::incident::Kind;
 use crate::life::tests::{crew, desk};
 use crate::life::{self, Method, Verb};
 use crate::lighting::{Lighting, LightingConfig};
@@ -124,4 +125,41 @@ fn without_timetables_a_reading_that_says_nothing_is_taken_as_powered() {
     city.keep_dry(noon);
     city.read(&leak(noon, 1.0));
     assert_eq!(city.engine.post_state("P1", noon).state, State::Normal);
+}
+
+/// A reading that leaves out what did not change.
+fn part(mut r: StoredReading<'static>) -> StoredReading<'static> {
+    r.marks.add(Marks::PARTIAL);
+    r
+}
+
+#[test]
+fn behind_an_open_breaker_a_partial_reading_without_supply_is_no_powered_calm_sample() {
+    let run = |partial: fn(StoredReading<'static>) -> StoredReading<'static>| {
+        let mut city = City::new();
+        city.read(&partial(with(reading(minutes(0)), Field::SupplyV, 230.0)));
+        city.read(&partial(leak(minutes(0) + Millis::seconds(1), 120.0)));
+        // The breaker opens: each quantity comes apart.
+        city.read(&partial(with(reading(minutes(5)), Field::SupplyV, 0.0)));
+        city.read(&partial(leak(minutes(5) + Millis::seconds(1), 0.0)));
+        let powered = city.engine.explain("P1", minutes(6)).supply.powered;
+        city.tick(minutes(9));
+        (powered, city.opened().iter().any(|incident| incident.evidence.kind == Kind::CriticalThenSilent))
+    };
+    assert_eq!(run(part), (false, true), "critical, then nothing powered: raised");
+    assert_eq!(run(|r| r), (true, false), "whole readings without a supply are taken as powered");
+}
+
+#[test]
+fn a_supply_that_was_told_long_ago_says_nothing_of_a_partial_reading() {
+    let mut city = City::new();
+    city.read(&part(with(reading(minutes(0)), Field::SupplyV, 0.0)));
+    city.read(&part(leak(minutes(9), 1.0)));
+    assert!(!city.engine.explain("P1", minutes(9)).supply.powered);
+    city.read(&part(leak(minutes(11), 1.0)));
+    assert!(city.engine.explain("P1", minutes(11)).supply.powered, "two periods of 5 min are over");
+    // What the reading says by itself wins.
+    city.read(&part(with(leak(minutes(12), 1.0), Field::SupplyV, 0.0)));
+    city.read(&part(with(leak(minutes(13), 1.0), Field::Supply, 1.0)));
+    assert!(city.engine.explain("P1", minutes(13)).supply.powered);
 }

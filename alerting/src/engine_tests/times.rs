@@ -156,7 +156,7 @@ fn a_clock_of_our_own_that_goes_back_delays_no_word_of_a_lone_critical_that_fell
     city.read(&leak(T, 40.0));
     city.tick(minutes(1) - Millis::hours(1));
     city.pass(minutes(1) - Millis::hours(1), 8);
-    assert_eq!(city.the_incident().evidence.kind, crate::incident::Kind::CriticalThenSilent);
+    assert_eq!(city.the_incident().evidence.kind, Kind::CriticalThenSilent);
 }
 
 #[test]
@@ -173,15 +173,12 @@ fn situation_s13_a_clock_that_is_always_behind_hides_no_flag_and_no_warning() {
             city.read(&r);
             if n == 3 {
                 let incident = city.the_incident();
-                assert_eq!(
-                    (incident.evidence.kind, incident.opened_at),
-                    (crate::incident::Kind::FlagOnly, now)
-                );
+                assert_eq!((incident.evidence.kind, incident.opened_at), (Kind::FlagOnly, now));
                 assert_eq!(incident.evidence.measured_at, now, "by our clock");
             }
         }
         let kinds = &city.the_incident().kinds;
-        assert!(kinds.contains(&crate::incident::Kind::LeakWarning), "{kinds:?}");
+        assert!(kinds.contains(&Kind::LeakWarning), "{kinds:?}");
     }
     // A backlog comes faster than it was measured.
     let mut city = City::new();
@@ -235,7 +232,7 @@ fn a_lone_late_critical_as_a_devices_last_word_is_a_p1_and_one_that_is_contradic
     assert!(city.opened().is_empty(), "as long as a live one is watched");
     city.pass(minutes(7), 1);
     let incident = city.the_incident();
-    assert_eq!(incident.evidence.kind, crate::incident::Kind::CriticalThenSilent);
+    assert_eq!(incident.evidence.kind, Kind::CriticalThenSilent);
     assert_eq!((incident.severity.name(), incident.due_at), ("P1", incident.opened_at + Millis::minutes(30)));
     assert!(incident.notes.iter().any(|note| note.contains("历史超限")));
     let mut city = City::new();
@@ -317,5 +314,5 @@ fn a_calm_night_of_one_quantity_speaks_for_nothing_of_the_other() {
         city.read(&r);
     }
     city.pass(now, 20);
-    assert_eq!(city.the_incident().evidence.kind, crate::incident::Kind::ShellCritical);
+    assert_eq!(city.the_incident().evidence.kind, Kind::ShellCritical);
 }

@@ -1,7 +1,7 @@
 //! Evidence below P1 after somebody verified: the verification is made anew.
 
 use super::moves::{lit, raised};
-use super::returns::{calm, leaning, other, safe};
+use super::returns::{calm, leaning, safe};
 use super::*;
 use crate::life::{Extent, Method, Stage, Verb, tests::crew, tests::desk};
 

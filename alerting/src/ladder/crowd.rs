@@ -1,7 +1,12 @@
 //! Lists for people who would get too many messages (`policy.md` 5, Flood). Pure.
 //!
+//! Half of somebody's messages are his own: dangers, words, progress. The other half is for lists, so that he who had his own
+//! at the start of a flood hears of the next danger at once. Behind words and progress a danger is still told by itself while
+//! [`LISTS_KEPT`] are left for lists.
+//!
 //! Limits: [`WAITING_MAX`] incidents wait to be named to one person, the most dangerous ones; the rest is counted, by
-//! road for [`ROADS_MAX`] roads. [`PEOPLE_MAX`] people have a box of their own.
+//! road for [`ROADS_MAX`] roads. Words about what is no danger to him any more stand behind the dangers of a list and push
+//! none out: [`ASIDE_LISTED`] in a list, [`ASIDE_MAX`] wait, the newest. [`PEOPLE_MAX`] people have a box of their own.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,11 +15,19 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Timestamp};
 
 use crate::incident::{Incident, Kind, Severity};
+use crate::life::is_over;
+use crate::notice::HANDOVER;
 use crate::policy::Flood;
 use crate::rota::Person;
 
+/// Messages that are kept for lists where words and progress came before the dangers.
+const LISTS_KEPT: usize = 3;
 /// Incidents that wait to be named to one person.
 const WAITING_MAX: usize = 1000;
+/// Words that wait behind the dangers for one person; the oldest go.
+const ASIDE_MAX: usize = 100;
+/// Words that stand in one list behind its dangers.
+const ASIDE_LISTED: usize = 5;
 /// Roads that are counted for one person; the others are in the sum alone.
 const ROADS_MAX: usize = 200;
 /// Roads that a list names.
@@ -41,9 +54,29 @@ pub struct List {
     pub roads: Vec<(Arc<str>, u32)>,
     /// Number of the list for that person: part of its id.
     pub number: u32,
-    /// Those of `incidents` that one shift hands over to the next.
-    pub handovers: Vec<Arc<str>>,
+    /// Event words that stand on the lines of `incidents`: what is to be said besides that it is a danger.
+    pub words: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// Those of `incidents` that call nobody: they stand behind the dangers.
+    pub aside: Vec<Arc<str>>,
     /// Something of it may have been told before a restart.
+    pub again: bool,
+}
+
+impl List {
+    /// One shift hands it over to the next.
+    pub(crate) fn is_handed(&self, id: &str) -> bool {
+        self.words.get(id).is_some_and(|words| words.iter().any(|word| **word == *HANDOVER))
+    }
+}
+
+/// What a list says of an incident.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wording<'s> {
+    /// Its event word; none: that it is a danger.
+    pub word: Option<&'s str>,
+    /// It calls nobody: it stands behind the dangers.
+    pub aside: bool,
+    /// It may have been told before a restart.
     pub again: bool,
 }
 
@@ -74,19 +107,35 @@ fn is_recent(at: Timestamp, now: Timestamp, window: Millis) -> bool {
     (Millis::minutes(-1)..window).contains(&now.since(at))
 }
 
+/// What waits to be said of one incident.
+#[derive(Debug)]
+struct Line {
+    named: bool,
+    rank: u32,
+    road: Arc<str>,
+    aside: bool,
+    /// It was over when this was said: that is the news.
+    over: bool,
+    /// Each once.
+    words: Vec<Arc<str>>,
+}
+
 #[derive(Debug)]
 struct Inbox {
     person: Arc<Person>,
     /// Messages within the window, the oldest first.
     sent: VecDeque<Timestamp>,
-    /// Those of them that told of a danger and were no lists.
+    /// Those of them that were no lists.
     own: VecDeque<Timestamp>,
+    /// Those of these that told of a danger.
+    dangers: VecDeque<Timestamp>,
     listed_at: Option<Timestamp>,
     /// Not named to this person yet (false stands before true), and how dangerous.
     waiting: BTreeSet<(bool, Reverse<u32>, Arc<str>)>,
-    ids: BTreeMap<Arc<str>, (bool, u32, Arc<str>)>,
-    /// Those that one shift hands over to the next.
-    handovers: BTreeSet<Arc<str>>,
+    /// What stands behind them, the oldest first.
+    aside: VecDeque<Arc<str>>,
+    /// The line of each that waits.
+    lines: BTreeMap<Arc<str>, Line>,
     /// Named before, and how dangerous it was then, so that the same is not named again and again before others.
     named: BTreeMap<Arc<str>, u32>,
     /// Beyond those that wait.
@@ -112,10 +161,11 @@ impl Crowd {
             person: person.clone(),
             sent: VecDeque::new(),
             own: VecDeque::new(),
+            dangers: VecDeque::new(),
             listed_at: None,
             waiting: BTreeSet::new(),
-            ids: BTreeMap::new(),
-            handovers: BTreeSet::new(),
+            aside: VecDeque::new(),
+            lines: BTreeMap::new(),
             named: BTreeMap::new(),
             beyond: 0,
             roads: BTreeMap::new(),
@@ -126,11 +176,11 @@ impl Crowd {
         Some(inbox)
     }
 
-    /// Somebody got a message of his own. `calls`: one that tells of a danger.
-    pub fn sent(&mut self, person: &Arc<Person>, calls: bool, now: Timestamp, limits: &Limits) {
+    /// Somebody got a message of his own. `danger`: one that tells of a danger.
+    pub fn sent(&mut self, person: &Arc<Person>, danger: bool, now: Timestamp, limits: &Limits) {
         if let Some(inbox) = self.inbox(person) {
-            for kept in [Some(&mut inbox.sent), Some(&mut inbox.own).filter(|_| calls)].into_iter().flatten()
-            {
+            let dangers = Some(&mut inbox.dangers).filter(|_| danger);
+            for kept in [&mut inbox.sent, &mut inbox.own].into_iter().chain(dangers) {
                 kept.push_back(now);
                 while kept.len() > limits.messages_max as usize {
                     kept.pop_front();
@@ -139,54 +189,35 @@ impl Crowd {
         }
     }
 
-    /// The next danger goes into somebody's list: one waits for him, or half of his messages were his own. The other
-    /// half is for lists, or who had ten at the start of a flood would hear nothing of it for ten minutes.
-    pub fn is_listed(&self, person: &str, now: Timestamp, limits: &Limits) -> bool {
-        let half = (limits.messages_max as usize / 2).max(1);
-        self.people.get(person).is_some_and(|inbox| {
-            let own = inbox.own.iter().filter(|at| is_recent(**at, now, limits.window)).count();
-            inbox.waits() || own >= half
-        })
+    /// A message of his own, of a danger or not, still fits beside somebody's lists.
+    pub fn fits(&self, person: &str, danger: bool, now: Timestamp, limits: &Limits) -> bool {
+        let most = (limits.messages_max as usize).max(1);
+        let half = (most / 2).max(1);
+        let recent =
+            |kept: &VecDeque<Timestamp>| kept.iter().filter(|at| is_recent(**at, now, limits.window)).count();
+        let fits = |inbox: &Inbox| {
+            let own_max = if danger { half.max(most.saturating_sub(LISTS_KEPT)) } else { half };
+            let own = recent(&inbox.own) < own_max && recent(&inbox.sent) < most;
+            own && (!danger || recent(&inbox.dangers) < half)
+        };
+        self.people.get(person).is_none_or(fits)
     }
 
     /// An incident goes into somebody's next list.
-    pub fn add(&mut self, person: &Arc<Person>, incident: &Incident) {
-        self.put(person, incident, false);
-    }
-
-    /// The same; `handover`: because the shift changes.
-    pub fn put(&mut self, person: &Arc<Person>, incident: &Incident, handover: bool) {
+    pub fn add(&mut self, person: &Arc<Person>, incident: &Incident, wording: Wording<'_>) {
         let Some(inbox) = self.inbox(person) else { return };
-        let (id, rank) = (incident.id.clone(), danger(incident));
+        inbox.again |= wording.again;
+        let (id, rank, over) = (incident.id.clone(), danger(incident), is_over(incident.life.state));
         // What has become a P1 since is news.
         let named = inbox.named.get(&id).is_some_and(|then| (*then >= P1) == (rank >= P1));
-        if let Some((named, rank, road)) = inbox.ids.remove(&id) {
-            inbox.waiting.remove(&(named, Reverse(rank), id.clone()));
-            inbox.leave(&road);
+        let known = inbox.take(&id);
+        // A danger that waits stays one, whatever else is said of it.
+        let aside = over || (wording.aside && known.as_ref().is_none_or(|line| line.aside));
+        let mut words = known.map(|line| line.words).unwrap_or_default();
+        if let Some(word) = wording.word.filter(|word| !words.iter().any(|known| **known == **word)) {
+            words.push(Arc::from(word));
         }
-        inbox.waiting.insert((named, Reverse(rank), id.clone()));
-        if handover {
-            inbox.handovers.insert(id.clone());
-        }
-        inbox.ids.insert(id, (named, rank, incident.road.clone()));
-        if inbox.roads.len() < ROADS_MAX || inbox.roads.contains_key(&incident.road) {
-            *inbox.roads.entry(incident.road.clone()).or_insert(0) += 1;
-        }
-        if inbox.waiting.len() > WAITING_MAX
-            && let Some((_, _, id)) = inbox.waiting.pop_last()
-        {
-            // It keeps its place in the count of its road.
-            inbox.ids.remove(&id);
-            inbox.handovers.remove(&id);
-            inbox.beyond += 1;
-        }
-    }
-
-    /// What waits for somebody may have been told before a restart.
-    pub fn again(&mut self, person: &Arc<Person>) {
-        if let Some(inbox) = self.inbox(person) {
-            inbox.again = true;
-        }
+        inbox.put(id, Line { named, rank, road: incident.road.clone(), aside, over, words });
     }
 
     /// So many more, which are not named.
@@ -216,9 +247,9 @@ impl Crowd {
         lists
     }
 
-    /// That person waits for a list.
+    /// A danger waits for a list of that person.
     pub fn waits(&self, person: &str) -> bool {
-        self.people.get(person).is_some_and(Inbox::waits)
+        self.people.get(person).is_some_and(|inbox| !inbox.waiting.is_empty() || inbox.beyond > 0)
     }
 
     /// Somebody waits for a list.
@@ -229,7 +260,44 @@ impl Crowd {
 
 impl Inbox {
     fn waits(&self) -> bool {
-        !self.waiting.is_empty() || self.beyond > 0
+        !self.lines.is_empty() || self.beyond > 0
+    }
+
+    fn put(&mut self, id: Arc<str>, line: Line) {
+        if line.aside {
+            self.aside.push_back(id.clone());
+            self.lines.insert(id, line);
+            if self.aside.len() > ASIDE_MAX
+                && let Some(oldest) = self.aside.pop_front()
+            {
+                self.lines.remove(&oldest);
+            }
+            return;
+        }
+        self.waiting.insert((line.named, Reverse(line.rank), id.clone()));
+        if self.roads.len() < ROADS_MAX || self.roads.contains_key(&line.road) {
+            *self.roads.entry(line.road.clone()).or_insert(0) += 1;
+        }
+        self.lines.insert(id, line);
+        if self.waiting.len() > WAITING_MAX
+            && let Some((_, _, id)) = self.waiting.pop_last()
+        {
+            // It keeps its place in the count of its road.
+            self.lines.remove(&id);
+            self.beyond += 1;
+        }
+    }
+
+    /// It waits no more.
+    fn take(&mut self, id: &Arc<str>) -> Option<Line> {
+        let line = self.lines.remove(id)?;
+        if line.aside {
+            self.aside.retain(|known| known != id);
+        } else {
+            self.waiting.remove(&(line.named, Reverse(line.rank), id.clone()));
+            self.leave(&line.road);
+        }
+        Some(line)
     }
 
     fn leave(&mut self, road: &Arc<str>) {
@@ -241,21 +309,36 @@ impl Inbox {
         }
     }
 
+    /// The next to be named, unless nobody needs to hear of it any more.
+    fn next(&mut self, id: &Arc<str>, open: &impl Fn(&str) -> bool) -> Option<Line> {
+        let line = self.take(id).filter(|line| line.over || open(id))?;
+        if self.named.len() >= WAITING_MAX {
+            self.named.pop_first();
+        }
+        self.named.insert(id.clone(), line.rank);
+        Some(line)
+    }
+
     fn list(&mut self, now: Timestamp, at_most: usize, open: &impl Fn(&str) -> bool) -> Option<List> {
-        let (mut incidents, mut handovers) = (Vec::new(), Vec::new());
-        while incidents.len() < at_most {
-            let Some((_, Reverse(rank), id)) = self.waiting.pop_first() else { break };
-            if let Some((_, _, road)) = self.ids.remove(&id) {
-                self.leave(&road);
+        let (mut incidents, mut words) = (Vec::new(), BTreeMap::new());
+        let mut name = |id: Arc<str>, line: Line| {
+            if !line.words.is_empty() {
+                words.insert(id.clone(), line.words);
             }
-            let handover = self.handovers.remove(&id);
-            if open(&id) {
-                handovers.extend(handover.then(|| id.clone()));
-                if self.named.len() >= WAITING_MAX {
-                    self.named.pop_first();
-                }
-                self.named.insert(id.clone(), rank);
-                incidents.push(id);
+            incidents.push(id);
+            incidents.len()
+        };
+        let mut count = 0;
+        while count < at_most {
+            let Some((_, _, id)) = self.waiting.first().cloned() else { break };
+            count = self.next(&id, open).map_or(count, |line| name(id, line));
+        }
+        let mut aside = Vec::new();
+        for _ in 0..ASIDE_LISTED {
+            let Some(id) = self.aside.front().cloned() else { break };
+            if let Some(line) = self.next(&id, open) {
+                aside.push(id.clone());
+                name(id, line);
             }
         }
         let more = self.waiting.len() + self.beyond;
@@ -267,15 +350,15 @@ impl Inbox {
             self.beyond = 0;
             self.roads.clear();
         }
+        let again = self.again;
+        self.again &= self.waits();
         if incidents.is_empty() && more == 0 {
             return None;
         }
-        let again = self.again;
-        self.again &= !self.waiting.is_empty();
         self.number = self.number.wrapping_add(1);
         self.listed_at = Some(now);
         self.sent.push_back(now);
         let (person, number) = (self.person.clone(), self.number);
-        Some(List { person, incidents, more, roads, number, handovers, again })
+        Some(List { person, incidents, more, roads, number, words, aside, again })
     }
 }

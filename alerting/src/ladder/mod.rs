@@ -22,7 +22,7 @@ mod telling;
 pub use climb::{Climb, Handover, Milestones, Said, Which, to_come};
 pub(crate) use climb::{desk_call, not_accepted};
 pub use config::{EscalationConfig, LadderFault, WeakLadder};
-pub use crowd::{Crowd, Limits, List, danger};
+pub use crowd::{Crowd, Limits, List, Wording, danger};
 pub use telling::{Telling, crew_named};
 
 use std::sync::Arc;

@@ -181,7 +181,7 @@ fn nobody_gets_more_than_ten_messages_in_ten_minutes_whoever_sent_them() {
     let (mut crowd, desk, limits) = (Crowd::default(), person("desk"), Flood::default());
     (0..10).for_each(|n| crowd.sent(&desk, true, later(n), &limits));
     for n in 0..3000 {
-        crowd.add(&desk, &incident(n));
+        crowd.add(&desk, &incident(n), Wording::default());
     }
     let lists = lists(&mut crowd, 10..3600);
     assert_eq!(lists[0].0, 600, "as soon as the first of his own messages is ten minutes old");
@@ -198,14 +198,14 @@ fn nobody_gets_more_than_ten_messages_in_ten_minutes_whoever_sent_them() {
 fn half_of_somebodys_messages_are_kept_for_lists() {
     let (mut crowd, desk, limits) = (Crowd::default(), person("desk"), Flood::default());
     for n in 0..5 {
-        assert!(!crowd.is_listed("desk", later(n), &limits), "{n}");
+        assert!(crowd.fits("desk", true, later(n), &limits), "{n}");
         crowd.sent(&desk, true, later(n), &limits);
     }
-    assert!(crowd.is_listed("desk", later(5), &limits));
-    (0..300).for_each(|n| crowd.add(&desk, &incident(n)));
+    assert!(!crowd.fits("desk", true, later(5), &limits));
+    (0..300).for_each(|n| crowd.add(&desk, &incident(n), Wording::default()));
     let times: Vec<i64> = lists(&mut crowd, 5..590).iter().map(|(at, _)| *at).collect();
     assert_eq!(times, [5, 65, 125, 185, 245], "at once, and once a minute as long as there are some");
-    assert!(!crowd.is_listed("crew", later(5), &limits));
+    assert!(crowd.fits("crew", true, later(5), &limits));
 }
 
 #[test]
@@ -215,9 +215,9 @@ fn the_most_dangerous_are_named_first_the_rest_is_counted_by_road_and_each_once(
         let mut one = incident(n);
         one.evidence.thousandths = Some(12_000 + 1_000 * n as i64);
         one.road = Arc::from(if n % 3 == 0 { "平原路" } else { "人民路" });
-        crowd.add(&crew, &one);
+        crowd.add(&crew, &one, Wording::default());
         // Another rung of the same is not another line.
-        crowd.add(&crew, &one);
+        crowd.add(&crew, &one, Wording::default());
     }
     let lists = lists(&mut crowd, 0..600);
     let sizes: Vec<(i64, usize, usize)> =
@@ -234,13 +234,13 @@ fn the_most_dangerous_are_named_first_the_rest_is_counted_by_road_and_each_once(
 #[test]
 fn what_was_named_to_somebody_stands_behind_what_was_not() {
     let (mut crowd, crew) = (Crowd::default(), person("crew"));
-    (0..20).for_each(|n| crowd.add(&crew, &incident(n)));
+    (0..20).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
     assert_eq!(lists(&mut crowd, 0..1).len(), 1);
     // Rungs of those, and a new one that is less dangerous than any of them.
-    (0..20).for_each(|n| crowd.add(&crew, &incident(n)));
+    (0..20).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
     let mut new = incident(99);
     new.evidence.thousandths = Some(12_500);
-    crowd.add(&crew, &new);
+    crowd.add(&crew, &new, Wording::default());
     let next = lists(&mut crowd, 1..61);
     assert_eq!(*next[0].1.incidents[0], *"LG-TEST99");
 }
@@ -248,7 +248,7 @@ fn what_was_named_to_somebody_stands_behind_what_was_not() {
 #[test]
 fn a_hundred_thousand_dangers_leave_a_thousand_waiting_and_a_count() {
     let (mut crowd, crew) = (Crowd::default(), person("crew"));
-    (0..100_000).for_each(|n| crowd.add(&crew, &incident(n)));
+    (0..100_000).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
     let lists = lists(&mut crowd, 0..1);
     assert_eq!((lists[0].1.incidents.len(), lists[0].1.more), (20, 99_980));
 }
@@ -256,9 +256,43 @@ fn a_hundred_thousand_dangers_leave_a_thousand_waiting_and_a_count() {
 #[test]
 fn what_is_over_is_not_named() {
     let (mut crowd, crew) = (Crowd::default(), person("crew"));
-    (0..3).for_each(|n| crowd.add(&crew, &incident(n)));
+    (0..3).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
     let lists = crowd.due(T, &Flood::default(), |id| id == "LG-TEST1");
     assert_eq!(lists[0].incidents, [Arc::from("LG-TEST1")]);
+    assert!(!crowd.is_waiting());
+}
+
+#[test]
+fn words_that_call_nobody_stand_behind_the_dangers_of_a_list_push_none_out_and_have_their_own_limits() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    let aside = Wording { word: Some("incident.reassigned"), aside: true, again: false };
+    (1000..1300).for_each(|n| crowd.add(&crew, &incident(n), aside));
+    (0..30).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
+    // A danger that waits stays one, and says the word.
+    crowd.add(&crew, &incident(7), aside);
+    let over = Incident {
+        life: crate::life::Life { state: crate::life::Stage::Void, ..Default::default() },
+        ..incident(8)
+    };
+    crowd.add(&crew, &over, Wording { word: Some("incident.voided"), ..aside });
+    let open = |id: &str| id != "LG-TEST8";
+    let mut lists = Vec::new();
+    for second in 0..1800 {
+        lists.extend(crowd.due(later(second), &Flood::default(), open));
+    }
+    let (dangers, words) = lists[0].incidents.split_at(20);
+    assert!(dangers.iter().all(|id| id.len() <= "LG-TEST30".len()), "{dangers:?}");
+    assert!(dangers.iter().all(|id| **id != *over.id), "what is over is none: {dangers:?}");
+    assert_eq!((words, lists[0].more), (&*lists[0].aside, 9));
+    assert_eq!(words.len(), 5);
+    assert_eq!(lists[1].incidents.len(), 9 + 5);
+    let named: Vec<&Arc<str>> = lists.iter().flat_map(|list| &list.incidents).collect();
+    assert_eq!(named.len(), 29 + 100, "the newest hundred words, the rest is gone");
+    assert_eq!(***named.last().unwrap(), *over.id, "that it is over is told though it is over");
+    let said: Vec<&str> =
+        lists.iter().flat_map(|list| list.words.values().flatten()).map(|word| &**word).collect();
+    assert_eq!(said.iter().filter(|word| **word == "incident.voided").count(), 1);
+    assert_eq!(said.len(), 101, "and one on the line of a danger");
     assert!(!crowd.is_waiting());
 }
 
@@ -266,14 +300,14 @@ fn what_is_over_is_not_named() {
 fn what_became_a_p1_after_it_was_named_stands_before_what_was_not_named() {
     let (mut crowd, crew) = (Crowd::default(), person("crew"));
     let p2 = |n: usize| Incident { severity: Severity::P2, ..incident(n) };
-    crowd.add(&crew, &p2(0));
+    crowd.add(&crew, &p2(0), Wording::default());
     assert_eq!(lists(&mut crowd, 0..1)[0].1.incidents, [incident(0).id]);
-    (1..=30).for_each(|n| crowd.add(&crew, &p2(n)));
-    crowd.add(&crew, &incident(0));
+    (1..=30).for_each(|n| crowd.add(&crew, &p2(n), Wording::default()));
+    crowd.add(&crew, &incident(0), Wording::default());
     let list = lists(&mut crowd, 60..61).remove(0).1;
     assert_eq!((list.incidents[0].clone(), list.incidents.len()), (incident(0).id, 20));
     // As a P1 it was named, and so stands behind what was not.
-    crowd.add(&crew, &incident(0));
+    crowd.add(&crew, &incident(0), Wording::default());
     let list = lists(&mut crowd, 120..121).remove(0).1;
     assert_eq!(list.incidents.last(), Some(&incident(0).id));
 }

@@ -65,6 +65,21 @@ impl ChannelKind {
         }
     }
 
+    /// Makes a telephone ring.
+    pub(crate) fn rings(&self) -> bool {
+        match self {
+            Self::Sms(_) | Self::Voice(_) => true,
+            Self::Console
+            | Self::Webhook(_)
+            | Self::DingTalk { .. }
+            | Self::WeCom(_)
+            | Self::Feishu(_)
+            | Self::Smtp(_)
+            | Self::Alertmanager(_)
+            | Self::Sink(_) => false,
+        }
+    }
+
     /// Messages a minute where the file says nothing; none: no limit. DingTalk and WeCom take 20 and block for more, Feishu
     /// takes 100; the rest are guesses that a provider's contract should replace.
     pub fn default_rate(&self) -> Option<u32> {

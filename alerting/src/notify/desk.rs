@@ -441,11 +441,12 @@ impl Work {
     fn pick_up(&mut self, now: Instant) {
         self.picked_up_at = Some(now);
         self.left_behind.read_next();
-        let (room, held) = (self.line.room(), self.line.jobs().count());
+        let held = self.line.jobs().count() + self.in_flight().count();
+        let at_most = self.line.room() + 1 + held;
         let rows = {
             let conn = self.around.reads.lock().unwrap_or_else(PoisonError::into_inner);
             let shared = self.channel.kind.sharing() == Sharing::Channel;
-            Reads::new(&conn).unsent(&self.channel.id, room + 1 + held + self.in_flight().count(), shared)
+            Reads::new(&conn).unsent(&self.channel.id, at_most, shared)
         };
         while let Ok(news) = self.inbox.try_recv() {
             match news {
@@ -459,6 +460,10 @@ impl Work {
             self.left_behind.add(&Ticket::done());
             Vec::new()
         });
+        if rows.len() >= at_most {
+            // There may be more than were asked for.
+            self.left_behind.add(&Ticket::done());
+        }
         let mut known: HashSet<Arc<str>> = self.line.jobs().map(|job| job.notice.id.clone()).collect();
         known.extend(self.in_flight().map(|job| job.notice.id.clone()));
         known.extend(self.recent.known.iter().cloned());
@@ -512,3 +517,7 @@ fn carry(sender: &Sender, errand: &Errand, phone: Option<&str>, around: &Surroun
     }
     sender.run(errand, phone, (around.clock)())
 }
+
+#[cfg(test)]
+#[path = "../notify_pick_up_tests.rs"]
+mod tests;

@@ -254,9 +254,11 @@ impl Line {
         self.ready.insert(0, Waiting { key: key(&job), job, dry: true });
     }
 
-    /// When somebody may go; `None`: nobody waits, or only behind what is on the way.
+    /// When somebody may go; `None`: nobody waits, or only behind what is on the way. A retry needs room among those that
+    /// are ready: its time alone would be past and go on being past, while nothing goes.
     pub(super) fn next_at(&mut self, now: Instant) -> Option<Instant> {
-        let retry = self.retry.iter().map(|(at, _)| *at).min();
+        let room = self.ready.len() < QUEUE_MAX;
+        let retry = self.retry.iter().map(|(at, _)| *at).min().filter(|_| room);
         let ready = self.first().map(|place| {
             let urgent = self.ready[place].job.notice.words.urgent;
             self.bucket.ready_at(urgent, now)

@@ -11,23 +11,13 @@ use crate::dispatcher::{Dispatcher, Route, Scene};
 use crate::engine::{Effect, Engine};
 use crate::incident::{Event, Incident, Severity};
 use crate::notice::{Address, Notice};
-use crate::notify::{AlarmWatch, Channel, ChannelKind, Job};
+use crate::notify::{AlarmWatch, Channel, Job};
 use crate::store::{Delivery, Outcome, Reads, StoreError, Write};
 use crate::writer::Ticket;
 
 /// A channel, as far as the dispatcher looks.
 pub(super) fn route(channel: &Channel) -> Route {
-    let rings = match &channel.kind {
-        ChannelKind::Sms(_) | ChannelKind::Voice(_) => true,
-        ChannelKind::Console
-        | ChannelKind::Sink(_)
-        | ChannelKind::Webhook(_)
-        | ChannelKind::DingTalk { .. }
-        | ChannelKind::WeCom(_)
-        | ChannelKind::Feishu(_)
-        | ChannelKind::Smtp(_)
-        | ChannelKind::Alertmanager(_) => false,
-    };
+    let rings = channel.kind.rings();
     Route { id: channel.id.clone(), to: channel.to.clone(), rings }
 }
 

@@ -232,6 +232,24 @@ impl<'c> Reads<'c> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The newest events of one kind, newest first: when, and what they say.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn events_of_kind(
+        &self,
+        kind: &str,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, serde_json::Value)>, StoreError> {
+        let sql = "SELECT at, body FROM event WHERE kind = ?1 ORDER BY at DESC, seq DESC LIMIT ?2";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let rows = query.query_map(params![kind, limit as i64], |row| {
+            let body: String = row.get(1)?;
+            Ok((Timestamp(row.get(0)?), serde_json::from_str(&body).unwrap_or_default()))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The newest notices of one incident, oldest first.
     ///
     /// # Errors

@@ -49,8 +49,9 @@ impl<'p> Cbor<'p> {
     }
 
     /// A text whose length its header told. Texts in pieces are read over: no sensor sends them.
-    fn text(&mut self, length: usize) -> Result<&'p str, Refusal> {
-        std::str::from_utf8(self.take(length)?).map_err(|_| Refusal::Utf8)
+    /// What is not UTF-8 is no text, and costs nothing beside itself.
+    fn text(&mut self, length: usize) -> Result<Item<'p>, Refusal> {
+        Ok(std::str::from_utf8(self.take(length)?).map_or(Item::Other, Item::Text))
     }
 
     /// A value.
@@ -66,11 +67,11 @@ impl<'p> Cbor<'p> {
         Ok(match header {
             Header::Positive(number) => Item::Number(whole(i128::from(number))),
             Header::Negative(number) => Item::Number(whole(-1 - i128::from(number))),
-            Header::Float(number) => Decimal::from_f64(number).map_or(Item::Null, Item::Number),
+            Header::Float(number) => Decimal::from_float(number).map_or(Item::Null, Item::Number),
             Header::Simple(20) => Item::Bool(false),
             Header::Simple(21) => Item::Bool(true),
             Header::Simple(_) => Item::Null,
-            Header::Text(Some(length)) => Item::Text(self.text(length)?),
+            Header::Text(Some(length)) => self.text(length)?,
             Header::Bytes(Some(length)) => {
                 self.take(length)?;
                 Item::Other

@@ -146,9 +146,9 @@ fn compile_frame(from: &FrameFrom, reasons: &mut Vec<String>) -> Option<Frame> {
     if let Some(length) = from.length.filter(|length| !(1..=frame::FRAME_MAX).contains(length)) {
         reasons.push(format!("frame length {length} is not 1 to {}", frame::FRAME_MAX));
     }
-    let starts = frame::hex(from.starts.as_deref().unwrap_or_default());
+    let starts = frame::starts(from.starts.as_deref().unwrap_or_default());
     if starts.is_none() {
-        reasons.push("frame starts is no hexadecimal text".to_owned());
+        reasons.push("frame starts is no hexadecimal text (xx stands for any byte)".to_owned());
     }
     (reasons.len() == before).then_some(Frame {
         paths,
@@ -257,6 +257,12 @@ fn compile_field(config: &ProfileConfig, from: &FieldFrom, reasons: &mut Vec<Str
     if let Some(unit) = from.unit.as_deref().filter(|unit| factor(field, unit).is_none()) {
         reasons.push(format!("{}: unit {unit:?} is not one of {}", from.to, field.info().unit));
     }
+    if from.needs_unit
+        && (from.unit.is_some() || !matches!(config.decoder.as_str(), "json" | "senml" | "value"))
+    {
+        let why = "needs_unit is for payloads that name the unit (json, senml, value), and without unit";
+        reasons.push(format!("{}: {why}", from.to));
+    }
     if let Some(path) = &from.unit_at {
         check_pointer(path, reasons);
         if config.decoder != "json" {
@@ -274,7 +280,8 @@ fn compile_field(config: &ProfileConfig, from: &FieldFrom, reasons: &mut Vec<Str
             let (names, place) = found?;
             let scaled = from.scale.is_some_and(|scale| scale != 1.0);
             let (unit, unit_at) = (from.unit.clone(), from.unit_at.clone());
-            Some(Slot { names, place, field, scale, offset, scaled, words, unit, unit_at })
+            let needs_unit = from.needs_unit;
+            Some(Slot { names, place, field, scale, offset, scaled, words, unit, unit_at, needs_unit })
         }
         _ => {
             reasons.push(format!("{}: scale, offset and words must be numbers, scale not 0", from.to));
@@ -289,6 +296,7 @@ fn compile_flag(config: &ProfileConfig, from: &FlagFrom, reasons: &mut Vec<Strin
     match Flags::from_name(&from.to) {
         Some(flag) if from.bit.is_none_or(|bit| bit < 64) => {
             let (names, place) = found?;
+            let place = place.map(|(at, word)| (at, word.of_bits()));
             Some(FlagSlot { names, place, bit: from.bit, flag })
         }
         Some(_) => {

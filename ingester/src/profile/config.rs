@@ -115,7 +115,7 @@ pub struct FrameFrom {
     pub crc: Option<String>,
     /// Bytes that every such frame has.
     pub length: Option<usize>,
-    /// Hexadecimal digits that every such frame begins with.
+    /// Hexadecimal digits that every such frame begins with; `xx` stands for any byte.
     pub starts: Option<String>,
 }
 
@@ -145,6 +145,9 @@ pub struct FieldFrom {
     pub unit: Option<String>,
     /// JSON pointer to the unit that the payload names.
     pub unit_at: Option<String>,
+    /// True when a value whose unit the payload does not name is dropped: nobody knows whether 0.035 is mA or A.
+    #[serde(default)]
+    pub needs_unit: bool,
 }
 
 /// One flag of a payload.
@@ -160,7 +163,8 @@ pub struct FlagFrom {
     pub form: Option<String>,
     /// As in a field.
     pub order: Option<String>,
-    /// Bit of a whole number; without it any value but `false`, `off`, `no`, `normal`, 0, `""` and `null` sets it.
+    /// Bit of a whole number, also in quotes or with a sign; without it any value sets the flag but 0, `false`, `off`, `no`,
+    /// `normal`, `none`, `ok`, `clear`, `cleared`, `inactive`, and what says nothing (`unknown`, `--`, `""`, `null`).
     pub bit: Option<u8>,
     /// Canonical flag.
     pub to: String,

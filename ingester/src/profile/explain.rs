@@ -81,6 +81,12 @@ impl Explained {
             Took::Value(value) => {
                 format!("{} {} {}", info.name, Thousandths(value), info.unit).trim_end().to_owned()
             }
+            Took::AllOnes(value) => format!(
+                "{} {} {}: all ones of its word, kept because it may be so (mark bad_field)",
+                info.name,
+                Thousandths(value),
+                info.unit
+            ),
             Took::Saturated => format!("{} saturated: dangerous, value unknown", info.name),
             Took::Absent => format!("{}: not measured", info.name),
             Took::Unreadable => format!("{}: dropped, not a value of it (mark bad_field)", info.name),
@@ -98,7 +104,8 @@ impl Explained {
             ),
             Took::NoUnit => format!("{}: dropped, nobody says in which unit (mark bad_field)", info.name),
         };
-        self.line(matches!(took, Took::Value(_) | Took::Saturated), place, &shown, &what);
+        let taken = matches!(took, Took::Value(_) | Took::AllOnes(_) | Took::Saturated);
+        self.line(taken, place, &shown, &what);
     }
 }
 
@@ -109,7 +116,7 @@ impl Display for Raw<'_> {
             Self::Bool(yes) => write!(f, "{yes}"),
             Self::Number(number) => write!(f, "{number}"),
             Self::Text(text) => write!(f, "{text:?}"),
-            Self::AllOnes => f.write_str("all ones"),
+            Self::AllOnes(_) => f.write_str("all ones"),
             Self::Other => f.write_str("no plain value"),
         }
     }

@@ -46,7 +46,8 @@ pub(super) struct Frame {
     pub(super) encoding: Encoding,
     pub(super) crc: bool,
     pub(super) length: Option<usize>,
-    pub(super) starts: Vec<u8>,
+    /// `None` is any byte.
+    pub(super) starts: Vec<Option<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,12 @@ impl Word {
         self.width
     }
 
+    /// The same bytes as bits: a sign has no meaning there.
+    pub(super) fn of_bits(self) -> Self {
+        let form = if self.form == Form::Signed { Form::Unsigned } else { self.form };
+        Self { form, ..self }
+    }
+
     /// The value of these bytes.
     pub(super) fn read(self, bytes: &[u8]) -> Raw<'static> {
         let mut big = [0u8; 4];
@@ -114,7 +121,9 @@ impl Word {
         let all = u32::MAX >> (32 - 8 * self.width as u32);
         match self.form {
             // One byte has few values to spare: 255 may well be measured.
-            Form::Unsigned if self.width > 1 && bits == all => Raw::AllOnes,
+            Form::Unsigned if self.width > 1 && bits == all => {
+                Raw::AllOnes(Some(Decimal::whole(i64::from(bits))))
+            }
             Form::Unsigned => Raw::Number(Decimal::whole(i64::from(bits))),
             Form::Signed => {
                 let high = 1u32 << (8 * self.width as u32 - 1);
@@ -122,15 +131,12 @@ impl Word {
                     if bits & high == 0 { i64::from(bits) } else { i64::from(bits) - i64::from(all) - 1 };
                 // The greatest and the lowest number of a word: drivers say by them that nothing was read.
                 if self.width > 1 && (bits == high || bits == high - 1) {
-                    return Raw::AllOnes;
+                    return Raw::AllOnes(Some(Decimal::whole(value)));
                 }
                 Raw::Number(Decimal::whole(value))
             }
-            Form::Float if bits == u32::MAX => Raw::AllOnes,
-            Form::Float => match f32::from_bits(bits) {
-                nan if nan.is_nan() => Raw::Absent,
-                value => Decimal::from_f32(value).map_or(Raw::Other, Raw::Number),
-            },
+            Form::Float if bits == u32::MAX => Raw::AllOnes(None),
+            Form::Float => Raw::single(f32::from_bits(bits)),
         }
     }
 }
@@ -150,6 +156,17 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
         }
     }
     high.is_none().then_some(bytes)
+}
+
+/// What frames begin with: hexadecimal digits, of which the pair `xx` is any byte.
+pub(super) fn starts(text: &str) -> Option<Vec<Option<u8>>> {
+    let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let pair = |pair: &[char]| match pair {
+        ['x' | 'X', 'x' | 'X'] => Some(None),
+        [high, low] => u8::try_from(high.to_digit(16)? << 4 | low.to_digit(16)?).ok().map(Some),
+        _ => None,
+    };
+    digits.chunks(2).map(pair).collect()
 }
 
 /// CRC-16 of Modbus: polynomial 0xA001 (reflected 0x8005), start 0xFFFF.
@@ -204,10 +221,12 @@ impl Frame {
                 return refuse(why, Refusal::Checksum);
             }
         }
-        if frame.starts_with(&self.starts) {
+        let fits = |(wanted, found): (&Option<u8>, &u8)| wanted.is_none_or(|wanted| wanted == *found);
+        if frame.len() >= self.starts.len() && self.starts.iter().zip(frame).all(fits) {
             return Ok(());
         }
-        let starts: String = self.starts.iter().map(|byte| format!("{byte:02x}")).collect();
+        let shown = |byte: &Option<u8>| byte.map_or_else(|| "xx".to_owned(), |byte| format!("{byte:02x}"));
+        let starts: String = self.starts.iter().map(shown).collect();
         refuse(format!("does not begin with {starts} as the profile says"), Refusal::Format)
     }
 }

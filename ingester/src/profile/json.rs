@@ -4,7 +4,7 @@ use lampguard_model::wire::{self, Mended, Refusal};
 use lampguard_model::{Cause, Field, Marks, Reading};
 use serde_json::Value as Json;
 
-use super::slot::Raw;
+use super::slot::{Raw, Took};
 use super::{Device, Explained, Profile, Work, finish};
 
 /// Pairs of one list that are looked at; a device has some dozens.
@@ -30,7 +30,9 @@ pub(super) struct List {
 /// What one reading is made from.
 struct View<'j> {
     /// Where values stand, the first that has one wins.
-    values: [Option<&'j Json>; 3],
+    values: [Option<&'j Json>; 2],
+    /// The object that the sensor's own values have to stand in, where the profile names one.
+    base: Option<&'j Json>,
     whole: &'j Json,
     pairs: Option<(&'j [Json], &'j List)>,
     /// Kept in the device: it has to say by itself when it was measured.
@@ -44,21 +46,49 @@ impl<'j> View<'j> {
             let pair = pairs.iter().take(PAIRS_MAX).find(|pair| pair[&list.key].as_str() == Some(code));
             return pair.and_then(|pair| pair.get(&list.value));
         }
-        self.values.iter().flatten().find_map(|root| root.pointer(path))
+        let found = self.values.iter().flatten().filter_map(|root| root.pointer(path));
+        said(found, |value| value)
     }
 
     fn first(&self, paths: &'j [String]) -> Option<(&'j str, &'j Json)> {
-        paths.iter().find_map(|path| Some((path.as_str(), self.value(path)?)))
+        let found = paths.iter().filter_map(|path| Some((path.as_str(), self.value(path)?)));
+        said(found, |(_, value)| value)
+    }
+
+    /// Further pairs of the same code.
+    fn repeats(&self, path: &str) -> impl Iterator<Item = &'j Json> {
+        let code = path.strip_prefix('/').unwrap_or(path).to_owned();
+        let pairs = self.pairs.into_iter().flat_map(|(pairs, list)| {
+            pairs.iter().take(PAIRS_MAX).map(move |pair| (pair[&list.key].as_str(), pair.get(&list.value)))
+        });
+        pairs.filter(move |(own, _)| *own == Some(&code)).filter_map(|(_, value)| value).skip(1)
+    }
+
+    /// The sensor's own word.
+    fn is_of_base(&self, path: &str) -> bool {
+        self.base.and_then(|base| base.pointer(path)).is_some_and(|value| !value.is_null())
     }
 
     /// Device, time and number stand beside the pairs, not among them.
     fn around(&self, paths: &'j [String]) -> Option<(&'j str, &'j Json)> {
         let roots = self.values.iter().flatten().copied().chain([self.whole]);
-        paths.iter().find_map(|path| {
-            let value = roots.clone().find_map(|root| root.pointer(path))?;
-            Some((path.as_str(), value))
-        })
+        let found = paths
+            .iter()
+            .flat_map(|path| roots.clone().filter_map(|root| Some((path.as_str(), root.pointer(path)?))));
+        said(found, |(_, value)| value)
     }
+}
+
+/// The first that says something; else the first, which is null.
+fn said<'j, T: Copy>(found: impl Iterator<Item = T>, value: impl Fn(T) -> &'j Json) -> Option<T> {
+    let mut null = None;
+    for one in found {
+        if !value(one).is_null() {
+            return Some(one);
+        }
+        null = null.or(Some(one));
+    }
+    null
 }
 
 impl Profile {
@@ -74,8 +104,8 @@ impl Profile {
             Some(path) => {
                 let items = whole.pointer(path).and_then(Json::as_array).ok_or(Refusal::NoMeasurement)?;
                 for item in items.iter().take(wire::BATCH_MAX) {
-                    let values = [Some(item), Some(&whole), None];
-                    let view = View { values, whole: &whole, pairs: None, kept: None };
+                    let values = [Some(item), Some(&whole)];
+                    let view = View { values, base: None, whole: &whole, pairs: None, kept: None };
                     let reading =
                         if item.is_object() { self.reading(&view, work) } else { Err(Refusal::NotObject) };
                     out.push(reading);
@@ -97,7 +127,7 @@ impl Profile {
                     }
                     None => None,
                 };
-                let view = View { values: [base, Some(&whole), None], whole: &whole, pairs, kept: None };
+                let view = View { values: [base, Some(&whole)], base, whole: &whole, pairs, kept: None };
                 let first = self.reading(&view, work);
                 let root = base.unwrap_or(&whole);
                 let kept =
@@ -125,7 +155,7 @@ impl Profile {
         out: &mut Vec<Result<Reading, Refusal>>,
     ) {
         for item in kept.iter().take(wire::BATCH_MAX) {
-            let view = View { values: [Some(item), None, None], whole, pairs: None, kept: Some(item) };
+            let view = View { values: [Some(item), None], base: None, whole, pairs: None, kept: Some(item) };
             out.push(self.reading(&view, work));
         }
         out.extend(kept.get(wire::BATCH_MAX).map(|_| Err(Refusal::BatchTooLong)));
@@ -134,19 +164,26 @@ impl Profile {
     fn reading(&self, view: &View<'_>, work: &mut Work<'_, '_>) -> Result<Reading, Refusal> {
         let mut reading = self.blank();
         let device = self.device_of_json(view.around(self.device.paths()), work);
+        let mut of_sensor = view.base.is_none();
         for slot in &self.fields {
-            let Some((path, value)) = view.first(&slot.names) else { continue };
             let unit = slot.unit_at.as_deref().and_then(|path| view.value(path));
             unit.inspect(|unit| work.saw(unit));
             let unit = unit.and_then(Json::as_str);
-            let took = slot.put(&mut reading, Raw::json(value), unit);
-            work.saw(value);
-            if let Some(trace) = &mut work.trace {
-                trace.slot(&path, Raw::json(value), slot, unit, took);
+            let Some((path, value)) = view.first(&slot.names) else { continue };
+            // Of a list all that carry the code: the largest counts.
+            for value in std::iter::once(value).chain(view.repeats(path)) {
+                let took = slot.put(&mut reading, Raw::json(value), unit);
+                let there = matches!(took, Took::Value(_) | Took::AllOnes(_) | Took::Saturated);
+                of_sensor |= there && view.is_of_base(path);
+                work.saw(value);
+                if let Some(trace) = &mut work.trace {
+                    trace.slot(&path, Raw::json(value), slot, unit, took);
+                }
             }
         }
         for slot in &self.flags {
             let Some((path, value)) = view.first(&slot.names) else { continue };
+            of_sensor |= !value.is_null() && view.is_of_base(path);
             let set = slot.is_set(Raw::json(value));
             if set {
                 reading.flags.add(slot.flag);
@@ -168,6 +205,11 @@ impl Profile {
             }
         }
         self.put_time(&mut reading, view, work)?;
+        if !of_sensor {
+            // The strength of a signal is the network's word: nothing that the sensor said was understood.
+            work.left(&"base", &"", &"left: no value and no flag in it that the profile names (quarantined)");
+            return Err(Refusal::NoMeasurement);
+        }
         finish(reading, device)
     }
 
@@ -195,6 +237,11 @@ impl Profile {
         work.saw(value);
         reading.ts = format.read(value);
         work.told_time(&path, value, reading.ts);
+        // A broken clock is judged at receipt: of what was kept that would make an old value one of this moment.
+        let received_at = work.message.received_at;
+        if view.kept.is_some() && reading.ts.is_some_and(|ts| !ts.plausible(received_at)) {
+            return undated();
+        }
         if reading.ts.is_none() {
             reading.marks.add(Marks::CLOCK);
             return undated();

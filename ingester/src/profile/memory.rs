@@ -12,11 +12,12 @@ use lampguard_model::Timestamp;
 
 use crate::admit::Gap;
 
-/// Edge nodes whose aliases are known at a time; those of further ones are not learned, their data is quarantined.
+/// Edge nodes whose aliases are known at a time; for a further one the node heard longest ago is forgotten, and its data
+/// by alias is quarantined.
 pub const NODES_MAX: usize = 4096;
 /// Aliases of one edge node and its devices; further ones are not learned.
 pub const NODE_ALIASES_MAX: usize = 10_000;
-/// Aliases of all edge nodes together, some 32 bytes each.
+/// Aliases of all edge nodes together, some 40 bytes each; beyond it as with nodes.
 pub const ALIASES_MAX: usize = 500_000;
 
 /// What a metric is.
@@ -28,14 +29,33 @@ pub(super) struct Meaning {
     pub(super) datatype: u32,
 }
 
+/// What an alias stands for, and by the birth of which time.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    meaning: Meaning,
+    told_at: Timestamp,
+}
+
+/// What the birth of an edge node says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Birth {
+    /// Its time, unless that cannot be.
+    pub(super) at: Option<Timestamp>,
+    /// Number of its session.
+    pub(super) bd_seq: Option<u64>,
+    /// Alias by which that number may be told later.
+    pub(super) bd_alias: Option<u64>,
+}
+
 /// What is kept of one edge node.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    aliases: HashMap<u64, Meaning, FixedState>,
-    /// Number of its session, by its birth.
-    pub(super) bd_seq: Option<u64>,
+    aliases: HashMap<u64, Known, FixedState>,
+    /// Its last birth, once it came.
+    pub(super) birth: Birth,
     /// Its last running number, 0 to 255, and when it came.
     seq: Option<(u8, Timestamp)>,
+    heard_at: Timestamp,
 }
 
 /// All that decoders keep between messages.
@@ -47,8 +67,8 @@ pub struct Memory {
     aliases: usize,
     /// Running numbers that were left out by the message at hand.
     gap: Gap,
-    /// Births whose aliases did not all find room.
-    refused: u64,
+    /// Nodes that were pushed out, and aliases that found no room.
+    lost: u64,
 }
 
 /// Which node of which profile.
@@ -63,38 +83,96 @@ impl Memory {
         (gap.missing > 0).then_some(gap)
     }
 
-    /// Edge nodes and aliases that are known, and births that did not find room.
+    /// Edge nodes and aliases that are known, and how often something found no room.
     pub fn size(&self) -> (usize, usize, u64) {
-        (self.nodes.len(), self.aliases, self.refused)
+        (self.nodes.len(), self.aliases, self.lost)
+    }
+
+    /// A message of that node has come.
+    pub(super) fn hear(&mut self, key: u64, now: Timestamp) {
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.heard_at = now;
+        }
     }
 
     pub(super) fn node(&self, key: u64) -> Option<&Node> {
         self.nodes.get(&key)
     }
 
-    /// A birth of the node itself: nothing that was known of it holds any longer.
-    pub(super) fn born(&mut self, key: u64, bd_seq: Option<u64>) {
-        self.forget(key);
-        if self.nodes.len() < NODES_MAX {
-            self.nodes.insert(key, Node { bd_seq, ..Node::default() });
-        } else {
-            self.refused += 1;
+    /// A birth of the node itself: what it was known by before no longer holds. What its devices told behind it does,
+    /// though it came first: between topics no broker keeps an order. False for the birth that is known, told again (a
+    /// second subscription, what a broker keeps), and for one from before it: they end and begin nothing.
+    pub(super) fn born(&mut self, key: u64, birth: Birth, now: Timestamp) -> bool {
+        let node = self.room_for(key, now);
+        let known = std::mem::replace(&mut node.birth, birth);
+        if let (Some(at), Some(before)) = (birth.at, known.at)
+            && at <= before
+        {
+            node.birth = known;
+            return false;
         }
+        let count = node.aliases.len();
+        node.aliases.retain(|_, known| birth.at.is_some_and(|at| known.told_at >= at));
+        node.seq = None;
+        let gone = count - node.aliases.len();
+        self.aliases -= gone;
+        true
     }
 
-    /// What an alias stands for from now on.
-    pub(super) fn learn(&mut self, key: u64, alias: u64, meaning: Meaning) {
-        let room = self.nodes.len() < NODES_MAX || self.nodes.contains_key(&key);
-        if !room || self.aliases >= ALIASES_MAX {
-            self.refused += 1;
+    /// True for a birth from before the one that its node is known by: its numbers may mean other things now.
+    pub(super) fn is_outdated(&self, key: u64, at: Option<Timestamp>) -> bool {
+        let known = self.nodes.get(&key).and_then(|node| node.birth.at);
+        known.is_some_and(|known| at.is_some_and(|at| at < known))
+    }
+
+    /// What an alias stands for from now on, by a birth of that time.
+    pub(super) fn learn(
+        &mut self,
+        key: u64,
+        alias: u64,
+        meaning: Meaning,
+        told_at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        if self.is_outdated(key, told_at) {
             return;
         }
-        let node = self.nodes.entry(key).or_default();
-        if node.aliases.len() >= NODE_ALIASES_MAX && !node.aliases.contains_key(&alias) {
-            self.refused += 1;
-        } else if node.aliases.insert(alias, meaning).is_none() {
-            self.aliases += 1;
+        let known = Known { meaning, told_at: told_at.unwrap_or_default() };
+        let node = self.room_for(key, now);
+        if let Some(before) = node.aliases.get_mut(&alias) {
+            if told_at.is_none() || before.told_at <= known.told_at {
+                *before = known;
+            }
+            return;
         }
+        let full = node.aliases.len() >= NODE_ALIASES_MAX;
+        while !full && self.aliases >= ALIASES_MAX && self.push_out(key, |node| !node.aliases.is_empty()) {}
+        if full || self.aliases >= ALIASES_MAX {
+            self.lost += 1;
+            return;
+        }
+        self.room_for(key, now).aliases.insert(alias, known);
+        self.aliases += 1;
+    }
+
+    /// The node; for a new one the node heard longest ago goes, when there is no room.
+    fn room_for(&mut self, key: u64, now: Timestamp) -> &mut Node {
+        if self.nodes.len() >= NODES_MAX && !self.nodes.contains_key(&key) {
+            self.push_out(key, |_| true);
+        }
+        self.nodes.entry(key).or_insert_with(|| Node { heard_at: now, ..Node::default() })
+    }
+
+    /// Forgets the node heard longest ago, of those that `may` go and are not `key`; false when there is none.
+    fn push_out(&mut self, key: u64, may: impl Fn(&Node) -> bool) -> bool {
+        let others = self.nodes.iter().filter(|(other, node)| **other != key && may(node));
+        let Some(oldest) = others.min_by_key(|(other, node)| (node.heard_at, **other)).map(|(key, _)| *key)
+        else {
+            return false;
+        };
+        self.forget(oldest);
+        self.lost += 1;
+        true
     }
 
     /// The node's session has ended.
@@ -121,7 +199,7 @@ impl Memory {
 
 impl Node {
     pub(super) fn meaning(&self, alias: u64) -> Option<Meaning> {
-        self.aliases.get(&alias).copied()
+        self.aliases.get(&alias).map(|known| known.meaning)
     }
 }
 
@@ -131,31 +209,75 @@ mod tests {
 
     const SOME: Meaning = Meaning { slot: Some(0), datatype: 9 };
 
+    fn at(ms: i64) -> Birth {
+        Birth { at: Some(Timestamp(ms)), ..Birth::default() }
+    }
+
+    fn knows(memory: &Memory, node: u64, alias: u64) -> bool {
+        memory.node(node).is_some_and(|node| node.meaning(alias).is_some())
+    }
+
     #[test]
-    fn no_flood_of_births_takes_more_than_its_share() {
+    fn a_flood_of_births_pushes_out_the_nodes_heard_longest_ago_and_no_more_than_its_share() {
         let mut memory = Memory::default();
-        for node in 0..NODES_MAX as u64 + 10 {
-            memory.born(node, None);
+        for node in 0..NODES_MAX as u64 {
+            memory.born(node, at(1), Timestamp(node as i64));
+        }
+        memory.hear(0, Timestamp(1_000_000));
+        for made_up in 0..10 {
+            memory.born(1_000_000 + made_up, at(1), Timestamp(2_000_000));
         }
         assert_eq!(memory.size(), (NODES_MAX, 0, 10));
-        for alias in 0..NODE_ALIASES_MAX as u64 + 5 {
-            memory.learn(0, alias, SOME);
-        }
+        assert!(memory.node(0).is_some() && memory.node(1).is_none() && memory.node(11).is_some());
+        let now = Timestamp(3_000_000);
+        let fill = |memory: &mut Memory, node| {
+            (0..NODE_ALIASES_MAX as u64 + 5)
+                .for_each(|alias| memory.learn(node, alias, SOME, Some(Timestamp(1)), now));
+            memory.hear(node, now + lampguard_model::Millis(node as i64));
+        };
+        fill(&mut memory, 0);
         assert_eq!(memory.size(), (NODES_MAX, NODE_ALIASES_MAX, 15));
-        memory.learn(0, 3, Meaning { slot: None, datatype: 1 });
-        assert_eq!(memory.node(0).unwrap().meaning(3), Some(Meaning { slot: None, datatype: 1 }));
-        for node in 1..60 {
-            (0..NODE_ALIASES_MAX as u64).for_each(|alias| memory.learn(node, alias, SOME));
-        }
+        (20..80).for_each(|node| fill(&mut memory, node));
         assert_eq!(memory.size().1, ALIASES_MAX);
-        (0..60).for_each(|node| memory.forget(node));
+        assert!(
+            memory.node(0).is_none() && memory.node(79).is_some(),
+            "the one with aliases heard longest ago went"
+        );
+        // A known alias is told anew although there is no room for another.
+        memory.learn(79, 3, Meaning { slot: None, datatype: 1 }, Some(Timestamp(2)), now);
+        assert_eq!(memory.node(79).unwrap().meaning(3), Some(Meaning { slot: None, datatype: 1 }));
+        (0..80).for_each(|node| memory.forget(node));
         assert_eq!(memory.size().1, 0);
+    }
+
+    #[test]
+    fn a_birth_forgets_only_what_was_told_before_it_and_an_older_one_nothing() {
+        let mut memory = Memory::default();
+        let now = Timestamp(9_000);
+        let learn = |memory: &mut Memory, alias, ms| memory.learn(1, alias, SOME, Some(Timestamp(ms)), now);
+        learn(&mut memory, 1, 900);
+        // A device's birth overtakes that of its node.
+        learn(&mut memory, 2, 1_001);
+        assert!(memory.born(1, at(1_000), now));
+        assert!(!knows(&memory, 1, 1) && knows(&memory, 1, 2));
+        memory.count(1, 5, now);
+        assert!(!memory.born(1, at(1_000), now) && !memory.born(1, at(500), now), "again, and an old one");
+        assert!(knows(&memory, 1, 2));
+        memory.count(1, 7, now);
+        assert_eq!(memory.take_gap().map(|gap| gap.missing), Some(1), "its numbers go on");
+        learn(&mut memory, 3, 400);
+        assert!(!knows(&memory, 1, 3), "a device's birth of an older session teaches nothing");
+        let other = Meaning { slot: None, datatype: 1 };
+        memory.learn(1, 2, other, Some(Timestamp(1_000)), now);
+        assert_eq!(memory.node(1).unwrap().meaning(2), Some(SOME), "nor an older birth of the device");
+        assert!(memory.born(1, Birth::default(), now), "a birth whose time cannot be: nothing is kept");
+        assert_eq!(memory.size(), (1, 0, 0));
     }
 
     #[test]
     fn running_numbers_go_round_and_repeats_are_no_gap() {
         let mut memory = Memory::default();
-        memory.born(1, None);
+        memory.born(1, Birth::default(), Timestamp(0));
         let mut missing = |seq, ms| {
             memory.count(1, seq, Timestamp(ms));
             memory.take_gap().map(|gap| (gap.missing, gap.since.0))

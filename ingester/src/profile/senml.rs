@@ -24,6 +24,8 @@ pub const RECORDS_MAX: usize = 10_000;
 pub const NAME_MAX: usize = 256;
 /// Levels in CBOR; a pack has three.
 pub const CBOR_NESTING_MAX: usize = 16;
+/// Tag 55799 before a payload: it is CBOR, and nothing else is said (RFC 8949 section 3.4.6).
+const SELF_DESCRIBED: [u8; 3] = [0xd9, 0xd9, 0xf7];
 /// The version that a pack without `bver` has, and the highest that is read (RFC 8428 section 4.4).
 const VERSION: f64 = 10.0;
 /// Times below are seconds from now, others since 1970 (RFC 8428 section 4.5.3).
@@ -45,6 +47,10 @@ struct Record<'p> {
     value: Option<Item<'p>>,
     /// A key that ends in `_` has to be understood (RFC 8428 section 4.4).
     must: bool,
+    /// A label of its own is of the wrong type.
+    broken: bool,
+    /// A base label is: what it would have said holds for the records behind it as well.
+    broken_base: bool,
 }
 
 /// A record's value belongs to one device at one time.
@@ -63,6 +69,10 @@ struct Pack<'a, 'm, 't> {
     records: usize,
     too_many: bool,
     long_name: bool,
+    /// A base label could not be read: nobody knows of which device and time the rest is.
+    ended: bool,
+    /// Records that were refused alone.
+    refused: Vec<Refusal>,
 }
 
 impl Profile {
@@ -88,15 +98,17 @@ impl Profile {
             records: 0,
             too_many: false,
             long_name: false,
+            ended: false,
+            refused: Vec::new(),
         };
         // A CBOR array begins with a byte from 0x80 on, which no JSON text does.
         let mended = if payload[0] >= 0x80 {
-            pack.take_cbor(&mut Cbor::new(payload))?;
+            pack.take_cbor(&mut Cbor::new(payload.strip_prefix(&SELF_DESCRIBED).unwrap_or(payload)))?;
             Mended::default()
         } else if matches!(first, b'[' | b'{') {
             let (json, mended) = wire::parse_json(payload)?;
             for record in json.as_array().ok_or(Refusal::NotObject)? {
-                pack.take_json(record)?;
+                pack.take(&Record::of_json(record))?;
             }
             mended
         } else {
@@ -106,39 +118,46 @@ impl Profile {
         Ok(mended)
     }
 
-    /// The field or flag whose name a SenML name ends in, and what stands before it.
-    fn quantity<'n>(&self, name: &'n str) -> Option<(usize, &'n str)> {
+    /// The field or flag whose name a SenML name ends in, and what stands before it. The first `border` bytes of the
+    /// name are the base name. Inside a name a quantity begins behind `:`, `/` or `.`; `_` and `-` stand in the names of
+    /// quantities too, so they part nothing but the base name from the rest: `touch_voltage` is no supply voltage.
+    fn quantity<'n>(&self, name: &'n str, border: usize) -> Option<(usize, &'n str)> {
         let slots =
             self.fields.iter().map(|slot| &slot.names).chain(self.flags.iter().map(|slot| &slot.names));
-        let fits = |own: &String| {
-            let rest = name.strip_suffix(own.as_str())?;
-            match rest.chars().next_back() {
-                None => Some(rest),
-                Some(':' | '/' | '.' | '-' | '_') => Some(&rest[..rest.len() - 1]),
-                Some(_) => None,
-            }
-        };
+        let begins =
+            |rest: &str| rest.is_empty() || rest.len() == border || rest.ends_with([':', '/', '.', '-', '_']);
         let found = slots.enumerate().flat_map(|(place, names)| {
-            names.iter().filter_map(move |own| Some((own.len(), place, fits(own)?)))
+            let rests = names.iter().filter_map(|own| name.strip_suffix(own.as_str()));
+            rests.filter(|rest| begins(rest)).map(move |rest| (place, rest))
         });
-        found.max_by_key(|(length, ..)| *length).map(|(_, place, rest)| (place, rest))
+        // The longest name that the end may be decides: a shorter one would be another quantity.
+        let (place, rest) = found.min_by_key(|(_, rest)| rest.len())?;
+        let at_border = rest.len() == border || rest.len() == border + 1;
+        match rest.chars().next_back() {
+            Some(':' | '/' | '.') => Some((place, &rest[..rest.len() - 1])),
+            Some('-' | '_') if at_border => Some((place, &rest[..rest.len() - 1])),
+            None => Some((place, rest)),
+            Some(_) => (rest.len() == border).then_some((place, rest)),
+        }
     }
 }
 
 impl<'p> Record<'p> {
-    fn of_json(json: &'p Json) -> Result<Self, Refusal> {
+    /// One record; `None` when it is no object.
+    fn of_json(json: &'p Json) -> Option<Self> {
         let mut record = Self::default();
-        for (key, value) in json.as_object().ok_or(Refusal::NotObject)? {
-            let text = || value.as_str().map(Cow::Borrowed);
+        for (key, value) in json.as_object()? {
+            let text = value.as_str().map(Cow::Borrowed);
+            let null = value.is_null();
             match key.as_str() {
-                "bn" => record.base_name = text(),
-                "bt" => record.base_time = value.as_f64(),
-                "bu" => record.base_unit = text(),
-                "bv" => record.base_value = decimal(value),
-                "bver" => record.version = value.as_f64(),
-                "n" => record.name = text(),
-                "u" => record.unit = text(),
-                "t" => record.time = value.as_f64(),
+                "bn" => record.base_name = told(text, null, &mut record.broken_base),
+                "bt" => record.base_time = told(value.as_f64(), null, &mut record.broken_base),
+                "bu" => record.base_unit = told(text, null, &mut record.broken_base),
+                "bv" => record.base_value = told(decimal(value), null, &mut record.broken_base),
+                "bver" => record.version = told(value.as_f64(), null, &mut record.broken_base),
+                "n" => record.name = told(text, null, &mut record.broken),
+                "u" => record.unit = told(text, null, &mut record.broken),
+                "t" => record.time = told(value.as_f64(), null, &mut record.broken),
                 "v" | "vb" | "vs" | "vd" => {
                     record.value = Some(match value {
                         Json::Null => Item::Null,
@@ -151,7 +170,7 @@ impl<'p> Record<'p> {
                 other => record.must |= other.ends_with('_'),
             }
         }
-        Ok(record)
+        Some(record)
     }
 
     /// Labels: RFC 8428 section 6, table 4.
@@ -168,31 +187,40 @@ impl<'p> Record<'p> {
                 Header::Positive(label) => i64::try_from(label).unwrap_or(i64::MAX),
                 Header::Negative(label) => i64::try_from(label).map_or(i64::MIN, |label| -1 - label),
                 other => {
-                    if let Item::Text(key) = cbor.item_of(other, 2)? {
-                        record.must |= key.ends_with('_');
+                    match cbor.item_of(other, 2)? {
+                        Item::Text(key) => record.must |= key.ends_with('_'),
+                        // A key that is not UTF-8, or comes in pieces: it may be one that has to be understood.
+                        _ => record.broken = true,
                     }
                     i64::MAX
                 }
             };
             let item = cbor.item(2)?;
-            let text = || if let Item::Text(text) = item { Some(Cow::Borrowed(text)) } else { None };
-            let number = || if let Item::Number(number) = item { Some(number) } else { None };
+            let text = if let Item::Text(text) = item { Some(Cow::Borrowed(text)) } else { None };
+            let number = if let Item::Number(number) = item { Some(number) } else { None };
+            let null = matches!(item, Item::Null);
             match label {
-                -1 => record.version = number().map(seconds),
-                -2 => record.base_name = text(),
-                -3 => record.base_time = number().map(seconds),
-                -4 => record.base_unit = text(),
-                -5 => record.base_value = number(),
-                0 => record.name = text(),
-                1 => record.unit = text(),
+                -1 => record.version = told(number.map(seconds), null, &mut record.broken_base),
+                -2 => record.base_name = told(text, null, &mut record.broken_base),
+                -3 => record.base_time = told(number.map(seconds), null, &mut record.broken_base),
+                -4 => record.base_unit = told(text, null, &mut record.broken_base),
+                -5 => record.base_value = told(number, null, &mut record.broken_base),
+                0 => record.name = told(text, null, &mut record.broken),
+                1 => record.unit = told(text, null, &mut record.broken),
                 2..=4 => record.value = Some(item),
-                6 => record.time = number().map(seconds),
+                6 => record.time = told(number.map(seconds), null, &mut record.broken),
                 8 => record.value = Some(Item::Other),
                 _ => {}
             }
         }
         Ok(record)
     }
+}
+
+/// What a label says. Null says nothing; anything that is neither of its type nor null makes its record a broken one.
+fn told<T>(value: Option<T>, null: bool, broken: &mut bool) -> Option<T> {
+    *broken |= value.is_none() && !null;
+    value
 }
 
 fn decimal(value: &Json) -> Option<Decimal> {
@@ -205,40 +233,45 @@ fn seconds(number: Decimal) -> f64 {
 }
 
 impl Pack<'_, '_, '_> {
-    fn take_json(&mut self, json: &Json) -> Result<(), Refusal> {
-        if self.is_full() { Ok(()) } else { self.take(&Record::of_json(json)?) }
-    }
-
     fn take_cbor(&mut self, cbor: &mut Cbor<'_>) -> Result<(), Refusal> {
         let Header::Array(length) = cbor.pull()? else {
             return Err(Refusal::NotObject);
         };
         let mut left = length;
         while left != Some(0) && !self.too_many {
-            let Header::Map(length) = (match cbor.pull()? {
+            let record = match cbor.pull()? {
                 Header::Break if left.is_none() => break,
-                header => header,
-            }) else {
-                return Err(Refusal::NotObject);
+                Header::Map(length) => Some(Record::of_cbor(cbor, length)?),
+                other => {
+                    cbor.item_of(other, 1)?;
+                    None
+                }
             };
             left = left.map(|left| left - 1);
-            let record = Record::of_cbor(cbor, length)?;
-            if !self.is_full() {
-                self.take(&record)?;
-            }
+            self.take(&record)?;
         }
         if cbor.is_at_end() || self.too_many { Ok(()) } else { Err(Refusal::Format) }
     }
 
-    fn is_full(&mut self) -> bool {
+    /// One record; `None` for what is no object, which costs itself alone.
+    fn take(&mut self, record: &Option<Record<'_>>) -> Result<(), Refusal> {
         self.records += 1;
         self.too_many |= self.records > RECORDS_MAX;
-        self.too_many
-    }
-
-    fn take(&mut self, record: &Record<'_>) -> Result<(), Refusal> {
+        if self.too_many || self.ended {
+            return Ok(());
+        }
+        let Some(record) = record else {
+            self.refused.push(Refusal::NotObject);
+            return Ok(());
+        };
         if record.must || record.version.is_some_and(|version| version.is_nan() || version > VERSION) {
             return Err(Refusal::Unsupported);
+        }
+        if record.broken_base {
+            self.ended = true;
+            self.refused.push(Refusal::Format);
+            self.work.left(&"pack", &"", &"left from here on: a base label is of the wrong type (format)");
+            return Ok(());
         }
         if let Some(name) = &record.base_name {
             self.base_name.clear();
@@ -250,6 +283,11 @@ impl Pack<'_, '_, '_> {
         if let Some(unit) = &record.base_unit {
             self.base_unit = Some(cut(unit).to_owned());
         }
+        if record.broken {
+            self.refused.push(Refusal::Format);
+            self.work.left(&"record", &"", &"left: a label of it is of the wrong type (format)");
+            return Ok(());
+        }
         let Some(value) = record.value else { return Ok(()) };
         let own = record.name.as_deref().unwrap_or_default();
         let mut name = std::mem::take(&mut self.name);
@@ -257,7 +295,7 @@ impl Pack<'_, '_, '_> {
         name.push_str(&self.base_name);
         name.push_str(cut(own));
         let known = !self.long_name && name.len() <= NAME_MAX;
-        let found = if known { self.profile.quantity(&name) } else { None };
+        let found = if known { self.profile.quantity(&name, self.base_name.len()) } else { None };
         match found {
             Some((place, rest)) => self.put(place, rest, &name, record, value),
             None => {
@@ -281,7 +319,11 @@ impl Pack<'_, '_, '_> {
         let reading = self.reading((device, ts), mark);
         let (reading, profile) = (&mut self.groups[reading].1, self.profile);
         let raw = match (value, self.base_value) {
-            (Item::Number(number), Some(base)) => base.plus(number).map_or(Raw::Other, Raw::Number),
+            // A sum that does not fit has a part that lies beyond every range by itself.
+            (Item::Number(number), Some(base)) => {
+                let larger = if number.about().abs() > base.about().abs() { number } else { base };
+                Raw::Number(base.plus(number).unwrap_or(larger))
+            }
             (Item::Number(number), None) => Raw::Number(number),
             (Item::Bool(yes), _) => Raw::Bool(yes),
             (Item::Text(text), _) => Raw::Text(text),
@@ -346,13 +388,14 @@ impl Pack<'_, '_, '_> {
 
     fn end(self, out: &mut Vec<Result<Reading, Refusal>>) -> Result<(), Refusal> {
         if self.groups.is_empty() && !self.too_many {
-            return Err(Refusal::NoMeasurement);
+            return Err(self.refused.first().copied().unwrap_or(Refusal::NoMeasurement));
         }
         for ((device, _), reading) in self.groups {
             let known = device.as_deref().filter(|device| register::is_identifier(device));
             self.work.taken_device(&"device", &known.unwrap_or_default(), known);
             out.push(finish(reading, device.map(String::from)));
         }
+        out.extend(self.refused.into_iter().map(Err));
         if self.too_many {
             out.push(Err(Refusal::BatchTooLong));
         }

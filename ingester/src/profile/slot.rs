@@ -21,8 +21,9 @@ pub(super) enum Raw<'a> {
     Bool(bool),
     Number(Decimal),
     Text(&'a str),
-    /// Every bit of a word whose width is known, or the lowest number of a signed one: nothing that was measured.
-    AllOnes,
+    /// Every bit of a word whose width is known, or the greatest or lowest number of a signed one: mostly nothing that was
+    /// measured. The number that they are, when they are one.
+    AllOnes(Option<Decimal>),
     /// An object, an array, a number that is none.
     Other,
 }
@@ -31,6 +32,8 @@ pub(super) enum Raw<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Took {
     Value(i64),
+    /// All ones of its word that may be measured all the same.
+    AllOnes(i64),
     Absent,
     Unreadable,
     OutOfRange,
@@ -59,6 +62,8 @@ pub(super) struct Slot {
     pub(super) unit: Option<String>,
     /// Where the payload names the unit.
     pub(super) unit_at: Option<String>,
+    /// Without a unit of the payload nobody knows what it is.
+    pub(super) needs_unit: bool,
 }
 
 /// One flag of a payload.
@@ -70,9 +75,23 @@ pub(super) struct FlagSlot {
     pub(super) flag: Flags,
 }
 
+/// Units as they are written right, where letters in any size mean the same: no post leaks megaamperes. Not in it is
+/// what may be either milli or mega (MW, MOhm).
+const ANY_CASE: [&str; 17] = [
+    "mA", "A", "uA", "V", "kV", "mV", "W", "kW", "kWh", "Wh", "Ohm", "kOhm", "mm", "cm", "deg", "Cel", "%RH",
+];
+
+/// Factor from a unit as devices write it, also in letters of another size; `None` when the field is not measured in it.
+pub(super) fn factor(field: Field, unit: &str) -> Option<Decimal> {
+    exact_factor(field, unit).or_else(|| {
+        let known = ANY_CASE.into_iter().find(|known| known.eq_ignore_ascii_case(unit.trim()))?;
+        exact_factor(field, known)
+    })
+}
+
 /// Factor from a unit as devices write it to the unit of a field; `None` when the field is not measured in it.
 /// Names: RFC 8428 section 12.1, RFC 8798 (secondary units), and what makers print.
-pub(super) fn factor(field: Field, unit: &str) -> Option<Decimal> {
+fn exact_factor(field: Field, unit: &str) -> Option<Decimal> {
     let parse = |text: &str| Decimal::parse(text);
     match (field.info().unit, unit.trim()) {
         (own, unit) if own == unit => Some(Decimal::ONE),
@@ -109,6 +128,16 @@ impl<'a> Raw<'a> {
             _ => Self::Other,
         }
     }
+
+    /// NaN is not measured; an infinity lies beyond every range.
+    pub(super) fn double(value: f64) -> Self {
+        Decimal::from_float(value).map_or(Self::Absent, Self::Number)
+    }
+
+    /// As [`Raw::double`], with the digits of single precision.
+    pub(super) fn single(value: f32) -> Self {
+        Decimal::from_f32(value).map_or_else(|| Self::double(f64::from(value)), Self::Number)
+    }
 }
 
 impl Slot {
@@ -117,6 +146,13 @@ impl Slot {
         let took = self.look(raw, unit);
         match took {
             Took::Value(thousandths) => return put(reading, self.field, thousandths),
+            Took::AllOnes(thousandths) => {
+                let put = put(reading, self.field, thousandths);
+                if put != Took::Value(thousandths) {
+                    return put;
+                }
+                reading.marks.add(Marks::BAD_FIELD);
+            }
             Took::Absent => {}
             Took::Saturated => drop(put(reading, self.field, i64::MAX)),
             Took::OutOfRange => reading.marks.add(Marks::OUT_OF_RANGE),
@@ -127,9 +163,14 @@ impl Slot {
 
     fn look(&self, raw: Raw<'_>, unit: Option<&str>) -> Took {
         let all_ones = if self.field == Field::LeakageMa { Took::Saturated } else { Took::OutOfRange };
+        // A meter of millivolts that is driven over its range by 230 V on the shell says 65535, which is 65.535 V: what
+        // may be danger is kept.
+        let may_be = self.field == Field::ShellV;
+        let mut ones = matches!(raw, Raw::AllOnes(_));
         let number = match raw {
             Raw::Absent => return Took::Absent,
-            Raw::AllOnes => return all_ones,
+            Raw::AllOnes(Some(number)) if may_be => number,
+            Raw::AllOnes(_) => return all_ones,
             Raw::Other => return Took::Unreadable,
             Raw::Number(number) => number,
             Raw::Bool(yes) => match self.word(if yes { "true" } else { "false" }) {
@@ -146,17 +187,30 @@ impl Slot {
         let words = self.place.is_none() && self.field != Field::EnergyKwh;
         let words = words && (self.scaled || self.field == Field::LeakageMa);
         if words && number.thousandths().is_some_and(|raw| ALL_ONES.contains(&raw)) {
-            return all_ones;
+            if !may_be {
+                return all_ones;
+            }
+            ones = true;
         }
         let factor = match unit.or(self.unit.as_deref()) {
             Some(unit) => match factor(self.field, unit) {
                 Some(factor) => factor,
                 None => return Took::Unit,
             },
+            None if self.needs_unit => return Took::NoUnit,
             None => Decimal::ONE,
         };
         let scaled = self.scale.times(factor).and_then(|scale| number.scaled_thousandths(scale, self.offset));
-        scaled.map_or(Took::OutOfRange, Took::Value)
+        match scaled {
+            Some(thousandths) if ones => Took::AllOnes(thousandths),
+            Some(thousandths) => Took::Value(thousandths),
+            // More digits than fit, or more than any meter measures; of leakage that is the worst there is.
+            None => {
+                let about = number.about() * self.scale.about() * factor.about() + self.offset.about();
+                let over = about * 1000.0 > self.field.info().max as f64;
+                if over { all_ones } else { Took::OutOfRange }
+            }
+        }
     }
 
     fn word(&self, text: &str) -> Option<Decimal> {
@@ -174,7 +228,7 @@ impl Slot {
         if wire::is_absent(text) {
             return Err(Took::Absent);
         }
-        if let Some(number) = Decimal::parse(text) {
+        if let Some(number) = Decimal::read(text) {
             return Ok(number);
         }
         match wire::thousandths_of(self.field, &Value::Text(text.to_ascii_lowercase().into())) {
@@ -187,18 +241,19 @@ impl Slot {
 
 /// Of a field that comes twice in one reading the larger value stays: the worse must not hide.
 fn put(reading: &mut Reading, field: Field, thousandths: i64) -> Took {
-    let before = (reading.fields.get(field), reading.marks);
-    if let Some(old) = before.0 {
+    if let Some(old) = reading.fields.get(field) {
         reading.marks.add(Marks::BAD_FIELD);
         if old >= thousandths {
             return Took::Value(thousandths);
         }
     }
     reading.put(field, thousandths);
+    // Noise of the transformer around nothing was put as zero.
+    let (info, noise) = (field.info(), field == Field::LeakageMa && thousandths > -500);
     match reading.fields.get(field) {
-        Some(value) => Took::Value(value),
-        None if field == Field::LeakageMa && thousandths > 0 => Took::Saturated,
-        None => Took::OutOfRange,
+        None if field == Field::LeakageMa && reading.marks.has(Marks::SATURATED) => Took::Saturated,
+        Some(value) if noise || (info.min..=info.max).contains(&thousandths) => Took::Value(value),
+        _ => Took::OutOfRange,
     }
 }
 
@@ -206,17 +261,33 @@ impl FlagSlot {
     /// True when the value sets the flag.
     pub(super) fn is_set(&self, raw: Raw<'_>) -> bool {
         match (raw, self.bit) {
-            (Raw::Number(number), Some(bit)) => number.to_u64().is_some_and(|word| word >> bit & 1 == 1),
+            (Raw::Number(number), Some(bit)) => is_set(number, bit),
+            (Raw::Text(text), Some(bit)) if text.len() <= TEXT_MAX => {
+                Decimal::parse(text).is_some_and(|number| is_set(number, bit))
+            }
             // Every bit of a status word says that it was not read, not that all is on fire.
             (_, Some(_)) | (Raw::Absent, None) => false,
             (Raw::Bool(yes), None) => yes,
             (Raw::Number(number), None) => number.thousandths() != Some(0),
             (Raw::Text(text), None) => {
                 let text = text.trim();
-                let no = ["", "0", "false", "off", "no", "normal", "none"];
-                !no.iter().any(|word| word.eq_ignore_ascii_case(text))
+                let no = FLAG_NO.iter().any(|word| word.eq_ignore_ascii_case(text));
+                !no && !wire::is_absent(text)
+                    && Decimal::parse(text).and_then(Decimal::thousandths) != Some(0)
             }
-            (Raw::Other | Raw::AllOnes, None) => true,
+            (Raw::Other | Raw::AllOnes(_), None) => true,
         }
     }
+}
+
+/// Words of a flag that is not set, or of which nobody knows.
+const FLAG_NO: [&str; 11] =
+    ["false", "off", "no", "normal", "none", "ok", "clear", "cleared", "inactive", "unknown", "unavailable"];
+
+/// A bit of a status word. Drivers that print words with a sign mean the same bits; -1 is every bit, which says that
+/// nothing was read.
+fn is_set(number: Decimal, bit: u8) -> bool {
+    let signed =
+        || number.thousandths().filter(|n| *n < -1000 && n % 1000 == 0).map(|n| (n / 1000).cast_unsigned());
+    number.to_u64().or_else(signed).is_some_and(|word| word >> bit & 1 == 1)
 }

@@ -10,8 +10,9 @@
 //!
 //! A birth tells all metrics by name and, mostly, an alias for each; data then comes by alias alone. An alias that no
 //! birth has told since our start is quarantined (`unknown_alias`): nobody here asks for a rebirth, because this
-//! consumer only listens. A death of the session that was born last forgets its aliases; an older one (a will that
-//! overtakes a rebirth) is told by its bdSeq and does nothing. Silence, not death, is what rules look at.
+//! consumer only listens. A birth that is told again, or is older than the known one, ends nothing. A death of the session
+//! that was born last forgets its aliases; one that does not say so by its bdSeq (a will that overtakes a rebirth) does
+//! nothing. Silence, not death, is what rules look at.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +22,7 @@ use lampguard_model::units::Decimal;
 use lampguard_model::wire::Refusal;
 use lampguard_model::{Cause, Marks, Reading, Timestamp};
 
-use super::memory::{self, Meaning, Memory};
+use super::memory::{self, Birth, Meaning, Memory};
 use super::protobuf::{Field, Message};
 use super::slot::Raw;
 use super::{Profile, Work, finish};
@@ -50,6 +51,8 @@ struct Place<'m> {
     device: Option<&'m str>,
     /// The topic without what a broker put before it.
     topic: &'m str,
+    /// A broker has kept it.
+    kept: bool,
 }
 
 /// One metric as it stands.
@@ -86,6 +89,11 @@ impl<'p> Metric<'p> {
         Ok(metric)
     }
 
+    /// The value as a plain whole number.
+    fn whole(&self) -> Option<u64> {
+        self.value.and_then(|(_, field)| field.number())
+    }
+
     /// The value, by its type: numbers of 8 to 32 bits share one field, signed ones as two's complement.
     fn raw(&self, datatype: u32) -> Raw<'p> {
         let whole = |number: i64| Raw::Number(Decimal::whole(number));
@@ -101,18 +109,16 @@ impl<'p> Metric<'p> {
                 _ => whole(i64::from(bits as u32)),
             },
             Some((11, Field::Varint(bits))) => match (datatype, i64::try_from(bits)) {
+                // Some encoders put every whole number into the long one, narrow ones with their own sign bit.
+                (1, _) => whole(i64::from(bits as i8)),
+                (2, _) => whole(i64::from(bits as i16)),
+                (3, _) => whole(i64::from(bits as i32)),
                 (4, _) => whole(bits as i64),
                 (_, Ok(number)) => whole(number),
                 (_, Err(_)) => Decimal::parse(&bits.to_string()).map_or(Raw::Other, Raw::Number),
             },
-            Some((12, Field::Fixed32(bytes))) => match f32::from_le_bytes(bytes) {
-                nan if nan.is_nan() => Raw::Absent,
-                number => Decimal::from_f32(number).map_or(Raw::Other, Raw::Number),
-            },
-            Some((13, Field::Fixed64(bytes))) => match f64::from_le_bytes(bytes) {
-                nan if nan.is_nan() => Raw::Absent,
-                number => Decimal::from_f64(number).map_or(Raw::Other, Raw::Number),
-            },
+            Some((12, Field::Fixed32(bytes))) => Raw::single(f32::from_le_bytes(bytes)),
+            Some((13, Field::Fixed64(bytes))) => Raw::double(f64::from_le_bytes(bytes)),
             Some((14, Field::Varint(yes))) => Raw::Bool(yes != 0),
             Some((15, field)) => field.text().map_or(Raw::Other, Raw::Text),
             Some(_) => Raw::Other,
@@ -120,8 +126,8 @@ impl<'p> Metric<'p> {
     }
 }
 
-fn place(topic: &str) -> Option<Place<'_>> {
-    let topic = topic.strip_prefix(CERTIFICATES).unwrap_or(topic);
+fn place(whole: &str) -> Option<Place<'_>> {
+    let topic = whole.strip_prefix(CERTIFICATES).unwrap_or(whole);
     let mut levels = topic.split('/').skip(1);
     let (group, kind, node) = (levels.next()?, levels.next()?, levels.next()?);
     let device = levels.next();
@@ -131,7 +137,7 @@ fn place(topic: &str) -> Option<Place<'_>> {
         ("NDEATH", None) | ("DDEATH", Some(_)) => Kind::Death,
         _ => return None,
     };
-    Some(Place { kind, group, node, device, topic })
+    Some(Place { kind, group, node, device, topic, kept: whole.len() != topic.len() })
 }
 
 /// Readings of one payload while they grow.
@@ -140,6 +146,8 @@ struct Growing {
     by_moment: HashMap<Moment, usize, FixedState>,
     unknown_alias: u32,
     unknown_names: u32,
+    /// Metrics that are broken in themselves; they cost their neighbours nothing.
+    broken: u32,
 }
 
 impl Profile {
@@ -158,19 +166,23 @@ impl Profile {
         if message.payload.is_empty() {
             return Err(Refusal::Empty);
         }
-        let key = memory::key(&self.name, place.group, place.node);
-        let head = Head::read(message.payload)?;
+        let (key, now) = (memory::key(&self.name, place.group, place.node), message.received_at);
+        let mut head = Head::read(message.payload)?;
+        if !message.again {
+            memory.hear(key, now);
+        }
         match (place.kind, place.device) {
             (Kind::Death, None) => {
-                let known = memory.node(key).and_then(|node| node.bd_seq);
-                let of_now = known.is_none() || head.bd_seq.is_none() || known == head.bd_seq;
+                let known = memory.node(key).map(|node| node.birth).unwrap_or_default();
+                let told = head.bd_seq.or_else(|| bd_seq_by(known.bd_alias?, message.payload));
+                let of_now = told.is_some() && known.bd_seq == told;
                 if of_now && !message.again {
                     memory.forget(key);
                 }
                 let what = if of_now {
                     "death: the node's aliases are forgotten"
                 } else {
-                    "death of an older session: left"
+                    "death of another session, or of nobody knows which: left"
                 };
                 work.taken(&"topic", &message.topic, &what);
                 return Ok(());
@@ -182,8 +194,17 @@ impl Profile {
                 return Ok(());
             }
             // One that lay in quarantine says nothing of what aliases mean now.
-            (Kind::Birth, None) if !message.again => memory.born(key, head.bd_seq),
+            (Kind::Birth, None) if !message.again => {
+                let birth = Birth { at: head.time(now), bd_seq: head.bd_seq, bd_alias: head.bd_alias };
+                if !memory.born(key, birth, now) {
+                    head.seq = None;
+                }
+            }
             _ => {}
+        }
+        // What a broker keeps, and what is older than the session, begins no count.
+        if place.kept || place.kind == Kind::Birth && memory.is_outdated(key, head.time(now)) {
+            head.seq = None;
         }
         count(memory, key, &head, work);
         let growing = self.metrics(&place, key, &head, work, memory)?;
@@ -203,6 +224,7 @@ impl Profile {
             by_moment: HashMap::default(),
             unknown_alias: 0,
             unknown_names: 0,
+            broken: 0,
         };
         let mut message = Message(work.message.payload);
         let mut metrics = 0;
@@ -212,13 +234,18 @@ impl Profile {
             if metrics > METRICS_MAX {
                 break;
             }
-            let metric = Metric::read(bytes)?;
+            let Ok(metric) = Metric::read(bytes) else {
+                growing.broken += 1;
+                work.left(&"a metric", &format_args!("{} bytes", bytes.len()), &"left: broken (format)");
+                continue;
+            };
             let by_name = metric.name.map(|name| (self.slot_of(name), metric.datatype));
             if place.kind == Kind::Birth
                 && !work.message.again
                 && let (Some((slot, datatype)), Some(alias)) = (by_name, metric.alias)
             {
-                memory.learn(key, alias, Meaning { slot, datatype });
+                let now = work.message.received_at;
+                memory.learn(key, alias, Meaning { slot, datatype }, head.time(now), now);
             }
             let meaning = match (by_name, metric.alias) {
                 (Some((slot, datatype)), _) => Some(Meaning { slot, datatype }),
@@ -303,12 +330,14 @@ impl Profile {
         let before = out.len();
         for ((timestamp, historical), mut reading) in growing.readings {
             reading.ts = timestamp.and_then(|ms| i64::try_from(ms).ok()).map(Timestamp);
+            let received_at = work.message.received_at;
             if place.kind == Kind::Data {
                 reading.marks.add(Marks::PARTIAL);
             }
             if historical {
                 reading.cause = Cause::Backfill;
-                if reading.ts.is_none() {
+                // Neither may a broken clock make what was stored one of this moment.
+                if reading.ts.is_none_or(|ts| !ts.plausible(received_at)) {
                     out.push(Err(Refusal::Undated));
                     continue;
                 }
@@ -321,6 +350,7 @@ impl Profile {
         if growing.unknown_alias > 0 {
             out.push(Err(Refusal::UnknownAlias));
         }
+        out.extend((0..growing.broken).map(|_| Err(Refusal::Format)));
         if head.metrics > METRICS_MAX {
             out.push(Err(Refusal::BatchTooLong));
         }
@@ -345,6 +375,8 @@ struct Head {
     timestamp: Option<u64>,
     seq: Option<u64>,
     bd_seq: Option<u64>,
+    /// The alias that it has.
+    bd_alias: Option<u64>,
     metrics: usize,
 }
 
@@ -360,9 +392,11 @@ impl Head {
                     if head.bd_seq.is_none()
                         && bytes.windows(BD_SEQ.len()).any(|part| part == BD_SEQ.as_bytes())
                     {
-                        let metric = Metric::read(bytes)?;
-                        let value = metric.value.filter(|_| metric.name == Some(BD_SEQ));
-                        head.bd_seq = value.and_then(|(_, field)| field.number());
+                        // A broken metric is refused where it is put, alone.
+                        let metric = Metric::read(bytes).unwrap_or_default();
+                        if metric.name == Some(BD_SEQ) {
+                            (head.bd_seq, head.bd_alias) = (metric.whole(), metric.alias);
+                        }
                     }
                 }
                 (3, field) => head.seq = field.number(),
@@ -372,6 +406,24 @@ impl Head {
         }
         Ok(head)
     }
+
+    /// The node's word on when it was sent, unless that cannot be.
+    fn time(&self, received_at: Timestamp) -> Option<Timestamp> {
+        let at = Timestamp(i64::try_from(self.timestamp?).ok()?);
+        at.plausible(received_at).then_some(at)
+    }
+}
+
+/// The session's number, in a death that tells it by alias.
+fn bd_seq_by(alias: u64, payload: &[u8]) -> Option<u64> {
+    let mut message = Message(payload);
+    while let Some((number, field)) = message.next().ok()? {
+        let (2, Field::Bytes(bytes)) = (number, field) else { continue };
+        if let Some(metric) = Metric::read(bytes).ok().filter(|metric| metric.alias == Some(alias)) {
+            return metric.whole();
+        }
+    }
+    None
 }
 
 /// Looks at the node's running number, unless the message comes out of quarantine.

@@ -94,6 +94,13 @@ impl Night {
         let (person, role) = (person.clone(), role.clone());
         let active = if role == Role::Desk { Some(self.now) } else { self.active.get(&person).copied() };
         if let Some(at) = hears(&mut self.random, self.seed, &person, rings, active, self.now) {
+            // Who reads a list reads what stands on its lines too.
+            for (id, word) in
+                notice.listed_words().filter(|(id, _)| incidents.iter().any(|one| **one == **id))
+            {
+                let (person, incidents) = (person.clone(), vec![Arc::from(id)]);
+                self.at(at, Event::Heard { person, incidents, word: word.to_owned() });
+            }
             self.at(at, Event::Heard { person, incidents, word: notice.event.clone() });
         }
     }

@@ -1,8 +1,10 @@
 //! Who may log in to the listener, and where they may publish.
 //!
 //! One line each: `user:secret:topic filter`. The secret is the SHA-256 (64 hex digits) of a random token of
-//! 128 bits or more, or an argon2 hash (`$argon2id$…`, at most 64 MiB) of a chosen password. Without a filter the user speaks for
-//! its own post only: it publishes below `lamp/+/USER/#`, and its payloads name no other device. Lines that begin with `#` are comments.
+//! 128 bits or more, or an argon2 hash (`$argon2id$…`, at most 64 MiB) of a chosen password, or one of two words for the certificate of
+//! that name: `certificate` (it opens this line, no password does) and `revoked` (nothing does). Without a filter the
+//! user speaks for its own post only: it publishes below `lamp/+/USER/#`, and its payloads name no other device. Lines
+//! that begin with `#` are comments.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,10 @@ const PIECE: usize = (33 << 20) / Block::SIZE;
 enum Secret {
     Token([u8; 32]),
     Password(String),
+    /// Only by its certificate.
+    Certificate,
+    /// Neither by a certificate nor by a password.
+    Revoked,
 }
 
 #[derive(Debug)]
@@ -41,6 +47,13 @@ pub struct Scope {
     pub filter: String,
     /// It has no filter of its own: its payloads name no device but the one of their topic.
     pub alone: bool,
+}
+
+impl Scope {
+    /// That of a sensor which speaks for its own post.
+    pub(crate) fn own(name: &str) -> Self {
+        Self { filter: format!("lamp/+/{name}/#"), alone: true }
+    }
 }
 
 /// A credentials file that cannot be used.
@@ -96,8 +109,20 @@ impl Credentials {
         let matches = match right {
             Secret::Token(hash) => same(&hash, &Sha256::digest(secret)),
             Secret::Password(hash) => self.check_password(&hash, secret),
+            Secret::Certificate | Secret::Revoked => false,
         };
         matches.then_some(scope)
+    }
+
+    /// What the owner of a certificate may say: that of its line, or without one that of its own post.
+    pub(crate) fn certified(&self, name: &str) -> Option<Scope> {
+        self.refresh();
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        match users.1.get(name) {
+            Some(User { secret: Secret::Revoked, .. }) => None,
+            Some(user) => Some(user.scope.clone()),
+            None => Some(Scope::own(name)),
+        }
     }
 
     fn check_password(&self, hash: &str, password: &[u8]) -> bool {
@@ -170,20 +195,29 @@ fn parse(line: &str) -> Result<(String, User), String> {
         return Err("the user name is empty or has + # / in it".to_owned());
     }
     let filter = parts.next().map(str::trim).filter(|filter| !filter.is_empty());
-    let alone = filter.is_none();
-    let filter = filter.map_or_else(|| format!("lamp/+/{name}/#"), str::to_owned);
-    if !wire::is_filter(&filter) {
-        return Err(format!("{filter:?} is no topic filter"));
+    let scope = match filter {
+        Some(filter) => Scope { filter: filter.to_owned(), alone: false },
+        None => Scope::own(name),
+    };
+    if !wire::is_filter(&scope.filter) {
+        return Err(format!("{:?} is no topic filter", scope.filter));
     }
-    let secret = if secret.starts_with("$argon2") {
+    let secret = if secret == "certificate" {
+        Secret::Certificate
+    } else if secret == "revoked" {
+        Secret::Revoked
+    } else if secret.starts_with("$argon2") {
         readable(secret).map_err(|reason| format!("the argon2 hash of {name} is not readable: {reason}"))?;
         Secret::Password(secret.to_owned())
     } else {
         Secret::Token(hex32(secret).ok_or_else(|| {
-            format!("the secret of {name} is neither 64 hex digits (SHA-256 of its token) nor an argon2 hash")
+            format!(
+                "the secret of {name} is neither 64 hex digits (SHA-256 of its token) nor an argon2 hash, nor the \
+                 word certificate or revoked"
+            )
         })?)
     };
-    Ok((name.to_owned(), User { secret, scope: Scope { filter, alone } }))
+    Ok((name.to_owned(), User { secret, scope }))
 }
 
 /// What a check under this hash needs.

@@ -1,12 +1,24 @@
 //! The built-in MQTT listener: sensors publish, we acknowledge after the fsync.
 //!
-//! MQTT 3.1.1. CONNECT, PUBLISH with QoS 0, 1 and 2, PING, wills; SUBSCRIBE gets the standard refusal.
-//! Sessions are not kept over connections (CONNACK says so): what was not acknowledged is sent again by the
-//! sensor, and admission knows it. MQTT 5 will come as a second set of packets behind `packet.rs`.
+//! MQTT 3.1.1 and 5 on one port: CONNECT says which. CONNECT, PUBLISH with QoS 0, 1 and 2, PING, wills; SUBSCRIBE gets
+//! the standard refusal. Sessions are not kept over connections (CONNACK says so): what was not acknowledged is sent
+//! again by the sensor, and admission knows it.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `session.rs` | one connection, from CONNECT to its end |
+//! | `packet.rs`, `v5.rs` | what a sensor sends |
+//! | `answer.rs` | what it is told |
+//! | `credentials.rs`, `certificate.rs` | who it is, and what it may say |
+//! | `websocket.rs` | the same through HTTP |
 
+mod answer;
+mod certificate;
 mod credentials;
 mod packet;
 mod session;
+mod v5;
+mod websocket;
 
 use std::collections::HashMap;
 use std::io;
@@ -16,13 +28,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tracing::{debug, info, warn};
 
 pub use credentials::{Credentials, CredentialsError, Scope};
@@ -36,6 +50,8 @@ use crate::run::Clock;
 const GREETING: Duration = Duration::from_secs(10);
 /// Password checks at a time: each takes some 20 MB and 20 ms.
 const PASSWORD_CHECKS: usize = 2;
+/// Connections over the limits that are told so, at a time; further ones are just closed.
+const TURNED_AWAY_MAX: usize = 64;
 
 /// The listener could not start. Stop and show it.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +85,9 @@ pub(crate) struct Shared {
     pub(crate) mappings: Arc<[Mapping]>,
     pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) password_checks: Semaphore,
+    turned_away: Arc<Semaphore>,
     pub(crate) max_packet_bytes: usize,
-    /// Who holds which client id: a second connection with the same id ends the first.
+    /// Who holds which client id: a second connection of the same user with the same id ends the first.
     pub(crate) clients: Mutex<HashMap<String, (u64, Arc<Notify>)>>,
     pub(crate) ending: watch::Receiver<bool>,
     connections: AtomicUsize,
@@ -81,7 +98,8 @@ pub(crate) struct Shared {
 /// A running listener.
 pub struct Listener {
     address: SocketAddr,
-    accepting: JoinHandle<()>,
+    websocket: Option<SocketAddr>,
+    accepting: Vec<JoinHandle<()>>,
     end: watch::Sender<bool>,
     shared: Arc<Shared>,
 }
@@ -101,12 +119,18 @@ impl Listener {
         let credentials =
             config.credentials_file.as_deref().map(Credentials::load).transpose()?.map(Arc::new);
         let tls = match (&config.tls_cert, &config.tls_key) {
-            (Some(cert), Some(key)) => Some(acceptor(cert, key)?),
+            (Some(cert), Some(key)) => {
+                // Whoever shows none has to log in; where that is not asked for, it has to show one.
+                let required = config.certificate_required || credentials.is_none();
+                Some(acceptor(cert, key, config.client_ca.as_deref().map(|ca| (ca, required)))?)
+            }
             _ => None,
         };
-        let bind = config.bind;
-        let socket = TcpListener::bind(bind).await.map_err(|source| ListenerError::Bind { bind, source })?;
-        let address = socket.local_addr().map_err(|source| ListenerError::Bind { bind, source })?;
+        let (socket, address) = bind(config.bind).await?;
+        let websocket = match config.websocket_bind {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let (end, ending) = watch::channel(false);
         let shared = Arc::new(Shared {
             inlet,
@@ -115,6 +139,7 @@ impl Listener {
             mappings: mappings.into(),
             credentials,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             max_packet_bytes: config.max_packet_bytes,
             clients: Mutex::default(),
             ending,
@@ -122,10 +147,21 @@ impl Listener {
             per_address: Mutex::default(),
             next_id: AtomicU64::new(0),
         });
-        info!(%address, tls = tls.is_some(), login = config.credentials_file.is_some(), "listening for sensors");
+        info!(
+            %address,
+            websocket = websocket.as_ref().map(|(_, address)| address.to_string()),
+            tls = tls.is_some(),
+            certificates = config.client_ca.is_some(),
+            login = config.credentials_file.is_some(),
+            "listening for sensors"
+        );
         let limits = (config.max_connections, config.per_address);
-        let accepting = tokio::spawn(accept(socket, tls, shared.clone(), limits));
-        Ok(Self { address, accepting, end, shared })
+        let mut accepting = vec![tokio::spawn(accept(socket, tls.clone(), false, shared.clone(), limits))];
+        let websocket = websocket.map(|(socket, address)| {
+            accepting.push(tokio::spawn(accept(socket, tls, true, shared.clone(), limits)));
+            address
+        });
+        Ok(Self { address, websocket, accepting, end, shared })
     }
 
     /// The address that is really bound.
@@ -133,9 +169,14 @@ impl Listener {
         self.address
     }
 
+    /// The address that is really bound for WebSocket.
+    pub fn websocket(&self) -> Option<SocketAddr> {
+        self.websocket
+    }
+
     /// Takes nothing more; acknowledgements that are under way still go out.
     pub fn stop_reading(&self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
         self.end.send_replace(true);
     }
 
@@ -151,14 +192,34 @@ impl Listener {
     }
 }
 
-async fn accept(socket: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>, limits: (usize, usize)) {
+async fn bind(bind: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenerError> {
+    let failed = |source| ListenerError::Bind { bind, source };
+    let socket = TcpListener::bind(bind).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok((socket, address))
+}
+
+async fn accept(
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    websocket: bool,
+    shared: Arc<Shared>,
+    limits: (usize, usize),
+) {
     loop {
         match socket.accept().await {
-            Ok((stream, address)) => {
-                if let Some(place) = Place::take(&shared, address.ip(), limits) {
-                    tokio::spawn(greet(stream, tls.clone(), place));
+            Ok((stream, address)) => match Place::take(&shared, address.ip(), limits) {
+                Some(place) => drop(tokio::spawn(greet(stream, tls.clone(), websocket, place))),
+                None if tls.is_none() && !websocket => {
+                    if let Ok(turn) = shared.turned_away.clone().try_acquire_owned() {
+                        tokio::spawn(async move {
+                            session::turn_away(stream).await;
+                            drop(turn);
+                        });
+                    }
                 }
-            }
+                None => {}
+            },
             Err(e) => {
                 // Out of file descriptors, mostly: those who are connected go on.
                 warn!(error = %e, "a connection could not be accepted");
@@ -173,6 +234,8 @@ pub(crate) struct Place {
     pub(crate) shared: Arc<Shared>,
     pub(crate) address: IpAddr,
     pub(crate) id: u64,
+    /// The name in the client certificate that it has shown.
+    pub(crate) identity: Option<String>,
 }
 
 impl Place {
@@ -188,7 +251,7 @@ impl Place {
             shared.connections.fetch_add(1, Ordering::AcqRel);
             shared.metrics.connections.inc();
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            return Some(Self { shared: shared.clone(), address, id });
+            return Some(Self { shared: shared.clone(), address, id, identity: None });
         };
         shared.metrics.connection_refused.with_label_values(&[reason]).inc();
         debug!(%address, reason, "connection refused");
@@ -210,33 +273,74 @@ impl Drop for Place {
     }
 }
 
-async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, place: Place) {
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, websocket: bool, place: Place) {
     let _ = stream.set_nodelay(true);
-    match tls {
-        None => session::run(stream, place).await,
-        // Boxed: otherwise every plain connection too keeps the 5 KB that TLS needs.
-        Some(tls) => Box::pin(greet_tls(stream, tls, place)).await,
+    // Boxed: otherwise every plain connection too keeps the 5 KB that TLS needs.
+    match (tls, websocket) {
+        (None, false) => session::run(stream, place).await,
+        (None, true) => Box::pin(greet_websocket(stream, place)).await,
+        (Some(tls), _) => Box::pin(greet_tls(stream, tls, websocket, place)).await,
     }
 }
 
 /// In the connection's own task and with a time limit: a silent peer holds up nobody.
-async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, place: Place) {
-    match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-        Ok(Ok(stream)) => session::run(stream, place).await,
-        _ => place.shared.metrics.connection_refused.with_label_values(&["tls"]).inc(),
+async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, websocket: bool, mut place: Place) {
+    let Ok(Ok(stream)) = tokio::time::timeout(GREETING, tls.accept(stream)).await else {
+        place.refused("tls");
+        return;
+    };
+    if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
+        place.identity = certificate::identity(certificate);
+        if place.identity.is_none() {
+            debug!(address = %place.address, "a client certificate without a name that can be used");
+            place.refused("certificate");
+            return;
+        }
+    }
+    if websocket {
+        Box::pin(greet_websocket(stream, place)).await;
+    } else {
+        session::run(stream, place).await;
     }
 }
 
-fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ListenerError> {
-    let failed = |path: &Path, e: &dyn std::fmt::Display| ListenerError::Tls {
-        path: path.to_owned(),
-        reason: e.to_string(),
+async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, place: Place) {
+    let browsers = place.shared.credentials.is_some();
+    match tokio::time::timeout(GREETING, websocket::accept(stream, browsers)).await {
+        Ok(Some(stream)) => session::run(stream, place).await,
+        _ => place.refused("websocket"),
+    }
+}
+
+/// `client_ca`: whose client certificates are believed, and whether one has to be shown.
+fn acceptor(cert: &Path, key: &Path, client_ca: Option<(&Path, bool)>) -> Result<TlsAcceptor, ListenerError> {
+    let chain = certificates(cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| tls_error(key, e))?;
+    let builder = match client_ca {
+        None => ServerConfig::builder().with_no_client_auth(),
+        Some((file, required)) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|e| tls_error(file, e))?;
+            }
+            let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+            let optional = ClientCertVerifierBuilder::allow_unauthenticated;
+            let verifier = if required { verifier } else { optional(verifier) };
+            let verifier = verifier.build().map_err(|e| tls_error(file, e))?;
+            ServerConfig::builder().with_client_cert_verifier(verifier)
+        }
     };
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|e| failed(cert, &e))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| failed(key, &e))?;
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private);
-    Ok(TlsAcceptor::from(Arc::new(config.map_err(|e| failed(cert, &e))?)))
+    let config = builder.with_single_cert(chain, private).map_err(|e| tls_error(cert, e))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ListenerError> {
+    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    all.map_err(|e| tls_error(file, e))
+}
+
+fn tls_error(path: &Path, reason: impl std::fmt::Display) -> ListenerError {
+    ListenerError::Tls { path: path.to_owned(), reason: reason.to_string() }
 }
 
 #[cfg(test)]

@@ -13,19 +13,25 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use super::answer::{
+    self, ALIASES_MAX, ANSWER_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED, Refusal,
+};
 use super::credentials::Scope;
-use super::packet::{self, Answer, Connect, Packet, Publish};
+use super::packet::{self, Connect, Packet, Publish, Version};
 use super::{GREETING, Place};
 use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 
-/// Unacknowledged messages of one connection; beyond that it is not read until some are durable.
-const IN_FLIGHT_MAX: usize = 16_384;
 /// A peer that takes no acknowledgement for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection without keep-alive and without a word for a day is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Longest CONNECT, bytes: names, a password and a will. Whoever has not logged in gets no more memory.
-const CONNECT_MAX: usize = 16 * 1024;
+/// Topic names that stand behind aliases, bytes of one connection.
+const ALIAS_BYTES_MAX: usize = 16 * 1024;
+/// Turn for a password check; whoever waits longer is told to come again.
+const TURN: Duration = Duration::from_secs(8);
+/// What the last word to a sensor may take, and how much of what it still sends is thrown away meanwhile, bytes.
+const LAST_WORD: Duration = Duration::from_secs(1);
+const LAST_BYTES: usize = 256 * 1024;
 /// An idle connection keeps no larger buffer than this.
 const IDLE_BUFFER: usize = 4096;
 const READ_BUFFER: usize = 64 * 1024;
@@ -71,13 +77,51 @@ impl Origin for Peer {
 enum End {
     /// The sensor said goodbye: its will is void.
     Goodbye,
+    /// The instance ends; the will is void as well.
+    Ours,
     /// Anything else: its will counts.
-    Lost(&'static str),
+    Lost(Lost),
+}
+
+impl End {
+    /// What MQTT 5 is told before the connection closes.
+    fn code(self) -> Option<u8> {
+        match self {
+            Self::Goodbye => None,
+            Self::Ours => Some(answer::SHUTTING_DOWN),
+            Self::Lost(lost) => lost.code(),
+        }
+    }
+}
+
+/// Topics behind numbers, of one connection.
+#[derive(Default)]
+struct Aliases {
+    names: HashMap<u16, String>,
+    bytes: usize,
+}
+
+impl Aliases {
+    /// The topic of a message, whose number it may learn.
+    fn resolve(&mut self, alias: u16, topic: String) -> Result<String, Lost> {
+        if alias > ALIASES_MAX {
+            return Err(Lost::Alias);
+        }
+        if topic.is_empty() {
+            return self.names.get(&alias).cloned().ok_or(Lost::Protocol);
+        }
+        self.bytes += topic.len();
+        if let Some(earlier) = self.names.insert(alias, topic.clone()) {
+            self.bytes -= earlier.len();
+        }
+        if self.bytes > ALIAS_BYTES_MAX { Err(Lost::AliasBytes) } else { Ok(topic) }
+    }
 }
 
 struct Session<S> {
     stream: S,
     place: Place,
+    version: Version,
     peer: Arc<Peer>,
     scope: Option<Scope>,
     buffer: BytesMut,
@@ -85,6 +129,9 @@ struct Session<S> {
     chunk: Vec<Message>,
     /// QoS 2 packet ids between PUBLISH and PUBREL; true once the message is durable.
     unreleased: HashMap<u16, bool>,
+    /// Messages whose exchange is not over: QoS 1 to PUBACK, QoS 2 to PUBCOMP.
+    open: usize,
+    aliases: Option<Box<Aliases>>,
     silence: Duration,
 }
 
@@ -95,10 +142,9 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
     let Ok(Some((connect, scope))) = greeting else {
         return;
     };
+    let name = place.session_name(&connect);
     let taken_over = Arc::new(Notify::new());
-    if let Some((_, earlier)) =
-        place.clients().insert(connect.client_id.clone(), (place.id, taken_over.clone()))
-    {
+    if let Some((_, earlier)) = place.clients().insert(name.clone(), (place.id, taken_over.clone())) {
         earlier.notify_one();
     }
     let (acks, waiting) = mpsc::unbounded_channel();
@@ -112,15 +158,29 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         0 => SILENCE_MAX,
         seconds => Duration::from_millis(u64::from(seconds) * 1500),
     };
-    let (out, chunk, unreleased) = (Vec::new(), Vec::new(), HashMap::new());
-    let mut session = Session { stream, place, peer, scope, buffer, out, chunk, unreleased, silence };
+    let mut session = Session {
+        stream,
+        place,
+        version: connect.version,
+        peer,
+        scope,
+        buffer,
+        out: Vec::new(),
+        chunk: Vec::new(),
+        unreleased: HashMap::new(),
+        open: 0,
+        aliases: None,
+        silence,
+    };
+    let will = connect.will;
     let end = session.serve(waiting, &taken_over).await;
     debug!(client = %connect.client_id, ?end, "sensor connection ended");
-    session.place.forget(&connect.client_id);
-    if let (End::Lost(_), Some((topic, payload))) = (end, connect.will) {
-        session.push(Publish { topic, payload, qos: 0, pkid: 0, retain: false });
+    session.place.forget(&name);
+    if let (End::Lost(_), Some((topic, payload))) = (end, will) {
+        session.push(Publish { topic, alias: None, payload, qos: 0, pkid: 0, retain: false });
         session.hand_over().await;
     }
+    session.say_last_word(end).await;
 }
 
 impl Place {
@@ -128,14 +188,24 @@ impl Place {
         self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&self, client_id: &str) {
+    /// By which a second connection is known to be the same client: nobody ends the connection of another user.
+    fn session_name(&self, connect: &Connect) -> String {
+        let user = match (&self.identity, &connect.login) {
+            (Some(name), _) => name.as_str(),
+            (None, Some((user, _))) if self.shared.credentials.is_some() => user,
+            _ => "",
+        };
+        format!("{user}\n{}", connect.client_id)
+    }
+
+    fn forget(&self, name: &str) {
         let mut clients = self.clients();
-        if clients.get(client_id).is_some_and(|(id, _)| *id == self.id) {
-            clients.remove(client_id);
+        if clients.get(name).is_some_and(|(id, _)| *id == self.id) {
+            clients.remove(name);
         }
     }
 
-    fn refused(&self, reason: &'static str) {
+    pub(super) fn refused(&self, reason: &'static str) {
         self.shared.metrics.connection_refused.with_label_values(&[reason]).inc();
     }
 }
@@ -145,64 +215,131 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
     place: &Place,
-) -> Option<(Connect, Option<Scope>)> {
-    let connect = loop {
-        match packet::read(buffer, place.shared.max_packet_bytes.min(CONNECT_MAX)) {
-            Ok(Some(Packet::Connect(connect))) => break Ok(connect),
+) -> Option<(Box<Connect>, Option<Scope>)> {
+    let read = loop {
+        match packet::read_connect(buffer) {
+            Ok(Some(connect)) => break Ok(connect),
             Ok(None) if stream.read_buf(buffer).await.is_ok_and(|read| read > 0) => {}
-            Err(packet::PacketError::TooLong(_)) => {
-                place.refused("packet_too_long");
-                return None;
+            Ok(None) => break Err((None, Refusal::Malformed)),
+            Err((version, error)) => {
+                debug!(%error, "not a CONNECT that can be taken");
+                break Err((version, Refusal::from(&error)));
             }
-            Err(packet::PacketError::Version) => break Err((Answer::Version, "version")),
-            _ => break Err((Answer::ClientId, "")),
         }
     };
-    let answer = match connect {
-        Err((answer, reason)) => Err((answer, reason)),
-        Ok(connect) if connect.client_id.is_empty() && !connect.clean => Err((Answer::ClientId, "client_id")),
-        Ok(mut connect) => {
-            if connect.client_id.is_empty() {
+    let checked = match read {
+        Err(refused) => Err(refused),
+        Ok(connect) => {
+            let version = connect.version;
+            check(connect, place).await.map_err(|refusal| (Some(version), refusal))
+        }
+    };
+    match checked {
+        Ok((mut connect, scope)) => {
+            let assigned = connect.client_id.is_empty();
+            if assigned {
                 connect.client_id = format!("anonymous-{}", place.id);
             }
-            match log_in(&connect, place).await {
-                Ok(scope) => Ok((connect, scope)),
-                Err(()) => Err((Answer::BadLogin, "login")),
+            let assigned = assigned.then_some(connect.client_id.as_str());
+            let accepted = answer::accept(connect.version, place.shared.max_packet_bytes, assigned);
+            // Some send all they have behind their CONNECT and are gone: what they said counts all the same.
+            if stream.write_all(&accepted).await.is_ok() {
+                let _ = stream.flush().await;
             }
+            Some((connect, scope))
         }
-    };
-    match answer {
-        Ok(greeted) => {
-            stream.write_all(&packet::connack(Answer::Accepted)).await.ok()?;
-            Some(greeted)
-        }
-        Err((answer, reason)) => {
-            place.refused(if reason.is_empty() { "malformed" } else { reason });
-            if !reason.is_empty() {
-                let _ = stream.write_all(&packet::connack(answer)).await;
+        Err((version, refusal)) => {
+            place.refused(refusal.word());
+            let refused = version.map(|version| answer::refuse(version, refusal)).unwrap_or_default();
+            if !refused.is_empty() {
+                let _ = stream.write_all(&refused).await;
+                linger(stream).await;
             }
             None
         }
     }
 }
 
+/// One connection too many: it is told to come again later, in the version that it speaks.
+pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut buffer = BytesMut::new();
+    let told = timeout(LAST_WORD, async {
+        loop {
+            match packet::read_connect(&mut buffer) {
+                Ok(None) if stream.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) => {}
+                Ok(Some(connect)) => {
+                    return stream.write_all(&answer::refuse(connect.version, Refusal::Busy)).await.is_ok();
+                }
+                _ => return false,
+            }
+        }
+    });
+    if told.await == Ok(true) {
+        linger(&mut stream).await;
+    }
+}
+
+async fn check(connect: Box<Connect>, place: &Place) -> Result<(Box<Connect>, Option<Scope>), Refusal> {
+    if !connect.names_itself() {
+        return Err(Refusal::ClientId);
+    }
+    if connect.max_packet.is_some_and(|bytes| bytes < ANSWER_MAX) {
+        return Err(Refusal::TooLong);
+    }
+    if connect.steps {
+        return Err(Refusal::Steps);
+    }
+    let scope = log_in(&connect, place).await?;
+    Ok((connect, scope))
+}
+
 /// What whoever logs in may say; `None` where no login is asked for.
-async fn log_in(connect: &Connect, place: &Place) -> Result<Option<Scope>, ()> {
-    let Some(credentials) = place.shared.credentials.clone() else {
+async fn log_in(connect: &Connect, place: &Place) -> Result<Option<Scope>, Refusal> {
+    let credentials = place.shared.credentials.clone();
+    if let Some(name) = &place.identity {
+        // The certificate proves who it is; a user name may repeat it and nothing else.
+        if connect.login.as_ref().is_some_and(|(user, _)| user != name) {
+            return Err(Refusal::NotAuthorised);
+        }
+        let scope = match credentials {
+            Some(credentials) => credentials.certified(name),
+            None => Some(Scope::own(name)),
+        };
+        return scope.map(Some).ok_or(Refusal::NotAuthorised);
+    }
+    let Some(credentials) = credentials else {
         return Ok(None);
     };
-    let (user, password) = connect.login.clone().ok_or(())?;
-    let turn = place.shared.password_checks.acquire().await.map_err(|_| ())?;
-    let checked = tokio::task::spawn_blocking(move || credentials.check(&user, password.as_bytes())).await;
+    let (user, password) = connect.login.clone().ok_or(Refusal::BadLogin)?;
+    let turn = timeout(TURN, place.shared.password_checks.acquire()).await;
+    let turn = turn.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Busy)?;
+    let checked = tokio::task::spawn_blocking(move || credentials.check(&user, &password)).await;
     // Whoever is wrong waits alone; the right ones behind it do not.
     drop(turn);
     match checked {
         Ok(Some(scope)) => Ok(Some(scope)),
         _ => {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            Err(())
+            Err(Refusal::BadLogin)
         }
     }
+}
+
+/// Closes our side and throws away what still comes: a connection closed with unread bytes takes the last word with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let _ = timeout(LAST_WORD, async {
+        stream.flush().await?;
+        stream.shutdown().await?;
+        let (mut part, mut left) = ([0; 1024], LAST_BYTES);
+        while left > 0 {
+            match stream.read(&mut part).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -219,37 +356,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             self.hand_over().await;
             if self.flush().await.is_err() {
-                return End::Lost("write");
+                return End::Lost(Lost::Closed);
             }
-            let full = self.peer.in_flight.load(Ordering::Acquire) >= IN_FLIGHT_MAX && !*stopped.borrow();
+            let full = self.peer.in_flight.load(Ordering::Acquire) >= usize::from(IN_FLIGHT_MAX)
+                && !*stopped.borrow();
             if self.buffer.is_empty() && self.buffer.capacity() > READ_BUFFER {
                 self.buffer = BytesMut::with_capacity(IDLE_BUFFER);
             }
             self.buffer.reserve(IDLE_BUFFER);
             tokio::select! {
                 read = self.stream.read_buf(&mut self.buffer), if !full => match read {
-                    Ok(0) => return End::Lost("closed"),
+                    Ok(0) => return End::Lost(Lost::Closed),
                     Ok(_) => deadline = Instant::now() + self.silence,
-                    Err(_) => return End::Lost("read"),
+                    Err(_) => return End::Lost(Lost::Closed),
                 },
                 count = acks.recv_many(&mut tokens, 64) => {
                     if count == 0 {
-                        return End::Lost("intake ended");
+                        return End::Lost(Lost::IntakeEnded);
                     }
                     tokens.drain(..).flatten().for_each(|token| self.acknowledge(token));
                     if self.peer.shed.load(Ordering::Acquire) && !*stopped.borrow() {
-                        return End::Lost("journal was stopped");
+                        return End::Lost(Lost::JournalStopped);
                     }
                 }
                 _ = stopped.changed() => {
                     // What was let go while the journal was stopped has to be sent again: on a new connection.
                     if !*stopped.borrow() && self.peer.shed.load(Ordering::Acquire) {
-                        return End::Lost("journal was stopped");
+                        return End::Lost(Lost::JournalStopped);
                     }
                 }
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return self.say_goodbye(acks).await,
-                () = taken_over.notified() => return End::Lost("taken over"),
-                () = sleep_until(deadline) => return End::Lost("silent"),
+                () = taken_over.notified() => return End::Lost(Lost::TakenOver),
+                () = sleep_until(deadline) => return End::Lost(Lost::Silent),
             }
         }
     }
@@ -266,21 +404,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 break;
             }
         }
-        End::Goodbye
+        End::Ours
+    }
+
+    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it. Whoever said goodbye may still be closing TLS:
+    /// a reset would look like a failure to it.
+    async fn say_last_word(&mut self, end: End) {
+        let code = if self.version == Version::V5 { end.code() } else { None };
+        if code.is_none() && end != End::Goodbye {
+            return;
+        }
+        self.out.clear();
+        if let Some(code) = code {
+            answer::disconnect(code, &mut self.out);
+        }
+        if matches!(timeout(LAST_WORD, self.stream.write_all(&self.out)).await, Ok(Ok(()))) {
+            linger(&mut self.stream).await;
+        }
     }
 
     async fn read_packets(&mut self) -> Result<(), End> {
         loop {
-            match packet::read(&mut self.buffer, self.place.shared.max_packet_bytes) {
+            match packet::read(&mut self.buffer, self.version, self.place.shared.max_packet_bytes) {
                 Ok(None) => return Ok(()),
-                Ok(Some(packet)) => self.take(packet)?,
-                Err(e) => {
-                    debug!(error = %e, "connection ended by a bad packet");
-                    self.place.refused(match e {
-                        packet::PacketError::TooLong(_) => "packet_too_long",
-                        _ => "malformed",
-                    });
-                    return Err(End::Lost("bad packet"));
+                Ok(Some(packet)) => self.take(packet).inspect_err(|end| self.blame(*end))?,
+                Err(error) => {
+                    debug!(%error, "connection ended by a bad packet");
+                    let end = End::Lost(Lost::from(&error));
+                    self.blame(end);
+                    return Err(end);
                 }
             }
             if self.chunk.len() >= 512 {
@@ -289,35 +441,65 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    fn blame(&self, end: End) {
+        if let End::Lost(lost) = end
+            && let Some(word) = lost.word()
+        {
+            self.place.refused(word);
+        }
+    }
+
     fn take(&mut self, packet: Packet) -> Result<(), End> {
         match packet {
-            Packet::Publish(publish) => {
-                if publish.topic.is_empty() || publish.topic.contains(['+', '#', '\0']) {
-                    return Err(End::Lost("topic"));
-                }
-                if publish.qos == 2
-                    && let Some(durable) = self.unreleased.get(&publish.pkid)
-                {
-                    if *durable {
-                        packet::pubrec(publish.pkid, &mut self.out);
-                    }
-                    return Ok(());
-                }
-                if !self.push(publish) {
-                    return Err(End::Lost("not authorised"));
-                }
-            }
+            Packet::Publish(publish) => self.take_publish(publish).map_err(End::Lost)?,
             Packet::PubRel(pkid) => {
-                self.unreleased.remove(&pkid);
-                packet::pubcomp(pkid, &mut self.out);
+                let known = self.unreleased.remove(&pkid).is_some();
+                self.open -= usize::from(known);
+                answer::pubcomp(self.version, pkid, known, &mut self.out);
             }
-            Packet::Subscribe { pkid, filters } => packet::suback(pkid, filters, &mut self.out),
-            Packet::Unsubscribe(pkid) => packet::unsuback(pkid, &mut self.out),
-            Packet::Ping => packet::pingresp(&mut self.out),
-            Packet::Disconnect => return Err(End::Goodbye),
-            Packet::Connect(_) => return Err(End::Lost("second connect")),
+            Packet::Subscribe { pkid, filters } if filters.len() <= FILTERS_MAX => {
+                answer::suback(self.version, pkid, &filters, &mut self.out);
+            }
+            Packet::Unsubscribe { pkid, filters } if filters <= FILTERS_MAX => {
+                answer::unsuback(self.version, pkid, filters, &mut self.out);
+            }
+            Packet::Subscribe { .. } | Packet::Unsubscribe { .. } => {
+                return Err(End::Lost(Lost::TooManyFilters));
+            }
+            Packet::Ping => answer::pingresp(&mut self.out),
+            Packet::Disconnect { will: false } => return Err(End::Goodbye),
+            Packet::Disconnect { will: true } => return Err(End::Lost(Lost::WillAsked)),
+            Packet::Connect(_) => return Err(End::Lost(Lost::Protocol)),
         }
         Ok(())
+    }
+
+    fn take_publish(&mut self, mut publish: Publish) -> Result<(), Lost> {
+        if let Some(alias) = publish.alias {
+            let aliases = self.aliases.get_or_insert_default();
+            publish.topic = aliases.resolve(alias, publish.topic)?;
+        }
+        let (qos, pkid) = (publish.qos, publish.pkid);
+        if qos == 2
+            && let Some(durable) = self.unreleased.get(&pkid)
+        {
+            if *durable {
+                answer::pubrec(pkid, &mut self.out);
+            }
+            return Ok(());
+        }
+        if qos > 0 && self.version == Version::V5 && self.open >= usize::from(IN_FLIGHT_MAX) {
+            return Err(Lost::InFlight);
+        }
+        match (self.push(publish), self.version) {
+            (true, _) => Ok(()),
+            (false, Version::V5) if qos > 0 => {
+                answer::reject(qos, pkid, NOT_AUTHORISED, &mut self.out);
+                Ok(())
+            }
+            // There is no acknowledgement that could say it.
+            (false, _) => Err(Lost::NotAuthorised),
+        }
     }
 
     /// Takes a message into the chunk; false when its sender may not publish there.
@@ -326,6 +508,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let allowed = scope.is_none_or(|scope| wire::filter_matches(&scope.filter, &publish.topic));
         let alone = scope.is_some_and(|scope| scope.alone);
         let token = match publish.qos {
+            _ if !allowed => None,
             0 => None,
             1 => Some(u32::from(publish.pkid)),
             _ => {
@@ -333,7 +516,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Some(u32::from(publish.pkid) | QOS2)
             }
         };
-        let (fate, token) = if allowed { (Fate::Read, token) } else { (Fate::Denied, None) };
+        self.open += usize::from(token.is_some());
+        let fate = if allowed { Fate::Read } else { Fate::Denied };
         let Publish { topic, payload, retain, .. } = publish;
         self.chunk.push(Message { topic, payload, token, retain, alone, fate });
         allowed
@@ -357,12 +541,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn acknowledge(&mut self, token: u32) {
         let pkid = token as u16;
         if token & QOS2 == 0 {
-            packet::puback(pkid, &mut self.out);
+            self.open -= 1;
+            answer::puback(pkid, &mut self.out);
         } else {
             if let Some(durable) = self.unreleased.get_mut(&pkid) {
                 *durable = true;
             }
-            packet::pubrec(pkid, &mut self.out);
+            answer::pubrec(pkid, &mut self.out);
         }
     }
 
