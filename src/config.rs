@@ -5,6 +5,7 @@
 
 pub(crate) mod channel;
 mod check;
+pub(crate) mod nodes;
 pub(crate) mod people;
 pub(crate) mod policy;
 mod tree;
@@ -66,6 +67,8 @@ pub(crate) struct Config {
     /// Without it nobody outside hears of us.
     pub(crate) heartbeat: Option<HeartbeatConfig>,
     pub(crate) test_dispatch: TestDispatchConfig,
+    /// Without it this node owns everything.
+    pub(crate) nodes: Option<nodes::NodesSection>,
 }
 
 /// `[site]`.

@@ -59,7 +59,17 @@ fn keys_that_the_sample_comments_out_are_known_too() {
         })
         .collect();
     // Files of TLS belong to a url with TLS, and are read.
-    let (home, file) = folder(&uncommented.replace("\"mqtt://", "\"mqtts://"));
+    let secure = uncommented.replace("\"mqtt://", "\"mqtts://");
+    // A group that is judged here is a fault beside other nodes.
+    let (alone, _) = secure.split_once("# Several instances").unwrap();
+    let ungrouped: Vec<&str> = secure.lines().filter(|line| !line.starts_with("shared_group")).collect();
+    every_key_is_known(alone);
+    every_key_is_known(&ungrouped.join("\n"));
+}
+
+/// The text loads without a fault beside the files that it names.
+fn every_key_is_known(text: &str) {
+    let (home, file) = folder(text);
     let made = rcgen::generate_simple_self_signed(vec!["broker".to_owned()]).unwrap();
     for name in ["broker-ca.pem", "lampguard.pem"] {
         std::fs::write(home.path().join(name), made.cert.pem()).unwrap();
@@ -69,7 +79,7 @@ fn keys_that_the_sample_comments_out_are_known_too() {
         ["broker.password", "tsdb.token", "webhook.secret", "dingtalk.secret", "sms.secret", "mail.secret"];
     let files =
         ["server.pem", "server.key", "sensors-ca.pem", "sensors.txt", "office-ca.pem", "web.pem", "web.key"];
-    let watching = ["proof.password", "heartbeat.url"];
+    let watching = ["proof.password", "heartbeat.url", "east.token", "west.token", "nodes-ca.pem"];
     for name in files.into_iter().chain(secrets).chain(watching) {
         std::fs::write(home.path().join(name), "x").unwrap();
     }

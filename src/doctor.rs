@@ -3,6 +3,7 @@
 mod broker;
 mod channels;
 mod database;
+mod nodes;
 mod web;
 
 use std::fs::OpenOptions;
@@ -76,6 +77,9 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
     channels::check(&config, &mut findings);
+    if let Some(section) = &config.nodes {
+        nodes::check(section, serve::load_register(&config).ok().as_ref(), &mut findings);
+    }
     for database in &config.tsdbs {
         database::check(database, &mut findings);
     }

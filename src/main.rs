@@ -16,6 +16,7 @@ mod explain;
 mod heartbeat;
 mod limits;
 mod metrics;
+mod nodes;
 mod pages;
 mod plan;
 mod posts;

@@ -33,6 +33,50 @@ impl Reloads {
     }
 }
 
+/// What `/metrics` tells of other nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct NodesMetrics {
+    pub(crate) forwarded: IntCounterVec,
+    pub(crate) lag: IntGaugeVec,
+    pub(crate) up: IntGaugeVec,
+    pub(crate) taken_over: IntGaugeVec,
+    pub(crate) heard: IntGaugeVec,
+}
+
+impl NodesMetrics {
+    /// Registered only where there are other nodes.
+    pub(crate) fn register(registry: &Registry) -> Result<Self> {
+        let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["peer"]);
+        let metrics = Self {
+            forwarded: IntCounterVec::new(
+                Opts::new(
+                    "lampguard_nodes_forwarded_total",
+                    "Readings that a node, or its standby, has taken from us.",
+                ),
+                &["peer"],
+            )?,
+            lag: gauge(
+                "lampguard_nodes_lag_seconds",
+                "Age of the oldest reading that a node has still to get.",
+            )?,
+            up: gauge("lampguard_nodes_peer_up", "1 while a node takes what we send.")?,
+            taken_over: gauge(
+                "lampguard_nodes_taken_over",
+                "1 while the readings of a node go to its standby.",
+            )?,
+            heard: gauge(
+                "lampguard_nodes_heard",
+                "1 while a node sends, and says that all is well with it.",
+            )?,
+        };
+        registry.register(Box::new(metrics.forwarded.clone()))?;
+        for gauge in [&metrics.lag, &metrics.up, &metrics.taken_over, &metrics.heard] {
+            registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(metrics)
+    }
+}
+
 /// Every metric of proofs and the heartbeat.
 #[derive(Clone, Debug)]
 pub(crate) struct Watching {

@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
 use crate::device_moves::{self, DeviceMoves};
+use crate::nodes;
 use crate::serve::{self, Instance};
 
 /// Who asked for it, in the hash chain.
@@ -191,10 +192,10 @@ fn go_on(
     // Room on the board first: a new post may speak at once.
     let room = register.posts().len() + UNREGISTERED_TRACKED_MAX;
     let reload = Reload {
-        register: register.clone(),
+        register: nodes::judged(&now, register),
         lighting: lighting.clone(),
         policy: now.policies.clone(),
-        rota: config::people::rota(&now),
+        rota: nodes::rota(&now),
         ladders: now.ladders.clone(),
         changes,
     };

@@ -28,7 +28,7 @@ use lampguard_ingester::source::listener::Listener;
 use lampguard_ingester::{Ingester, Opened, tsdb};
 use lampguard_journal::{Follower, FrameBuf};
 use lampguard_model::record::{self, Record};
-use lampguard_model::{Current, Register, register};
+use lampguard_model::{Current, Marks, Register, register};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
@@ -41,6 +41,7 @@ use crate::config::{self, Config};
 use crate::data_dir::DataDir;
 use crate::device_moves::DeviceMoves;
 use crate::metrics::Reloads;
+use crate::nodes::{self, Nodes};
 use crate::proof;
 use crate::reload;
 use crate::watchers::{self, Watchers};
@@ -69,6 +70,8 @@ pub(crate) struct Instance {
     pub(crate) registry: Registry,
     pub(crate) clock: Clock,
     pub(crate) watchers: Watchers,
+    /// The other nodes, where there are some.
+    pub(crate) nodes: Option<Arc<Nodes>>,
     pub(crate) looks: api::looks::Looks,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
@@ -109,6 +112,7 @@ struct Parts {
     listener: Option<Listener>,
     brokers: Vec<Broker>,
     tsdbs: Vec<tsdb::Running>,
+    forwarding: Option<nodes::Running>,
     history: JoinHandle<()>,
     web: tokio::task::JoinHandle<()>,
     end_web: watch::Sender<bool>,
@@ -186,6 +190,9 @@ pub(crate) fn check_register(config: &Config, bytes: &[u8]) -> Result<Register> 
         .filter(|zone| !config.zones.iter().any(|known| *known.id == ***zone))
         .map(|zone| &**zone)
         .collect();
+    if let Some(nodes) = &config.nodes {
+        nodes::check_register(nodes, &register)?;
+    }
     if !unknown.is_empty() {
         bail!(crate::UsageError(format!(
             "register {} names zones without a [[zone]]: {}; nobody would be sent there",
@@ -225,34 +232,34 @@ pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -
 pub(crate) async fn start(config: Config) -> Result<Running> {
     let dir = DataDir::lock(&config.site.data_dir)?;
     let web = config.web.bind;
-    let socket = TcpListener::bind(web).await.with_context(|| {
-        format!("opening the HTTP interface on {web}: choose another [web] bind or end what uses it")
-    })?;
+    let doing =
+        || format!("opening the HTTP interface on {web}: choose another [web] bind or end what uses it");
+    let socket = TcpListener::bind(web).await.with_context(doing)?;
     let web = socket.local_addr()?;
     let register = Arc::new(load_register(&config)?);
     let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
     let registry = Registry::new();
     let reloads = Reloads::register(&registry)?;
-    let mut accounts = Accounts::open(dir.path())?;
-    let local = accounts.make_local();
-    accounts.links.ensure(clock())?;
-    let accounts = Arc::new(accounts);
+    let (accounts, local) = open_accounts(dir.path(), &clock)?;
     let tls = open_tls(&config.web)?;
 
     let history = open_history(&config, &dir, &register, &registry)?;
     let mut cursors = vec![history.cursor()];
     cursors.extend(config.tsdbs.iter().map(|database| tsdb::stored_cursor(dir.path(), &database.id)));
+    cursors.extend(nodes::cursors(config.nodes.as_ref(), dir.path()));
 
     keep_policies(&config, dir.path())?;
     say_weak_ladders(&config);
     let watchers = Watchers::open(&config, dir.path(), &register, &registry)?;
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
+    let nodes = nodes::open(&config, &registry)?;
     let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
-    let (dir_of_journal, its_clock) = (opened.journal_dir().to_owned(), clock.clone());
+    let opened = opened.with_nodes(nodes.as_ref().map(|nodes| nodes.foreign()));
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
-    let rules = (&register, &lighting, &watchers);
+    let forward_followers = nodes::follow(config.nodes.as_ref(), dir.path(), &opened);
+    let rules = (&nodes::judged(&config, &register), &lighting, &watchers);
     let alerting = start_alerting(&config, &dir, &opened, rules, &accounts, &clock, &registry)?;
     let ((live, _), gate) = (broadcast::channel(LIVE_FRAMES), Arc::<OnceLock<Arc<Gate>>>::default());
     let judge = judge(alerting.clone(), history.latest().clone(), live.clone(), gate.clone());
@@ -261,9 +268,8 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let ingester = opened.start(register.clone(), judge, clock.clone(), &registry)?;
     let _ = gate.set(ingester.inlet().gate.clone());
 
-    let history = std::thread::Builder::new()
-        .name("history".to_owned())
-        .spawn(move || lampguard_history::run(history, dir_of_journal, history_follower, its_clock))?;
+    let history = follow_history(history, ingester.journal_dir(), history_follower, &clock)?;
+    let forwarding = nodes::forward(nodes.as_ref(), dir.path(), &ingester, forward_followers, &clock)?;
     let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
     let instance = Arc::new(Instance {
@@ -281,6 +287,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         registry,
         clock,
         watchers,
+        nodes,
         looks: api::looks::Looks::default(),
         live,
         config,
@@ -294,7 +301,8 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     // They end by themselves with the interface.
     watchers::start(&instance, listener_address, &watch_ending)?;
-    let parts = Parts { ingester, listener, brokers, tsdbs, history, web: web_task, end_web, _dir: dir };
+    let parts =
+        Parts { ingester, listener, brokers, tsdbs, forwarding, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
 
@@ -319,6 +327,14 @@ pub(crate) fn keep_policies(config: &Config, dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Accounts, and the token by which local commands talk to this process.
+fn open_accounts(dir: &Path, clock: &Clock) -> Result<(Arc<Accounts>, String)> {
+    let mut accounts = Accounts::open(dir)?;
+    let local = accounts.make_local();
+    accounts.links.ensure(clock())?;
+    Ok((Arc::new(accounts), local))
 }
 
 fn open_history(config: &Config, dir: &DataDir, register: &Register, registry: &Registry) -> Result<History> {
@@ -386,7 +402,7 @@ fn start_alerting(
         register: register.clone(),
         policy: config.policies.clone(),
         lighting: Some(lighting.clone()),
-        rota: config::people::rota(config),
+        rota: nodes::rota(config),
         channels,
         proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
         tests: watchers.tests.clone(),
@@ -403,6 +419,17 @@ fn start_alerting(
         registry: registry.clone(),
     });
     Ok(Arc::new(alerting.context("starting the alarms")?))
+}
+
+fn follow_history(
+    history: History,
+    journal_dir: &Path,
+    follower: Follower,
+    clock: &Clock,
+) -> std::io::Result<JoinHandle<()>> {
+    let (dir, clock) = (journal_dir.to_owned(), clock.clone());
+    let work = move || lampguard_history::run(history, dir, follower, clock);
+    std::thread::Builder::new().name("history".to_owned()).spawn(work)
 }
 
 /// Own ladders that are weaker than the rules, with the reason that they have.
@@ -449,7 +476,9 @@ fn judge(
         // Otherwise the history's follower brings the board up to date; while the disk takes nothing it cannot.
         if gate.get().is_some_and(|gate| gate.is_stopped()) {
             for (_, kind, bytes) in frame.records() {
-                if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
+                if let Ok(Record::Reading(reading)) = record::decode(kind, bytes)
+                    && !reading.marks.has(Marks::FOREIGN)
+                {
                     latest.observe(&reading);
                 }
             }
@@ -507,7 +536,8 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
 impl Running {
     /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
     pub(crate) async fn stop(self) {
-        let Parts { ingester, listener, brokers, tsdbs, history, web, end_web, _dir } = self.parts;
+        let Parts { ingester, listener, brokers, tsdbs, forwarding, history, web, end_web, _dir } =
+            self.parts;
         if let Some(listener) = &listener {
             listener.stop_reading();
         }
@@ -525,6 +555,9 @@ impl Running {
         let _ = tokio::task::spawn_blocking(move || {
             // Side by side: each may wait almost two seconds for an answer that is under way.
             std::thread::scope(|scope| {
+                if let Some(forwarding) = forwarding {
+                    scope.spawn(move || forwarding.stop());
+                }
                 for database in tsdbs {
                     scope.spawn(move || database.stop());
                 }

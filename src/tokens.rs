@@ -23,14 +23,17 @@ pub(crate) enum Role {
     Engineer,
     /// Everything.
     Admin,
+    /// Another node: hands over readings of posts that this one owns, and nothing else.
+    Node,
 }
 
-const ROLES: [(Role, &str); 5] = [
+const ROLES: [(Role, &str); 6] = [
     (Role::Viewer, "viewer"),
     (Role::Duty, "duty"),
     (Role::Crew, "crew"),
     (Role::Engineer, "engineer"),
     (Role::Admin, "admin"),
+    (Role::Node, "node"),
 ];
 
 impl Role {

@@ -101,7 +101,7 @@ fn kind_name(kind: u8) -> &'static str {
     match kind {
         record::READING => "readings",
         record::PROOF => "proofs",
-        record::WEATHER => "weather",
+        record::WEATHER | record::HEARD_WEATHER => "weather",
         record::STATUS => "status",
         record::QUARANTINED => "quarantined",
         _ => "unknown",

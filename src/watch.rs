@@ -74,7 +74,18 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
         };
         let plain = parts(&instance).into_iter().chain([("clock".to_owned(), of_clock)]);
         let plain = plain.map(|(part, good)| (part, good, String::new()));
-        for (part, good, because) in plain.chain(instance.watchers.parts()) {
+        let mut plain: Vec<_> = plain.collect();
+        if let Some(nodes) = &instance.nodes {
+            let bad = plain.iter().filter(|(_, good, _)| !good).map(|(part, ..)| part.as_str());
+            nodes.set_faults(bad);
+            let others = nodes.parts();
+            if !nodes.owners.judges_here() {
+                // Nobody is told by this node: the others hear its faults, and tell.
+                continue;
+            }
+            plain.extend(others);
+        }
+        for (part, good, because) in plain.into_iter().chain(instance.watchers.parts()) {
             let word = (good, because);
             if told.get(&part) != Some(&word) && instance.alerting.system(&part, word.0, &word.1) {
                 told.insert(part, word);

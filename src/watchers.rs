@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::heartbeat::{self, Pulse};
 use crate::metrics::Watching;
+use crate::nodes;
 use crate::proof;
 use crate::serve::Instance;
 use crate::test_dispatch;
@@ -37,7 +38,7 @@ impl Watchers {
     ) -> Result<Self> {
         let metrics = Watching::register(registry, config.proof.is_some(), config.heartbeat.is_some())?;
         let proofs = proof::Watch::open(config, register, metrics.clone())?;
-        let tests = test_dispatch::setup(config, dir)?;
+        let tests = if nodes::is_silent(config) { None } else { test_dispatch::setup(config, dir)? };
         Ok(Self { proofs, tests, pulse: Pulse::default(), metrics })
     }
 

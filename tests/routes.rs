@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// Who asks, in the order of the columns below.
 const ROLES: [&str; 6] = ["nobody", "viewer", "crew", "duty", "engineer", "admin"];
+/// A seventh, which may do one thing alone.
+const NODE: &str = "/api/v1/forward";
 
 /// Method, route, where to, body, and the answer for each of [`ROLES`].
 type Line = (&'static str, &'static str, &'static str, Option<&'static str>, [u16; 6]);
@@ -114,6 +116,8 @@ const TABLE: &[Line] = &[
         Some(r#"{"post_id":"P001","leakage_ma":0.5}"#),
         [401, 403, 200, 200, 200, 200],
     ),
+    // For other nodes alone: tests/nodes.rs.
+    ("POST", NODE, NODE, Some(""), [401, 403, 403, 403, 403, 403]),
     (
         "POST",
         "/api/v1/weather",
@@ -236,6 +240,26 @@ fn every_route_answers_each_role_as_the_table_says_and_as_it_is_described() {
             assert_eq!(let_in, !matches!(status, 401 | 403), "{} {} as {role}", line.0, line.1);
         }
     }
+}
+
+#[test]
+fn a_node_may_do_nothing_but_forward() {
+    let site = Site::new();
+    site.write("secret.txt", "a secret of this test\n");
+    let lampguard = site.start();
+    let token = site.token_named("node", "n1", &[]);
+    for line in TABLE.iter().filter(|line| line.4[0] == 401 && line.1.starts_with("/api/")) {
+        let url = format!("{}{}", lampguard.url, line.2);
+        let answer = match line.3 {
+            Some(body) if line.0 == "PUT" => try_put(&url, Some(&token), body.as_bytes()).unwrap(),
+            Some(body) => try_post(&url, Some(&token), body.as_bytes()).unwrap(),
+            None => try_get(&url, Some(&token)).unwrap(),
+        };
+        assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{} {}", line.0, line.1);
+    }
+    assert!(
+        try_post(&format!("{}{NODE}", lampguard.url), Some(&token), b"").unwrap().text.contains("no [nodes]")
+    );
 }
 
 #[test]

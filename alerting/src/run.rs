@@ -435,7 +435,7 @@ impl Story {
     fn judge_records(&mut self, engine: &mut Engine, records: Records<'_>, from: u64) {
         let mut judged = 0;
         for (seq, kind, bytes) in records {
-            if seq < from || !matches!(kind, record::READING | record::WEATHER | record::PROOF) {
+            if seq < from || !is_judged(kind) {
                 continue;
             }
             match record::decode(kind, bytes) {
@@ -562,6 +562,11 @@ impl Story {
         self.writer.stop();
         info!("alerting stopped");
     }
+}
+
+/// Kinds of records that the rules hear.
+fn is_judged(kind: u8) -> bool {
+    matches!(kind, record::READING | record::WEATHER | record::HEARD_WEATHER | record::PROOF)
 }
 
 #[cfg(test)]

@@ -201,6 +201,8 @@ impl History {
             Ok(Record::Reading(reading)) if reading.marks.has(Marks::UNTRACKED) => {
                 self.metrics.untracked.inc();
             }
+            // Its owner keeps it.
+            Ok(Record::Reading(reading)) if reading.marks.has(Marks::FOREIGN) => {}
             Ok(Record::Reading(reading)) => {
                 waiting.current.push(seq, &reading, bytes);
                 drop(waiting);

@@ -161,19 +161,51 @@ impl Admission {
             reading.marks.add(Marks::RETAINED);
         }
         let identity = self.identity(reading, device, received_at);
+        self.look_again(identity, reading, (place, device), measured_at, received_at)
+    }
+
+    /// The same for a reading that another node has admitted. Its identity is the word of that node: nodes that got the
+    /// same reading say the same.
+    pub fn admit_as(
+        &mut self,
+        identity: u64,
+        reading: &mut Reading,
+        place: &Place,
+        device: &str,
+        received_at: Timestamp,
+    ) -> Decision {
+        let measured_at = mark_time(reading, place.period(reading), received_at);
+        self.look_again(identity, reading, (place, device), measured_at, received_at)
+    }
+
+    fn look_again(
+        &mut self,
+        identity: u64,
+        reading: &mut Reading,
+        (place, device): (&Place, &str),
+        measured_at: Timestamp,
+        received_at: Timestamp,
+    ) -> Decision {
+        let foreign = reading.marks.has(Marks::FOREIGN);
+        let known_as = known_as(identity, foreign);
         if !reading.marks.has(Marks::NO_IDENTITY) {
-            match self.look_up(identity) {
+            match self.look_up(known_as) {
                 Seen::Same => return Decision::Duplicate,
                 Seen::OtherContent => reading.marks.add(Marks::SEQ_REUSED),
                 Seen::Never => {}
             }
+        }
+        if foreign {
+            // It is in no history here, so its time takes nobody's place.
+            self.remember(known_as, None, received_at);
+            return Decision::Fresh { stored_ts: measured_at, identity };
         }
         let post = place.post.as_ref().map_or(device, |post| &*post.post_id);
         let stored_ts = self.free_time(post, place, measured_at);
         if stored_ts != measured_at {
             reading.marks.add(Marks::TS_MOVED);
         }
-        self.remember(identity, post, stored_ts, received_at);
+        self.remember(known_as, Some((post, stored_ts)), received_at);
         Decision::Fresh { stored_ts, identity }
     }
 
@@ -241,7 +273,12 @@ impl Admission {
 
     /// Learns from a reading that is in the journal already: after a restart.
     pub fn learn(&mut self, place: &Place, stored: &StoredReading<'_>) {
-        self.remember(stored.identity, stored.post, stored.stored_ts, stored.received_at);
+        let foreign = stored.marks.has(Marks::FOREIGN);
+        let known_as = known_as(stored.identity, foreign);
+        if foreign {
+            return self.remember(known_as, None, stored.received_at);
+        }
+        self.remember(known_as, Some((stored.post, stored.stored_ts)), stored.received_at);
         if let Some(device) = &place.device {
             let device = self.devices.entry(device.clone()).or_default();
             device.stored_max = device.stored_max.max(stored.stored_ts);
@@ -307,7 +344,7 @@ impl Admission {
         generations.any(|generation| generation.taken.find(u64::from(hash), |known| *known == hash).is_some())
     }
 
-    fn remember(&mut self, identity: u64, post: &str, stored_ts: Timestamp, received_at: Timestamp) {
+    fn remember(&mut self, identity: u64, taken: Option<(&str, Timestamp)>, received_at: Timestamp) {
         let closed = |newest: &Generation| {
             received_at.since(newest.since) >= GENERATION
                 || newest.identities.len() >= self.identities_max / GENERATIONS_MAX
@@ -324,6 +361,7 @@ impl Admission {
             return;
         };
         newest.identities.insert_unique(spread(identity), identity, |known| spread(*known));
+        let Some((post, stored_ts)) = taken else { return };
         let hash = taken_hash(post, stored_ts);
         newest.taken.insert_unique(u64::from(hash), hash, |known| u64::from(*known));
     }
@@ -331,6 +369,15 @@ impl Admission {
 
 /// The part of an identity that stands for the content.
 const CONTENT: u64 = (1 << 24) - 1;
+
+/// What is kept for another node is known apart from what is kept for this one: a standby that receives a reading for its
+/// owner has to take it when it is to judge it after all.
+const FOREIGN: u64 = 0x9e37_79b9_7f00_0000;
+const _: () = assert!(FOREIGN & CONTENT == 0, "it changes the key alone");
+
+fn known_as(identity: u64, foreign: bool) -> u64 {
+    if foreign { identity ^ FOREIGN } else { identity }
+}
 
 enum Seen {
     Never,

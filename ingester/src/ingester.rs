@@ -22,7 +22,7 @@ use crate::loss::LossBook;
 use crate::metrics::Metrics;
 use crate::proof::Proofs;
 use crate::quarantine::{self, Quarantine, QuarantineError};
-use crate::run::{Clock, Intake, Judge, Setup};
+use crate::run::{Clock, Foreign, Intake, Judge, Setup};
 
 /// The ingester could not start. Stop and show it.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,7 @@ pub struct Opened {
     journal_dir: PathBuf,
     data_dir: PathBuf,
     proofs: Option<Proofs>,
+    foreign: Option<Foreign>,
 }
 
 impl Opened {
@@ -83,12 +84,18 @@ impl Opened {
             );
         }
         let data_dir = data_dir.to_owned();
-        Ok(Self { writer, recovery, quarantine, journal_dir, data_dir, proofs: None })
+        Ok(Self { writer, recovery, quarantine, journal_dir, data_dir, proofs: None, foreign: None })
     }
 
     /// Knows proofs, and tells of those that come in.
     pub fn with_proofs(mut self, proofs: Option<Proofs>) -> Self {
         self.proofs = proofs;
+        self
+    }
+
+    /// Knows which posts other nodes own.
+    pub fn with_nodes(mut self, foreign: Option<Foreign>) -> Self {
+        self.foreign = foreign;
         self
     }
 
@@ -133,6 +140,7 @@ impl Opened {
             losses: losses.clone(),
             gate: gate.clone(),
             proofs: self.proofs,
+            foreign: self.foreign,
         };
         let shared = Shared {
             accounts: accounts.clone(),

@@ -137,6 +137,8 @@ pub enum Fate {
     },
     /// Count it as refused: its sender may not publish there.
     Denied,
+    /// Take its records: another node received them for us.
+    Forwarded,
 }
 
 impl Fate {

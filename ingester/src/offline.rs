@@ -65,6 +65,7 @@ impl Offline {
             accounts: Arc::new(Accounts::default()),
             losses: Arc::new(LossBook::in_memory()),
             proofs: None,
+            foreign: None,
         };
         let (topic, payload) = (String::new(), Bytes::new());
         Self {

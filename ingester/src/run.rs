@@ -35,8 +35,9 @@ use crate::profile;
 use crate::proof::Proofs;
 
 mod apart;
+pub mod forwarded;
 
-use apart::{came_at, date_again};
+use apart::{ALL_ZONES, came_at, date_again};
 
 /// A frame is closed when its records reach this size; a flipped byte on disk costs one frame.
 pub const FRAME_BYTES: usize = 64 * 1024;
@@ -51,6 +52,9 @@ const GATHER: Duration = Duration::from_millis(4);
 
 /// Called with every closed frame before it is on disk. Must not wait for disks or networks.
 pub type Judge = Box<dyn FnMut(Arc<FrameBuf>) + Send>;
+/// Whether another node owns a post: zone and feeder by the register, and the zone that the topic of a device names that
+/// nobody registered.
+pub type Foreign = Arc<dyn Fn(&str, &str, Option<&str>) -> bool + Send + Sync>;
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -72,6 +76,8 @@ pub struct Setup {
     pub gate: Arc<Gate>,
     /// How proofs are known; without it there are none.
     pub proofs: Option<Proofs>,
+    /// Which posts other nodes own; without it there are no others.
+    pub foreign: Option<Foreign>,
 }
 
 /// The thread `intake`.
@@ -273,6 +279,7 @@ impl Intake {
         }
         match message.fate {
             Fate::Read | Fate::Again { .. } => {}
+            Fate::Forwarded => return self.take_forwarded(message, context),
             Fate::TooLarge { .. } => return self.quarantine(message, 0, Refusal::TooLarge, context),
             Fate::Denied => {
                 context.readings += 1;
@@ -349,9 +356,6 @@ impl Intake {
             }
             reading.marks.add(Marks::OTHER_TOPIC);
         }
-        if !context.judges {
-            reading.marks.add(Marks::NOT_JUDGED);
-        }
         context.readings += 1;
         let retained = message.retain && context.retain_counts;
         if self.judge_only && retained {
@@ -359,6 +363,7 @@ impl Intake {
             return Ok(());
         }
         let place = self.place(device, &mut reading, hint);
+        self.mark_judge(&mut reading, &place, hint, context);
         let received_at = came_at(message, context);
         let decision = if self.judge_only {
             self.look_only(&mut reading, &place, device, received_at)
@@ -366,22 +371,8 @@ impl Intake {
             self.admission.admit(&mut reading, &place, device, retained, received_at)
         };
         date_again(message, &mut reading, &place, context.received_at);
-        match decision {
-            Decision::Duplicate => {
-                self.totals.duplicate += 1;
-                context.tally.duplicate += 1;
-                if context.source != Source::Retry {
-                    self.setup.metrics.duplicate.inc();
-                }
-            }
-            Decision::StaleRetained => self.refuse(Refused::RetainedStale, 1),
-            Decision::Fresh { stored_ts, identity } => {
-                let hint = hint.map(|(zone, _)| zone).filter(|zone| register::is_identifier(zone));
-                let kept = Kept { reading: &reading, place: &place, device, hint, stored_ts, identity };
-                self.keep(&kept, context);
-                context.tally.stored += 1;
-            }
-        }
+        let hint = hint.map(|(zone, _)| zone).filter(|zone| register::is_identifier(zone));
+        self.settle(decision, (&reading, &place), (device, hint), context);
         Ok(())
     }
 
@@ -455,6 +446,10 @@ impl Intake {
             return self.close_full_frame();
         }
         self.totals.stored += 1;
+        if reading.marks.has(Marks::FOREIGN) {
+            // Here may be a part of what the post says; its owner has all of it.
+            return self.close_full_frame();
+        }
         let gap = self.admission.gap(place, reading, stored.measured_at());
         if gap.missing > 0 || gap.filled {
             self.setup.metrics.gap.inc_by(gap.missing);

@@ -69,6 +69,7 @@ impl Site {
             losses: Arc::new(LossBook::in_memory()),
             gate: gate.clone(),
             proofs,
+            foreign: None,
         };
         let intake = Intake::new(setup, Admission::default(), &Recovery::default());
         let (inlet, chunks) = mpsc::channel(1024);

@@ -144,6 +144,8 @@ bits!(
     OTHER_TOPIC = 14 "other_topic",
     /// Stored and not judged here: it came from a source with `judge = false`, and another instance judges it.
     NOT_JUDGED = 15 "not_judged",
+    /// Another node owns its post: kept until that node has it, in no history here.
+    FOREIGN = 16 "foreign",
 );
 
 /// One report of one sensor.

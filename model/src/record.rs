@@ -11,6 +11,7 @@
 //! quarantined  received_at i64 · source u8 · reason: length u8, bytes · topic: length u16, bytes
 //!              full length u32 · hash [u8; 8] · payload (whole, or the first 64 KiB of one over the packet limit)
 //! proof        as reading
+//! heard        weather that another node was told and passed on: as weather
 //! ```
 //! Fixed numbers are little-endian. The kind byte travels beside the record, in the journal's own frame.
 
@@ -29,6 +30,9 @@ pub const QUARANTINED: u8 = 4;
 /// Kind byte of a proof: a known leak that we sent ourselves by the real way. It looks like a reading and is none: who
 /// follows the journal for readings never sees it.
 pub const PROOF: u8 = 5;
+/// Kind byte of a weather message that another node passed on. It is weather like any; the kind says that it is not to be
+/// passed on again.
+pub const HEARD_WEATHER: u8 = 6;
 
 /// Longest payload that a source takes; so much of a refused one is kept.
 pub const QUARANTINED_PAYLOAD_MAX: usize = 4 << 20;
@@ -47,15 +51,18 @@ pub enum Source {
     Http = 2,
     /// From quarantine, read again.
     Retry = 3,
+    /// From another node, which received it for us.
+    Node = 4,
 }
 
 /// Every source in the order of its number.
-pub const SOURCES: [Source; 4] = [Source::Broker, Source::Listener, Source::Http, Source::Retry];
+pub const SOURCES: [Source; 5] =
+    [Source::Broker, Source::Listener, Source::Http, Source::Retry, Source::Node];
 
 impl Source {
     /// The word used as metric label.
     pub fn name(self) -> &'static str {
-        ["broker", "listener", "http", "retry"][self as usize]
+        ["broker", "listener", "http", "retry", "node"][self as usize]
     }
 
     fn from_number(number: u8) -> Self {
@@ -288,7 +295,7 @@ pub fn decode(kind: u8, bytes: &[u8]) -> Result<Record<'_>, BadRecord> {
     let mut cursor = Cursor { bytes, at: 0 };
     let record = match kind {
         READING => cursor.reading().map(Record::Reading),
-        WEATHER => cursor.weather(),
+        WEATHER | HEARD_WEATHER => cursor.weather(),
         STATUS => cursor.status(),
         QUARANTINED => cursor.quarantined(),
         PROOF => cursor.reading().map(Record::Proof),
@@ -496,7 +503,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoder_panic(kind in 0u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_make_the_decoder_panic(kind in 0u8..7, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(kind, &bytes);
         }
     }

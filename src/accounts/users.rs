@@ -57,6 +57,9 @@ fn check_scope(role: Role, zone: Option<&str>) -> Result<()> {
     if role == Role::Crew && zone.is_none() {
         bail!(UsageError("a crew works in its own zone: --zone Z".to_owned()));
     }
+    if role == Role::Node {
+        bail!(UsageError("a node signs in nowhere: lampguard token create --role node".to_owned()));
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP interface: one table of routes and who may use them; what is not in the table is refused.
 
 pub(crate) mod admit;
+mod forward;
 mod incidents;
 pub(crate) mod lang;
 pub(crate) mod links;
@@ -41,7 +42,7 @@ pub(crate) use server::Tls;
 
 use crate::pages;
 use crate::serve::Instance;
-use crate::tokens::Role::{Admin, Crew, Duty, Engineer, Viewer};
+use crate::tokens::Role::{Admin, Crew, Duty, Engineer, Node, Viewer};
 
 /// Longest body: 10,000 readings.
 const BODY_MAX: usize = 4 << 20;
@@ -61,6 +62,7 @@ const REPORTERS: Access = Access::Roles(&[Duty, Crew, Engineer, Admin]);
 const OFFICE: Access = Access::Roles(&[Duty, Engineer, Admin]);
 const DESK: Access = Access::Roles(&[Duty, Admin]);
 const MOVERS: Access = Access::Roles(&[Duty, Crew, Admin]);
+const NODES: Access = Access::Roles(&[Node]);
 const TECHNICIANS: Access = Access::Roles(&[Engineer, Admin]);
 
 /// One line of the table: the router is made of it, so a route without rights cannot be.
@@ -129,6 +131,7 @@ static ROUTES: &[Route] = &[
     on(Method::GET, "/api/v1/rota", EVERYBODY, || get(rota::show)),
     on(Method::PUT, "/api/v1/rota", DESK, || put(rota::change)),
     on(Method::POST, "/api/v1/readings", REPORTERS, || post(readings::readings)),
+    on(Method::POST, "/api/v1/forward", NODES, || post(forward::forward)),
     on(Method::POST, "/api/v1/weather", OFFICE, || post(readings::weather)),
     on(Method::POST, "/api/v1/links/revoke", DESK, || post(links::revoke)),
     on(Method::POST, "/api/v1/quarantine/retry", TECHNICIANS, || post(readings::retry)),

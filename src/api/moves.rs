@@ -164,6 +164,10 @@ pub(crate) async fn tell(
     who: &Identity,
     body: ReportBody,
 ) -> Result<Acted<IncidentView>, ApiError> {
+    if instance.nodes.as_ref().is_some_and(|nodes| !nodes.owners.judges_here()) {
+        let text = "this node judges nothing and tells nobody ([nodes]): report it to the owner of the zone";
+        return Err(ApiError::new(StatusCode::CONFLICT, "not_judged_here", text));
+    }
     let request = TellRequest {
         actor: actor(who),
         key: body.key,

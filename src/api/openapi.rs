@@ -54,6 +54,9 @@ fn operation(route: &Route, words: &Value) -> Option<Value> {
             json!({ "application/x-www-form-urlencoded": { "schema": { "type": "object" } } })
         }
         Some("csv") => json!({ "text/csv": { "schema": { "type": "string" } } }),
+        Some("bytes") => {
+            json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
+        }
         Some("lines") => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Some(name) => {
             json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } })

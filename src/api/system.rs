@@ -14,12 +14,15 @@ use crate::serve::Instance;
 pub(super) async fn readyz(State(instance): Shared) -> Response {
     let stopped = instance.ingester.get().is_none_or(|handles| handles.inlet.gate.is_stopped());
     let status = if stopped { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let body = json!({
+    let mut body = json!({
         "ready": !stopped,
         "journal": if stopped { "takes nothing: acknowledgements are held back, alarms go on" } else { "writable" },
         "brokers": gauges(&instance, "lampguard_broker_up"),
         "databases": if instance.config.tsdbs.is_empty() { json!({}) } else { gauges(&instance, "lampguard_tsdb_up") },
     });
+    if let Some(nodes) = &instance.nodes {
+        body["nodes"] = nodes.state();
+    }
     (status, Json(body)).into_response()
 }
 

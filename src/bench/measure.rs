@@ -203,7 +203,7 @@ impl Stage {
             database: wanted.stub,
             webhook: wanted.webhook,
             people: wanted.people,
-            connections: None,
+            ..Plan::default()
         };
         let broker = match &tools.mosquitto {
             Ok(program) if wanted.broker => Some(Mosquitto::start(&site, program, mqtt)?),

@@ -11,6 +11,7 @@
 //!  alarms  hazards of simulated cities told in time, and false alarms       alarms/
 //!  night   whole nights with people: told, arrived, late and why          night/
 //!  crash   nothing acknowledged is lost: kills, restarts, outages           crash.rs, story.rs, oracle.py
+//!  nodes   two nodes receive, a third owns the posts; one is killed          nodes.rs
 //!  tellings  a process dies between two steps of a telling                  tellings/
 //!
 //!  site.rs      temporary folder, register, configuration, ports     process.rs   children and their CPU
@@ -36,6 +37,7 @@ mod machine;
 mod measure;
 mod mqtt;
 mod night;
+mod nodes;
 mod paced;
 mod payload;
 mod peer;
@@ -83,6 +85,8 @@ enum Scenario {
     Night(night::Options),
     /// Nothing is lost: kill -9, broker restarts, database outages; then a set comparison by another program.
     Crash(crash::Crash),
+    /// Several nodes: two receive, a third judges, one is killed on the way; then a set comparison by another program.
+    Nodes(nodes::Nodes),
     /// A process dies between any two steps of a telling: each message comes once, or again and marked.
     Tellings(tellings::Options),
     /// The process that dies; started by `tellings`.
@@ -126,6 +130,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Scenario::Alarms(options) => alarms::run(&options),
         Scenario::Night(options) => night::run(&options),
         Scenario::Crash(options) => crash::run(&options),
+        Scenario::Nodes(options) => nodes::run(&options),
         Scenario::Tellings(options) => tellings::run(&options),
         Scenario::TellingsChild(options) => tellings::run_child(&options),
         Scenario::Load(options) => load::run(&options),

@@ -110,6 +110,10 @@ pub(super) struct Plan {
     pub(super) people: bool,
     /// Sensor connections of the listener; `None`: its default.
     pub(super) connections: Option<u64>,
+    /// More keys of the broker.
+    pub(super) broker_keys: &'static str,
+    /// More sections.
+    pub(super) sections: String,
 }
 
 impl Plan {
@@ -124,7 +128,11 @@ impl Plan {
             }
         }
         if let Some(port) = self.broker {
-            let _ = write!(out, "[[broker]]\nid = \"bench\"\nurl = \"mqtt://127.0.0.1:{port}\"\n");
+            let _ = write!(
+                out,
+                "[[broker]]\nid = \"bench\"\nurl = \"mqtt://127.0.0.1:{port}\"\n{}",
+                self.broker_keys
+            );
         }
         if let Some(port) = self.database {
             let _ = write!(out, "[[tsdb]]\nid = \"bench\"\nurl = \"http://127.0.0.1:{port}\"\n");
@@ -152,7 +160,7 @@ impl Plan {
             ),
             None => write!(out, "[[channel]]\nid = \"console\"\nkind = \"console\"\n"),
         };
-        out
+        out + &self.sections
     }
 }
 

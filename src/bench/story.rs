@@ -17,7 +17,7 @@ use super::services::{Database, Lampguard, Mosquitto, find_mosquitto, find_victo
 use super::site::{Plan, Site, find, free_ports};
 
 /// The other program.
-const ORACLE: &str = include_str!("oracle.py");
+pub(super) const ORACLE: &str = include_str!("oracle.py");
 /// A restarted database is noticed by the next probe, 5 s apart, at the latest; before that nobody knows that
 /// rows have to be sent again, and a lag of 0 means nothing.
 const NOTICED: Duration = Duration::from_secs(8);
@@ -122,8 +122,7 @@ impl<'a> Story<'a> {
             broker: programs.mosquitto.is_some().then_some(mqtt),
             database: Some(database),
             webhook: None,
-            people: false,
-            connections: None,
+            ..Plan::default()
         };
         site.configure(&plan)?;
         let oracle = site.dir.join("oracle.py");

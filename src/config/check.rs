@@ -44,6 +44,8 @@ pub(super) fn make_absolute(config: &mut Config, base: &Path) {
         optional.extend([&mut proof.password_file, &mut proof.key_file]);
     }
     optional.extend(config.heartbeat.iter_mut().map(|heartbeat| &mut heartbeat.url_file));
+    let peers = config.nodes.iter_mut().flat_map(|nodes| &mut nodes.peer);
+    optional.extend(peers.flat_map(|peer| [&mut peer.token_file, &mut peer.ca_file]));
     optional.extend([&mut config.web.tls_cert, &mut config.web.tls_key]);
     for path in optional.into_iter().flatten() {
         *path = base.join(&path);
@@ -98,6 +100,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<Fault>) {
         super::channel::check(&format!("channel[{place}]"), channel, &mut faults);
     }
     watching::check(config, &mut faults);
+    super::nodes::check(config, &mut faults);
     check_web(&config.web, &mut faults);
 }
 

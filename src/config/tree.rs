@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::{Config, Fault};
 
 /// Sections and keys of the whole design that this version does not build yet.
-const LATER: [&str; 2] = ["nodes", "truth"];
+const LATER: [&str; 1] = ["truth"];
 
 /// Unknown keys of one section that are told; more are hardly a slip of the pen.
 const UNKNOWN_MAX: usize = 50;
@@ -48,6 +48,7 @@ pub(super) fn sections(mut tree: Table, faults: &mut Vec<Fault>) -> (Config, Vec
     take(&mut tree, "test_dispatch", &mut config.test_dispatch, faults);
     config.proof = tree.remove("proof").and_then(|value| typed(value, "proof", faults));
     config.heartbeat = tree.remove("heartbeat").and_then(|value| typed(value, "heartbeat", faults));
+    config.nodes = tree.remove("nodes").and_then(|value| typed(value, "nodes", faults));
     config.listener = tree.remove("listener").and_then(|value| typed(value, "listener", faults));
     config.brokers = list(&mut tree, "broker", faults);
     config.profiles = list(&mut tree, "profile", faults);

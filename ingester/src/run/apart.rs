@@ -14,7 +14,7 @@ use crate::profile::{self, Arrived, Profile};
 use crate::proof::PREFIX;
 
 /// The zone of a weather message that stands for all of them.
-const ALL_ZONES: &str = "all";
+pub(super) const ALL_ZONES: &str = "all";
 /// Longest weather message; the contract's three keys need some 80 bytes.
 const WEATHER_BYTES_MAX: usize = 4096;
 

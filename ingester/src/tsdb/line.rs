@@ -82,11 +82,13 @@ pub(crate) fn encode(
     limits: Limits,
     out: &mut Vec<u8>,
 ) -> Result<Option<Timestamp>, Skipped> {
-    if !matches!(kind, record::READING | record::WEATHER) {
+    if !matches!(kind, record::READING | record::WEATHER | record::HEARD_WEATHER) {
         return Ok(None);
     }
     let start = out.len();
     let row = match record::decode(kind, bytes) {
+        // Its owner writes it.
+        Ok(Record::Reading(reading)) if reading.marks.has(Marks::FOREIGN) => return Ok(None),
         Ok(Record::Reading(reading)) => put_reading(&reading, limits, out).map(|()| reading.received_at),
         Ok(Record::Weather(at, zone, json)) => put_weather(at, zone, json, limits, out).map(|()| at),
         Ok(_) => return Ok(None),

@@ -1,0 +1,71 @@
+//! What another node received for us.
+
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use lampguard_ingester::intake::{Fate, Tally};
+use lampguard_ingester::run::forwarded;
+use lampguard_ingester::source::http::submit;
+use lampguard_model::record::Source;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Answer, ApiError, Shared};
+use crate::tokens::Identity;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Head {
+    /// What is wrong over there, by part.
+    faults: String,
+    /// Somebody over there only asks; the node itself may be down.
+    ask: bool,
+}
+
+/// Takes records of another node's journal; the answer comes after our disk has them. An empty body is a sign of life.
+pub(super) async fn forward(
+    State(instance): Shared,
+    Extension(who): Extension<Identity>,
+    Query(head): Query<Head>,
+    body: Bytes,
+) -> Answer {
+    let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
+    let Some(nodes) = &instance.nodes else {
+        return Err(forbidden("this instance has no [nodes]: nothing is forwarded to it".to_owned()));
+    };
+    let from = nodes.owners.place(&who.name).filter(|node| *node != nodes.owners.own());
+    let Some(from) = from else {
+        let text =
+            format!("{:?} is no other node of [nodes]: a node's token bears its id as --name", who.name);
+        return Err(forbidden(text));
+    };
+    if !nodes.owners.judges_here() {
+        return Err(forbidden("this node owns nothing and stands by for nobody".to_owned()));
+    }
+    if forwarded::records(&body).any(|record| record.is_none()) {
+        return Err(ApiError::bad("the body ends in the middle of a record"));
+    }
+    let Some(handles) = instance.ingester.get() else {
+        return Err(ApiError::unavailable("starting"));
+    };
+    if !head.ask {
+        nodes.heard(from, &head.faults);
+    }
+    let tally = if body.is_empty() {
+        Tally::default()
+    } else {
+        let now = (instance.clock)();
+        submit(&handles.inlet, Source::Node, Vec::new(), "", body, Fate::Forwarded, now).await?
+    };
+    if !tally.quarantined.is_empty() {
+        // What this version does not know has to wait there until it does; the rest is a duplicate when it comes again.
+        let text = "a record is of a kind that this version does not know: bring this node up to the sender's version";
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_record", text));
+    }
+    let register = nodes.register_hash(&instance.register.get());
+    Ok(Json(json!({
+        "stored": tally.stored, "duplicate": tally.duplicate, "node": nodes.owners.id(nodes.owners.own()),
+        "now": (instance.clock)().0, "register": register,
+    })))
+}

@@ -1,0 +1,397 @@
+//! The way of another node's readings: from our journal to their owner.
+//!
+//! ```text
+//!  1 read   frames of the journal into a batch: readings marked `foreign` whose owner it is, and weather
+//!  2 ask    turn.rs: to the owner, to its standby, or wait; a sign of life when there is nothing
+//!  3 send   one request; its 200 means that they are on the other disk
+//!  4 move   the cursor, at most once a second; only then may the journal be trimmed
+//! ```
+//! One thread for each node that judges, one request at a time. What it cannot send waits in the journal; in memory is one
+//! batch. A kill sends again what the cursor had not passed yet: the owner counts it as duplicate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use lampguard_ingester::intake::{Fate, Inlet};
+use lampguard_ingester::loss::replace_file;
+use lampguard_ingester::run::forwarded::put_record;
+use lampguard_ingester::source::http::submit;
+use lampguard_journal::{Follower, JournalError, Reader};
+use lampguard_model::record::{self, Record, Source};
+use lampguard_model::{Marks, Timestamp};
+use tracing::{error, info, warn};
+
+use super::owners::Owners;
+use super::turn::{Step, To, Turn};
+use super::way::Way;
+use super::{Nodes, way, way_to};
+use crate::clock::Clock;
+
+/// A batch is closed when its records reach this size; the other node takes bodies of 4 MiB.
+const BATCH_BYTES: usize = 1 << 20;
+/// The longest look at the journal for one batch, so that a long stretch of foreign-less frames ends in a sign of life.
+const LOOK_MAX: u64 = 200_000;
+/// The cursor is written no more often.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often the end is looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// Longest wait for a request that is under way at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Nodes that this one sends to: all others that judge. Each gets the readings of its posts, and all weather.
+pub(super) fn targets(owners: &Owners) -> impl Iterator<Item = usize> + '_ {
+    owners.others().filter(|node| owners.judges(*node))
+}
+
+fn cursor_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("forward-{id}.cursor"))
+}
+
+/// The durable cursor; 0, the start of the journal, when there is none that can be read.
+pub(super) fn stored_cursor(dir: &Path, id: &str) -> u64 {
+    let text = std::fs::read_to_string(cursor_path(dir, id)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// What the threads need.
+pub(crate) struct Setup {
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) dir: PathBuf,
+    pub(crate) journal_dir: PathBuf,
+    pub(crate) followers: Vec<Follower>,
+    pub(crate) inlet: Inlet,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: tokio::runtime::Handle,
+}
+
+/// Running threads.
+pub(crate) struct Running {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Ends them; what was not sent goes at the next start.
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        let until = Instant::now() + PATIENCE;
+        for thread in self.threads {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if !thread.is_finished() {
+                // Its cursor stays where it was: what is under way goes again.
+                warn!(thread = thread.thread().name(), "waits for another node and is left behind");
+            } else if thread.join().is_err() {
+                error!("a thread that forwards ended in panic");
+            }
+        }
+    }
+}
+
+/// Starts a thread for each node that is sent to.
+///
+/// # Errors
+/// A file of `[[nodes.peer]]` is not readable, or the system starts no thread.
+pub(crate) fn start(setup: Setup) -> Result<Running> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let targets: Vec<usize> = targets(&setup.nodes.owners).collect();
+    let mut threads = Vec::new();
+    for (target, follower) in targets.into_iter().zip(setup.followers) {
+        let nodes = setup.nodes.clone();
+        let id = nodes.owners.id(target).to_owned();
+        let config = &nodes.config;
+        let standby = config.peer.get(target).and_then(|peer| peer.standby.as_deref());
+        let own = Standby::Here(setup.inlet.clone(), setup.clock.clone(), setup.runtime.clone());
+        let standby = match standby {
+            Some(standby) if standby == config.name => Some(own),
+            Some(standby) => Some(Standby::There(way_to(config, standby)?)),
+            None => None,
+        };
+        let takeover = standby.is_some().then(|| Duration::from_secs(config.takeover_after_s()));
+        let cursor = stored_cursor(&setup.dir, &id).max(follower.tail().first());
+        let worker = Worker {
+            turn: Turn::new(takeover, nodes.now()),
+            owner: way_to(config, &id)?,
+            standby,
+            target,
+            cursor_file: cursor_path(&setup.dir, &id),
+            journal_dir: setup.journal_dir.clone(),
+            follower,
+            reader: None,
+            batch: Batch { from: cursor, next: cursor, ..Batch::default() },
+            cursor,
+            saved: cursor,
+            save_at: Instant::now(),
+            told: false,
+            taken_over: false,
+            clock: setup.clock.clone(),
+            stop: stop.clone(),
+            nodes,
+        };
+        let name = format!("forward:{id}");
+        let thread = std::thread::Builder::new().name(name).spawn(move || worker.run());
+        threads.push(thread.context("starting a thread that forwards")?);
+    }
+    Ok(Running { stop, threads })
+}
+
+/// Who stands in for the owner.
+enum Standby {
+    There(Way),
+    /// This node itself: its own intake.
+    Here(Inlet, Clock, tokio::runtime::Handle),
+}
+
+impl Standby {
+    fn send(&self, faults: &str, body: &[u8]) -> Result<way::Answer> {
+        match self {
+            Self::There(way) => way.send(faults, body),
+            Self::Here(inlet, clock, runtime) => {
+                let body = Bytes::copy_from_slice(body);
+                let taken = submit(inlet, Source::Node, Vec::new(), "", body, Fate::Forwarded, clock());
+                let tally = runtime.block_on(taken)?;
+                Ok(way::Answer { stored: tally.stored, duplicate: tally.duplicate, ..way::Answer::default() })
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::There(way) => way.id(),
+            Self::Here(..) => "this node",
+        }
+    }
+}
+
+/// Records that go together.
+#[derive(Default)]
+struct Batch {
+    /// Number of the first record that was looked at, and of the next one.
+    from: u64,
+    next: u64,
+    /// Readings, with their kind and length.
+    readings: Vec<u8>,
+    count: u64,
+    /// Weather: for the owner alone, its standby is told by a thread of its own.
+    weather: Vec<u8>,
+    /// When the oldest reading of it came in.
+    oldest: Option<Timestamp>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.readings.is_empty() && self.weather.is_empty()
+    }
+
+    /// What goes to whom. The standby is not asked to take weather.
+    fn body(&self, to: To) -> Vec<u8> {
+        match to {
+            To::Owner => [&*self.weather, &*self.readings].concat(),
+            To::Standby => self.readings.clone(),
+        }
+    }
+}
+
+struct Worker {
+    nodes: Arc<Nodes>,
+    target: usize,
+    turn: Turn,
+    owner: Way,
+    standby: Option<Standby>,
+    cursor_file: PathBuf,
+    journal_dir: PathBuf,
+    follower: Follower,
+    reader: Option<Reader>,
+    batch: Batch,
+    /// Everything before it was taken over there, or is not for them.
+    cursor: u64,
+    saved: u64,
+    save_at: Instant,
+    /// The outage was logged.
+    told: bool,
+    taken_over: bool,
+    clock: Clock,
+    stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            if self.batch.is_empty() {
+                self.read();
+            }
+            self.show();
+            match self.turn.next(self.nodes.now(), !self.batch.is_empty()) {
+                Step::Send(to) => self.send(to),
+                Step::Beat => self.beat(),
+                Step::Wait(pause) if self.batch.is_empty() => {
+                    self.follower.tail().wait_past(self.cursor, pause.min(TICK));
+                    if self.follower.tail().is_closed() {
+                        std::thread::sleep(TICK.min(pause));
+                    }
+                }
+                Step::Wait(pause) => std::thread::sleep(pause.min(TICK)),
+            }
+            self.save(false);
+        }
+        self.save(true);
+    }
+
+    /// Step 1.
+    fn read(&mut self) {
+        if let Err(error) = self.try_read() {
+            self.reader = None;
+            if !self.told {
+                warn!(node = self.owner.id(), %error, "the journal is not readable now: nothing is forwarded");
+                self.told = true;
+            }
+            std::thread::sleep(TICK);
+        }
+        if self.batch.is_empty() {
+            // Nothing of it was for them.
+            self.cursor = self.batch.next;
+        }
+    }
+
+    fn try_read(&mut self) -> Result<(), JournalError> {
+        let end = self.follower.tail().end();
+        self.batch.from = self.batch.next;
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.journal_dir, self.batch.next)?,
+        };
+        let size = |batch: &Batch| batch.readings.len() + batch.weather.len();
+        while size(&self.batch) < BATCH_BYTES && self.batch.next - self.batch.from < LOOK_MAX {
+            let Some(frame) = reader.next(end)? else { break };
+            let next = self.batch.next;
+            for (_, kind, bytes) in frame.records().filter(|(seq, ..)| *seq >= next) {
+                put(&mut self.batch, &self.nodes.owners, self.target, (kind, bytes));
+            }
+            self.batch.next = next.max(frame.end_seq());
+        }
+        self.batch.next = self.batch.next.max(reader.position());
+        let lost = reader.take_lost();
+        if lost.records > 0 {
+            error!(
+                node = self.owner.id(),
+                records = lost.records,
+                "damaged frames of the journal were not forwarded"
+            );
+        }
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Step 3.
+    fn send(&mut self, to: To) {
+        let (faults, body) = (self.nodes.faults(), self.batch.body(to));
+        let sent = match (to, &self.standby) {
+            (To::Standby, Some(_)) if body.is_empty() => Ok(way::Answer::default()),
+            (To::Standby, Some(standby)) => standby.send(&faults, &body),
+            _ => self.owner.send(&faults, &body),
+        };
+        let now = self.nodes.now();
+        match sent {
+            Ok(_) => {
+                self.turn.took(to, now);
+                let id = self.nodes.owners.id(self.target);
+                self.nodes.metrics.forwarded.with_label_values(&[id]).inc_by(self.batch.count);
+                self.cursor = self.batch.next;
+                self.batch = Batch { from: self.cursor, next: self.cursor, ..Batch::default() };
+                self.answered(to);
+            }
+            Err(error) => self.failed(to, &error, now),
+        }
+    }
+
+    fn beat(&mut self) {
+        let sent = self.owner.send(&self.nodes.faults(), &[]);
+        let now = self.nodes.now();
+        match sent {
+            Ok(_) => {
+                self.turn.took(To::Owner, now);
+                self.answered(To::Owner);
+            }
+            Err(error) => self.failed(To::Owner, &error, now),
+        }
+    }
+
+    fn answered(&mut self, to: To) {
+        if to == To::Owner && std::mem::take(&mut self.told) {
+            info!(node = self.owner.id(), "the node answers again");
+        }
+        if to == To::Owner && std::mem::take(&mut self.taken_over) {
+            info!(node = self.owner.id(), "its readings go to it again, not to its standby");
+        }
+    }
+
+    fn failed(&mut self, to: To, error: &anyhow::Error, now: Duration) {
+        self.turn.failed(to, now);
+        if !self.told {
+            let error = format!("{error:#}");
+            warn!(node = self.owner.id(), error, "a node takes nothing; its readings wait in the journal");
+            self.told = true;
+        }
+        if !self.taken_over && self.turn.is_taken_over(now) {
+            self.taken_over = true;
+            let standby = self.standby.as_ref().map_or("", Standby::name);
+            error!(node = self.owner.id(), standby, "a node is silent: its readings go to its standby");
+        }
+    }
+
+    fn lag_s(&self) -> i64 {
+        let now = (self.clock)();
+        self.batch.oldest.map_or(0, |oldest| (now.since(oldest).0 + 999) / 1000).max(0)
+    }
+
+    fn show(&self) {
+        let (now, id) = (self.nodes.now(), self.nodes.owners.id(self.target));
+        self.follower.report(self.cursor);
+        let metrics = &self.nodes.metrics;
+        let set = |gauge: &prometheus::IntGaugeVec, value: i64| gauge.with_label_values(&[id]).set(value);
+        set(&metrics.lag, self.lag_s());
+        set(&metrics.up, i64::from(self.turn.is_up()));
+        set(&metrics.taken_over, i64::from(self.turn.is_taken_over(now)));
+    }
+
+    /// Step 4.
+    fn save(&mut self, at_once: bool) {
+        if self.saved == self.cursor || (!at_once && Instant::now() < self.save_at) {
+            return;
+        }
+        self.save_at = Instant::now() + SAVE_EVERY;
+        match replace_file(&self.cursor_file, format!("{}\n", self.cursor).as_bytes()) {
+            Ok(()) => {
+                self.saved = self.cursor;
+                self.follower.keep_from(self.cursor);
+            }
+            // What was sent goes again after a restart; the disk is told of by the journal.
+            Err(error) => warn!(file = %self.cursor_file.display(), %error, "cursor is not written"),
+        }
+    }
+}
+
+/// Puts a record into the batch, when it is for that node.
+fn put(batch: &mut Batch, owners: &Owners, target: usize, (kind, bytes): (u8, &[u8])) {
+    match kind {
+        record::WEATHER => put_record(kind, bytes, &mut batch.weather),
+        record::READING => {
+            let Ok(Record::Reading(reading)) = record::decode(kind, bytes) else { return };
+            let is_theirs = reading.marks.has(Marks::FOREIGN)
+                && owners.owner(reading.zone, reading.feeder, reading.hint) == target;
+            if is_theirs {
+                put_record(kind, bytes, &mut batch.readings);
+                batch.count += 1;
+                batch.oldest =
+                    Some(batch.oldest.map_or(reading.received_at, |at| at.min(reading.received_at)));
+            }
+        }
+        _ => {}
+    }
+}

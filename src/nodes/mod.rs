@@ -1,0 +1,232 @@
+//! Several nodes (`[nodes]`): each post has one owner that judges it; who receives its readings passes them on.
+//!
+//! ```text
+//!  owners.rs   who owns which post                          pure
+//!  turn.rs     whom it is sent to now: owner or standby     pure
+//!  heard.rs    which nodes were heard, and what they say    a table
+//!  way.rs      one request to another node
+//!  forward.rs  thread `forward:ID`: a follower of the journal with its own cursor
+//! ```
+//! ```text
+//!  receive ─► admit ─► mark `foreign` ─► journal ─fdatasync─► PUBACK           here
+//!                                           └► forward:ID ─POST /api/v1/forward─► admit ─► judge ─► journal   its owner
+//!                                                          ◄──────── 200 only after its fdatasync ───────┘
+//! ```
+//! The cursor moves only after that 200, so a kill anywhere sends again, and the owner knows what it has by identity.
+
+mod forward;
+mod heard;
+mod owners;
+mod turn;
+pub(crate) mod way;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lampguard_alerting::rota::Rota;
+use lampguard_ingester::run::Foreign;
+use lampguard_ingester::{Ingester, Opened};
+use lampguard_journal::Follower;
+use lampguard_model::Register;
+use prometheus::Registry;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tracing::info;
+
+use crate::clock::Clock;
+use crate::config::nodes::NodesSection;
+use crate::config::{self, Config};
+use crate::metrics::NodesMetrics;
+pub(crate) use forward::Running;
+use heard::Heard;
+pub(crate) use owners::Owners;
+
+/// Among whom this node is.
+pub(crate) struct Nodes {
+    pub(crate) owners: Owners,
+    config: NodesSection,
+    heard: Heard,
+    began: Instant,
+    metrics: NodesMetrics,
+    /// What is wrong here, for the others.
+    faults: Mutex<String>,
+    hash: Mutex<Option<(Arc<Register>, String)>>,
+}
+
+impl Nodes {
+    /// The nodes of a checked configuration.
+    pub(crate) fn new(config: &NodesSection, metrics: NodesMetrics) -> Self {
+        let owners = Owners::of(config);
+        let heard = Heard::new(config.peer.len(), Duration::ZERO);
+        let (faults, hash) = (Mutex::default(), Mutex::default());
+        Self { owners, config: config.clone(), heard, began: Instant::now(), metrics, faults, hash }
+    }
+
+    /// Time of this process.
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// For the intake.
+    pub(crate) fn foreign(&self) -> Foreign {
+        let owners = self.owners.clone();
+        Arc::new(move |zone, feeder, hint| owners.is_foreign(zone, feeder, hint))
+    }
+
+    /// Another node sent something, if only a sign of life.
+    pub(crate) fn heard(&self, node: usize, faults: &str) {
+        self.heard.note(node, faults, self.now());
+    }
+
+    /// What is wrong here goes with the next sign of life, and with it whom we cannot reach.
+    pub(crate) fn set_faults<'p>(&self, parts: impl Iterator<Item = &'p str>) {
+        let silent = forward::targets(&self.owners).map(|node| self.owners.id(node));
+        let silent = silent.filter(|id| self.metrics.up.with_label_values(&[id]).get() == 0);
+        let faults: Vec<String> =
+            parts.map(str::to_owned).chain(silent.map(|id| format!("forward:{id}"))).collect();
+        let faults = faults.join(" ");
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    fn faults(&self) -> String {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The other nodes as parts of the system.
+    pub(crate) fn parts(&self) -> Vec<(String, bool, String)> {
+        let now = self.now();
+        let part = |node: usize| {
+            let state = self.heard.of(node, now);
+            self.metrics.heard.with_label_values(&[self.owners.id(node)]).set(i64::from(state.is_ok()));
+            (format!("node:{}", self.owners.id(node)), state.is_ok(), state.err().unwrap_or_default())
+        };
+        self.owners.others().map(part).collect()
+    }
+
+    /// For `/readyz`: who is sent to, and how that goes.
+    pub(crate) fn state(&self) -> Value {
+        let nodes = forward::targets(&self.owners).map(|node| {
+            let id = self.owners.id(node);
+            let gauge = |gauge: &prometheus::IntGaugeVec| gauge.with_label_values(&[id]).get();
+            let (up, lag_s) = (gauge(&self.metrics.up) > 0, gauge(&self.metrics.lag));
+            let taken_over = gauge(&self.metrics.taken_over) > 0;
+            (id.to_owned(), json!({ "up": up, "lag_s": lag_s, "taken_over": taken_over }))
+        });
+        Value::Object(nodes.collect())
+    }
+
+    /// Eight bytes that tell registers apart by what the owners depend on: device, post, zone, feeder.
+    pub(crate) fn register_hash(&self, register: &Arc<Register>) -> String {
+        let mut known = self.hash.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, hash)) = &*known
+            && Arc::ptr_eq(of, register)
+        {
+            return hash.clone();
+        }
+        let hash = register_hash(register);
+        *known = Some((register.clone(), hash.clone()));
+        hash
+    }
+}
+
+/// See [`Nodes::register_hash`]; the order of the lines does not matter.
+pub(crate) fn register_hash(register: &Register) -> String {
+    let line = |post: &Arc<lampguard_model::Post>| {
+        format!("{}\t{}\t{}\t{}\n", post.post_id, post.device_id, post.zone, post.feeder)
+    };
+    let mut lines: Vec<String> = register.posts().iter().map(line).collect();
+    lines.sort_unstable();
+    let digest = Sha256::digest(lines.concat());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Feeders of the list that no post hangs on are a slip of the pen: their posts would have another owner than meant.
+pub(crate) fn check_register(config: &NodesSection, register: &Register) -> Result<()> {
+    let owners = Owners::of(config);
+    let unknown = owners.unknown_feeders(register);
+    if !unknown.is_empty() {
+        bail!(crate::UsageError(format!(
+            "[[nodes.peer]] feeders names {} and no post of the register hangs on it",
+            unknown.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// The other nodes, where there are some.
+pub(crate) fn open(config: &Config, registry: &Registry) -> Result<Option<Arc<Nodes>>> {
+    let Some(nodes) = &config.nodes else { return Ok(None) };
+    let nodes = Nodes::new(nodes, NodesMetrics::register(registry)?);
+    let (name, judges) = (nodes.owners.id(nodes.owners.own()), nodes.owners.judges_here());
+    info!(name, judges, "one of several nodes");
+    Ok(Some(Arc::new(nodes)))
+}
+
+/// This node judges nothing.
+pub(crate) fn is_silent(config: &Config) -> bool {
+    config.nodes.as_ref().is_some_and(|nodes| !Owners::of(nodes).judges_here())
+}
+
+/// The register as the rules of this node see it.
+pub(crate) fn judged(config: &Config, register: &Arc<Register>) -> Arc<Register> {
+    match &config.nodes {
+        Some(nodes) => Owners::of(nodes).judged(register),
+        None => register.clone(),
+    }
+}
+
+/// Whom the rules of this node tell: nobody, where they judge nothing.
+pub(crate) fn rota(config: &Config) -> Rota {
+    if is_silent(config) { Rota::default() } else { config::people::rota(config) }
+}
+
+/// Starts to send to the nodes that own what is received here.
+pub(crate) fn forward(
+    nodes: Option<&Arc<Nodes>>,
+    dir: &Path,
+    ingester: &Ingester,
+    followers: Vec<Follower>,
+    clock: &Clock,
+) -> Result<Option<Running>> {
+    let setup = |nodes: &Arc<Nodes>| forward::Setup {
+        nodes: nodes.clone(),
+        dir: dir.to_owned(),
+        journal_dir: ingester.journal_dir().to_owned(),
+        followers,
+        inlet: ingester.inlet(),
+        clock: clock.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    nodes.map(setup).map(forward::start).transpose()
+}
+
+/// Durable cursors of the followers, for the journal's recovery.
+pub(crate) fn cursors(config: Option<&NodesSection>, dir: &Path) -> Vec<u64> {
+    let Some(config) = config else { return Vec::new() };
+    let owners = Owners::of(config);
+    forward::targets(&owners).map(|node| forward::stored_cursor(dir, owners.id(node))).collect()
+}
+
+/// Holds the journal for every node that is sent to, before anything is trimmed.
+pub(crate) fn follow(config: Option<&NodesSection>, dir: &Path, opened: &Opened) -> Vec<Follower> {
+    let Some(config) = config else { return Vec::new() };
+    let owners = Owners::of(config);
+    let follow = |node: usize| {
+        let id = owners.id(node);
+        // Without a bound: what has not reached its owner stays, and a full journal stops acknowledgements.
+        opened.tail().follow(&format!("forward:{id}"), forward::stored_cursor(dir, id))
+    };
+    forward::targets(&owners).map(follow).collect()
+}
+
+/// The way to a node, by the configuration.
+///
+/// # Errors
+/// A file is not readable.
+pub(crate) fn way_to(config: &NodesSection, id: &str) -> Result<way::Way> {
+    let peer = config.peer.iter().find(|peer| peer.id == id);
+    let peer = peer.with_context(|| format!("[[nodes.peer]] has no {id:?}"))?;
+    way::Way::to(peer)
+}

@@ -1,0 +1,127 @@
+//! One request to another node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::config::channel::read_secret;
+use crate::config::nodes::PeerSection;
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Longest wait for an answer. The other node waits 20 s for its disk; one that takes so long is as good as down.
+const ANSWER: Duration = Duration::from_secs(15);
+/// Bytes of a refusal that are kept for a message.
+const TEXT_MAX: u64 = 4096;
+
+/// What a node answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) stored: u64,
+    pub(crate) duplicate: u64,
+    /// Which node it is.
+    pub(crate) node: String,
+    /// Its clock, ms UTC.
+    pub(crate) now: i64,
+    /// Hash of its register.
+    pub(crate) register: String,
+}
+
+/// The way to one node.
+pub(crate) struct Way {
+    id: String,
+    url: String,
+    token_file: PathBuf,
+    agent: ureq::Agent,
+}
+
+impl Way {
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// `ca_file` is not readable or holds no certificate.
+    pub(crate) fn to(peer: &PeerSection) -> Result<Self> {
+        let (Some(url), Some(token_file)) = (&peer.url, &peer.token_file) else {
+            bail!("[[nodes.peer]] {} has no url or token_file", peer.id);
+        };
+        let mut tls = TlsConfig::builder();
+        if let Some(file) = &peer.ca_file {
+            let pem = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+            let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+                .filter_map(|item| match item {
+                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                    _ => None,
+                })
+                .collect();
+            if certificates.is_empty() {
+                bail!("{} holds no certificate in PEM", file.display());
+            }
+            tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
+        }
+        let agent = ureq::Agent::config_builder()
+            .timeout_connect(Some(CONNECT))
+            .timeout_global(Some(ANSWER))
+            // A node that is sent elsewhere would hand its readings and token to whoever answers there.
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .tls_config(tls.build())
+            .build();
+        Ok(Self {
+            id: peer.id.clone(),
+            url: format!("{}/api/v1/forward", url.trim_end_matches('/')),
+            token_file: token_file.clone(),
+            agent: agent.into(),
+        })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Hands records over, and says what is wrong here; returns once they are durable over there.
+    ///
+    /// # Errors
+    /// Nobody answers, or it does not take them: send the same again.
+    pub(crate) fn send(&self, faults: &str, body: &[u8]) -> Result<Answer> {
+        self.request(("faults", faults), body)
+    }
+
+    /// Asks whether it answers; it does not count as a sign of life.
+    ///
+    /// # Errors
+    /// As [`Way::send`].
+    pub(crate) fn ask(&self) -> Result<Answer> {
+        self.request(("ask", "true"), &[])
+    }
+
+    fn request(&self, (key, value): (&str, &str), body: &[u8]) -> Result<Answer> {
+        // Read each time: a token that was replaced counts at once.
+        let bearer = format!("Bearer {}", read_secret(&self.token_file)?.trim());
+        let request = self
+            .agent
+            .post(&self.url)
+            .query(key, value)
+            .header("Authorization", bearer)
+            .content_type("application/octet-stream");
+        let mut response = request.send(body).with_context(|| format!("asking node {}", self.id))?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(TEXT_MAX).read_to_string().unwrap_or_default();
+        if status != 200 {
+            bail!("node {} answered {status}: {}", self.id, text.trim());
+        }
+        let answer: Answer =
+            serde_json::from_str(&text).with_context(|| format!("reading the answer of node {}", self.id))?;
+        if answer.node != self.id {
+            bail!(
+                "{} is node {:?}, not {}: its url stands beside the wrong id",
+                self.url,
+                answer.node,
+                self.id
+            );
+        }
+        Ok(answer)
+    }
+}
