@@ -228,14 +228,18 @@ pub(crate) fn register_faults(path: &Path, faults: &[register::RegisterFault]) -
     )))
 }
 
+async fn open_web(bind: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let doing =
+        || format!("opening the HTTP interface on {bind}: choose another [web] bind or end what uses it");
+    let socket = TcpListener::bind(bind).await.with_context(doing)?;
+    let own = socket.local_addr()?;
+    Ok((socket, own))
+}
+
 /// Starts every part. Needs the runtime.
 pub(crate) async fn start(config: Config) -> Result<Running> {
     let dir = DataDir::lock(&config.site.data_dir)?;
-    let web = config.web.bind;
-    let doing =
-        || format!("opening the HTTP interface on {web}: choose another [web] bind or end what uses it");
-    let socket = TcpListener::bind(web).await.with_context(doing)?;
-    let web = socket.local_addr()?;
+    let (socket, web) = open_web(config.web.bind).await?;
     let register = Arc::new(load_register(&config)?);
     let lighting = load_lighting(&config, &register)?;
     let clock = clock::system();
