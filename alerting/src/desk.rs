@@ -44,7 +44,7 @@ pub struct Counts {
     pub by: [usize; 4],
     /// The deadline is over and nobody is there.
     pub breached: usize,
-    /// P1s of which no message was accepted for [`UNTOLD_AFTER`] and longer.
+    /// P1s of which no message was accepted for `UNTOLD_AFTER` and longer.
     pub untold: usize,
 }
 

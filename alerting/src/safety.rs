@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Whatever is left out stands as it is in our own words. The office may say more than the rules of alarm and dispatch say,
-//! never less: its words keep theirs in them ([`SAYS`]), and nothing but `dead` says that power is off.
+//! never less: its words keep theirs in them (`SAYS`), and nothing but `dead` says that power is off.
 
 use serde::Deserialize;
 
