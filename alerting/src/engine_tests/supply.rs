@@ -31,8 +31,8 @@ fn a_reading_that_says_nothing_of_its_supply_is_judged_by_the_timetable_of_its_f
     assert!(why.timetable.starts_with("since 2026-11-23T12:30:00"), "{why:?}");
 }
 
-#[test]
-fn a_crew_behind_an_isolation_is_warned_once_a_quarter_of_an_hour_before_the_timetable_switches_on() {
+/// P1 is dangerous, and since minute 25 its crew stands behind an isolation of that extent.
+fn isolated(extent: life::Extent) -> City {
     let mut city = city();
     for minute in [0, 5] {
         city.read(&with(leak(minutes(minute), 40.0), Field::SupplyV, 230.0));
@@ -41,8 +41,14 @@ fn a_crew_behind_an_isolation_is_warned_once_a_quarter_of_an_hour_before_the_tim
     city.moved(minutes(20), &id, crew(Verb::Arrive, "1"));
     let mut m = crew(Verb::MakeSafe, "1");
     (m.body.method, m.body.breaker) = (Some(Method::Isolated), Some("QF3".to_owned()));
-    m.body.extent = Some(life::Extent::Feeder);
+    m.body.extent = Some(extent);
     city.moved(minutes(25), &id, m);
+    city
+}
+
+#[test]
+fn a_crew_behind_an_isolation_is_warned_once_a_quarter_of_an_hour_before_the_timetable_switches_on() {
+    let mut city = isolated(life::Extent::Feeder);
     let warned = |city: &City| city.told().iter().filter(|word| **word == "incident.switch_on_soon").count();
     // 20:29, on already; 17:44 of the next day, off for another 16 minutes; then 14.
     for (minute, expected) in
@@ -57,16 +63,7 @@ fn a_crew_behind_an_isolation_is_warned_once_a_quarter_of_an_hour_before_the_tim
 
 #[test]
 fn a_crew_whose_post_the_register_moved_is_warned_by_the_timetable_of_today() {
-    let mut city = city();
-    for minute in [0, 5] {
-        city.read(&with(leak(minutes(minute), 40.0), Field::SupplyV, 230.0));
-    }
-    let id = city.the_incident().id.to_string();
-    city.moved(minutes(20), &id, crew(Verb::Arrive, "1"));
-    let mut m = crew(Verb::MakeSafe, "1");
-    (m.body.method, m.body.breaker) = (Some(Method::Isolated), Some("QF3".to_owned()));
-    m.body.extent = Some(life::Extent::Post);
-    city.moved(minutes(25), &id, m);
+    let mut city = isolated(life::Extent::Post);
     // F1 is F9 from now on, and F9 comes on at 21:00.
     let register = enrol::with_p1(&[&enrol::OF_P1.replace(",F1,", ",F9,")]);
     city.enrol(minutes(26), &register);
