@@ -466,7 +466,7 @@ pub(crate) fn moved_text(
     let chinese = site.language.starts_with("zh");
     let title = moved_title(word, chinese);
     let by = moved_by(event);
-    let unproven = match &incident.life.arrived {
+    let unproven = match incident.life.present_arrival() {
         Some(a) if a.proof == Proof::Unproven && word == "incident.arrived" => {
             site.pick("（未核实，请致电确认）", " (not proven: call them)")
         }

@@ -401,8 +401,11 @@ pub struct Life {
     pub told_at: Option<Timestamp>,
     /// First depart.
     pub departed: Option<Mark>,
-    /// First arrival.
+    /// First arrival: it counts for the deadline.
     pub arrived: Option<Arrival>,
+    /// Newest arrival of a crew that came after the first one had gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub there: Option<Arrival>,
     /// Arrivals that the desk found not to be so.
     pub denied: Vec<Arrival>,
     /// Arrivals at the P2 that it was, by crews that had gone when it became a P1.
@@ -523,7 +526,7 @@ impl Life {
     /// Since when, by receipt in a replay, quiet says something: the crew came, or it was made safe.
     pub fn stands_since(&self) -> Option<Timestamp> {
         match self.state {
-            Stage::Arrived => self.arrived.as_ref().map(|arrival| arrival.mark.through()),
+            Stage::Arrived => self.present_arrival().map(|arrival| arrival.mark.through()),
             _ => self.safe.as_ref().map(|safe| safe.mark.through()),
         }
     }

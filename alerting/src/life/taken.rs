@@ -26,10 +26,14 @@ impl Life {
         let handover = self.climb.handover.take();
         (self.climb, self.told_at) = (Climb { handover, ..Climb::default() }, None);
         let there = self.state == Stage::Arrived && self.clear.is_none();
+        if there && let Some(present) = self.there.take() {
+            // The first one went while it was a P2.
+            self.earlier.extend(self.arrived.replace(present));
+        }
         if there || !takes_evidence(self.state) {
             return;
         }
-        self.earlier.extend(self.arrived.take());
+        self.earlier.extend(self.arrived.take().into_iter().chain(self.there.take()));
         (self.clear, self.taken) = (None, None);
         if self.state == Stage::Arrived {
             (self.state, self.acknowledged, self.departed) = (Stage::Open, None, None);
@@ -59,7 +63,7 @@ impl Life {
     /// Another crew is called, and has all the time to say that it has it.
     pub(super) fn reassign(&mut self, crew: String, now: Timestamp) {
         (self.crew, self.clear, self.relieved) = (Some(crew), None, None);
-        self.climb.refused_by = None;
+        (self.climb.refused_by, self.climb.desk_calls) = (None, false);
         self.climb.jumped.clear();
         if takes_evidence(self.state) {
             (self.acknowledged, self.departed, self.taken) = (None, None, None);
