@@ -60,6 +60,21 @@ fn an_arrival_of_a_second_crew_that_is_not_proven_is_called_about_whatever_was_o
 }
 
 #[test]
+fn who_arrives_behind_an_arrival_that_was_none_has_the_rungs_of_who_stands_there_anew() {
+    let (mut city, id) = raised_until(6, 0);
+    city.moved(minutes(6), &id, crew(Verb::Arrive, "1"));
+    watch(&mut city, minutes(6), 16 * 60);
+    let mut no = desk(Verb::ConfirmArrival, "n");
+    no.body.answer = Some("no".to_owned());
+    city.moved(minutes(23), &id, no);
+    city.moved(minutes(25), &id, crew(Verb::Arrive, "2"));
+    city.effects.clear();
+    watch(&mut city, minutes(25), 960);
+    let told: Vec<(i64, u32)> = rungs(&city, minutes(25)).iter().map(|(s, step, ..)| (*s, *step)).collect();
+    assert_eq!(told, [(600, 8), (900, 9)]);
+}
+
+#[test]
 fn another_crew_that_gets_what_a_crew_had_arrived_at_is_awaited_at_the_board() {
     let (mut city, id) = raised_until(6, 0);
     city.moved(minutes(6), &id, crew(Verb::Arrive, "1"));

@@ -90,7 +90,7 @@ impl Life {
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
         self.climb.desk_calls = false;
         // From arrived to arrived: somebody was clear of it and is back.
-        if self.arrived.is_some() && self.state != Stage::Arrived {
+        if (self.arrived.is_some() || !self.denied.is_empty()) && self.state != Stage::Arrived {
             self.climb.there_at = Some(now);
         }
         match &self.arrived {
@@ -103,7 +103,7 @@ impl Life {
     pub(super) fn deny_arrival(&mut self) {
         let denied = self.there.take().or_else(|| self.arrived.take());
         self.denied.extend(denied);
-        self.climb.desk_calls = false;
+        (self.climb.desk_calls, self.climb.there_at) = (false, None);
     }
 }
 
