@@ -285,6 +285,11 @@ impl Notice {
         self.words.is_p1() || matches!(&*self.event, DIGEST | TEST_DISPATCH)
     }
 
+    /// A call for help, power that is back or will be: among other lines somebody would read over it.
+    pub(crate) fn goes_alone(&self) -> bool {
+        matches!(&*self.event, HELP | "incident.restored" | "incident.switch_on_soon")
+    }
+
     /// Goes by a call or an SMS: there is no room for a list, so it names none of its incidents.
     pub(crate) fn name_nobody(&mut self) {
         self.body["incidents"] = json!([]);

@@ -166,9 +166,9 @@ fn more_than_three_hand_overs_are_one_list_that_says_so_in_every_form() {
     for notice in lists.iter().flat_map(|(_, notices)| notices) {
         assert!(notice.text(1).starts_with("【交接班 5 起, 请接班班组确认】"), "{}", notice.text(1));
         assert!(
-            notice.words.spoken(minutes(60)).contains("交接班"),
+            notice.words.spoken(1, minutes(60)).contains("交接班"),
             "{}",
-            notice.words.spoken(minutes(60))
+            notice.words.spoken(1, minutes(60))
         );
         assert!(notice.words.sms(1, minutes(60)).contains("交接班"));
     }
