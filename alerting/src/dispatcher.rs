@@ -20,7 +20,8 @@ use crate::ladder::{Crowd, Limits, List, Telling, Wording, crew_named};
 use crate::life::{Verb, is_over};
 use crate::links::crews_told;
 use crate::notice::{
-    Address, BREACHED, DIGEST, ESCALATED, HANDOVER, HELP, ISOLATION_OFFERED, Notice, OPENED, SiteText,
+    Address, BREACHED, DIGEST, ESCALATED, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, Notice, OPENED,
+    SiteText,
 };
 use crate::rota::{Person, Rota, Whom, is_reachable};
 
@@ -69,6 +70,13 @@ impl Reached {
             self.missing.push(duty());
         }
         people.iter().for_each(|person| self.add(person));
+    }
+}
+
+impl Reached {
+    /// Somebody is missing, and this is the desk, which passes it on.
+    fn is_for_desk(&self, rota: &Rota, person: &Person) -> bool {
+        !self.missing.is_empty() && rota.desk.as_ref().is_none_or(|desk| desk.name == person.name)
     }
 }
 
@@ -211,8 +219,10 @@ impl Dispatcher {
     fn many(&mut self, scene: &Scene<'_>, incidents: &[Incident], count: usize, to: &Telling) {
         let mut people: Vec<Arc<Person>> = Vec::new();
         for incident in incidents {
-            for person in reached(scene, incident, to).people {
-                self.crowd.add(&person, incident, Wording { again: to.again, ..Wording::default() });
+            let reached = reached(scene, incident, to);
+            for person in reached.people.iter().cloned() {
+                let wording = Wording { again: to.again, ..Wording::default() };
+                self.list(scene, &reached, &person, incident, wording);
                 if !people.iter().any(|known| known.name == person.name) {
                     people.push(person);
                 }
@@ -220,6 +230,21 @@ impl Dispatcher {
         }
         let beyond = count.saturating_sub(incidents.len());
         people.iter().for_each(|person| self.crowd.more(person, beyond));
+    }
+
+    /// Into somebody's list; in that of the desk it says besides that a duty has nobody.
+    fn list(
+        &mut self,
+        scene: &Scene<'_>,
+        reached: &Reached,
+        person: &Arc<Person>,
+        incident: &Incident,
+        wording: Wording<'_>,
+    ) {
+        self.crowd.add(person, incident, wording);
+        if reached.is_for_desk(scene.rota, person) {
+            self.crowd.add(person, incident, Wording { word: Some(NOBODY_NAMED), ..wording });
+        }
     }
 
     /// Notices of one telling of an incident; none when it goes into lists. What is no call is told in a flood too while it
@@ -233,8 +258,10 @@ impl Dispatcher {
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
         if to.grouped && is_call(event) {
-            let people = reached(scene, incident, to).people;
-            people.iter().for_each(|person| self.crowd.add(person, incident, wording(event, to.again)));
+            let reached = reached(scene, incident, to);
+            for person in &reached.people {
+                self.list(scene, &reached, person, incident, wording(event, to.again));
+            }
             return Vec::new();
         }
         let zone = incident.zone_in(scene.register);
@@ -262,7 +289,6 @@ impl Dispatcher {
         let loud = to.urgent || to.loud || incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(scene.rota, to, zone, crew, scene.now);
         let crews = crews_told(scene.rota, to, zone, crew, scene.now);
-        let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
         let mut notices = Vec::new();
         for person in &reached.people {
             // What is urgent waits for no list, and what is not real stands in none; neither counts.
@@ -277,16 +303,16 @@ impl Dispatcher {
                     continue;
                 }
                 if let Some(incident) = incident.filter(|_| !fits || (waits && is_call(&made.event))) {
-                    self.crowd.add(person, incident, wording(&made.event, to.again));
+                    self.list(scene, &reached, person, incident, wording(&made.event, to.again));
                     continue;
                 }
                 self.crowd.sent(person, danger, scene.now, scene.limits);
             }
-            let at_desk = desk.is_none_or(|desk| *desk == person.name);
+            let at_desk = reached.is_for_desk(scene.rota, person);
             for address in self.addresses(scene.rota, person, loud) {
                 let mut notice = make(address);
                 notice.lead(&crews, scene.site);
-                if at_desk && !reached.missing.is_empty() {
+                if at_desk {
                     notice.say_missing(&reached.missing, scene.site);
                 }
                 notices.push(Arc::new(notice));

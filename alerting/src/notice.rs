@@ -31,6 +31,8 @@ pub const HELP: &str = "incident.help";
 pub const HANDOVER: &str = "incident.handover";
 /// Event word by which the desk is offered to ask for a feeder to be switched off.
 pub const ISOLATION_OFFERED: &str = "incident.isolation_offered";
+/// Stands in lists of the desk: a duty that was to be told has nobody. No event of its own.
+pub const NOBODY_NAMED: &str = "incident.nobody_named";
 /// Event word of a list.
 pub const DIGEST: &str = "digest";
 /// Event words of the task that a rain fault leaves behind.
@@ -323,12 +325,13 @@ impl Notice {
     pub fn say_missing(&mut self, duties: &[String], site: &SiteText) {
         let names = duties.join(", ");
         let line = match site.language.starts_with("zh") {
-            true => format!(" · 无人可通知：{names}，请值班台转告"),
-            false => format!(" · nobody is named for {names}: pass it on"),
+            true => format!("无人可通知：{names}，请值班台转告"),
+            false => format!("nobody is named for {names}: pass it on"),
         };
         if let Some(Value::String(text)) = self.body.get_mut("text") {
-            text.push_str(&line);
+            text.push_str(&format!(" · {line}"));
         }
+        self.words.missing = line;
     }
 
     /// Leads whoever belongs to one of the crews `told` to the page of that crew, without a login.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
 use crate::life::{Proof, is_over};
-use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, SiteText};
+use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, SiteText};
 use crate::notice_words::Words;
 use crate::rota::{Gap, Why};
 
@@ -318,6 +318,8 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
     let worst = worst.map(|(incident, post)| incident_words(incident, DIGEST, *post, site));
     let worst = worst.map(|words| format!("{} {} {}", words.title, words.place, words.danger));
     let title = list_title(list, lines, zh).replace("汇总", "");
+    let missing = list.words.values().flatten().any(|word| **word == *NOBODY_NAMED);
+    let missing = if missing { moved_title(NOBODY_NAMED, zh) } else { "" };
     let (place, danger) = match zh {
         true => (format!("一级险情{least} {p1} 起"), "最危险"),
         false => (format!("{least}{p1} of priority one"), "the worst"),
@@ -328,6 +330,7 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
         title,
         place,
         danger: worst.map(|worst| format!("{danger} {}", worst.trim_end())).unwrap_or_default(),
+        missing: missing.to_owned(),
         safety: site.safety(crate::life::TREAT_AS_LIVE),
         rank: 5,
         ..Words::default()
@@ -420,7 +423,7 @@ pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool)
 }
 
 /// The words of each event, Chinese and English.
-const WORDS: [(&str, &str, &str); 21] = [
+const WORDS: [(&str, &str, &str); 22] = [
     ("incident.acknowledged", "已接单", "acknowledged"),
     ("incident.departed", "已出发", "on the way"),
     ("incident.arrived", "已到场", "arrived"),
@@ -441,6 +444,7 @@ const WORDS: [(&str, &str, &str); 21] = [
     ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
     ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
     (HANDOVER, "交接班, 请接班班组确认", "change of shift: take it over"),
+    (NOBODY_NAMED, "有岗位无人可通知, 请转告", "a duty has nobody: pass it on"),
     (ISOLATION_OFFERED, "同回路多处带电, 可请求断电", "many dangers on one feeder: ask for isolation"),
 ];
 

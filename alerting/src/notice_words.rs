@@ -44,6 +44,8 @@ pub struct Words {
     pub road: String,
     /// Value with unit, or who did something.
     pub danger: String,
+    /// For the desk: which duties nobody has who were to be told. Empty where each has somebody.
+    pub missing: String,
     /// Whether it may be touched; empty where there is no current.
     pub safety: String,
     /// Incident.
@@ -160,6 +162,7 @@ impl Words {
             self.title.clone(),
             self.place.clone(),
             self.danger.clone(),
+            self.missing.clone(),
             self.left(now).unwrap_or_default(),
             self.id.clone(),
             self.link.clone().filter(|_| self.confirms).unwrap_or_default(),
@@ -174,7 +177,7 @@ impl Words {
         let head = self.head(attempt);
         let build = |place: &str, danger: &str, id: &str, link: &str| {
             let left = self.left(now).unwrap_or_default().replace(' ', if self.zh { "" } else { " " });
-            let parts = [place, danger, &self.safety, &left, id];
+            let parts = [&*self.missing, place, danger, &self.safety, &left, id];
             let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
             let gap = if link.is_empty() { "" } else { " " };
             format!("{head}{}{gap}{link}", parts.join(comma))
@@ -220,7 +223,8 @@ impl Words {
         };
         let drill = if self.drill { self.pick("演练", "this is a drill") } else { "" };
         let again = if attempt > 1 { self.pick("重复通知", "repeat") } else { "" };
-        let parts = [drill, again, severity, &self.title, &self.place, &self.danger, &self.safety, &left];
+        let (missing, safety) = (&self.missing, &self.safety);
+        let parts = [drill, again, severity, &self.title, &self.place, &self.danger, missing, safety, &left];
         let parts = parts.into_iter().filter(|part| !part.is_empty()).map(|part| say(part, self.zh));
         let (stop, end) = if self.zh { ("。", "。") } else { (". ", ".") };
         format!("{}{end}", parts.collect::<Vec<_>>().join(stop))
@@ -432,7 +436,8 @@ pub(crate) fn many_sms(all: &[&Words]) -> Many {
             _ => String::new(),
         };
         let one = |words: &&Words| {
-            let parts = [&*words.severity, &clean(&words.title), &clean(&words.place), &words.id];
+            let (title, place) = (clean(&words.title), clean(&words.place));
+            let parts = [&*words.severity, &title, &place, &words.missing, &words.id];
             let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
             format!("{}{}", parts.join(" "), link(words))
         };

@@ -237,3 +237,49 @@ fn a_list_of_what_may_have_been_told_before_a_restart_is_a_repeat_by_whichever_w
     assert!(office.of(minutes(4), &moved(true, false)).is_empty());
     assert!(office.lists(minutes(4))[0].0.again);
 }
+
+#[test]
+fn that_nobody_is_named_for_a_duty_stands_in_every_form_and_list_of_the_desk() {
+    let (city, open) = flood();
+    let channels = vec![Arc::from("chat"), Arc::from("voice")];
+    let desk = Arc::new(rota::Person { name: Arc::from("Desk"), phone: None, channels });
+    let rota = Rota { desk: Some(desk), ..with_ann() };
+    let mut office = Office::new(rota, &city);
+    office.known.clone_from(&open);
+    let to = |grouped| Telling { grouped, ..Telling::to(&[Whom::Crew, Whom::Desk, Whom::Leader]) };
+    let moved = |incident: &Incident, to| {
+        let event = crate::testkit::event(incident, "rung");
+        Effect::Moved { incident: Box::new(incident.clone()), event, told: Some(ESCALATED), to }
+    };
+    let told = office.of(minutes(1), &moved(&open[0], to(false)));
+    let words = &told.iter().find(|notice| notice.to == "Desk").unwrap().words;
+    for text in
+        [words.sms(1, T), words.spoken(1, T), crate::notice_words::many(&[words, words], T, |_| true).text]
+    {
+        assert!(text.contains("无人可通知") && text.contains("leader"), "{text}");
+    }
+    let many_sms = crate::notice_words::many_sms(&[words]).text;
+    assert!(many_sms.contains("无人可通知：leader"), "{many_sms}");
+    assert_eq!(told.iter().find(|notice| notice.to == "Ann").unwrap().words.missing, "");
+    let many = |incident: &Incident| {
+        let (zone, event) = (Arc::from("z1"), crate::testkit::event(incident, "rungs"));
+        Effect::Many {
+            zone,
+            word: ESCALATED,
+            to: to(true),
+            incidents: vec![incident.clone()],
+            count: 1,
+            event,
+        }
+    };
+    for (n, effect) in [moved(&open[1], to(true)), many(&open[2])].iter().enumerate() {
+        assert!(office.of(minutes(2), effect).is_empty());
+        let lists = office.lists(minutes(3 + 2 * n as i64));
+        assert_eq!(lists.len(), 2, "Ann and the desk");
+        for (list, notice) in lists {
+            let (is_desk, text) = (*list.person.name == *"Desk", notice.text(1));
+            assert_eq!(text.contains("有岗位无人可通知"), is_desk, "{text}");
+            assert_eq!(notice.words.sms(1, T).contains("有岗位无人可通知"), is_desk);
+        }
+    }
+}
