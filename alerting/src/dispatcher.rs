@@ -23,6 +23,7 @@ use crate::notice::{
     Address, BREACHED, DIGEST, ESCALATED, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, Notice, OPENED,
     SiteText,
 };
+use crate::notice_text::line_bytes;
 use crate::rota::{Person, Rota, Whom, is_reachable};
 
 /// A channel, as far as it matters here.
@@ -377,11 +378,15 @@ impl Dispatcher {
             return Vec::new();
         }
         let open = |id: &str| look(id).is_some_and(|incident| !is_over(incident.life.state));
-        let lists = self.crowd.due(scene.now, scene.limits, open);
+        let zh = scene.site.language.starts_with("zh");
+        let post = |incident: &'i Incident| incident.post_in(scene.register).map(|post| &**post);
+        let bytes = |id: &str, words: &[Arc<str>]| {
+            look(id).map_or(0, |incident| line_bytes(incident, post(incident), words, zh))
+        };
+        let lists = self.crowd.due(scene.now, scene.limits, open, bytes);
         let told = |list: List| {
             let incidents = list.incidents.iter().filter_map(|id| look(id));
-            let lines: Vec<_> =
-                incidents.map(|i| (i, i.post_in(scene.register).map(|post| &**post))).collect();
+            let lines: Vec<_> = incidents.map(|incident| (incident, post(incident))).collect();
             let make = |to: Address<'_>| {
                 let mut notice = Notice::digest(&list, &lines, scene.now, scene.site, to);
                 if self.routes.iter().any(|route| route.rings && *route.id == *to.channel) {

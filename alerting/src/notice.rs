@@ -53,8 +53,9 @@ pub const TEST_DISPATCH: &str = "test_dispatch.sent";
 /// Somebody has not confirmed it in time.
 pub const TEST_UNCONFIRMED: &str = "test_dispatch.unconfirmed";
 
-/// Incidents of a list whose lines end within its first bytes count as told: a robot of WeCom takes 2,048, link included.
-const LIST_BYTES: usize = 1900;
+/// Incidents of a list whose lines end within its first bytes count as told, and it is made no longer: a robot of WeCom
+/// takes 2,048, link included.
+pub(crate) const LIST_BYTES: usize = 1900;
 
 /// What the texts need to know about the place.
 #[derive(Clone, Debug)]
@@ -242,8 +243,7 @@ impl Notice {
         let mut named = Vec::new();
         for (incident, post) in lines {
             let words = list_marks(list, lines, &incident.id, chinese);
-            text +=
-                &format!("\n{}{}{words}", drill_text(incident, chinese), line_text(incident, *post, chinese));
+            text += &format!("\n{}{words}", line_text(incident, *post, chinese));
             // What a small chat cuts off was not told.
             if text.len() <= LIST_BYTES {
                 named.push(&incident.id);

@@ -10,7 +10,7 @@ use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
 use crate::life::{Proof, is_over};
 use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, SiteText};
-use crate::notice_words::Words;
+use crate::notice_words::{Words, cut_bytes};
 use crate::rota::{Gap, Why};
 
 /// Posts named in a text; the rest is a count.
@@ -271,15 +271,22 @@ pub(crate) fn is_handover(list: &List, lines: &[(&Incident, Option<&Post>)]) -> 
 pub(crate) fn list_marks(list: &List, lines: &[(&Incident, Option<&Post>)], id: &str, zh: bool) -> String {
     let all = is_handover(list, lines);
     let words = list.words.get(id).into_iter().flatten().filter(|word| !all || ***word != *HANDOVER);
-    let say = |word: &Arc<str>| {
-        let said = match (&**word, zh) {
-            (HANDOVER, true) => "交接班",
-            (HANDOVER, false) => "change of shift",
-            (other, _) => moved_title(other, zh),
-        };
-        if zh { format!(" {said}") } else { format!(" ({said})") }
+    words.map(|word| mark_of(word, zh)).collect()
+}
+
+/// Bytes of a line of a list with all its words.
+pub(crate) fn line_bytes(incident: &Incident, post: Option<&Post>, words: &[Arc<str>], zh: bool) -> usize {
+    let marks: usize = words.iter().map(|word| mark_of(word, zh).len()).sum();
+    1 + line_text(incident, post, zh).len() + marks
+}
+
+fn mark_of(word: &str, zh: bool) -> String {
+    let said = match (word, zh) {
+        (HANDOVER, true) => "交接班",
+        (HANDOVER, false) => "change of shift",
+        (other, _) => moved_title(other, zh),
     };
-    words.map(say).collect()
+    if zh { format!(" {said}") } else { format!(" ({said})") }
 }
 
 /// On which rung each incident of a list stands that it calls for.
@@ -413,13 +420,17 @@ pub(crate) fn job_text(incident: &Incident, chinese: bool) -> String {
     }
 }
 
+/// A place in a list is not longer than this, whatever somebody wrote.
+const LINE_PLACE: usize = 200;
+
 /// One line of a list: how grave, what, where, its value, its id. Short: twenty of them go into the smallest chat.
 pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     let title = title(incident.evidence.kind)[usize::from(!chinese)];
-    let (severity, place) = (incident.severity.name(), short_place(incident, post, chinese));
+    let (drill, severity) = (drill_text(incident, chinese), incident.severity.name());
+    let place = cut_bytes(&short_place(incident, post, chinese), LINE_PLACE);
     let value =
         incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
-    format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
+    format!("{drill}{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
 }
 
 /// The words of each event, Chinese and English.

@@ -283,3 +283,39 @@ fn that_nobody_is_named_for_a_duty_stands_in_every_form_and_list_of_the_desk() {
         }
     }
 }
+
+#[test]
+fn whatever_a_list_takes_out_of_a_box_it_names_withdrawals_too() {
+    let (city, open) = flood();
+    let mut office = Office::new(with_ann(), &city);
+    let crew = || Telling { grouped: true, ..Telling::to(&[Whom::Crew]) };
+    (0..5).for_each(|n| _ = office.opened(T, n, Telling::to(&[Whom::Crew])));
+    let long = |n: usize| {
+        let (scope, road) = (crate::incident::Scope::Feeder, Arc::from("很长的路名".repeat(40)));
+        Incident { scope, road, ..crate::testkit::incident(100 + n) }
+    };
+    for n in 0..30 {
+        assert!(office.moved(minutes(1), &long(n), ESCALATED, crew()).is_empty());
+    }
+    let gone: Vec<Incident> = open[..2].iter().cloned().map(voided).collect();
+    for one in &gone {
+        let to = Telling { crews: vec![Arc::from("A")], ..Telling::default() };
+        assert!(office.moved(minutes(1), one, "incident.voided", to).is_empty());
+    }
+    let mut named: Vec<String> = Vec::new();
+    for minute in 1..5 {
+        for (list, notice) in office.lists(minutes(minute)) {
+            let listed: Vec<&str> = notice.listed().collect();
+            assert_eq!(
+                listed,
+                list.incidents.iter().map(|id| &**id).collect::<Vec<_>>(),
+                "{}",
+                notice.text(1)
+            );
+            named.extend(listed.into_iter().map(ToOwned::to_owned));
+        }
+    }
+    assert!(gone.iter().all(|one| named.contains(&one.id.to_string())), "in the first lists: {named:?}");
+    let once: std::collections::BTreeSet<&String> = named.iter().collect();
+    assert_eq!(once.len(), named.len(), "and none twice while others wait");
+}
