@@ -9,7 +9,7 @@
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody
 //! has is told to the desk, with a line that says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lampguard_model::{Register, Timestamp};
@@ -25,6 +25,7 @@ use crate::notice::{
 };
 use crate::notice_text::line_bytes;
 use crate::rota::{Person, Rota, Whom, is_reachable};
+use crate::store::Message;
 
 /// A channel, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -402,14 +403,16 @@ impl Dispatcher {
 
     /// After a start: lists wait in memory alone. What was told within the window of a flood and no message or list has
     /// named to somebody goes into his list again, and so does an opening that none has named to anybody. `named`: what
-    /// was named to whom since then, and when last.
+    /// was named to whom since then, and when last; `messages`: what went to whom, for nobody gets more by a restart.
     pub(crate) fn take_up(
         &mut self,
         scene: &Scene<'_>,
         engine: &Engine,
         named: Vec<(String, String, Timestamp)>,
+        messages: Vec<Message>,
     ) {
         let (now, from) = (scene.now, scene.now - scene.limits.window);
+        self.take_up_messages(scene, messages);
         let mut heard: HashMap<String, Vec<(String, Timestamp)>> = HashMap::new();
         for (incident, to, at) in named {
             heard.entry(incident).or_default().push((to, at));
@@ -434,6 +437,21 @@ impl Dispatcher {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    fn take_up_messages(&mut self, scene: &Scene<'_>, messages: Vec<Message>) {
+        let names_people = scene.rota.names_people();
+        let mut known = BTreeSet::new();
+        for Message { to, at, about } in messages {
+            // Where nobody is named one telling goes to every channel, each by its own name.
+            let (to, person) = match names_people {
+                true => (to.clone(), scene.rota.person(&to).cloned()),
+                false => (String::new(), Some(nobody())),
+            };
+            if let Some(person) = person.filter(|_| known.insert((to, at, about))) {
+                self.crowd.got(&person, at, scene.limits);
             }
         }
     }

@@ -196,6 +196,16 @@ impl Crowd {
         }
     }
 
+    /// Somebody got a message before a restart, of whatever kind: no more of them in the window for that.
+    pub(crate) fn got(&mut self, person: &Arc<Person>, at: Timestamp, limits: &Limits) {
+        if let Some(inbox) = self.inbox(person) {
+            inbox.sent.push_back(at);
+            while inbox.sent.len() > limits.messages_max as usize {
+                inbox.sent.pop_front();
+            }
+        }
+    }
+
     /// A message of his own, of a danger or not, still fits beside somebody's lists.
     pub fn fits(&self, person: &str, danger: bool, now: Timestamp, limits: &Limits) -> bool {
         let most = (limits.messages_max as usize).max(1);
