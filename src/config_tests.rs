@@ -404,3 +404,12 @@ fn the_offices_safety_words_are_read_at_the_start_and_each_of_their_faults_is_to
     std::fs::write(&words, vec![b'#'; 9000]).unwrap();
     assert!(load(&file).unwrap_err().to_string().contains("8192 at most"));
 }
+
+#[test]
+fn a_zone_of_the_configuration_is_known_to_the_register_also_before_it_has_a_post() {
+    let text = format!("{SAMPLE}\n[[zone]]\nid = \"z-new\"\nname = \"new\"\ncrew = \"c1\"\n");
+    let (_home, file) = folder(&text);
+    let config = load(&file).unwrap();
+    let register = crate::serve::load_register(&config).unwrap();
+    assert!(register.knows_zone("z-new") && !register.has_zone("z-new") && !register.knows_zone("z9"));
+}

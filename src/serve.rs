@@ -200,7 +200,7 @@ pub(crate) fn check_register(config: &Config, bytes: &[u8]) -> Result<Register> 
             unknown.join(", ")
         )));
     }
-    Ok(register)
+    Ok(register.with_zones(config.zones.iter().map(|zone| &*zone.id)))
 }
 
 /// Timetables by the configuration, checked against the register.

@@ -274,6 +274,21 @@ fn who_has_a_zone_acts_there_alone_and_looks_everywhere() {
 }
 
 #[test]
+fn a_form_or_body_of_who_may_not_is_refused_before_it_is_read() {
+    let site = Site::new();
+    let lampguard = site.start();
+    let other = told(&lampguard, &site.token("duty", &[]), "b", "P030");
+    for (zone, form, json) in [(&["--zone", "z1"][..], 403, 403), (&[], 422, 400)] {
+        let token = site.token_named("duty", "of a zone", zone);
+        let mut desk = Browser::new(&lampguard.url).saying("Authorization", &format!("Bearer {token}"));
+        let refused = desk.form(&format!("/incidents/{other}/note"), "key=1&note=x&lon=east&lat=1");
+        assert_eq!(refused.status, form, "{zone:?}: {}", refused.text);
+        let refused = desk.json(&format!("/api/v1/incidents/{other}/note"), "no json");
+        assert_eq!(refused.status, json, "{zone:?}: {}", refused.text);
+    }
+}
+
+#[test]
 fn every_page_carries_the_headers_that_keep_others_out_and_speaks_both_languages() {
     let site = Site::new();
     let lampguard = site.start();

@@ -6,7 +6,7 @@ mod common;
 
 use std::io::Write as _;
 
-use common::http::{try_get, try_post};
+use common::http::{Browser, try_get, try_post};
 use common::process::{Program, program, texts};
 use common::{Mqtt, Site, now_ms, reading, seconds, wait_until};
 use serde_json::{Value, json};
@@ -298,6 +298,31 @@ fn record_writes_lines_of_the_contract_and_ends_after_its_duration() {
     }
     let reading = lines.iter().find(|line| line["topic"] == "lamp/z1/P001/reading").unwrap();
     assert_eq!(reading["payload"]["boot"], 1, "{reading}");
+}
+
+#[test]
+fn record_writes_what_is_said_besides_of_a_hazard_too() {
+    let site = Site::new();
+    let lampguard = site.start();
+    let token = site.token("duty", &[]);
+    let mut desk = Browser::new(&lampguard.url).saying("Authorization", &format!("Bearer {token}"));
+    let mut recording = record(&site, "4");
+    // Until the recording is known to be open.
+    let mut n = 0;
+    let status = loop {
+        n += 1;
+        let told =
+            desk.form("/report", &format!("key=k{n}&what=live&post_id=P001&place=behind+the+bus+stop"));
+        assert_eq!(told.status, 303, "{}", told.text);
+        if let Some(status) = recording.wait(std::time::Duration::from_millis(200)) {
+            break status;
+        }
+        assert!(n < 100, "record goes on after its duration");
+    };
+    assert!(status.success(), "{}", recording.stderr());
+    let text = std::fs::read_to_string(site.path("recording.jsonl")).unwrap();
+    let note = text.lines().find(|line| line.contains("\"note\"")).unwrap_or_else(|| panic!("{text}"));
+    assert!(note.contains("behind the bus stop"), "{note}");
 }
 
 #[test]

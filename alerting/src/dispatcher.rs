@@ -9,7 +9,7 @@
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody
 //! has is told to the desk, with a line that says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lampguard_model::{Register, Timestamp};
@@ -20,9 +20,12 @@ use crate::ladder::{Crowd, Limits, List, Telling, Wording, crew_named};
 use crate::life::{Verb, is_over};
 use crate::links::crews_told;
 use crate::notice::{
-    Address, BREACHED, DIGEST, ESCALATED, HANDOVER, HELP, ISOLATION_OFFERED, Notice, OPENED, SiteText,
+    Address, BREACHED, DIGEST, ESCALATED, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, Notice, OPENED,
+    SiteText,
 };
+use crate::notice_text::line_bytes;
 use crate::rota::{Person, Rota, Whom, is_reachable};
+use crate::store::Message;
 
 /// A channel, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,13 @@ impl Reached {
             self.missing.push(duty());
         }
         people.iter().for_each(|person| self.add(person));
+    }
+}
+
+impl Reached {
+    /// Somebody is missing, and this is the desk, which passes it on.
+    fn is_for_desk(&self, rota: &Rota, person: &Person) -> bool {
+        !self.missing.is_empty() && rota.desk.as_ref().is_none_or(|desk| desk.name == person.name)
     }
 }
 
@@ -211,8 +221,10 @@ impl Dispatcher {
     fn many(&mut self, scene: &Scene<'_>, incidents: &[Incident], count: usize, to: &Telling) {
         let mut people: Vec<Arc<Person>> = Vec::new();
         for incident in incidents {
-            for person in reached(scene, incident, to).people {
-                self.crowd.add(&person, incident, Wording { again: to.again, ..Wording::default() });
+            let reached = reached(scene, incident, to);
+            for person in reached.people.iter().cloned() {
+                let wording = Wording { again: to.again, ..Wording::default() };
+                self.list(scene, &reached, &person, incident, wording);
                 if !people.iter().any(|known| known.name == person.name) {
                     people.push(person);
                 }
@@ -220,6 +232,21 @@ impl Dispatcher {
         }
         let beyond = count.saturating_sub(incidents.len());
         people.iter().for_each(|person| self.crowd.more(person, beyond));
+    }
+
+    /// Into somebody's list; in that of the desk it says besides that a duty has nobody.
+    fn list(
+        &mut self,
+        scene: &Scene<'_>,
+        reached: &Reached,
+        person: &Arc<Person>,
+        incident: &Incident,
+        wording: Wording<'_>,
+    ) {
+        self.crowd.add(person, incident, wording);
+        if reached.is_for_desk(scene.rota, person) {
+            self.crowd.add(person, incident, Wording { word: Some(NOBODY_NAMED), ..wording });
+        }
     }
 
     /// Notices of one telling of an incident; none when it goes into lists. What is no call is told in a flood too while it
@@ -233,8 +260,10 @@ impl Dispatcher {
         make: impl Fn(Address<'_>) -> Notice,
     ) -> Vec<Arc<Notice>> {
         if to.grouped && is_call(event) {
-            let people = reached(scene, incident, to).people;
-            people.iter().for_each(|person| self.crowd.add(person, incident, wording(event, to.again)));
+            let reached = reached(scene, incident, to);
+            for person in &reached.people {
+                self.list(scene, &reached, person, incident, wording(event, to.again));
+            }
             return Vec::new();
         }
         let zone = incident.zone_in(scene.register);
@@ -262,7 +291,6 @@ impl Dispatcher {
         let loud = to.urgent || to.loud || incident.is_some_and(|incident| incident.severity == Severity::P1);
         let reached = reach(scene.rota, to, zone, crew, scene.now);
         let crews = crews_told(scene.rota, to, zone, crew, scene.now);
-        let desk = scene.rota.desk.as_ref().map(|desk| &desk.name);
         let mut notices = Vec::new();
         for person in &reached.people {
             // What is urgent waits for no list, and what is not real stands in none; neither counts.
@@ -277,16 +305,16 @@ impl Dispatcher {
                     continue;
                 }
                 if let Some(incident) = incident.filter(|_| !fits || (waits && is_call(&made.event))) {
-                    self.crowd.add(person, incident, wording(&made.event, to.again));
+                    self.list(scene, &reached, person, incident, wording(&made.event, to.again));
                     continue;
                 }
                 self.crowd.sent(person, danger, scene.now, scene.limits);
             }
-            let at_desk = desk.is_none_or(|desk| *desk == person.name);
+            let at_desk = reached.is_for_desk(scene.rota, person);
             for address in self.addresses(scene.rota, person, loud) {
                 let mut notice = make(address);
                 notice.lead(&crews, scene.site);
-                if at_desk && !reached.missing.is_empty() {
+                if at_desk {
                     notice.say_missing(&reached.missing, scene.site);
                 }
                 notices.push(Arc::new(notice));
@@ -351,11 +379,15 @@ impl Dispatcher {
             return Vec::new();
         }
         let open = |id: &str| look(id).is_some_and(|incident| !is_over(incident.life.state));
-        let lists = self.crowd.due(scene.now, scene.limits, open);
+        let zh = scene.site.language.starts_with("zh");
+        let post = |incident: &'i Incident| incident.post_in(scene.register).map(|post| &**post);
+        let bytes = |id: &str, words: &[Arc<str>]| {
+            look(id).map_or(0, |incident| line_bytes(incident, post(incident), words, zh))
+        };
+        let lists = self.crowd.due(scene.now, scene.limits, open, bytes);
         let told = |list: List| {
             let incidents = list.incidents.iter().filter_map(|id| look(id));
-            let lines: Vec<_> =
-                incidents.map(|i| (i, i.post_in(scene.register).map(|post| &**post))).collect();
+            let lines: Vec<_> = incidents.map(|incident| (incident, post(incident))).collect();
             let make = |to: Address<'_>| {
                 let mut notice = Notice::digest(&list, &lines, scene.now, scene.site, to);
                 if self.routes.iter().any(|route| route.rings && *route.id == *to.channel) {
@@ -371,14 +403,16 @@ impl Dispatcher {
 
     /// After a start: lists wait in memory alone. What was told within the window of a flood and no message or list has
     /// named to somebody goes into his list again, and so does an opening that none has named to anybody. `named`: what
-    /// was named to whom since then, and when last.
+    /// was named to whom since then, and when last; `messages`: what went to whom, for nobody gets more by a restart.
     pub(crate) fn take_up(
         &mut self,
         scene: &Scene<'_>,
         engine: &Engine,
         named: Vec<(String, String, Timestamp)>,
+        messages: Vec<Message>,
     ) {
         let (now, from) = (scene.now, scene.now - scene.limits.window);
+        self.take_up_messages(scene, messages);
         let mut heard: HashMap<String, Vec<(String, Timestamp)>> = HashMap::new();
         for (incident, to, at) in named {
             heard.entry(incident).or_default().push((to, at));
@@ -403,6 +437,21 @@ impl Dispatcher {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    fn take_up_messages(&mut self, scene: &Scene<'_>, messages: Vec<Message>) {
+        let names_people = scene.rota.names_people();
+        let mut known = BTreeSet::new();
+        for Message { to, at, about } in messages {
+            // Where nobody is named one telling goes to every channel, each by its own name.
+            let (to, person) = match names_people {
+                true => (to.clone(), scene.rota.person(&to).cloned()),
+                false => (String::new(), Some(nobody())),
+            };
+            if let Some(person) = person.filter(|_| known.insert((to, at, about))) {
+                self.crowd.got(&person, at, scene.limits);
             }
         }
     }

@@ -328,7 +328,7 @@ impl Incident {
         if *self.zone != *UNREGISTERED {
             return &self.zone;
         }
-        let hint = || self.life.hint.as_ref().filter(|zone| register.has_zone(zone));
+        let hint = || self.life.hint.as_ref().filter(|zone| register.knows_zone(zone));
         self.post_in(register).map(|post| &post.zone).or_else(hint).unwrap_or(&self.zone)
     }
 

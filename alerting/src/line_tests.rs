@@ -293,3 +293,39 @@ fn a_retry_that_is_due_while_there_is_no_room_and_nothing_may_go_is_no_reason_to
     assert_eq!(line.take(later).map(|jobs| jobs.len()), Some(1));
     assert_eq!(line.next_at(later), Some(now + Duration::from_secs(1)), "now there is room for the retry");
 }
+
+#[test]
+fn help_and_power_that_is_back_share_no_message_and_keep_their_place_before_later_word() {
+    let now = Instant::now();
+    for event in [crate::notice::HELP, "incident.restored", "incident.switch_on_soon"] {
+        let mut line = line(Sharing::Person, Some(1), now);
+        // The one token is gone: everybody waits and would share.
+        line.push(job(0, "a", true, now));
+        let first = line.take(now).unwrap();
+        line.back(&first);
+        let of = |n: usize, event: &str, minute: i64| {
+            let mut notice = (*job(n, "a", true, now).notice).clone();
+            (notice.id, notice.event) = (Arc::from(format!("{n}:{minute}")), event.to_owned());
+            notice.created_at = crate::testkit::T + lampguard_model::Millis::minutes(minute);
+            Job { notice: Arc::new(notice), ..job(n, "a", true, now) }
+        };
+        for one in [
+            of(1, "incident.opened", 1),
+            of(2, event, 2),
+            of(2, "incident.opened", 3),
+            of(3, "incident.opened", 4),
+        ] {
+            line.push(one);
+        }
+        assert!(line.take(now).is_none());
+        let mut sent = Vec::new();
+        for minute in 1..10 {
+            if let Some(jobs) = line.take(now + Duration::from_secs(60 * minute)) {
+                jobs.iter().for_each(|job| line.told(job));
+                line.back(&jobs);
+                sent.push(ids(&jobs));
+            }
+        }
+        assert_eq!(sent, [vec!["1:1", "3:4"], vec!["2:2"], vec!["2:3"]], "{event}");
+    }
+}

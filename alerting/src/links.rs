@@ -23,7 +23,7 @@ use lampguard_model::{Millis, Timestamp};
 use sha2::Sha256;
 
 use crate::ladder::{Telling, crew_named};
-use crate::rota::{Rota, Whom};
+use crate::rota::{Crew, Rota, Whom};
 
 /// No link is good for longer.
 pub const LIFE_MAX: Millis = Millis::hours(48);
@@ -336,22 +336,22 @@ pub(crate) fn crews_told(
     own: Option<&str>,
     now: Timestamp,
 ) -> Vec<Arc<str>> {
-    let duty = rota.on_duty_now(zone, now);
     let means = |whom: &[Whom]| whom.iter().any(|whom| to.whom.contains(whom));
-    let own = own.and_then(|name| crew_named(rota, name));
-    let mut crews = Vec::new();
+    let own = own.and_then(|name| crew_named(rota, name)).map(|crew| &*crew.id);
+    let of = |whom: Whom| rota.crews_of(whom, zone, own, now);
+    let mut crews: Vec<Arc<Crew>> = Vec::new();
     if to.everybody || means(&[Whom::Crew, Whom::Second]) {
-        crews.extend(own.or(duty.crew.as_ref()));
+        crews.extend(of(Whom::Crew));
     }
-    crews.extend(to.crews.iter().filter_map(|name| crew_named(rota, name)));
+    crews.extend(to.crews.iter().filter_map(|name| crew_named(rota, name)).cloned());
     if to.everybody {
-        crews.extend(&duty.crew);
+        let duty = rota.on_duty_now(zone, now);
+        crews.extend(duty.crew.into_iter().chain(duty.backup).chain(duty.reinforcement));
     }
-    if to.everybody || means(&[Whom::BackupCrew]) {
-        crews.extend(duty.backup.iter().chain(&duty.reinforcement));
-    }
-    if means(&[Whom::Neighbour]) {
-        crews.extend(&duty.neighbour);
+    for whom in [Whom::BackupCrew, Whom::Neighbour] {
+        if means(&[whom]) {
+            crews.extend(of(whom));
+        }
     }
     crews.into_iter().map(|crew| crew.id.clone()).collect()
 }

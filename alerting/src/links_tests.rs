@@ -186,6 +186,14 @@ fn somebody_in_two_crews_acts_as_the_one_that_is_told_and_a_leader_who_is_inform
     assert_eq!(who("赵丽", &at_once, None), None, "informed, and not sent");
     let backup = to(&[Whom::BackupCrew, Whom::Leader]);
     assert_eq!(who("王强", &backup, None).as_deref(), Some("c2"));
+    for instead in [Whom::BackupCrew, Whom::Neighbour] {
+        let called = who("王强", &to(&[instead]), Some("c2"));
+        assert_eq!(
+            called.as_deref(),
+            Some("c1"),
+            "the crew on duty is called in place of {instead:?}, and goes"
+        );
+    }
     let planned = Telling { crews: vec![Arc::from("c2")], ..Telling::default() };
     assert_eq!(who("王强", &planned, None).as_deref(), Some("c2"));
     let help = Telling { everybody: true, ..Telling::default() };

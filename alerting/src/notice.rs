@@ -31,6 +31,8 @@ pub const HELP: &str = "incident.help";
 pub const HANDOVER: &str = "incident.handover";
 /// Event word by which the desk is offered to ask for a feeder to be switched off.
 pub const ISOLATION_OFFERED: &str = "incident.isolation_offered";
+/// Stands in lists of the desk: a duty that was to be told has nobody. No event of its own.
+pub const NOBODY_NAMED: &str = "incident.nobody_named";
 /// Event word of a list.
 pub const DIGEST: &str = "digest";
 /// Event words of the task that a rain fault leaves behind.
@@ -51,8 +53,9 @@ pub const TEST_DISPATCH: &str = "test_dispatch.sent";
 /// Somebody has not confirmed it in time.
 pub const TEST_UNCONFIRMED: &str = "test_dispatch.unconfirmed";
 
-/// Incidents of a list whose lines end within its first bytes count as told: a robot of WeCom takes 2,048, link included.
-const LIST_BYTES: usize = 1900;
+/// Incidents of a list whose lines end within its first bytes count as told, and it is made no longer: a robot of WeCom
+/// takes 2,048, link included.
+pub(crate) const LIST_BYTES: usize = 1900;
 
 /// What the texts need to know about the place.
 #[derive(Clone, Debug)]
@@ -240,8 +243,7 @@ impl Notice {
         let mut named = Vec::new();
         for (incident, post) in lines {
             let words = list_marks(list, lines, &incident.id, chinese);
-            text +=
-                &format!("\n{}{}{words}", drill_text(incident, chinese), line_text(incident, *post, chinese));
+            text += &format!("\n{}{words}", line_text(incident, *post, chinese));
             // What a small chat cuts off was not told.
             if text.len() <= LIST_BYTES {
                 named.push(&incident.id);
@@ -285,6 +287,11 @@ impl Notice {
         self.words.is_p1() || matches!(&*self.event, DIGEST | TEST_DISPATCH)
     }
 
+    /// A call for help, power that is back or will be: among other lines somebody would read over it.
+    pub(crate) fn goes_alone(&self) -> bool {
+        matches!(&*self.event, HELP | "incident.restored" | "incident.switch_on_soon")
+    }
+
     /// Goes by a call or an SMS: there is no room for a list, so it names none of its incidents.
     pub(crate) fn name_nobody(&mut self) {
         self.body["incidents"] = json!([]);
@@ -318,12 +325,13 @@ impl Notice {
     pub fn say_missing(&mut self, duties: &[String], site: &SiteText) {
         let names = duties.join(", ");
         let line = match site.language.starts_with("zh") {
-            true => format!(" · 无人可通知：{names}，请值班台转告"),
-            false => format!(" · nobody is named for {names}: pass it on"),
+            true => format!("无人可通知：{names}，请值班台转告"),
+            false => format!("nobody is named for {names}: pass it on"),
         };
         if let Some(Value::String(text)) = self.body.get_mut("text") {
-            text.push_str(&line);
+            text.push_str(&format!(" · {line}"));
         }
+        self.words.missing = line;
     }
 
     /// Leads whoever belongs to one of the crews `told` to the page of that crew, without a login.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
 use crate::life::{Proof, is_over};
-use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, SiteText};
-use crate::notice_words::Words;
+use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, SiteText};
+use crate::notice_words::{Words, cut_bytes};
 use crate::rota::{Gap, Why};
 
 /// Posts named in a text; the rest is a count.
@@ -271,15 +271,22 @@ pub(crate) fn is_handover(list: &List, lines: &[(&Incident, Option<&Post>)]) -> 
 pub(crate) fn list_marks(list: &List, lines: &[(&Incident, Option<&Post>)], id: &str, zh: bool) -> String {
     let all = is_handover(list, lines);
     let words = list.words.get(id).into_iter().flatten().filter(|word| !all || ***word != *HANDOVER);
-    let say = |word: &Arc<str>| {
-        let said = match (&**word, zh) {
-            (HANDOVER, true) => "交接班",
-            (HANDOVER, false) => "change of shift",
-            (other, _) => moved_title(other, zh),
-        };
-        if zh { format!(" {said}") } else { format!(" ({said})") }
+    words.map(|word| mark_of(word, zh)).collect()
+}
+
+/// Bytes of a line of a list with all its words.
+pub(crate) fn line_bytes(incident: &Incident, post: Option<&Post>, words: &[Arc<str>], zh: bool) -> usize {
+    let marks: usize = words.iter().map(|word| mark_of(word, zh).len()).sum();
+    1 + line_text(incident, post, zh).len() + marks
+}
+
+fn mark_of(word: &str, zh: bool) -> String {
+    let said = match (word, zh) {
+        (HANDOVER, true) => "交接班",
+        (HANDOVER, false) => "change of shift",
+        (other, _) => moved_title(other, zh),
     };
-    words.map(say).collect()
+    if zh { format!(" {said}") } else { format!(" ({said})") }
 }
 
 /// On which rung each incident of a list stands that it calls for.
@@ -318,6 +325,8 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
     let worst = worst.map(|(incident, post)| incident_words(incident, DIGEST, *post, site));
     let worst = worst.map(|words| format!("{} {} {}", words.title, words.place, words.danger));
     let title = list_title(list, lines, zh).replace("汇总", "");
+    let missing = list.words.values().flatten().any(|word| **word == *NOBODY_NAMED);
+    let missing = if missing { moved_title(NOBODY_NAMED, zh) } else { "" };
     let (place, danger) = match zh {
         true => (format!("一级险情{least} {p1} 起"), "最危险"),
         false => (format!("{least}{p1} of priority one"), "the worst"),
@@ -328,6 +337,7 @@ pub(crate) fn list_words(list: &List, lines: &[(&Incident, Option<&Post>)], site
         title,
         place,
         danger: worst.map(|worst| format!("{danger} {}", worst.trim_end())).unwrap_or_default(),
+        missing: missing.to_owned(),
         safety: site.safety(crate::life::TREAT_AS_LIVE),
         rank: 5,
         ..Words::default()
@@ -410,17 +420,21 @@ pub(crate) fn job_text(incident: &Incident, chinese: bool) -> String {
     }
 }
 
+/// A place in a list is not longer than this, whatever somebody wrote.
+const LINE_PLACE: usize = 200;
+
 /// One line of a list: how grave, what, where, its value, its id. Short: twenty of them go into the smallest chat.
 pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool) -> String {
     let title = title(incident.evidence.kind)[usize::from(!chinese)];
-    let (severity, place) = (incident.severity.name(), short_place(incident, post, chinese));
+    let (drill, severity) = (drill_text(incident, chinese), incident.severity.name());
+    let place = cut_bytes(&short_place(incident, post, chinese), LINE_PLACE);
     let value =
         incident.evidence.thousandths.map(|v| format!(" {} {}", Thousandths(v), incident.evidence.unit()));
-    format!("{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
+    format!("{drill}{severity} {title} {place}{} {}", value.unwrap_or_default(), incident.id)
 }
 
 /// The words of each event, Chinese and English.
-const WORDS: [(&str, &str, &str); 21] = [
+const WORDS: [(&str, &str, &str); 22] = [
     ("incident.acknowledged", "已接单", "acknowledged"),
     ("incident.departed", "已出发", "on the way"),
     ("incident.arrived", "已到场", "arrived"),
@@ -441,6 +455,7 @@ const WORDS: [(&str, &str, &str); 21] = [
     ("incident.breached", "超时, 无人到场", "DEADLINE PASSED, NOBODY THERE"),
     ("incident.confirm_arrival", "到场未核实, 请致电班组", "arrival not proven: call the crew"),
     (HANDOVER, "交接班, 请接班班组确认", "change of shift: take it over"),
+    (NOBODY_NAMED, "有岗位无人可通知, 请转告", "a duty has nobody: pass it on"),
     (ISOLATION_OFFERED, "同回路多处带电, 可请求断电", "many dangers on one feeder: ask for isolation"),
 ];
 
@@ -466,7 +481,7 @@ pub(crate) fn moved_text(
     let chinese = site.language.starts_with("zh");
     let title = moved_title(word, chinese);
     let by = moved_by(event);
-    let unproven = match &incident.life.arrived {
+    let unproven = match incident.life.present_arrival() {
         Some(a) if a.proof == Proof::Unproven && word == "incident.arrived" => {
             site.pick("（未核实，请致电确认）", " (not proven: call them)")
         }

@@ -5,14 +5,15 @@
 //! | chat | the channel's bytes | the end; the link stands behind it whole |
 //! | SMS | 70 UCS-2 characters, else two parts of 67 | the id where the link shows it, the place (not under 16), then the value, then the link |
 //! | voice | none; about half a minute | nothing: digits one by one, no symbols |
-//! | many in one | [`NAMED_MAX`] lines | the least dangerous; the rest is a count with its roads |
+//! | many in one | [`NAMED_MAX`] lines | the least dangerous; the rest is a count with its roads. What may be touched stands
+//!   once, in front |
 
 use std::fmt::Write;
 
 use lampguard_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::life::{DEAD, GUARDED};
+use crate::life::{DEAD, GUARDED, TREAT_AS_LIVE};
 
 /// Incidents that one message names; the rest is a count.
 pub(crate) const NAMED_MAX: usize = 20;
@@ -22,6 +23,8 @@ const ROADS_MAX: usize = 8;
 const SMS_TWO: usize = 2 * 67;
 /// A place is not cut shorter than this.
 const PLACE_MIN: usize = 16;
+/// A title in an SMS of many is cut to this: old word says so in fewer.
+const TITLE_MAX: usize = 24;
 
 /// What a telling says, in pieces. Kept with the notice.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub struct Words {
     pub road: String,
     /// Value with unit, or who did something.
     pub danger: String,
+    /// For the desk: which duties nobody has who were to be told. Empty where each has somebody.
+    pub missing: String,
     /// Whether it may be touched; empty where there is no current.
     pub safety: String,
     /// Incident.
@@ -121,6 +126,11 @@ impl Words {
         marked
     }
 
+    /// The same for an SMS of many: its title is short, and keeps the mark of a repeat.
+    pub(crate) fn brief(&self, attempt: u32) -> Self {
+        Self { title: cut_units(&self.title, TITLE_MAX), ..self.clone() }.marked(attempt)
+    }
+
     /// `text` and these, marked: of when they are, and that newer word holds. What is dead by old word may be live by
     /// the new one, so no old word says that power is off.
     pub(crate) fn overtaken(&self, text: &str) -> (String, Self) {
@@ -152,6 +162,7 @@ impl Words {
             self.title.clone(),
             self.place.clone(),
             self.danger.clone(),
+            self.missing.clone(),
             self.left(now).unwrap_or_default(),
             self.id.clone(),
             self.link.clone().filter(|_| self.confirms).unwrap_or_default(),
@@ -166,7 +177,7 @@ impl Words {
         let head = self.head(attempt);
         let build = |place: &str, danger: &str, id: &str, link: &str| {
             let left = self.left(now).unwrap_or_default().replace(' ', if self.zh { "" } else { " " });
-            let parts = [place, danger, &self.safety, &left, id];
+            let parts = [&*self.missing, place, danger, &self.safety, &left, id];
             let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
             let gap = if link.is_empty() { "" } else { " " };
             format!("{head}{}{gap}{link}", parts.join(comma))
@@ -192,7 +203,7 @@ impl Words {
     }
 
     /// For a voice that reads it out.
-    pub(crate) fn spoken(&self, now: Timestamp) -> String {
+    pub(crate) fn spoken(&self, attempt: u32, now: Timestamp) -> String {
         let minutes = self.minutes(now);
         let left = match (minutes, self.zh) {
             (None, _) => String::new(),
@@ -211,7 +222,9 @@ impl Words {
             _ => "",
         };
         let drill = if self.drill { self.pick("演练", "this is a drill") } else { "" };
-        let parts = [drill, severity, &self.title, &self.place, &self.danger, &self.safety, &left];
+        let again = if attempt > 1 { self.pick("重复通知", "repeat") } else { "" };
+        let (missing, safety) = (&self.missing, &self.safety);
+        let parts = [drill, again, severity, &self.title, &self.place, &self.danger, missing, safety, &left];
         let parts = parts.into_iter().filter(|part| !part.is_empty()).map(|part| say(part, self.zh));
         let (stop, end) = if self.zh { ("。", "。") } else { (". ", ".") };
         format!("{}{end}", parts.collect::<Vec<_>>().join(stop))
@@ -361,6 +374,17 @@ fn count_of(all: &[&Words]) -> (usize, &'static str, &'static str) {
     if dangers == 0 { (all.len(), "通道测试", "tests") } else { (dangers, "险情", "tellings") }
 }
 
+/// What may be touched of many: their own words where they are one, else that nothing may. What is dead says nothing of
+/// what has no such words.
+fn shared_safety(all: &[&Words]) -> String {
+    let Some(first) = all.iter().map(|words| &*words.safety).find(|safety| !safety.is_empty()) else {
+        return String::new();
+    };
+    let fits = |words: &&Words| words.safety == first || (words.safety.is_empty() && !says_dead(first));
+    let zh = all.iter().any(|words| words.zh);
+    if all.iter().all(fits) { first.to_owned() } else { safety_words(TREAT_AS_LIVE, zh) }
+}
+
 fn many_text(all: &[&Words], named: usize, now: Timestamp) -> String {
     let Some(first) = all.first() else { return String::new() };
     let p1 = all.iter().filter(|words| words.is_p1()).count();
@@ -368,8 +392,10 @@ fn many_text(all: &[&Words], named: usize, now: Timestamp) -> String {
     let (count, zh, en) = count_of(all);
     let mut text = match first.zh {
         true => format!("【{drill}{zh} {count} 条，其中 P1 {p1} 条】"),
-        false => format!("[{drill}{count} {en}, {p1} of them P1]"),
+        false => format!("[{drill}{count} {en}, {p1} of them P1] "),
     };
+    text += &clean(&shared_safety(all));
+    text.truncate(text.trim_end().len());
     for words in &all[..named] {
         let _ = write!(text, "\n{}", clean(&words.line(now)));
     }
@@ -394,20 +420,26 @@ fn many_text(all: &[&Words], named: usize, now: Timestamp) -> String {
     text
 }
 
-/// Many in one SMS: head, places, count. Names those whose place is in it.
+/// Many in one SMS: head, what may be touched, titles with places, count. Names those whose place is in it.
 pub(crate) fn many_sms(all: &[&Words]) -> Many {
     let Some(first) = all.first() else { return Many { text: String::new(), named: 0 } };
     let p1 = all.iter().filter(|words| words.is_p1()).count();
     let board = first.board.as_ref().map_or_else(String::new, |board| format!(" {board}"));
     let drill = if all.iter().all(|words| words.drill) { first.pick("演练 ", "drill ") } else { "" };
     let (count, zh, en) = count_of(all);
+    let gap = first.pick("：", ": ");
+    let safety = Some(clean(&shared_safety(all))).filter(|safety| !safety.is_empty());
+    let safety = safety.map_or_else(String::new, |safety| format!("{safety}{gap}"));
     let build = |named: usize| {
         let link = |words: &Words| match &words.link {
             Some(link) if words.confirms => format!(" {link}"),
             _ => String::new(),
         };
         let one = |words: &&Words| {
-            format!("{} {} {}{}", words.severity, clean(&words.place), words.id, link(words))
+            let (title, place) = (clean(&words.title), clean(&words.place));
+            let parts = [&*words.severity, &title, &place, &words.missing, &words.id];
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            format!("{}{}", parts.join(" "), link(words))
         };
         let places: Vec<String> = all[..named].iter().map(one).collect();
         let rest = all.len() - named;
@@ -417,8 +449,8 @@ pub(crate) fn many_sms(all: &[&Words]) -> Many {
             (_, false) => format!("; {rest} more"),
         };
         match first.zh {
-            true => format!("【{drill}{zh}{count}条，P1 {p1}条】{}{more}{board}", places.join("；")),
-            false => format!("[{drill}{count} {en}, {p1} P1] {}{more}{board}", places.join("; ")),
+            true => format!("【{drill}{zh}{count}条，P1 {p1}条】{safety}{}{more}{board}", places.join("；")),
+            false => format!("[{drill}{count} {en}, {p1} P1] {safety}{}{more}{board}", places.join("; ")),
         }
     };
     let named = (1..=all.len().min(NAMED_MAX)).rev().find(|named| units(&build(*named)) <= SMS_TWO);
@@ -431,8 +463,9 @@ pub(crate) fn many_sms(all: &[&Words]) -> Many {
 /// Posts that a voice reads out; a call of a minute is listened to by nobody.
 const SPOKEN_MAX: usize = 3;
 
-/// Many in one call: how many, then the most dangerous in full.
-pub(crate) fn many_spoken(all: &[&Words], now: Timestamp) -> Many {
+/// Many in one call: how many, then the most dangerous in full, each with the number of its attempt.
+pub(crate) fn many_spoken(each: &[(&Words, u32)], now: Timestamp) -> Many {
+    let all: &[&Words] = &each.iter().map(|(words, _)| *words).collect::<Vec<_>>();
     let Some(first) = all.first() else { return Many { text: String::new(), named: 0 } };
     let named = all.len().min(SPOKEN_MAX);
     let (count, zh, en) = count_of(all);
@@ -441,7 +474,8 @@ pub(crate) fn many_spoken(all: &[&Words], now: Timestamp) -> Many {
         true => say(&format!("共有{count}条{zh}，其中一级{p1}条"), true),
         false => say(&format!("{count} {en}, {p1} of priority one"), false),
     };
-    let each: Vec<String> = all[..named].iter().map(|words| words.spoken(now)).collect();
+    let each: Vec<String> =
+        each[..named].iter().map(|(words, attempt)| words.spoken(*attempt, now)).collect();
     let gap = if first.zh { "" } else { " " };
     let stop = if first.zh { "。" } else { ". " };
     Many { text: format!("{head}{stop}{}", each.join(gap)), named }

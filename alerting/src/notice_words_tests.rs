@@ -13,7 +13,7 @@ fn words(zh: bool) -> Words {
         place: if zh { "人民路 塔南路口 3号杆" } else { "Renmin Road post 3" }.to_owned(),
         road: "人民路".to_owned(),
         danger: if zh { "外壳电压 115.5 V" } else { "shell voltage 115.5 V" }.to_owned(),
-        safety: safety_words(crate::life::TREAT_AS_LIVE, zh),
+        safety: safety_words(TREAT_AS_LIVE, zh),
         id: "LG-7F3A".to_owned(),
         due_ms: Some(T.0 + 28 * 60_000 + 59_000),
         urgent: true,
@@ -113,7 +113,7 @@ fn a_test_by_sms_says_that_it_is_one_and_carries_its_link_whole() {
     assert!(sms.starts_with("【演练 通道测试】不是险情，请在 20:15 前点链接确认收到"), "{sms}");
     assert!(sms.ends_with(&link) && units(&sms) <= SMS_TWO, "{} {sms}", units(&sms));
     assert!(notice.body["text"].as_str().unwrap().contains(&link));
-    assert!(notice.is_told_by_name() && notice.words.spoken(T).starts_with("演练。通道测试"));
+    assert!(notice.is_told_by_name() && notice.words.spoken(1, T).starts_with("演练。通道测试"));
 }
 
 #[test]
@@ -140,12 +140,12 @@ fn a_chat_that_tests_and_dangers_share_counts_the_dangers_and_names_tests_with_t
 #[test]
 fn a_voice_reads_digits_one_by_one_and_no_symbols() {
     assert_eq!(
-        words(true).spoken(T),
+        words(true).spoken(1, T),
         "一级险情。灯杆带电。人民路塔南路口三号杆。外壳电压一一五点五伏。未确认断电，视为带电。还剩二八分钟。"
     );
     let late = Words { due_ms: Some(T.0 - 3 * 60_000), drill: true, ..words(false) };
     assert_eq!(
-        late.spoken(T),
+        late.spoken(1, T),
         "this is a drill. priority one. live lamp post. Renmin Road post three. \
          shell voltage one one five point five volts. not confirmed dead, treat as live. three minutes overdue."
     );
@@ -169,7 +169,7 @@ fn twenty_are_named_by_danger_and_the_rest_is_a_count_with_its_roads() {
     let whole = many(&all, T, |_| true);
     assert_eq!(whole.named, 20);
     let lines: Vec<&str> = whole.text.lines().collect();
-    assert_eq!(lines[0], "【险情 25 条，其中 P1 23 条】");
+    assert_eq!(lines[0], "【险情 25 条，其中 P1 23 条】未确认断电，视为带电");
     assert_eq!(lines[1], "P1 灯杆带电 0号杆 剩余 28 分钟 LG-0");
     assert_eq!(lines[20], "P1 灯杆带电 19号杆 剩余 28 分钟 LG-19");
     assert_eq!(lines[21], "另有 5 条（P1 3 条）：2路、0路、1路");
@@ -183,10 +183,10 @@ fn twenty_are_named_by_danger_and_the_rest_is_a_count_with_its_roads() {
     let sms = many_sms(&all);
     assert_eq!(
         sms.text,
-        "【险情25条，P1 23条】P1 0号杆 LG-0；P1 1号杆 LG-1；P1 2号杆 LG-2；P1 3号杆 LG-3；P1 4号杆 LG-4；P1 5号杆 LG-5；P1 6号杆 LG-6；另18条 https://lamps.example/"
+        "【险情25条，P1 23条】未确认断电，视为带电：P1 灯杆带电 0号杆 LG-0；P1 灯杆带电 1号杆 LG-1；P1 灯杆带电 2号杆 LG-2；P1 灯杆带电 3号杆 LG-3；另21条 https://lamps.example/"
     );
-    assert_eq!(sms.named, 7);
-    let call = many_spoken(&all[..4], T);
+    assert_eq!(sms.named, 4);
+    let call = many_spoken(&all[..4].iter().map(|words| (*words, 1)).collect::<Vec<_>>(), T);
     assert!(
         call.text.starts_with("共有四条险情，其中一级四条。一级险情。灯杆带电。零号杆。"),
         "{}",
@@ -214,7 +214,7 @@ fn a_text_about_no_incident_is_taken_apart_at_its_brackets() {
     let words = Words::plain("【天气未知】责任区 z1：没有数据", true, None, Some("http://desk.example"));
     assert_eq!((&*words.title, &*words.place, &*words.severity), ("天气未知", "责任区 z1：没有数据", ""));
     assert_eq!(words.sms(1, T), "【天气未知】责任区 z1：没有数据");
-    assert_eq!(words.spoken(T), "天气未知。责任区z一没有数据。");
+    assert_eq!(words.spoken(1, T), "天气未知。责任区z一没有数据。");
     let english = Words::plain("[weather unknown] zones z1: no weather", false, None, None);
     assert_eq!(english.sms(1, T), "[weather unknown] zones z1: no weather");
 }
@@ -244,7 +244,7 @@ fn old_word_says_of_when_it_is_in_every_form_and_never_that_power_is_off() {
         assert!(chat.contains(head) && chat.contains("LG-TEST1") && chat.contains("#2"), "{chat}");
         let sms = old.words.sms(2, T);
         assert!(sms.contains(head) && units(&sms) <= 134, "{sms}");
-        let spoken = old.words.spoken(T);
+        let spoken = old.words.spoken(1, T);
         assert!(
             spoken.contains(if language == "en" {
                 "OLD two zero zero zero"
@@ -265,7 +265,7 @@ fn old_word_says_of_when_it_is_in_every_form_and_never_that_power_is_off() {
         assert_eq!(old.overtaken(), old, "it is marked once");
         // What is not dead keeps its words.
         let live = Notice::opened(&incident(1), None, &site, to).overtaken();
-        assert_eq!(live.words.safety, safety_words(crate::life::TREAT_AS_LIVE, language != "en"));
+        assert_eq!(live.words.safety, safety_words(TREAT_AS_LIVE, language != "en"));
         assert!(live.text(1).contains("未确认断电，视为带电"));
     }
 }
@@ -288,7 +288,7 @@ fn the_offices_own_safety_words_stand_in_every_form_of_a_telling() {
         ] {
             assert!(notice.text(1).contains(words), "{}", notice.text(1));
             assert!(notice.words.sms(1, T).contains(words), "{}", notice.words.sms(1, T));
-            assert!(notice.words.spoken(T).contains(words), "{}", notice.words.spoken(T));
+            assert!(notice.words.spoken(1, T).contains(words), "{}", notice.words.spoken(1, T));
             let old = notice.overtaken();
             assert!(
                 !old.text(1).contains("已断电") && !old.words.safety.contains("已断电"),
@@ -297,4 +297,47 @@ fn the_offices_own_safety_words_stand_in_every_form_of_a_telling() {
             );
         }
     }
+}
+
+#[test]
+fn an_sms_of_many_says_what_each_is_whether_it_may_be_touched_and_what_is_a_repeat() {
+    let moved = |title: &str, n: usize| Words {
+        title: title.to_owned(),
+        place: format!("{n}号杆"),
+        id: format!("LG-{n}"),
+        board: None,
+        ..words(true)
+    };
+    let all = [
+        moved("灯杆带电", 1).brief(1),
+        moved("已作废", 2).brief(2),
+        moved("旧消息".repeat(9).as_str(), 3).brief(3),
+    ];
+    let text = many_sms(&all.iter().collect::<Vec<_>>()).text;
+    for part in ["P1 灯杆带电 1号杆", "P1 已作废 #2 2号杆", "】未确认断电，视为带电：P1"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.contains("… #3 3号杆"), "a title that is cut keeps its mark: {text}");
+    // What is dead stands there only where all of it is.
+    let dead = Words { safety: DEAD.to_owned(), ..moved("已处置", 4) };
+    let none = Words { safety: String::new(), ..moved("灯不亮", 5) };
+    let live = moved("灯杆带电", 6);
+    for (all, says) in [(vec![&dead, &dead], true), (vec![&dead, &none], false), (vec![&dead, &live], false)]
+    {
+        for text in [many_sms(&all).text, many(&all, T, |_| true).text] {
+            assert_eq!((text.contains("】已断电"), text.contains("】未确认断电")), (says, !says), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_call_says_that_it_is_a_repeat_alone_and_among_others() {
+    assert!(words(true).spoken(2, T).starts_with("重复通知。一级险情。"));
+    assert!(words(false).spoken(3, T).starts_with("repeat. priority one. "));
+    assert!(!words(true).spoken(1, T).contains("重复"));
+    let (first, second) = (words(true), Words { title: "求助".to_owned(), ..words(true) });
+    let call = many_spoken(&[(&first, 1), (&second, 2)], T).text;
+    assert!(call.contains("。一级险情。灯杆带电") && call.contains("重复通知。一级险情。求助"), "{call}");
+    assert_eq!(call.matches("重复通知").count(), 1);
 }

@@ -94,6 +94,8 @@ pub struct Register {
     by_device: HashMap<Arc<str>, usize, RandomState>,
     by_post: HashMap<Arc<str>, usize, RandomState>,
     zones: Vec<Arc<str>>,
+    /// Zones that the office has besides, without a post in them yet.
+    others: Vec<Arc<str>>,
 }
 
 const REQUIRED: [&str; 15] = [
@@ -265,6 +267,24 @@ impl Register {
         self.zones.iter().any(|known| **known == *zone)
     }
 
+    /// Zones of the configuration count too, before the first of their posts is registered.
+    #[must_use]
+    pub fn with_zones<'z>(mut self, zones: impl IntoIterator<Item = &'z str>) -> Self {
+        self.others = zones.into_iter().filter(|zone| !self.has_zone(zone)).map(Arc::from).collect();
+        self
+    }
+
+    /// True for a zone of a post, and for one that the office has without posts ([`Register::with_zones`]).
+    pub fn knows_zone(&self, zone: &str) -> bool {
+        self.has_zone(zone) || self.others.iter().any(|known| **known == *zone)
+    }
+
+    /// The same zones of the office without posts as in another register.
+    #[must_use]
+    pub fn with_zones_of(self, other: &Self) -> Self {
+        self.with_zones(other.zones.iter().chain(&other.others).map(|zone| &**zone))
+    }
+
     /// An `Arc` shared by every post that names the same zone, road or feeder.
     fn shared(&self, text: &str, of: impl Fn(&Post) -> &Arc<str>) -> Arc<str> {
         match self.posts.last().map(|post| of(post)) {
@@ -401,6 +421,17 @@ mod tests {
         assert_eq!(&*register.by_device("P2").unwrap().post_id, "P2");
         assert!(Arc::ptr_eq(&register.posts()[0].feeder, &register.posts()[1].feeder));
         assert_eq!(register.zones().len(), 1);
+    }
+
+    #[test]
+    fn a_zone_that_is_configured_and_has_no_post_is_known_and_no_zone_of_a_post() {
+        let register = Register::parse(file(&[GOOD]).as_bytes()).unwrap().with_zones(["z1", "z2"]);
+        let copy = Register::default().with_zones_of(&register);
+        for known in [&register, &copy] {
+            assert!(known.knows_zone("z1") && known.knows_zone("z2") && !known.knows_zone("z9"));
+            assert!(!known.has_zone("z2"));
+        }
+        assert_eq!((register.zones().len(), copy.zones().len()), (1, 0));
     }
 
     #[test]

@@ -83,8 +83,7 @@ pub(super) async fn act(
 ) -> Reply {
     let verb =
         Verb::from_name(&verb).ok_or_else(|| ApiError::not_found(format!("there is no move {verb:?}")))?;
-    may(&instance, &who, &id, verb).await?;
-    let acted = make_known(&instance, &who, &id, verb, parsed::<MoveBody>(&body)?).await?;
+    let acted = make(&instance, &who, &id, verb, || parsed::<MoveBody>(&body)).await?;
     Ok(answer(&acted, StatusCode::OK))
 }
 
@@ -102,20 +101,21 @@ async fn may(instance: &Arc<Instance>, who: &Identity, id: &str, verb: Verb) -> 
     Ok(())
 }
 
-/// Makes a move as somebody, if they may, whichever way they came by: JSON, a form of the desk, a crew's page.
+/// Makes a move as somebody, if they may, whichever way they came by: JSON, a form of the desk, a crew's page. What they
+/// sent is read behind that, so who may not hears nothing of what would be wrong with it.
 pub(crate) async fn make(
     instance: &Arc<Instance>,
     who: &Identity,
     id: &str,
     verb: Verb,
-    body: MoveBody,
+    body: impl FnOnce() -> Result<MoveBody, ApiError>,
 ) -> Result<Acted<IncidentView>, ApiError> {
     may(instance, who, id, verb).await?;
-    make_known(instance, who, id, verb, body).await
+    done(instance, who, id, verb, body()?).await
 }
 
-/// The same for somebody of whom it is known that they may.
-async fn make_known(
+/// Makes it for somebody of whom it is known that they may; whoever follows the instance sees it.
+async fn done(
     instance: &Arc<Instance>,
     who: &Identity,
     id: &str,
@@ -194,8 +194,7 @@ pub(crate) async fn add(
     note: String,
 ) -> Result<(), ApiError> {
     let body = MoveBody { key: key.to_owned(), note: Some(note), ..MoveBody::default() };
-    let (m, its, id) = (Move { verb: Verb::Note, actor: actor(who), body }, instance.clone(), id.to_owned());
-    aside(move || its.alerting.act(&id, m)).await.map(drop)
+    done(instance, who, id, Verb::Note, body).await.map(drop)
 }
 
 /// A time of a body: RFC 3339 with offset, or milliseconds UTC.

@@ -107,7 +107,8 @@ impl Owners {
             Post { monitored: post.monitored && !foreign, ..(**post).clone() }
         });
         // They were in one register already, so no identifier is there twice.
-        Register::from_posts(seen).map_or_else(|_| register.clone(), Arc::new)
+        let seen = Register::from_posts(seen).map(|seen| seen.with_zones_of(register));
+        seen.map_or_else(|_| register.clone(), Arc::new)
     }
 }
 

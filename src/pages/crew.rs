@@ -67,7 +67,7 @@ pub(crate) async fn act(
     }
     let verb =
         Verb::from_name(&verb).ok_or_else(|| ApiError::not_found(format!("there is no move {verb:?}")))?;
-    let acted = make(&instance, &who, &link.incident, verb, fields.body(&look)?).await?;
+    let acted = make(&instance, &who, &link.incident, verb, || fields.body(&look)).await?;
     let word = if acted.durable { verb.name() } else { "not_durable" };
     Ok(take::see_other(&format!("{}?done={word}", link.path())))
 }

@@ -36,7 +36,7 @@ pub(super) fn allowed(life: &Life) -> Vec<Verb> {
     let more = |verb: &Verb| match verb {
         Verb::Void => life.arrived.is_none() && life.earlier.is_empty(),
         Verb::Restore => life.isolation_in_force().is_some(),
-        Verb::ConfirmArrival => life.arrived.as_ref().is_some_and(|arrival| arrival.confirmed.is_none()),
+        Verb::ConfirmArrival => life.present_arrival().is_some_and(|arrival| arrival.confirmed.is_none()),
         _ => true,
     };
     VERBS.into_iter().filter(fits).filter(more).collect()

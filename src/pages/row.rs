@@ -142,7 +142,7 @@ pub(super) fn told(look: &Look, incident: &Incident, telling: Option<&Telling>) 
 /// State and who has it.
 pub(super) fn state(look: &Look, life: &Life) -> Markup {
     let unproven =
-        life.arrived.as_ref().is_some_and(|a| a.proof.name() == "unproven" && a.confirmed.is_none());
+        life.present_arrival().is_some_and(|a| a.proof.name() == "unproven" && a.confirmed.is_none());
     html! {
         span.state { (look.say(words::state(life.state))) }
         " " span.crew { (life.crew.as_deref().unwrap_or(look.say(words::NO_CREW))) }

@@ -65,7 +65,7 @@ pub(crate) async fn act(
     let fields = Fields::of(&form)?;
     let verb =
         Verb::from_name(&verb).ok_or_else(|| ApiError::not_found(format!("there is no move {verb:?}")))?;
-    let acted = make(&instance, &who, &id, verb, fields.body(&look)?).await?;
+    let acted = make(&instance, &who, &id, verb, || fields.body(&look)).await?;
     let word = match &acted.outcome {
         Outcome::Second(_) => "second_wanted",
         _ if !acted.durable => "not_durable",

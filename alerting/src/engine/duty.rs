@@ -14,7 +14,7 @@ use crate::incident::{Family, Incident, Severity};
 use crate::ladder::{Handover, Telling, crew_named};
 use crate::life::{Life, Method, Stage, Verb, is_over, takes_evidence};
 use crate::notice::{HANDOVER, HELP, ISOLATION_OFFERED};
-use crate::rota::{OnDuty, Rota, Whom};
+use crate::rota::{Crew, OnDuty, Rota, Whom};
 
 /// At a change of shift more than so many incidents of a zone go in a list.
 const HANDOVERS_MAX: usize = 3;
@@ -143,8 +143,9 @@ impl Engine {
         if incident.family == Family::System || incident.severity < Severity::P1 {
             return self.made_for(incident, to);
         }
+        to.crews.extend(life.relieved.as_deref().map(Arc::from));
         if incident.evidence.kind == crate::incident::Kind::Reenergised {
-            to.crews = self.crews_in_extent(incident);
+            to.crews.extend(self.crews_in_extent(incident));
         } else if life.job.is_some() {
             to.whom = vec![Whom::Desk];
         } else {
@@ -183,6 +184,16 @@ impl Engine {
             }
         }
         (crew, backup)
+    }
+
+    /// The crew that has an incident is another one than that on duty there: it took it in another turn, or as a back-up.
+    pub(super) fn is_relieved(&self, incident: &Incident, now: Timestamp) -> bool {
+        let Some(name) = incident.life.crew.as_deref() else { return false };
+        let owner = crew_named(&self.calling.rota, name);
+        let duty = self.on_duty(incident.zone_in(&self.register), now).crew;
+        // Somebody may be in several crews.
+        let is_own = |crew: &Arc<Crew>| crew.members.iter().any(|one| *one.name == *name);
+        owner.zip(duty).is_some_and(|(owner, duty)| owner.id != duty.id && !is_own(&duty))
     }
 
     /// Crews that work where an incident shows, on its feeder or at its post: those of incidents and of planned work.
@@ -341,7 +352,8 @@ impl Engine {
         let to = self.on_duty(zone, now).crew?.id.clone();
         let owner = life.crew.as_deref().and_then(|name| crew_named(&self.calling.rota, name));
         let had = life.taken.as_ref().map(|mark| mark.received_at);
-        let since = known.and_then(Handover::taken_at).max(had);
+        // What a crew had as a P2 that became a P1 without it is nobody's.
+        let since = known.and_then(Handover::taken_at).max(had).filter(|_| life.crew.is_some());
         let (from, accepted_at) = match (owner, since) {
             (Some(owner), Some(since)) => {
                 // The back-up or a neighbour that has it keeps it: no shift of this zone ends for them.

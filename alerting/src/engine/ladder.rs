@@ -377,6 +377,9 @@ impl Engine {
         for rung in numbers.filter_map(|step| ladder.rungs.get(step)) {
             to.and(&rung.to);
         }
+        if steps.iter().any(|(step, _)| *step == 0) && incident.severity == Severity::P1 {
+            to.crews.extend(incident.life.relieved.as_deref().map(Arc::from));
+        }
         to.step = highest.map_or(0, |(step, _)| step).max(breach.unwrap_or(0)) as u32;
         to.again = steps.iter().any(|(_, at)| *at < self.calling.live_since);
         for (step, _) in steps {

@@ -374,7 +374,7 @@ impl Engine {
         incident.p1_at = (severity == Severity::P1).then_some(now);
         incident.life.breached_at = None;
         if severity == Severity::P1 {
-            incident.life.on_p1();
+            incident.life.on_p1(self.is_relieved(&incident, now));
         }
         let body = json!({"severity": severity.name(), "due_at": incident.due().map(Timestamp::to_rfc3339),
             "evidence": body_of(&evidence)});
@@ -444,6 +444,7 @@ impl Engine {
             return;
         }
         for (place, other) in [(parent, &of_member), (member, &of_parent)] {
+            let relieved = self.is_relieved(&self.open[place].incident, now);
             let incident = &mut self.open[place].incident;
             incident.links.push(other.id.clone());
             if place == member {
@@ -456,7 +457,7 @@ impl Engine {
                         (of_member.severity, of_member.p1_at.and(Some(now)));
                     incident.life.breached_at = None;
                     if of_member.severity == Severity::P1 {
-                        incident.life.on_p1();
+                        incident.life.on_p1(relieved);
                     }
                 }
             }

@@ -237,3 +237,85 @@ fn a_list_of_what_may_have_been_told_before_a_restart_is_a_repeat_by_whichever_w
     assert!(office.of(minutes(4), &moved(true, false)).is_empty());
     assert!(office.lists(minutes(4))[0].0.again);
 }
+
+#[test]
+fn that_nobody_is_named_for_a_duty_stands_in_every_form_and_list_of_the_desk() {
+    let (city, open) = flood();
+    let channels = vec![Arc::from("chat"), Arc::from("voice")];
+    let desk = Arc::new(rota::Person { name: Arc::from("Desk"), phone: None, channels });
+    let rota = Rota { desk: Some(desk), ..with_ann() };
+    let mut office = Office::new(rota, &city);
+    office.known.clone_from(&open);
+    let to = |grouped| Telling { grouped, ..Telling::to(&[Whom::Crew, Whom::Desk, Whom::Leader]) };
+    let moved = |incident: &Incident, to| {
+        let event = crate::testkit::event(incident, "rung");
+        Effect::Moved { incident: Box::new(incident.clone()), event, told: Some(ESCALATED), to }
+    };
+    let told = office.of(minutes(1), &moved(&open[0], to(false)));
+    let words = &told.iter().find(|notice| notice.to == "Desk").unwrap().words;
+    for text in
+        [words.sms(1, T), words.spoken(1, T), crate::notice_words::many(&[words, words], T, |_| true).text]
+    {
+        assert!(text.contains("无人可通知") && text.contains("leader"), "{text}");
+    }
+    let many_sms = crate::notice_words::many_sms(&[words]).text;
+    assert!(many_sms.contains("无人可通知：leader"), "{many_sms}");
+    assert_eq!(told.iter().find(|notice| notice.to == "Ann").unwrap().words.missing, "");
+    let many = |incident: &Incident| {
+        let (zone, event) = (Arc::from("z1"), crate::testkit::event(incident, "rungs"));
+        Effect::Many {
+            zone,
+            word: ESCALATED,
+            to: to(true),
+            incidents: vec![incident.clone()],
+            count: 1,
+            event,
+        }
+    };
+    for (n, effect) in [moved(&open[1], to(true)), many(&open[2])].iter().enumerate() {
+        assert!(office.of(minutes(2), effect).is_empty());
+        let lists = office.lists(minutes(3 + 2 * n as i64));
+        assert_eq!(lists.len(), 2, "Ann and the desk");
+        for (list, notice) in lists {
+            let (is_desk, text) = (*list.person.name == *"Desk", notice.text(1));
+            assert_eq!(text.contains("有岗位无人可通知"), is_desk, "{text}");
+            assert_eq!(notice.words.sms(1, T).contains("有岗位无人可通知"), is_desk);
+        }
+    }
+}
+
+#[test]
+fn whatever_a_list_takes_out_of_a_box_it_names_withdrawals_too() {
+    let (city, open) = flood();
+    let mut office = Office::new(with_ann(), &city);
+    let crew = || Telling { grouped: true, ..Telling::to(&[Whom::Crew]) };
+    (0..5).for_each(|n| _ = office.opened(T, n, Telling::to(&[Whom::Crew])));
+    let long = |n: usize| {
+        let (scope, road) = (crate::incident::Scope::Feeder, Arc::from("很长的路名".repeat(40)));
+        Incident { scope, road, ..crate::testkit::incident(100 + n) }
+    };
+    for n in 0..30 {
+        assert!(office.moved(minutes(1), &long(n), ESCALATED, crew()).is_empty());
+    }
+    let gone: Vec<Incident> = open[..2].iter().cloned().map(voided).collect();
+    for one in &gone {
+        let to = Telling { crews: vec![Arc::from("A")], ..Telling::default() };
+        assert!(office.moved(minutes(1), one, "incident.voided", to).is_empty());
+    }
+    let mut named: Vec<String> = Vec::new();
+    for minute in 1..5 {
+        for (list, notice) in office.lists(minutes(minute)) {
+            let listed: Vec<&str> = notice.listed().collect();
+            assert_eq!(
+                listed,
+                list.incidents.iter().map(|id| &**id).collect::<Vec<_>>(),
+                "{}",
+                notice.text(1)
+            );
+            named.extend(listed.into_iter().map(ToOwned::to_owned));
+        }
+    }
+    assert!(gone.iter().all(|one| named.contains(&one.id.to_string())), "in the first lists: {named:?}");
+    let once: std::collections::BTreeSet<&String> = named.iter().collect();
+    assert_eq!(once.len(), named.len(), "and none twice while others wait");
+}

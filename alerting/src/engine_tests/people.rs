@@ -103,6 +103,12 @@ fn the_newest_topic_of_an_unregistered_device_says_which_zone_hears_of_it_until_
     });
     let incident = city.the_incident();
     assert_eq!((&**incident.zone_in(&known), &*incident.zone), ("z1", UNREGISTERED));
+    let planned = Register::default().with_zones(["z1"]);
+    assert_eq!(
+        &**incident.zone_in(&planned),
+        "z1",
+        "a zone of the configuration before its first post is registered"
+    );
     let nowhere = Register::default();
     assert_eq!(&**incident.zone_in(&nowhere), UNREGISTERED, "no such zone");
 }

@@ -36,6 +36,44 @@ fn another_crew_that_gets_what_a_crew_had_arrived_at_is_called_from_the_first_ru
     assert_eq!(told, [(600, 8), (900, 9)]);
 }
 
+fn calls_of_the_desk(city: &City) -> usize {
+    let is_call =
+        |effect: &&Effect| matches!(effect, Effect::Moved { event, .. } if event.kind == "call_wanted");
+    city.effects.iter().filter(is_call).count()
+}
+
+#[test]
+fn an_arrival_of_a_second_crew_that_is_not_proven_is_called_about_whatever_was_of_the_first() {
+    for proven in [true, false] {
+        let (mut city, id) = raised_until(6, 0);
+        let mut first = crew(Verb::Arrive, "1");
+        first.body.post = proven.then(|| "P1".to_owned());
+        city.moved(minutes(6), &id, first);
+        watch(&mut city, minutes(6), 301);
+        assert_eq!(calls_of_the_desk(&city), usize::from(!proven));
+        city.moved(minutes(12), &id, desk(Verb::Reassign, "1"));
+        city.moved(minutes(20), &id, other(Verb::Arrive, "2"));
+        city.effects.clear();
+        watch(&mut city, minutes(20), 301);
+        assert_eq!(calls_of_the_desk(&city), 1, "of the first: proven {proven}");
+    }
+}
+
+#[test]
+fn who_arrives_behind_an_arrival_that_was_none_has_the_rungs_of_who_stands_there_anew() {
+    let (mut city, id) = raised_until(6, 0);
+    city.moved(minutes(6), &id, crew(Verb::Arrive, "1"));
+    watch(&mut city, minutes(6), 16 * 60);
+    let mut no = desk(Verb::ConfirmArrival, "n");
+    no.body.answer = Some("no".to_owned());
+    city.moved(minutes(23), &id, no);
+    city.moved(minutes(25), &id, crew(Verb::Arrive, "2"));
+    city.effects.clear();
+    watch(&mut city, minutes(25), 960);
+    let told: Vec<(i64, u32)> = rungs(&city, minutes(25)).iter().map(|(s, step, ..)| (*s, *step)).collect();
+    assert_eq!(told, [(600, 8), (900, 9)]);
+}
+
 #[test]
 fn another_crew_that_gets_what_a_crew_had_arrived_at_is_awaited_at_the_board() {
     let (mut city, id) = raised_until(6, 0);

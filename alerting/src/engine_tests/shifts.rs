@@ -165,7 +165,11 @@ fn more_than_three_hand_overs_are_one_list_that_says_so_in_every_form() {
     assert_eq!(lists.len(), 2, "to both crews");
     for notice in lists.iter().flat_map(|(_, notices)| notices) {
         assert!(notice.text(1).starts_with("【交接班 5 起, 请接班班组确认】"), "{}", notice.text(1));
-        assert!(notice.words.spoken(minutes(60)).contains("交接班"), "{}", notice.words.spoken(minutes(60)));
+        assert!(
+            notice.words.spoken(1, minutes(60)).contains("交接班"),
+            "{}",
+            notice.words.spoken(1, minutes(60))
+        );
         assert!(notice.words.sms(1, minutes(60)).contains("交接班"));
     }
     // Among dangers of other reasons each line says it for itself.
@@ -188,4 +192,64 @@ fn more_than_three_hand_overs_are_one_list_that_says_so_in_every_form() {
     let mixed = lists.iter().find(|(list, _)| list.person.name == ann.name).unwrap().1[0].text(1);
     assert!(mixed.starts_with("【险情汇总 6 起，其中交接班 5 起】"), "{mixed}");
     assert_eq!(mixed.matches(" 交接班\n").count(), 5, "{mixed}");
+}
+
+#[test]
+fn a_p2_that_becomes_a_p1_in_the_next_shift_calls_the_crew_on_duty_tells_who_had_it_and_its_hand_over_waits_on()
+ {
+    let mut city = City::new();
+    city.engine.set_rota(Arc::new(turns(&["A", "B", "C"])));
+    (0..3).for_each(|n| city.read(&shell(minutes(n), 13.0)));
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(3), &id, by("A", Verb::Depart, "1"));
+    city.pass(minutes(3), 62);
+    assert_eq!(told(&city), expected(&[(60, "A > B")]));
+    (0..2).for_each(|n| city.read(&shell(minutes(66) + Millis(n), 60.0)));
+    let names = |city: &City, to: &Telling, at: Timestamp| -> Vec<Arc<str>> {
+        let crew = city.the_incident().life.crew.as_deref();
+        let reached = crate::dispatcher::reach(city.engine.rota(), to, "z1", crew, at);
+        reached.people.iter().map(|person| person.name.clone()).collect()
+    };
+    let opening = city.effects.iter().find_map(|effect| match effect {
+        Effect::Escalated { incident, to, .. } if incident.family == Family::Electric => Some(to.clone()),
+        _ => None,
+    });
+    let first = names(&city, &opening.unwrap(), minutes(66));
+    assert!(["A1", "B1"].iter().all(|name| first.iter().any(|known| **known == **name)), "{first:?}");
+    let life = &city.the_incident().life;
+    assert_eq!((life.crew.as_deref(), life.state.name()), (None, "acknowledged"));
+    let handover = life.climb.handover.as_ref().unwrap();
+    assert_eq!((&*handover.to, handover.accepted_at), ("B", None));
+    city.pass(minutes(66), 4);
+    let rungs: Vec<Telling> =
+        of_kind(&city, "rung").filter(|(at, _)| *at > minutes(66)).map(|(_, to)| to.clone()).collect();
+    assert!(!rungs.is_empty());
+    for to in rungs {
+        let people = names(&city, &to, minutes(69));
+        assert!(
+            people.iter().any(|name| **name == *"B1") && !people.iter().any(|name| **name == *"A1"),
+            "{people:?}"
+        );
+    }
+    city.moved(minutes(71), &id, by("B", Verb::Accept, "2"));
+    city.moved(minutes(71), &id, by("B", Verb::Acknowledge, "3"));
+    city.pass(minutes(71), 50);
+    assert_eq!(told(&city), expected(&[(60, "A > B"), (120, "B > C")]));
+    assert_eq!(of_kind(&city, "not_accepted").count(), 1, "ten minutes behind the change, as a P1 too");
+}
+
+#[test]
+fn a_p1_that_nobody_took_since_it_was_a_p2_is_handed_on_at_the_next_change() {
+    let mut city = City::new();
+    city.engine.set_rota(Arc::new(turns(&["A", "B", "C"])));
+    (0..3).for_each(|n| city.read(&shell(minutes(n), 13.0)));
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(3), &id, by("A", Verb::Acknowledge, "1"));
+    city.pass(minutes(3), 57);
+    city.moved(minutes(61), &id, by("B", Verb::Accept, "2"));
+    city.pass(minutes(61), 60);
+    (0..2).for_each(|n| city.read(&shell(minutes(122) + Millis(n), 60.0)));
+    city.engine.set_rota(Arc::new(turns(&["A", "B", "C", "D"])));
+    city.pass(minutes(122), 59);
+    assert_eq!(told(&city), expected(&[(60, "A > B"), (120, "B > C"), (180, "C > D")]));
 }

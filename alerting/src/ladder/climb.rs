@@ -92,7 +92,8 @@ pub struct Climb {
     pub jumped: Vec<u32>,
     /// Somebody else was asked then, and has all the time to acknowledge.
     pub called_at: Option<Timestamp>,
-    /// A crew arrived after the first that had was called away: the rungs of who stands there count from then.
+    /// A crew arrived after the first was called away, or was found not to be there: the rungs of who stands there count from
+    /// then.
     pub there_at: Option<Timestamp>,
     /// Nobody had the board open: the desk was rung, once.
     pub board_closed: bool,
@@ -180,7 +181,7 @@ impl Milestones {
         let first = life.job.is_some() && life.climb.called_at.is_none();
         let grace = if first { policy.maintenance.acknowledge_within } else { Millis(0) };
         // The system has no crew: whoever says that he looks after it does.
-        let arrived = life.arrived.as_ref().filter(|_| life.state == Stage::Arrived);
+        let arrived = life.present_arrival().filter(|_| life.state == Stage::Arrived);
         let taken = if system { life.acknowledged.as_ref() } else { life.taken.as_ref() };
         Some(Self {
             opened,
@@ -267,7 +268,8 @@ pub fn to_come(
 /// When the desk calls a crew whose arrival is not proven.
 pub(crate) fn desk_call(incident: &Incident, policy: &Policy) -> Option<Timestamp> {
     let life = &incident.life;
-    let arrival = life.arrived.as_ref().filter(|_| life.state == Stage::Arrived && !life.climb.desk_calls)?;
+    let standing = life.state == Stage::Arrived && !life.climb.desk_calls;
+    let arrival = life.present_arrival().filter(|_| standing)?;
     let unproven = arrival.proof == crate::life::Proof::Unproven && arrival.confirmed.is_none();
     unproven.then(|| arrival.mark.received_at + policy.arrival.unproven_call)
 }

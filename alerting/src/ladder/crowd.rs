@@ -5,8 +5,9 @@
 //! [`LISTS_KEPT`] are left for lists.
 //!
 //! Limits: [`WAITING_MAX`] incidents wait to be named to one person, the most dangerous ones; the rest is counted, by
-//! road for [`ROADS_MAX`] roads. Words about what is no danger to him any more stand behind the dangers of a list and push
-//! none out: [`ASIDE_LISTED`] in a list, [`ASIDE_MAX`] wait, the newest. [`PEOPLE_MAX`] people have a box of their own.
+//! road for [`ROADS_MAX`] roads. A list ends where its lines fill [`LINES_BYTES`]: what a small chat would cut off waits for the
+//! next one. Words about what is no danger to him any more stand behind the dangers of a list and push
+//! none out: [`ASIDE_LISTED`] in a list and at most [`ASIDE_BYTES`], or one; [`ASIDE_MAX`] wait, the newest. [`PEOPLE_MAX`] people have a box of their own.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +17,7 @@ use lampguard_model::{Millis, Timestamp};
 
 use crate::incident::{Incident, Kind, Severity};
 use crate::life::is_over;
-use crate::notice::HANDOVER;
+use crate::notice::{HANDOVER, LIST_BYTES};
 use crate::policy::Flood;
 use crate::rota::Person;
 
@@ -28,6 +29,12 @@ const WAITING_MAX: usize = 1000;
 const ASIDE_MAX: usize = 100;
 /// Words that stand in one list behind its dangers.
 const ASIDE_LISTED: usize = 5;
+/// Bytes of the lines of a list: what is told of it, without its head.
+const LINES_BYTES: usize = LIST_BYTES - HEAD_BYTES;
+/// The longest head of a list.
+const HEAD_BYTES: usize = 100;
+/// Of these for words behind the dangers, however many dangers wait.
+const ASIDE_BYTES: usize = LINES_BYTES / 4;
 /// Roads that are counted for one person; the others are in the sum alone.
 const ROADS_MAX: usize = 200;
 /// Roads that a list names.
@@ -189,6 +196,16 @@ impl Crowd {
         }
     }
 
+    /// Somebody got a message before a restart, of whatever kind: no more of them in the window for that.
+    pub(crate) fn got(&mut self, person: &Arc<Person>, at: Timestamp, limits: &Limits) {
+        if let Some(inbox) = self.inbox(person) {
+            inbox.sent.push_back(at);
+            while inbox.sent.len() > limits.messages_max as usize {
+                inbox.sent.pop_front();
+            }
+        }
+    }
+
     /// A message of his own, of a danger or not, still fits beside somebody's lists.
     pub fn fits(&self, person: &str, danger: bool, now: Timestamp, limits: &Limits) -> bool {
         let most = (limits.messages_max as usize).max(1);
@@ -227,8 +244,15 @@ impl Crowd {
         }
     }
 
-    /// Lists that are due now. `open` says whether an incident still waits for somebody.
-    pub fn due(&mut self, now: Timestamp, limits: &Limits, open: impl Fn(&str) -> bool) -> Vec<List> {
+    /// Lists that are due now. `open` says whether an incident still waits for somebody, `bytes` how long its line is with
+    /// these words.
+    pub fn due(
+        &mut self,
+        now: Timestamp,
+        limits: &Limits,
+        open: impl Fn(&str) -> bool,
+        bytes: impl Fn(&str, &[Arc<str>]) -> usize,
+    ) -> Vec<List> {
         let most = limits.messages_max.max(1) as usize;
         let apart = Millis(limits.window.0 / i64::from(limits.messages_max.max(1)));
         let mut lists = Vec::new();
@@ -238,7 +262,7 @@ impl Crowd {
             if inbox.sent.len() >= most || rests {
                 continue;
             }
-            lists.extend(inbox.list(now, limits.listed_max as usize, &open));
+            lists.extend(inbox.list(now, limits.listed_max as usize, &open, &bytes));
         }
         self.people.retain(|_, inbox| {
             let quiet = inbox.sent.back().is_none_or(|at| !is_recent(*at, now, limits.window));
@@ -319,27 +343,48 @@ impl Inbox {
         Some(line)
     }
 
-    fn list(&mut self, now: Timestamp, at_most: usize, open: &impl Fn(&str) -> bool) -> Option<List> {
+    /// Takes out what is named next, at most so many lines in so many bytes, and one in any case.
+    fn fill(
+        &mut self,
+        (at_most, room): (usize, usize),
+        first: impl Fn(&Self) -> Option<Arc<str>>,
+        open: &impl Fn(&str) -> bool,
+        bytes: &impl Fn(&str, &[Arc<str>]) -> usize,
+    ) -> (Vec<(Arc<str>, Line)>, usize) {
+        let (mut lines, mut used) = (Vec::new(), 0);
+        while let Some(id) = first(self).filter(|_| lines.len() < at_most) {
+            let known = self.lines.get(&id).filter(|line| line.over || open(&id));
+            let size = known.map_or(0, |line| bytes(&id, &line.words));
+            if !lines.is_empty() && used + size > room {
+                break;
+            }
+            if let Some(line) = self.next(&id, open) {
+                used += size;
+                lines.push((id, line));
+            }
+        }
+        (lines, used)
+    }
+
+    fn list(
+        &mut self,
+        now: Timestamp,
+        at_most: usize,
+        open: &impl Fn(&str) -> bool,
+        bytes: &impl Fn(&str, &[Arc<str>]) -> usize,
+    ) -> Option<List> {
+        let front = |inbox: &Self| inbox.aside.front().cloned();
+        let (behind, used) = self.fill((ASIDE_LISTED, ASIDE_BYTES), front, open, bytes);
+        let worst = |inbox: &Self| inbox.waiting.first().map(|(_, _, id)| id.clone());
+        let room = LINES_BYTES.saturating_sub(used);
+        let (dangers, _) = self.fill((at_most, room), worst, open, bytes);
+        let aside = behind.iter().map(|(id, _)| id.clone()).collect();
         let (mut incidents, mut words) = (Vec::new(), BTreeMap::new());
-        let mut name = |id: Arc<str>, line: Line| {
+        for (id, line) in dangers.into_iter().chain(behind) {
             if !line.words.is_empty() {
                 words.insert(id.clone(), line.words);
             }
             incidents.push(id);
-            incidents.len()
-        };
-        let mut count = 0;
-        while count < at_most {
-            let Some((_, _, id)) = self.waiting.first().cloned() else { break };
-            count = self.next(&id, open).map_or(count, |line| name(id, line));
-        }
-        let mut aside = Vec::new();
-        for _ in 0..ASIDE_LISTED {
-            let Some(id) = self.aside.front().cloned() else { break };
-            if let Some(line) = self.next(&id, open) {
-                aside.push(id.clone());
-                name(id, line);
-            }
         }
         let more = self.waiting.len() + self.beyond;
         let mut roads: Vec<(Arc<str>, u32)> = self.roads.iter().map(|(road, n)| (road.clone(), *n)).collect();

@@ -162,6 +162,9 @@ fn person(name: &str) -> Arc<Person> {
     Arc::new(Person { name: Arc::from(name), phone: None, channels: Vec::new() })
 }
 
+/// A list of twenty and five such lines fits into every chat.
+const SHORT: fn(&str, &[Arc<str>]) -> usize = |_, _| 70;
+
 fn later(seconds: i64) -> Timestamp {
     T + Millis::seconds(seconds)
 }
@@ -171,7 +174,9 @@ fn lists(crowd: &mut Crowd, seconds: std::ops::Range<i64>) -> Vec<(i64, List)> {
     let limits = Flood::default();
     let mut found = Vec::new();
     for second in seconds {
-        found.extend(crowd.due(later(second), &limits, |_| true).into_iter().map(|list| (second, list)));
+        found.extend(
+            crowd.due(later(second), &limits, |_| true, SHORT).into_iter().map(|list| (second, list)),
+        );
     }
     found
 }
@@ -257,7 +262,7 @@ fn a_hundred_thousand_dangers_leave_a_thousand_waiting_and_a_count() {
 fn what_is_over_is_not_named() {
     let (mut crowd, crew) = (Crowd::default(), person("crew"));
     (0..3).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
-    let lists = crowd.due(T, &Flood::default(), |id| id == "LG-TEST1");
+    let lists = crowd.due(T, &Flood::default(), |id| id == "LG-TEST1", SHORT);
     assert_eq!(lists[0].incidents, [Arc::from("LG-TEST1")]);
     assert!(!crowd.is_waiting());
 }
@@ -278,7 +283,7 @@ fn words_that_call_nobody_stand_behind_the_dangers_of_a_list_push_none_out_and_h
     let open = |id: &str| id != "LG-TEST8";
     let mut lists = Vec::new();
     for second in 0..1800 {
-        lists.extend(crowd.due(later(second), &Flood::default(), open));
+        lists.extend(crowd.due(later(second), &Flood::default(), open, SHORT));
     }
     let (dangers, words) = lists[0].incidents.split_at(20);
     assert!(dangers.iter().all(|id| id.len() <= "LG-TEST30".len()), "{dangers:?}");
@@ -330,4 +335,24 @@ fn a_rung_is_known_by_what_it_says_and_one_of_an_older_version_by_its_place() {
     climb.tell(0, None, now);
     assert!(climb.told.len() <= 200, "{}", climb.told.len());
     assert_eq!(climb.told_at(0, &rules.rungs[0]), Some(T));
+}
+
+#[test]
+fn what_a_small_chat_would_cut_off_waits_for_the_next_list_and_words_keep_their_part() {
+    let (mut crowd, crew) = (Crowd::default(), person("crew"));
+    let aside = Wording { word: Some("incident.voided"), aside: true, again: false };
+    (100..107).for_each(|n| crowd.add(&crew, &incident(n), aside));
+    (0..30).for_each(|n| crowd.add(&crew, &incident(n), Wording::default()));
+    let (mut named, mut sizes) = (Vec::new(), Vec::new());
+    for minute in 0..5 {
+        let bytes = |_: &str, _: &[Arc<str>]| 150;
+        for list in crowd.due(later(60 * minute), &Flood::default(), |_| true, bytes) {
+            sizes.push((list.incidents.len() - list.aside.len(), list.aside.len(), list.more));
+            named.extend(list.incidents);
+        }
+    }
+    // 1,800 bytes are twelve lines, a quarter of them for words.
+    assert_eq!(sizes, [(9, 3, 21), (9, 3, 12), (11, 1, 1), (1, 0, 0)]);
+    let once: std::collections::BTreeSet<_> = named.iter().collect();
+    assert_eq!((named.len(), once.len()), (37, 37), "each is named, and once");
 }

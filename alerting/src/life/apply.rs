@@ -199,7 +199,7 @@ fn who_has_it(life: &Life, verb: Verb, reason: &'static str) -> String {
     let who = match verb {
         Verb::Acknowledge => life.crew.clone(),
         Verb::Depart | Verb::Arrive => {
-            let arrived = life.arrived.as_ref().map(|arrival| arrival.mark.by.clone());
+            let arrived = life.present_arrival().map(|arrival| arrival.mark.by.clone());
             arrived.or_else(|| life.departed.as_ref().map(|mark| mark.by.clone()))
         }
         Verb::Verify => life.verified.as_ref().map(|verified| verified.mark.by.clone()),
@@ -383,15 +383,12 @@ impl Act<'_> {
     fn arrive(&self, life: &mut Life) {
         life.acknowledge(self.mark(), self.m.is_desks_own());
         life.clear = None;
-        if life.arrived.is_some() && life.state != Stage::Arrived {
-            life.climb.there_at = Some(self.now);
-        }
         if super::takes_evidence(life.state) && life.state != Stage::Arrived {
             life.quiet_at = self.is_quiet().then_some(self.now);
         }
         let (proof, distance_m) =
             prove(&self.m.body, &self.facts.arrival, self.facts.place, &self.facts.names);
-        life.arrived.get_or_insert_with(|| Arrival { mark: self.mark(), proof, distance_m, confirmed: None });
+        life.arrive(Arrival { mark: self.mark(), proof, distance_m, confirmed: None }, self.now);
     }
 
     /// The danger is not to be seen now.
@@ -401,7 +398,7 @@ impl Act<'_> {
 
     /// The desk called: they are there, or (`answer: "no"`) they are not, and the clock goes on.
     fn confirm_arrival(&self, life: &mut Life) -> Done {
-        let Some(arrival) = &mut life.arrived else {
+        let Some(arrival) = life.present_arrival_mut() else {
             return Err(self.illegal(life, "nobody has arrived yet: arrive first".to_owned()));
         };
         if !self.says_no() {
@@ -411,8 +408,8 @@ impl Act<'_> {
         if life.state != Stage::Arrived {
             return Err(self.illegal(life, "more has happened since: it cannot be taken back".to_owned()));
         }
-        life.denied.extend(life.arrived.take());
-        (life.state, life.climb.desk_calls) = (Stage::Departed, false);
+        life.deny_arrival();
+        life.state = Stage::Departed;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use lampguard_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::order::{MoveBody, Position};
+use super::{Arrival, Life, Stage};
 use crate::policy;
 
 /// Mean radius of the earth, metres.
@@ -72,6 +73,38 @@ pub(super) fn prove(
         Proof::Unproven
     };
     (proof, whole)
+}
+
+impl Life {
+    /// The newest arrival: of the crew that stands there, or stood there last.
+    pub fn present_arrival(&self) -> Option<&Arrival> {
+        self.there.as_ref().or(self.arrived.as_ref())
+    }
+
+    pub(super) fn present_arrival_mut(&mut self) -> Option<&mut Arrival> {
+        self.there.as_mut().or(self.arrived.as_mut())
+    }
+
+    /// Who comes after the first has gone, or was found not to be there, has rungs of its own; the first stays the one that
+    /// counts.
+    pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
+        self.climb.desk_calls = false;
+        // From arrived to arrived: somebody was clear of it and is back.
+        if (self.arrived.is_some() || !self.denied.is_empty()) && self.state != Stage::Arrived {
+            self.climb.there_at = Some(now);
+        }
+        match &self.arrived {
+            Some(_) => self.there = Some(arrival),
+            None => self.arrived = Some(arrival),
+        }
+    }
+
+    /// The newest arrival was none; one before it, of another crew, stays.
+    pub(super) fn deny_arrival(&mut self) {
+        let denied = self.there.take().or_else(|| self.arrived.take());
+        self.denied.extend(denied);
+        (self.climb.desk_calls, self.climb.there_at) = (false, None);
+    }
 }
 
 /// Great-circle distance; not a number when a coordinate is none, which proves nothing.

@@ -392,14 +392,20 @@ pub struct Life {
     pub acknowledged: Option<Mark>,
     /// The word of a crew, or of the desk for one, that it goes to what this is now: it stops rungs.
     pub taken: Option<Mark>,
+    /// Crew that had it as a P2, with another one on duty when it became a P1: hears that too, for it may be on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relieved: Option<String>,
     /// How far its ladder was climbed.
     pub climb: Climb,
     /// A message that named it was accepted, first at this moment.
     pub told_at: Option<Timestamp>,
     /// First depart.
     pub departed: Option<Mark>,
-    /// First arrival.
+    /// First arrival: it counts for the deadline.
     pub arrived: Option<Arrival>,
+    /// Newest arrival of a crew that came after the first one had gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub there: Option<Arrival>,
     /// Arrivals that the desk found not to be so.
     pub denied: Vec<Arrival>,
     /// Arrivals at the P2 that it was, by crews that had gone when it became a P1.
@@ -520,25 +526,8 @@ impl Life {
     /// Since when, by receipt in a replay, quiet says something: the crew came, or it was made safe.
     pub fn stands_since(&self) -> Option<Timestamp> {
         match self.state {
-            Stage::Arrived => self.arrived.as_ref().map(|arrival| arrival.mark.through()),
+            Stage::Arrived => self.present_arrival().map(|arrival| arrival.mark.through()),
             _ => self.safe.as_ref().map(|safe| safe.mark.through()),
-        }
-    }
-
-    /// It became a P1: an earlier arrival counts only if the crew is still there (`policy.md` 4). Else somebody
-    /// has to come, and the clock goes on.
-    pub fn on_p1(&mut self) {
-        self.breached_at = None;
-        // Told as a P2 it was not told as what it is now.
-        (self.climb, self.told_at) = (Climb::default(), None);
-        let there = self.state == Stage::Arrived && self.clear.is_none();
-        if there || !takes_evidence(self.state) {
-            return;
-        }
-        self.earlier.extend(self.arrived.take());
-        (self.clear, self.taken) = (None, None);
-        if self.state == Stage::Arrived {
-            (self.state, self.acknowledged, self.departed) = (Stage::Open, None, None);
         }
     }
 

@@ -91,6 +91,33 @@ fn an_arrival_is_proven_by_position_code_or_number_and_else_unproven_until_the_d
     assert!(reason_of(apply(&safe, &facts(), minutes(14), &no)).contains("more has happened"));
 }
 
+fn denied(key: &str) -> Move {
+    let mut no = desk(Verb::ConfirmArrival, key);
+    no.body.answer = Some("no".to_owned());
+    no
+}
+
+#[test]
+fn a_second_crew_that_was_not_there_takes_nothing_from_the_first_that_was() {
+    let mut proven = crew(Verb::Arrive, "a");
+    proven.body.post = Some("P1".to_owned());
+    let first = done(&Life::default(), &facts(), minutes(10), &proven);
+    let handed = done(&first, &facts(), minutes(12), &desk(Verb::Reassign, "r"));
+    let mut claims = crew(Verb::Arrive, "b");
+    claims.actor.name = "Crew 2".to_owned();
+    let second = done(&handed, &facts(), minutes(20), &claims);
+    assert_eq!(
+        second.present_arrival().map(|a| (a.mark.by.as_str(), a.proof)),
+        Some(("Crew 2", Proof::Unproven))
+    );
+    let sure = done(&second, &facts(), minutes(24), &desk(Verb::ConfirmArrival, "y"));
+    assert!(sure.present_arrival().unwrap().confirmed.is_some() && sure.arrived.unwrap().confirmed.is_none());
+    let gone = done(&second, &facts(), minutes(25), &denied("n"));
+    assert_eq!((gone.state, gone.arrived_at()), (Stage::Departed, Some(minutes(10))));
+    assert_eq!((gone.denied[0].mark.by.as_str(), gone.denied.len()), ("Crew 2", 1));
+    assert!(!gone.is_breached(minutes(30), minutes(90)), "the first was in time");
+}
+
 #[test]
 fn the_promise_is_kept_when_somebody_arrived_by_the_deadline_and_nothing_edits_that() {
     let due = minutes(30);

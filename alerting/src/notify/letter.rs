@@ -40,10 +40,6 @@ impl<'a> Letter<'a> {
         (&job.notice, job.attempt)
     }
 
-    fn words(&self) -> Vec<&'a Words> {
-        self.jobs.iter().map(|job| &job.notice.words).collect()
-    }
-
     /// A few words for a list of messages.
     pub(super) fn title(&self) -> String {
         let (first, attempt) = self.first();
@@ -85,7 +81,8 @@ impl<'a> Letter<'a> {
     /// For SMS.
     pub(super) fn sms(&self, now: Timestamp) -> (String, usize) {
         if self.jobs.len() > 1 {
-            let many = many_sms(&self.words());
+            let brief: Vec<Words> = self.jobs.iter().map(|job| job.notice.words.brief(job.attempt)).collect();
+            let many = many_sms(&brief.iter().collect::<Vec<_>>());
             return (many.text, many.named);
         }
         let (notice, attempt) = self.first();
@@ -95,10 +92,12 @@ impl<'a> Letter<'a> {
     /// For a voice.
     pub(super) fn spoken(&self, now: Timestamp) -> (String, usize) {
         if self.jobs.len() > 1 {
-            let many = many_spoken(&self.words(), now);
+            let each: Vec<_> = self.jobs.iter().map(|job| (&job.notice.words, job.attempt)).collect();
+            let many = many_spoken(&each, now);
             return (many.text, many.named);
         }
-        (self.first().0.words.spoken(now), 1)
+        let (notice, attempt) = self.first();
+        (notice.words.spoken(attempt, now), 1)
     }
 }
 

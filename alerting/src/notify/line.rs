@@ -3,7 +3,8 @@
 //! 1. What is urgent goes before what is not; among equals the first that came.
 //! 2. Of one incident and person only one is on the way at a time, so the order is kept.
 //! 3. A message costs a token of the bucket. Who had to wait for one, or comes while tokens are low, shares the message
-//!    with everybody who waits for the same recipients.
+//!    with everybody who waits for the same recipients; what is urgent and no danger shares with nobody
+//!    ([`Notice::goes_alone`]).
 //! 4. A failed notice waits between attempts; a newer one about the same incident for the same person brings it
 //!    forward, so that they go in order.
 //! 5. New word waits for no pause of old word: where the old one fails while the new one is there, or is ordinary and the new
@@ -173,7 +174,8 @@ impl Line {
         self.promote(now);
         let place = self.first()?;
         let urgent = self.ready[place].job.notice.words.urgent;
-        let shares = self.sharing != Sharing::Nobody && (self.ready[place].dry || self.bucket.is_low());
+        let alone = self.sharing == Sharing::Nobody || self.ready[place].job.notice.goes_alone();
+        let shares = !alone && (self.ready[place].dry || self.bucket.is_low());
         if !self.bucket.take(urgent, now) {
             self.ready.iter_mut().for_each(|waiting| waiting.dry = true);
             return None;
@@ -182,14 +184,20 @@ impl Line {
         let (whom, name) = (person(&first.job.notice), first.job.notice.to.clone());
         let mut taken = vec![first];
         if shares {
+            // What goes alone keeps its place before later word of the same incident.
+            let read = |waiting: &Waiting| (waiting.key.0.clone(), self.sharing.reader(&waiting.job.notice));
+            let mut alone: Vec<Key> = Vec::new();
             let mut place = 0;
             while let Some(other) = self.ready.get(place) {
+                if other.job.notice.goes_alone() {
+                    alone.push(read(other));
+                }
                 let same = match self.sharing {
                     Sharing::Channel => true,
                     Sharing::Name => other.job.notice.to == name,
                     Sharing::Person | Sharing::Nobody => person(&other.job.notice) == whom,
                 };
-                if same && !self.away.contains(&other.key) {
+                if same && !self.away.contains(&other.key) && !alone.contains(&read(other)) {
                     taken.push(self.ready.remove(place));
                 } else {
                     place += 1;

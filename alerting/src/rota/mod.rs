@@ -204,29 +204,42 @@ impl Rota {
         turn.map_or(at, |span| span.from)
     }
 
-    /// The people that `whom` means for `zone` at `at`; `crew` is the crew that has the incident, if one has: it is nobody's
-    /// back-up or neighbour, the crew on duty is then. Members
-    /// without a channel are passed over. Empty: nobody can be reached there, and the desk has to tell them.
-    pub fn people(&self, whom: Whom, zone: &str, crew: Option<&str>, at: Timestamp) -> Vec<Arc<Person>> {
+    /// The crews that `whom` means for `zone` at `at`; none where it means somebody else. `crew` is the crew that has the
+    /// incident, if one has: it is nobody's back-up or neighbour, the crew on duty is then. Who is called, and as which
+    /// crew, follows from here alone.
+    pub fn crews_of(&self, whom: Whom, zone: &str, crew: Option<&str>, at: Timestamp) -> Vec<Arc<Crew>> {
         let duty = self.on_duty_now(zone, at);
         let own = crew.and_then(|id| self.crews.get(id)).or(duty.crew.as_ref());
-        let member = |crew: &Arc<Crew>, place: usize| {
-            crew.members.iter().filter(|member| is_reachable(member)).nth(place).cloned()
-        };
+        let is_other = |crew: &&Arc<Crew>| own.is_none_or(|own| own.id != crew.id);
+        let is_reached = |crew: &&Arc<Crew>| crew.members.iter().any(|member| is_reachable(member));
         // Whoever has the incident is called as its crew; in their place the crew of the zone, where that is another one.
-        let others = |crews: Vec<&Arc<Crew>>| {
-            let is_other = |crew: &&Arc<Crew>| own.is_none_or(|own| own.id != crew.id);
-            let first = |crew: &Arc<Crew>| member(crew, 0);
-            let found: Vec<Arc<Person>> = crews.into_iter().filter(is_other).filter_map(first).collect();
+        let others = |crews: Vec<&Arc<Crew>>| -> Vec<Arc<Crew>> {
+            let found: Vec<&Arc<Crew>> = crews.into_iter().filter(is_other).filter(is_reached).collect();
             let instead = duty.crew.as_ref().filter(|crew| found.is_empty() && is_other(crew));
-            found.iter().cloned().chain(instead.and_then(first)).collect()
+            found.into_iter().chain(instead).cloned().collect()
         };
-        let mut found: Vec<Arc<Person>> = match whom {
-            Whom::Crew => own.and_then(|crew| member(crew, 0)).into_iter().collect(),
-            Whom::Second => own.and_then(|crew| member(crew, 1)).into_iter().collect(),
+        match whom {
+            Whom::Crew | Whom::Second => own.cloned().into_iter().collect(),
             Whom::BackupCrew => others(duty.backup.iter().chain(&duty.reinforcement).collect()),
             Whom::Neighbour => others(duty.neighbour.iter().collect()),
-            Whom::Leader => duty.leader.iter().chain(&duty.leaders).cloned().collect(),
+            Whom::Leader | Whom::Desk | Whom::Supervisor | Whom::Head => Vec::new(),
+        }
+    }
+
+    /// The people that `whom` means for `zone` at `at`: of crews ([`Rota::crews_of`]) the first member, or the second. Members
+    /// without a channel are passed over. Empty: nobody can be reached there, and the desk has to tell them.
+    pub fn people(&self, whom: Whom, zone: &str, crew: Option<&str>, at: Timestamp) -> Vec<Arc<Person>> {
+        let place = usize::from(whom == Whom::Second);
+        let member =
+            |crew: &Arc<Crew>| crew.members.iter().filter(|member| is_reachable(member)).nth(place).cloned();
+        let mut found: Vec<Arc<Person>> = match whom {
+            Whom::Crew | Whom::Second | Whom::BackupCrew | Whom::Neighbour => {
+                self.crews_of(whom, zone, crew, at).iter().filter_map(member).collect()
+            }
+            Whom::Leader => {
+                let duty = self.on_duty_now(zone, at);
+                duty.leader.into_iter().chain(duty.leaders).collect()
+            }
             Whom::Desk => self.desk.iter().cloned().collect(),
             Whom::Supervisor => self.supervisor.iter().cloned().collect(),
             Whom::Head => self.head.iter().cloned().collect(),

@@ -1,6 +1,5 @@
 //! The rota of a running instance: changed by people, by warnings, and looked at for gaps.
 
-use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -86,7 +85,7 @@ pub(super) struct Duty {
     pub(super) rota: Arc<RwLock<Arc<Rota>>>,
     looked_at: Option<Timestamp>,
     told_at: Option<Timestamp>,
-    /// When the desk was last told of gaps, and of which zones.
+    /// When the desk was last told of gaps, and of which.
     desk: DeskKnows,
 }
 
@@ -94,7 +93,36 @@ pub(super) struct Duty {
 #[derive(Debug, Default)]
 struct DeskKnows {
     at: Option<Timestamp>,
-    zones: BTreeSet<Arc<str>>,
+    gaps: Vec<Told>,
+}
+
+/// A gap that the desk was told of.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    zone: Arc<str>,
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Told {
+    fn of(gap: &Gap) -> Self {
+        Self { zone: gap.zone.clone(), from: gap.from, to: gap.to }
+    }
+
+    /// As the record says it; none of a version that wrote it otherwise.
+    fn read(gap: &Value) -> Option<Self> {
+        let moment = |name: &str| gap.get(name)?.as_str().and_then(Timestamp::from_rfc3339);
+        Some(Self { zone: Arc::from(gap.get("zone")?.as_str()?), from: moment("from")?, to: moment("to")? })
+    }
+
+    /// One that begins within it is no news: what goes on begins anew at each look.
+    fn covers(&self, gap: &Gap) -> bool {
+        self.zone == gap.zone && (self.from..self.to).contains(&gap.from)
+    }
+
+    fn touches(&self, gap: &Gap) -> bool {
+        self.zone == gap.zone && gap.from < self.to && self.from < gap.to
+    }
 }
 
 impl DeskKnows {
@@ -102,16 +130,16 @@ impl DeskKnows {
     fn take_back(store: &Store) -> Result<Self, StoreError> {
         let Some(told) = store.reads().newest_of(GAP)? else { return Ok(Self::default()) };
         let at = told.get("told_at").and_then(Value::as_str).and_then(Timestamp::from_rfc3339);
-        let zones = told.get("gaps").and_then(Value::as_array).into_iter().flatten();
-        let zones = zones.filter_map(|gap| gap.get("zone")?.as_str().map(Arc::from)).collect();
-        Ok(Self { at, zones })
+        let gaps = told.get("gaps").and_then(Value::as_array).into_iter().flatten();
+        Ok(Self { at, gaps: gaps.filter_map(Told::read).collect() })
     }
 
     /// Once a day while there are gaps, when its first shift begins; at once of one that begins within a day and that the
     /// desk has not heard of.
     fn is_due(&mut self, gaps: &[Gap], day: Option<Timestamp>, now: Timestamp) -> bool {
-        self.zones.retain(|zone| gaps.iter().any(|gap| gap.zone == *zone));
-        let new = |gap: &Gap| gap.from < now + TELL_EVERY && !self.zones.contains(&gap.zone);
+        self.gaps.retain(|told| gaps.iter().any(|gap| told.touches(gap)));
+        let known = |gap: &Gap| self.gaps.iter().any(|told| told.covers(gap));
+        let new = |gap: &Gap| gap.from < now + TELL_EVERY && !known(gap);
         let of_today = self.at.is_some_and(|at| day.is_none_or(|day| at >= day));
         !gaps.is_empty() && (!of_today || gaps.iter().any(new))
     }
@@ -182,7 +210,7 @@ impl Duty {
         if !self.desk.is_due(&gaps, day, now) {
             return Vec::new();
         }
-        self.desk = DeskKnows { at: Some(now), zones: gaps.iter().map(|gap| gap.zone.clone()).collect() };
+        self.desk = DeskKnows { at: Some(now), gaps: gaps.iter().map(Told::of).collect() };
         gaps
     }
 }

@@ -173,6 +173,29 @@ fn the_desk_is_told_of_gaps_once_a_day_at_the_first_shift_and_at_once_of_a_new_o
 }
 
 #[test]
+fn a_new_gap_of_tonight_is_told_at_once_though_the_zone_had_another_one_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+    let (now, mut rota) = (crate::testkit::T, rota());
+    let mut duty = Duty::take_back(rota.clone(), &store, &Sky::default()).unwrap();
+    let ill =
+        |from: i64| Stretch { to: now + Millis::hours(from + 2), ..stretch(now + Millis::hours(from), "c3") };
+    let looked = |duty: &mut Duty, minute: i64| duty.look(now + Millis::minutes(minute), &metrics).len();
+    rota.changes.overrides = vec![ill(120)];
+    duty.put(rota.clone());
+    assert_eq!(looked(&mut duty, 0), 1, "in five days, with the gaps of the day");
+    rota.changes.overrides.push(ill(4));
+    duty.put(rota.clone());
+    assert_eq!(looked(&mut duty, 5), 2, "tonight: at once");
+    // While it goes on it is no news, and an earlier beginning is.
+    assert!((2..60).all(|step| looked(&mut duty, 5 * step) == 0));
+    rota.changes.overrides[0] = ill(20);
+    duty.put(rota);
+    assert_eq!(looked(&mut duty, 305), 2);
+}
+
+#[test]
 fn a_gap_is_told_to_the_desk_by_a_notice_and_no_second_time_by_a_restart_on_that_day() {
     let (station, server) = (Station::new(), crate::testkit::Server::start(Vec::new()));
     let with_gap = || {

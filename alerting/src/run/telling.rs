@@ -141,8 +141,8 @@ impl Story {
     /// After a start: what nobody has heard of goes into lists.
     pub(super) fn take_up_lists(&mut self, engine: &Engine, reads: &Reads<'_>) -> Result<(), StoreError> {
         let from = (self.clock)() - self.policy.version().policy.flood.window;
-        let named = reads.named_since(from)?;
-        self.with_scene(|dispatcher, scene| dispatcher.take_up(scene, engine, named));
+        let (named, messages) = (reads.named_since(from)?, reads.messages_to_since(from)?);
+        self.with_scene(|dispatcher, scene| dispatcher.take_up(scene, engine, named, messages));
         Ok(())
     }
 

@@ -367,3 +367,38 @@ fn help_on_a_p2_rings_every_phone_and_one_that_is_refused_goes_to_those_above() 
     let chief: Vec<_> = told.filter(|told| told["notice"]["to"] == "Chief").collect();
     assert!(chief.len() == 1 && chief[0]["text"].as_str().unwrap().contains("求助"), "{chief:?}");
 }
+
+#[test]
+fn a_restart_in_a_flood_gives_nobody_more_than_ten_messages_in_ten_minutes() {
+    let (station, server) = (Station::new(), Server::start(Vec::new()));
+    let batches = strangers(80);
+    let messages = |server: &Server| {
+        let told =
+            std::iter::from_fn(|| server.within(Duration::from_millis(800))).map(|request| request.json());
+        told.filter(|told| told["event"] != "weather.unknown").count()
+    };
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    for batch in &batches[..41] {
+        alerting.judge(Arc::new(batch.clone()));
+    }
+    let mut told = messages(&server);
+    for minute in 1..3 {
+        station.clock.set(T + Millis::seconds(61 * minute));
+        alerting.presence();
+        told += messages(&server);
+    }
+    assert!((7..10).contains(&told), "{told}: five of their own, and lists");
+    drop(alerting);
+    let alerting = station.start(vec![server.channel("hook")]).unwrap();
+    for batch in &batches[41..] {
+        alerting.judge(Arc::new(batch.clone()));
+    }
+    for minute in 3..10 {
+        station.clock.set(T + Millis::seconds(61 * minute).min(Millis::seconds(595)));
+        alerting.presence();
+        told += messages(&server);
+    }
+    assert!(told <= 10, "{told} in ten minutes, whoever was killed in them");
+    station.clock.set(T + Millis::seconds(700));
+    wait_for("what waited for room", || server.within(Duration::from_millis(200)).is_some());
+}

@@ -8,6 +8,7 @@ mod read;
 mod report;
 
 pub use chain::{Audit, AuditError, verify_file};
+pub(crate) use read::Message;
 pub use read::{LastEnded, NoticeView, Reads};
 pub use report::NoticeFilter;
 

@@ -62,6 +62,17 @@ pub(super) const NOTICE: &str = "SELECT n, id, incident, event, step, told, chan
                       attempts, coalesce(first_accepted_at, next_at),
                       CASE event WHEN 'digest' THEN json_extract(body, '$.incidents') END FROM outbox";
 
+/// Somebody got a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// Whom it named.
+    pub(crate) to: String,
+    /// When it was made.
+    pub(crate) at: Timestamp,
+    /// Event word and incident.
+    pub(crate) about: String,
+}
+
 impl<'c> Reads<'c> {
     pub(crate) fn new(conn: &'c Connection) -> Self {
         Self { conn }
@@ -149,6 +160,26 @@ impl<'c> Reads<'c> {
                    GROUP BY about, told";
         let mut query = self.conn.prepare_cached(sql)?;
         let rows = query.query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?, Timestamp(row.get(2)?))))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whom messages that count for the limit of a flood went to since `from`, the oldest first: voice and chat of one
+    /// telling are one, and help, power that is or will be back, tests, proofs and drills are none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub(crate) fn messages_to_since(&self, from: Timestamp) -> Result<Vec<Message>, StoreError> {
+        let sql = "SELECT DISTINCT told, created_at, event || ':' || coalesce(incident, '') FROM outbox
+                   WHERE created_at >= ?1
+                     AND event NOT IN ('incident.help', 'incident.restored', 'incident.switch_on_soon', 'proof',
+                                       'test_dispatch.sent')
+                     AND NOT coalesce(json_extract(body, '$.drill'), 0)
+                     AND coalesce(json_extract(body, '$.incident.kind'), '') <> 'reenergised'
+                   ORDER BY created_at";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let message =
+            |row: &Row<'_>| Ok(Message { to: row.get(0)?, at: Timestamp(row.get(1)?), about: row.get(2)? });
+        let rows = query.query_map([from.0], message)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

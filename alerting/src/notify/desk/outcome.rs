@@ -13,7 +13,7 @@ use super::{RECENT_MAX, Work};
 use crate::notify::Job;
 use crate::notify::errand::{Errand, Question};
 use crate::notify::fault::{Fault, SendError};
-use crate::notify::letter::{Letter, Sent};
+use crate::notify::letter::Sent;
 use crate::notify::template::Fate;
 use crate::store::{Delivery, Outcome, Write};
 use crate::writer::Ticket;
@@ -24,6 +24,10 @@ const RETRY_FIRST: Millis = Millis::seconds(1);
 pub(super) const RETRY_MAX: Millis = Millis::seconds(60);
 /// Given up after this long.
 const GIVE_UP_AFTER: Millis = Millis::hours(24);
+/// Digits of a telephone that are its own; what stands before them is its country.
+const PHONE_OWN: usize = 11;
+/// Fewer digits are no telephone: hidden where they stand as they are written.
+const PHONE_MIN: usize = 7;
 /// Messages whose fate is asked for.
 const QUESTIONS_MAX: usize = 1024;
 /// Asked this often: after 5, 10, 20, 40 s and then each minute, about 10 minutes.
@@ -56,9 +60,9 @@ impl Work {
     /// Step 5, bad.
     pub(super) fn failed(&mut self, jobs: &[Job], error: &SendError) {
         // What they answer goes into timelines that everybody may read; numbers are not for everybody.
-        let phones = Letter { jobs, phone: self.channel.phone.as_deref() }.phones();
-        let hide = |text: String, phone: &String| text.replace(phone.as_str(), "***");
-        let error = &SendError { text: phones.iter().fold(error.text.clone(), hide), ..error.clone() };
+        let phones = jobs.iter().filter_map(|job| job.notice.phone.as_deref());
+        let text = phones.chain(self.channel.phone.as_deref()).fold(error.text.clone(), hidden);
+        let error = &SendError { text, ..error.clone() };
         self.line.back(jobs);
         self.look(Some(error));
         let (at, now) = ((self.around.clock)(), Instant::now());
@@ -200,6 +204,44 @@ impl Work {
     }
 }
 
+/// `text` without that telephone, in whatever form somebody writes it: with or without its country, with blanks and hyphens.
+fn hidden(text: String, phone: &str) -> String {
+    let digits: Vec<u8> = phone.bytes().filter(u8::is_ascii_digit).collect();
+    if digits.len() < PHONE_MIN {
+        return if phone.is_empty() { text } else { text.replace(phone, "***") };
+    }
+    let own = &digits[digits.len().saturating_sub(PHONE_OWN)..];
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text.as_str());
+    while let Some((from, to)) = found(rest, own) {
+        out.push_str(&rest[..from]);
+        out.push_str("***");
+        rest = &rest[to..];
+    }
+    out + rest
+}
+
+/// Where these digits stand first, whatever separates them: from where to where.
+fn found(text: &str, digits: &[u8]) -> Option<(usize, usize)> {
+    let is_gap = |c: char| matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}');
+    let reaches = |from: usize| {
+        let mut wanted = digits.iter();
+        let mut next = wanted.next();
+        for (place, c) in text[from..].char_indices() {
+            match next {
+                Some(digit) if c == char::from(*digit) => next = wanted.next(),
+                Some(_) if is_gap(c) && place > 0 => {}
+                _ => return None,
+            }
+            if next.is_none() {
+                return Some(from + place + c.len_utf8());
+            }
+        }
+        None
+    };
+    let starts = text.char_indices().map(|(from, _)| from);
+    starts.into_iter().find_map(|from| reaches(from).map(|to| (from, to)))
+}
+
 /// Pause before the attempt after `attempt`: 1, 2, 4 … 60 s, a fifth more or less. The fraction comes from
 /// the notice, so that notices of one storm do not all come back at once.
 pub(in crate::notify) fn pause(notice: &str, attempt: u32) -> Millis {
@@ -208,4 +250,30 @@ pub(in crate::notify) fn pause(notice: &str, attempt: u32) -> Millis {
     let hash = FixedState::default().hash_one((notice, attempt));
     let fifth = base / 5;
     Millis(base - fifth + (hash % (2 * fifth.unsigned_abs() + 1)) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_telephone_is_hidden_in_whatever_form_the_other_side_writes_it() {
+        let hide = |text: &str, phone: &str| hidden(text.to_owned(), phone);
+        for (text, phone) in [
+            ("to 13800001111: busy", "+86 138-0000-1111"),
+            ("to +8613800001111: busy", "138 0000 1111"),
+            ("to 0086-138 0000-1111: busy", "+8613800001111"),
+            ("to (138) 0000.1111, 13800001111: busy", "13800001111"),
+            ("短信 13800001111 失败: busy", "+8613800001111"),
+            ("to 0373-5551234: busy", "03735551234"),
+            ("to 555 1234: busy", "5551234"),
+        ] {
+            let told = hide(text, phone);
+            assert!(told.contains("***") && told.contains("busy"), "{told}");
+            assert!(!told.contains("1111") && !told.contains("1234"), "{told}");
+        }
+        assert_eq!(hide("code 138, line 13800002222", "13800001111"), "code 138, line 13800002222");
+        assert_eq!(hide("ext. 110 is busy", "110"), "ext. *** is busy");
+        assert_eq!(hide("busy", ""), "busy");
+    }
 }
