@@ -172,9 +172,9 @@ mod tests {
 
     #[test]
     fn kinds_have_the_titles_that_people_are_told() {
-        let told: Vec<_> = lampguard_alerting::KINDS
+        let told: Vec<_> = lampguard_alerting::kind::KINDS
             .map(|kind| {
-                let [zh, en] = lampguard_alerting::title(kind);
+                let [zh, en] = lampguard_alerting::notice_text::title(kind);
                 (kind.name(), zh, en)
             })
             .to_vec();

@@ -349,7 +349,12 @@ mod tests {
             assert!(uid(one.name).len() <= 40, "{}", uid(one.name));
         }
         assert_eq!(uid("LampguardDown"), "lampguard-down");
-        let wrong = "max by (zoone) (lampguard_broker_upp)";
-        assert_eq!(check_promql(wrong).len(), 2, "{:?}", check_promql(wrong));
+        for wrong in [
+            "max by (zoone) (lampguard_broker_up)",
+            "lampguard_broker_upp == 0",
+            "lampguard_tsdb_up{zone=\"z1\"}",
+        ] {
+            assert_eq!(check_promql(wrong).len(), 1, "{wrong}: {:?}", check_promql(wrong));
+        }
     }
 }

@@ -88,6 +88,7 @@ pub(crate) fn growth(field: &str) -> super::spec::Ask {
             r#"SELECT sum("d") FROM (SELECT non_negative_difference("{field}") AS "d" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter GROUP BY time($interval) fill(0)"#
         ),
     )
+    .by_interval()
 }
 
 /// The newest value of a field of `lampguard`, put together by `how`.
@@ -131,6 +132,7 @@ pub(crate) fn own_ratio(above: &str, below: &str, scale: u32) -> super::spec::As
             r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "lampguard" WHERE $timeFilter GROUP BY "node") WHERE $timeFilter GROUP BY time($interval) fill(none)"#
         ),
     )
+    .by_interval()
 }
 
 /// One field of one post over time.

@@ -269,7 +269,7 @@ fn target(set: &Set, ask: &Ask, ref_id: &str, over_time: bool, as_table: bool, e
         instant: prometheus.then_some(!over_time),
         format: prometheus.then(|| format.clone()),
         editor_mode: prometheus.then(|| "code".to_owned()),
-        interval: (prometheus && over_time).then(|| every.to_owned()),
+        interval: (prometheus && over_time).then(|| ask.every.unwrap_or(every).to_owned()),
         query: influx.then(|| ask.influx.clone()),
         raw_query: influx.then_some(true),
         result_format: influx.then_some(format),

@@ -120,6 +120,8 @@ pub struct Ask {
     pub influx: String,
     /// Text of a line; `{tag}` stands for the value of a tag.
     pub legend: Text,
+    /// Least width of a step over time, where it is another one than the panel's.
+    pub every: Option<&'static str>,
 }
 
 impl Ask {
@@ -128,11 +130,17 @@ impl Ask {
         self.legend = t(zh, en);
         self
     }
+
+    /// Counted over `$interval`: one step of that width after the other.
+    pub const fn by_interval(mut self) -> Self {
+        self.every = Some("$interval");
+        self
+    }
 }
 
 /// One question, in both languages of questions.
 pub fn ask(prom: impl Into<String>, influx: impl Into<String>) -> Ask {
-    Ask { prom: prom.into(), influx: influx.into(), legend: t("", "") }
+    Ask { prom: prom.into(), influx: influx.into(), legend: t("", ""), every: None }
 }
 
 /// Where a click leads: a page of ours, or a dashboard.

@@ -130,23 +130,25 @@ fn label_values(of: &str, selector: &str, label: &str, findings: &mut Findings) 
     }
 }
 
-/// Metrics and labels that do not exist.
+/// Metrics and labels that do not exist. Of a metric that does not exist nothing more is said.
 fn unknown(of: &str, touched: &language::Touched, findings: &mut Findings) {
-    let mut have: Vec<Vec<&str>> = Vec::new();
-    for selector in &touched.selectors {
-        let labels = names::labels(&selector.name);
-        if labels.is_none() {
+    let have: Vec<Option<Vec<&str>>> =
+        touched.selectors.iter().map(|selector| names::labels(&selector.name)).collect();
+    for (selector, labels) in touched.selectors.iter().zip(&have) {
+        let Some(labels) = labels else {
             findings.add(Rule::Name, format!("{of}: nobody makes {}", selector.name));
-        }
-        let labels = labels.unwrap_or_default();
+            continue;
+        };
         for (label, _) in selector.labels.iter().filter(|(label, _)| !labels.contains(&label.as_str())) {
             findings.add(Rule::Name, format!("{of}: {} has no label {label}", selector.name));
         }
-        have.push(labels);
     }
     for (label, from, to) in &touched.grouped {
         let inside = have.get(*from..(*to).min(have.len())).unwrap_or_default();
-        if !inside.iter().any(|labels| labels.contains(&label.as_str())) {
+        let has = |labels: &Option<Vec<&str>>| {
+            labels.as_ref().is_none_or(|labels| labels.contains(&label.as_str()))
+        };
+        if !inside.iter().any(has) {
             findings.add(Rule::Name, format!("{of}: nothing inside has a label {label}"));
         }
     }
