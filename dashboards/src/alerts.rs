@@ -87,8 +87,8 @@ pub const ALERTS: [Alert; 19] = [
         "2m",
         "max by (zone) (last_over_time(zone_data_age_s[5m])) > 600",
         t(
-            "片区 {{ $labels.zone }} 10 分钟没有新数据",
-            "zone {{ $labels.zone }} has had no data for 10 minutes",
+            "片区 {{ .Labels.zone }} 10 分钟没有新数据",
+            "zone {{ .Labels.zone }} has had no data for 10 minutes",
         ),
         t(
             "查该片区网关与网络；值班台安排巡查。",
@@ -100,7 +100,7 @@ pub const ALERTS: [Alert; 19] = [
         Critical,
         "1m",
         "max by (zone) (last_over_time(zone_blind[5m])) == 1",
-        t("片区 {{ $labels.zone }} 失联", "zone {{ $labels.zone }} is blind"),
+        t("片区 {{ .Labels.zone }} 失联", "zone {{ .Labels.zone }} is blind"),
         t("原因见值班页片区一栏（blind_because）。", "the board tells why (blind_because)."),
     ),
     alert(
@@ -130,7 +130,7 @@ pub const ALERTS: [Alert; 19] = [
         Critical,
         "1m",
         "lampguard_broker_up == 0",
-        t("broker {{ $labels.broker }} 断开", "broker {{ $labels.broker }} is not connected"),
+        t("broker {{ .Labels.broker }} 断开", "broker {{ .Labels.broker }} is not connected"),
         t("查 broker 与网络；lampguard doctor。", "look at the broker and the way to it; lampguard doctor."),
     ),
     alert(
@@ -150,8 +150,8 @@ pub const ALERTS: [Alert; 19] = [
         "1m",
         "lampguard_alerting_channel_up == 0",
         t(
-            "通知通道 {{ $labels.channel }} 失败",
-            "channel {{ $labels.channel }} does not take what it is told",
+            "通知通道 {{ .Labels.channel }} 失败",
+            "channel {{ .Labels.channel }} does not take what it is told",
         ),
         t(
             "人可能收不到告警；查通道密钥、额度、网络。",
@@ -163,7 +163,7 @@ pub const ALERTS: [Alert; 19] = [
         Critical,
         "1m",
         r#"sum by (channel) (increase(lampguard_alerting_notice_total{outcome=~"failed|undelivered"}[10m])) > 0"#,
-        t("通道 {{ $labels.channel }} 有通知没有送到", "notices by {{ $labels.channel }} did not arrive"),
+        t("通道 {{ .Labels.channel }} 有通知没有送到", "notices by {{ .Labels.channel }} did not arrive"),
         t("值班页“通知”可见是谁没收到；电话补告。", "the board shows whom; call them."),
     ),
     alert(
@@ -179,7 +179,7 @@ pub const ALERTS: [Alert; 19] = [
         Critical,
         "2m",
         "lampguard_proof_up == 0",
-        t("片区 {{ $labels.zone }} 自检不通", "the proof of zone {{ $labels.zone }} does not come out"),
+        t("片区 {{ .Labels.zone }} 自检不通", "the proof of zone {{ .Labels.zone }} does not come out"),
         t(
             "真的漏电也可能不通：按 docs/watching.md 查到哪一步。",
             "a real leak may not come through either: docs/watching.md tells the step.",
@@ -190,7 +190,7 @@ pub const ALERTS: [Alert; 19] = [
         Warning,
         "15m",
         "max by (follower) (lampguard_journal_pending_readings) > 100000 and max by (follower) (deriv(lampguard_journal_pending_readings[15m])) > 0",
-        t("{{ $labels.follower }} 落后并在增长", "{{ $labels.follower }} is behind and falls further behind"),
+        t("{{ .Labels.follower }} 落后并在增长", "{{ .Labels.follower }} is behind and falls further behind"),
         t(
             "查该数据库或磁盘；超过 max_lag_bytes 会有缺口。",
             "look at that database or the disk; beyond max_lag_bytes there will be a gap.",
@@ -220,7 +220,7 @@ pub const ALERTS: [Alert; 19] = [
         Warning,
         "5m",
         r#"sum by (reason) (increase(lampguard_tsdb_rejected_total{job!=""}[15m])) > 0"#,
-        t("时序库拒收：{{ $labels.reason }}", "the database rejects rows: {{ $labels.reason }}"),
+        t("时序库拒收：{{ .Labels.reason }}", "the database rejects rows: {{ .Labels.reason }}"),
         t(
             "被拒的行在数据目录中，见 docs/operations.md。",
             "the rows are kept in the data directory, see docs/operations.md.",
@@ -240,8 +240,8 @@ pub const ALERTS: [Alert; 19] = [
         "15m",
         "lampguard_alerting_rota_gap_hours > 0",
         t(
-            "片区 {{ $labels.zone }} 未来 7 天有缺岗",
-            "zone {{ $labels.zone }} has hours without a crew in the next 7 days",
+            "片区 {{ .Labels.zone }} 未来 7 天有缺岗",
+            "zone {{ .Labels.zone }} has hours without a crew in the next 7 days",
         ),
         t("lampguard plan 查看，补排班。", "see lampguard plan, and fill the rota."),
     ),
