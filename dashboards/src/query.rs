@@ -131,11 +131,8 @@ fn own((name, value): (&str, &str)) -> (String, String) {
 /// The name of a variable at a `$`, and what follows it: `$name`, `${name}`, `${name:format}`. Empty where there is none.
 pub(crate) fn variable_at(text: &str) -> (&str, &str) {
     let after = &text[1..];
-    if let Some(inner) = after.strip_prefix('{') {
-        if let Some(end) = inner.find('}') {
-            let name = inner[..end].split([':', '.']).next().unwrap_or("");
-            return (name, &inner[end + 1..]);
-        }
+    if let Some((inner, rest)) = after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+        return (inner.split([':', '.']).next().unwrap_or(""), rest);
     }
     let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
     (&after[..end], &after[end..])

@@ -23,69 +23,71 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-24h",
         vars: &[Var::Zone, Var::Post],
-        panels: vec![
-            newest().size(12, 5),
-            incidents().size(12, 5),
-            curve(
-                t("漏电流与雨强", "Leakage, and rain"),
-                t("虚线为默认限值；柱（右轴）为雨强。", "dashed: the default limits; bars (right): rain."),
-                "mamp",
-            )
-            .steps(LEAKAGE)
-            .scale(0.0, None)
-            .asks(post("leakage_ma").legend("漏电流", "leakage"))
-            .asks(rain())
-            .right("suffix: mm/h"),
-            curve(
-                t("外壳对地电压", "Shell voltage"),
-                t("虚线为默认限值。", "dashed: the default limits."),
-                "volt",
-            )
-            .steps(SHELL)
-            .scale(0.0, None)
-            .asks(post("shell_v").legend("外壳电压", "shell")),
-            curve(t("供电电压", "Supply voltage"), t("相线对零线。", "phase to neutral."), "volt")
-                .asks(post("supply_v").legend("供电", "supply")),
-            curve(
-                t("灯功率与电流", "Lamp power and current"),
-                t("柱（右轴）为电流。", "bars (right): current."),
-                "watt",
-            )
-            .scale(0.0, None)
-            .asks(post("lamp_w").legend("功率", "power"))
-            .asks(post("lamp_a").legend("电流", "current"))
-            .right("amp"),
-            curve(
-                t("温度与湿度", "Temperature and humidity"),
-                t("杆内；柱（右轴）为湿度。", "inside the post; bars (right): humidity."),
-                "celsius",
-            )
-            .asks(post("temperature_c").legend("温度", "temperature"))
-            .asks(post("humidity_pct").legend("湿度", "humidity"))
-            .right("percent"),
-            curve(
-                t("信号与电池", "Signal and battery"),
-                t("柱（右轴）为电池电压。", "bars (right): battery."),
-                "dBm",
-            )
-            .asks(post("rssi_dbm").legend("信号", "signal"))
-            .asks(post("battery_v").legend("电池", "battery"))
-            .right("volt"),
-            panel(
-                Look::Timeline,
-                t("积水、检修门、供电", "Water, door, supply"),
-                t(
-                    "1 为是：浸水、检修门开、有供电。传感器没有这一项时为空。",
-                    "1 is yes: in water, door open, supplied. Empty where the sensor does not tell.",
-                ),
-            )
-            .size(24, 6)
-            .every("1m")
-            .asks(post("immersed").legend("浸水", "in water"))
-            .asks(post("door_open").legend("门开", "door open"))
-            .asks(post("supply").legend("有供电", "supplied")),
-        ],
+        panels: vec![newest().size(12, 5), incidents().size(12, 5)].into_iter().chain(curves()).collect(),
     }
+}
+
+fn curves() -> Vec<Panel> {
+    vec![
+        curve(
+            t("漏电流与雨强", "Leakage, and rain"),
+            t("虚线为默认限值；柱（右轴）为雨强。", "dashed: the default limits; bars (right): rain."),
+            "mamp",
+        )
+        .steps(LEAKAGE)
+        .scale(0.0, None)
+        .asks(post("leakage_ma").legend("漏电流", "leakage"))
+        .asks(rain())
+        .right("suffix: mm/h"),
+        curve(
+            t("外壳对地电压", "Shell voltage"),
+            t("虚线为默认限值。", "dashed: the default limits."),
+            "volt",
+        )
+        .steps(SHELL)
+        .scale(0.0, None)
+        .asks(post("shell_v").legend("外壳电压", "shell")),
+        curve(t("供电电压", "Supply voltage"), t("相线对零线。", "phase to neutral."), "volt")
+            .asks(post("supply_v").legend("供电", "supply")),
+        curve(
+            t("灯功率与电流", "Lamp power and current"),
+            t("柱（右轴）为电流。", "bars (right): current."),
+            "watt",
+        )
+        .scale(0.0, None)
+        .asks(post("lamp_w").legend("功率", "power"))
+        .asks(post("lamp_a").legend("电流", "current"))
+        .right("amp"),
+        curve(
+            t("温度与湿度", "Temperature and humidity"),
+            t("杆内；柱（右轴）为湿度。", "inside the post; bars (right): humidity."),
+            "celsius",
+        )
+        .asks(post("temperature_c").legend("温度", "temperature"))
+        .asks(post("humidity_pct").legend("湿度", "humidity"))
+        .right("percent"),
+        curve(
+            t("信号与电池", "Signal and battery"),
+            t("柱（右轴）为电池电压。", "bars (right): battery."),
+            "dBm",
+        )
+        .asks(post("rssi_dbm").legend("信号", "signal"))
+        .asks(post("battery_v").legend("电池", "battery"))
+        .right("volt"),
+        panel(
+            Look::Timeline,
+            t("积水、检修门、供电", "Water, door, supply"),
+            t(
+                "1 为是：浸水、检修门开、有供电。传感器没有这一项时为空。",
+                "1 is yes: in water, door open, supplied. Empty where the sensor does not tell.",
+            ),
+        )
+        .size(24, 6)
+        .every("1m")
+        .asks(post("immersed").legend("浸水", "in water"))
+        .asks(post("door_open").legend("门开", "door open"))
+        .asks(post("supply").legend("有供电", "supplied")),
+    ]
 }
 
 fn newest() -> Panel {

@@ -9,7 +9,9 @@ const LAG: &[(f64, Hue)] = &[(60.0, Hue::Orange), (600.0, Hue::Red)];
 
 pub(super) fn board() -> Board {
     let mut panels = numbers();
+    panels.extend(further());
     panels.extend(curves());
+    panels.extend(behind());
     Board {
         uid: "lg-system",
         title: t("LG-07 系统健康", "LG-07 System health"),
@@ -68,6 +70,11 @@ fn numbers() -> Vec<Panel> {
             "channels_down",
         )
         .steps(ANY),
+    ]
+}
+
+fn further() -> Vec<Panel> {
+    vec![
         number(
             t("险情库写不进", "Incident store failing"),
             t("不为 0：险情暂在内存，先查磁盘。", "not 0: incidents are in memory alone, look at the disk."),
@@ -149,6 +156,11 @@ fn curves() -> Vec<Panel> {
         )
         .decimals(4)
         .asks(own_ratio("commit_s_total", "commit_total", 1).legend("平均", "mean")),
+    ]
+}
+
+fn behind() -> Vec<Panel> {
+    vec![
         lines(
             t("磁盘缓存", "Disk buffer"),
             t(

@@ -59,6 +59,8 @@ pub(super) struct Touched {
 }
 
 type Columns = BTreeSet<String>;
+/// The names that an item uses, and those it is known by outside.
+type Item = (Vec<String>, Vec<String>);
 
 /// Reads a question.
 ///
@@ -151,8 +153,8 @@ impl<'t> Parser<'t> {
         Ok(out)
     }
 
-    /// What is asked for: the names that each item uses, and those it is known by outside.
-    fn list(&mut self) -> Result<Vec<(Vec<String>, Vec<String>)>, Fault> {
+    /// What is asked for.
+    fn list(&mut self) -> Result<Vec<Item>, Fault> {
         let mut found = Vec::new();
         loop {
             let mut names = Vec::new();

@@ -173,11 +173,10 @@ pub fn lint_all(files: &[(String, String)], pages: &[&str]) -> BTreeMap<String, 
     let mut found = BTreeMap::new();
     for (name, text) in files {
         let mut findings = lint(text, pages, &known);
-        if let Some(uid) = uid_of(text) {
-            if uids.iter().filter(|one| **one == uid).count() > 1 {
-                let text = format!("uid {uid} is another dashboard's too: Grafana keeps one of them");
-                findings.push(Finding { rule: Rule::Uid, text });
-            }
+        let shared = |uid: &String| uids.iter().filter(|one| *one == uid).count() > 1;
+        if let Some(uid) = uid_of(text).filter(shared) {
+            let text = format!("uid {uid} is another dashboard's too: Grafana keeps one of them");
+            findings.push(Finding { rule: Rule::Uid, text });
         }
         found.insert(name.clone(), findings);
     }

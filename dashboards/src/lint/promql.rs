@@ -149,10 +149,9 @@ impl Parser<'_> {
             for label in self.labels()? {
                 self.touched.grouped.push((label, before, usize::MAX));
             }
-            if self.reader.word("group_left") || self.reader.word("group_right") {
-                if self.reader.peek() == Some(&Token::Sign("(")) {
-                    self.labels()?;
-                }
+            let keeps = self.reader.word("group_left") || self.reader.word("group_right");
+            if keeps && self.reader.peek() == Some(&Token::Sign("(")) {
+                self.labels()?;
             }
         }
         Ok(())
