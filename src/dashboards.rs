@@ -82,8 +82,8 @@ fn write_alerts(lang: cli::Lang, out: &Path) -> Result<()> {
 
 /// Writes beside the old file and puts it in its place: Grafana looks at the folder every few seconds.
 fn write(dir: &Path, file: &File) -> Result<()> {
-    if dir.exists() && !dir.is_dir() {
-        let text = format!("--out {} is a file, give a directory", dir.display());
+    if let Some(file) = dir.ancestors().find(|part| part.is_file()) {
+        let text = format!("--out: {} is a file, give a directory", file.display());
         return Err(UsageError(text).into());
     }
     let path = dir.join(&file.name);

