@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
 mod accounts;
+mod dashboards;
 mod posts;
 
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 pub(crate) use accounts::{LinkCommand, TokenCommand, UserCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use dashboards::{DashboardsCommand, Export, SourceName};
 pub(crate) use posts::{CrsName, EncodingName, Import, PostsCommand};
 
 /// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Print a month by zone and crew: told, acknowledged, arrived, breached, why late.
     Report(Report),
+    /// Grafana: write the dashboards and alert rules, or look for faults in dashboards that were edited.
+    #[command(subcommand)]
+    Dashboards(DashboardsCommand),
     /// Exit 0 if the running instance is ready.
     Healthcheck(Target),
     /// Measure this machine and this program.

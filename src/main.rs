@@ -8,6 +8,7 @@ mod brokers;
 mod cli;
 mod clock;
 mod config;
+mod dashboards;
 mod data_dir;
 mod demo;
 mod device_moves;
@@ -100,6 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => accounts::token(file, &command),
         Command::Link(command) => accounts::link(file, &command),
         Command::Audit(AuditCommand::Verify) => tools::verify_audit(file),
+        Command::Dashboards(command) => dashboards::run(&command),
         Command::Report(asked) => tools::report(file, &asked),
         Command::Healthcheck(target) => tools::healthcheck(file, &target),
         Command::Bench(bench) => bench::run(bench),

@@ -73,6 +73,7 @@ pub(crate) struct Instance {
     /// The other nodes, where there are some.
     pub(crate) nodes: Option<Arc<Nodes>>,
     pub(crate) looks: api::looks::Looks,
+    pub(crate) outlines: api::maps::Outlines,
     /// What happens, as it happens, for `record`.
     pub(crate) live: broadcast::Sender<Live>,
 }
@@ -293,6 +294,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
         watchers,
         nodes,
         looks: api::looks::Looks::default(),
+        outlines: api::maps::Outlines::default(),
         live,
         config,
     });

@@ -30,6 +30,8 @@ const TABLE: &[Line] = &[
     ("GET", "/readyz", "/readyz", None, OPEN),
     ("GET", "/metrics", "/metrics", None, OPEN),
     ("GET", "/plain.css", "/plain.css", None, OPEN),
+    ("GET", "/tiles/{z}/{x}/{y}", "/tiles/15/26712/13021.png", None, OPEN),
+    ("GET", "/zones.geojson", "/zones.geojson", None, OPEN),
     ("GET", "/signin", "/signin", None, OPEN),
     ("POST", "/signin", "/signin", Some("name=&password="), [401; 6]),
     ("GET", "/signout", "/signout", None, OPEN),

@@ -14,6 +14,7 @@
 //! | [`coordinates`] | WGS-84, GCJ-02 and BD-09 |
 //! | [`Current`] | what holds now and may be replaced, as the register is |
 //! | [`weather`] | rain and warnings for one zone |
+//! | [`series`] | what the time-series database is given: measurements, tags, fields, codes |
 //! | [`record`] | what the journal keeps: the binary form that every follower reads |
 
 mod canonical;
@@ -24,6 +25,7 @@ mod mend;
 pub mod reading;
 pub mod record;
 pub mod register;
+pub mod series;
 pub mod time;
 pub mod topic;
 pub mod units;

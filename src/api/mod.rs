@@ -7,6 +7,7 @@ pub(crate) mod lang;
 pub(crate) mod links;
 mod live;
 pub(crate) mod looks;
+pub(crate) mod maps;
 pub(crate) mod moves;
 mod openapi;
 mod page;
@@ -96,6 +97,9 @@ static ROUTES: &[Route] = &[
     on(Method::GET, "/c/{token}", Access::Link, || get(pages::crew::show)),
     on(Method::POST, "/c/{token}/{move}", Access::Link, || post(pages::crew::act)),
     on(Method::GET, "/pages.css", OPEN, || get(pages::style)),
+    // Grafana's map asks from a browser that has no session here.
+    on(Method::GET, "/tiles/{z}/{x}/{y}", OPEN, || get(maps::tile)),
+    on(Method::GET, "/zones.geojson", OPEN, || get(maps::zones)),
     on(Method::GET, "/", EVERYBODY, || get(pages::board::show)),
     on(Method::GET, "/posts/{id}", EVERYBODY, || get(pages::post::show)),
     on(Method::GET, "/incidents/{id}", EVERYBODY, || get(pages::incident::show)),
@@ -137,6 +141,11 @@ static ROUTES: &[Route] = &[
     on(Method::POST, "/api/v1/quarantine/retry", TECHNICIANS, || post(readings::retry)),
     on(Method::GET, "/api/v1/recording", TECHNICIANS, || get(live::recording)),
 ];
+
+/// Paths that a link of a dashboard may lead to.
+pub(crate) fn pages() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().filter(|route| route.method == Method::GET).map(|route| route.path)
+}
 
 /// Serves until told to end.
 pub(crate) async fn run(
@@ -292,9 +301,10 @@ mod tests {
         let health = ["/healthz", "/readyz", "/metrics"];
         let to_sign_in =
             ["/plain.css", "/signin", "/signin", "/signout", "/signout", "/kiosk/{token}", "/pages.css"];
+        let map = ["/tiles/{z}/{x}/{y}", "/zones.geojson"];
         // The link is the login there: signed, for one test of one person.
         let links = ["/t/{token}", "/t/{token}"];
-        assert_eq!(open, [&health[..], &to_sign_in, &links].concat());
+        assert_eq!(open, [&health[..], &to_sign_in, &map, &links].concat());
     }
 
     #[test]

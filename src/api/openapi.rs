@@ -57,6 +57,10 @@ fn operation(route: &Route, words: &Value) -> Option<Value> {
         Some("bytes") => {
             json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } })
         }
+        Some("image") => {
+            json!({ "image/png": { "schema": { "type": "string", "format": "binary" } } })
+        }
+        Some("geojson") => json!({ "application/geo+json": { "schema": { "type": "object" } } }),
         Some("lines") => json!({ "application/x-ndjson": { "schema": { "type": "string" } } }),
         Some(name) => {
             json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } })

@@ -143,7 +143,9 @@ pub fn try_get(url: &str, token: Option<&str>) -> Result<Answer, ureq::Error> {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
     let mut answer = request.call()?;
-    let text = answer.body_mut().with_config().limit(256 << 20).read_to_string()?;
+    // A picture is no text; nobody looks into it here.
+    let bytes = answer.body_mut().with_config().limit(256 << 20).read_to_vec()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok(Answer { status: answer.status().as_u16(), text })
 }
 

@@ -91,7 +91,7 @@ fn papers_and_dashboards_use_only_metrics_that_exist() {
             assert_eq!(other, None, "{name} is made twice");
         }
     }
-    let names: BTreeSet<String> = made.into_keys().collect();
+    let mut names: BTreeSet<String> = made.into_keys().collect();
     assert!(names.len() > 40, "only {} metrics were found", names.len());
     let missing: Faults = FIXED_METRICS
         .iter()
@@ -99,9 +99,15 @@ fn papers_and_dashboards_use_only_metrics_that_exist() {
         .map(|name| format!("{name} is fixed and gone"))
         .collect();
     clean(&missing);
+    // The measurement `lampguard`, which a time-series database is given: VictoriaMetrics names its fields like metrics.
+    names.extend(lampguard_model::series::metric_names().map(|(name, ..)| name));
     let folders = ["docs/", "deploy/", "dashboards/", "README", "ARCHITECTURE", "STYLE", "CHANGELOG"];
-    let papers: Vec<&File> =
-        files.iter().filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder))).collect();
+    // Broken dashboards are broken on purpose.
+    let broken = |path: &str| path.starts_with("dashboards/tests/broken/");
+    let papers: Vec<&File> = files
+        .iter()
+        .filter(|(path, _)| folders.iter().any(|folder| path.starts_with(folder)) && !broken(path))
+        .collect();
     let (looked, faults) = unknown_metrics(&papers, &names);
     assert!(looked > 10, "only {looked} names were looked at");
     clean(&faults);

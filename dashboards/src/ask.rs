@@ -1,0 +1,146 @@
+//! Pieces of questions that many panels share.
+//!
+//! `lamp` rows come every five minutes, and later by day; a bare selector would show posts only for the minutes after a
+//! reading. So every question about them looks back ([`LATEST`], [`STANDBY`]). The derived measurements come every 15 or
+//! 30 s: [`JUST`] is long enough for one that was missed and short enough for what is over to go.
+
+/// How far back the newest reading of a post may lie.
+pub(crate) const LATEST: &str = "20m";
+/// The same where posts in stand-by by day count.
+pub(crate) const STANDBY: &str = "35m";
+/// How far back the newest row of a derived measurement may lie.
+pub(crate) const JUST: &str = "2m";
+
+/// PromQL: the zones of the dashboard.
+pub(crate) const ZONE: &str = r#"{zone=~"$zone"}"#;
+
+/// PromQL: newest values of a derived measurement in the zones of the dashboard.
+pub(crate) fn just(metric: &str) -> String {
+    format!("last_over_time({metric}{ZONE}[{JUST}])")
+}
+
+/// PromQL: rows that lampguard writes, and not the same names of `/metrics` where the database scrapes these as well.
+pub(crate) const OWN: &str = r#"{job=""}"#;
+
+/// InfluxQL: so far back from the end of the time that is shown.
+pub(crate) fn back(span: &str) -> String {
+    format!("time > ${{__to}}ms - {span} AND time <= ${{__to}}ms")
+}
+
+/// InfluxQL: the zones of the dashboard.
+pub(crate) const IN_ZONE: &str = r#""zone" =~ /^$zone$/"#;
+
+/// The newest value of a field of `zone`, all zones put together by `how` (`sum`, `max`, `min`).
+pub(crate) fn city(how: &str, field: &str) -> super::spec::Ask {
+    let (just, back) = (just(&format!("zone_{field}")), back(JUST));
+    super::spec::ask(
+        format!("{how}({just})"),
+        format!(
+            r#"SELECT {how}("v") FROM (SELECT last("{field}") AS "v" FROM "zone" WHERE {back} AND {IN_ZONE} GROUP BY "zone", "node")"#
+        ),
+    )
+}
+
+/// The newest value of a field of `zone`, zone by zone.
+pub(crate) fn zones(how: &str, field: &str) -> super::spec::Ask {
+    let (just, back) = (just(&format!("zone_{field}")), back(JUST));
+    super::spec::ask(
+        format!("{how} by (zone) ({just})"),
+        format!(
+            r#"SELECT {how}("v") FROM (SELECT last("{field}") AS "v" FROM "zone" WHERE {back} AND {IN_ZONE} GROUP BY "zone", "node") GROUP BY "zone""#
+        ),
+    )
+    .legend("{zone}", "{zone}")
+}
+
+/// A field of `zone` over time, zone by zone: its greatest of each step.
+pub(crate) fn zones_over_time(how: &str, field: &str) -> super::spec::Ask {
+    let just = just(&format!("zone_{field}"));
+    super::spec::ask(
+        format!("{how} by (zone) ({just})"),
+        format!(
+            r#"SELECT {how}("v") FROM (SELECT max("{field}") AS "v" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#
+        ),
+    )
+    .legend("{zone}", "{zone}")
+}
+
+/// What a counter of `zone` grew by in the time that is shown, all zones.
+pub(crate) fn grown(field: &str) -> super::spec::Ask {
+    super::spec::ask(
+        format!("sum(increase(zone_{field}{ZONE}[$__range]))"),
+        format!("SELECT sum(\"v\") FROM ({})", grown_by_zone(field)),
+    )
+}
+
+/// InfluxQL: what a counter of `zone` grew by in the time that is shown, zone by zone; a restart counts from nothing.
+pub(crate) fn grown_by_zone(field: &str) -> String {
+    format!(
+        r#"SELECT sum("d") AS "v" FROM (SELECT non_negative_difference("{field}") AS "d" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter GROUP BY "zone""#
+    )
+}
+
+/// What a counter of `zone` grows by in each `$interval`, all zones.
+pub(crate) fn growth(field: &str) -> super::spec::Ask {
+    super::spec::ask(
+        format!("sum(increase(zone_{field}{ZONE}[$interval]))"),
+        format!(
+            r#"SELECT sum("d") FROM (SELECT non_negative_difference("{field}") AS "d" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter GROUP BY time($interval) fill(0)"#
+        ),
+    )
+    .by_interval()
+}
+
+/// The newest value of a field of `lampguard`, put together by `how`.
+pub(crate) fn own(how: &str, field: &str) -> super::spec::Ask {
+    let back = back(JUST);
+    super::spec::ask(
+        format!("{how}(last_over_time(lampguard_{field}{OWN}[{JUST}]))"),
+        format!(
+            r#"SELECT {how}("v") FROM (SELECT last("{field}") AS "v" FROM "lampguard" WHERE {back} GROUP BY "node")"#
+        ),
+    )
+}
+
+/// A field of `lampguard` over time: its greatest of each step, of all nodes.
+pub(crate) fn own_over_time(field: &str) -> super::spec::Ask {
+    super::spec::ask(
+        format!("max(last_over_time(lampguard_{field}{OWN}[{JUST}]))"),
+        format!(
+            r#"SELECT max("{field}") FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval) fill(none)"#
+        ),
+    )
+}
+
+/// A counter of `lampguard` a second, all nodes.
+pub(crate) fn own_rate(field: &str) -> super::spec::Ask {
+    super::spec::ask(
+        format!("sum(rate(lampguard_{field}{OWN}[$__rate_interval]))"),
+        format!(
+            r#"SELECT sum("r") FROM (SELECT non_negative_derivative(max("{field}"), 1s) AS "r" FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval), "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval) fill(none)"#
+        ),
+    )
+}
+
+/// What one counter of `lampguard` grew by for each of another: a mean, times `scale`.
+pub(crate) fn own_ratio(above: &str, below: &str, scale: u32) -> super::spec::Ask {
+    super::spec::ask(
+        format!(
+            "{scale} * sum(increase(lampguard_{above}{OWN}[$interval])) / clamp_min(sum(increase(lampguard_{below}{OWN}[$interval])), 1)"
+        ),
+        format!(
+            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "lampguard" WHERE $timeFilter GROUP BY "node") WHERE $timeFilter GROUP BY time($interval) fill(none)"#
+        ),
+    )
+    .by_interval()
+}
+
+/// One field of one post over time.
+pub(crate) fn post(field: &str) -> super::spec::Ask {
+    super::spec::ask(
+        format!(r#"max(last_over_time(lamp_{field}{{post=~"$post"}}[{LATEST}]))"#),
+        format!(
+            r#"SELECT max("{field}") FROM "lamp" WHERE $timeFilter AND "post" =~ /^$post$/ GROUP BY time($__interval) fill(none)"#
+        ),
+    )
+}

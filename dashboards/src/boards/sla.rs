@@ -1,0 +1,161 @@
+//! LG-05: who was there in time.
+
+use lampguard_model::series::RESPONSE_BUCKETS;
+
+use super::{ANY, incidents};
+use crate::ask::{ZONE, grown, growth, zones_over_time};
+use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
+
+pub(super) fn board() -> Board {
+    Board {
+        uid: "lg-sla",
+        title: t("LG-05 响应与闭环", "LG-05 Response and closing"),
+        about: t(
+            "30 分钟到场率、响应时间、超时、结案；按班组、误报、复发见月报。",
+            "arrivals within 30 minutes, response times, breaches, closing; crews, false alarms and repeats: the monthly report.",
+        ),
+        refresh: "1m",
+        back: "now-7d",
+        vars: &[Var::Zones, Var::Interval],
+        panels: vec![
+            in_time().size(5, 5),
+            mean().size(5, 5),
+            number(t("新开", "Opened"), "opened_total"),
+            number(t("到场", "Arrived"), "arrived_total"),
+            number(t("超时", "Breached"), "breached_total").steps(ANY),
+            number(t("结案", "Closed"), "closed_total").size(5, 5),
+            within().size(10, 9),
+            by_zone().size(14, 9),
+            panel(
+                Look::Lines(Draw::Bars),
+                t("新开、到场、结案", "Opened, arrived, closed"),
+                t("每个统计间隔内的次数。", "how many in each interval."),
+            )
+            .size(12, 8)
+            .scale(0.0, None)
+            .every("1m")
+            .asks(growth("opened_total").legend("新开", "opened"))
+            .asks(growth("arrived_total").legend("到场", "arrived"))
+            .asks(growth("closed_total").legend("结案", "closed")),
+            panel(
+                Look::Lines(Draw::Steps),
+                t("未结且已超时", "Open and breached"),
+                t("各片区；应始终为 0。", "by zone; should always be 0."),
+            )
+            .size(12, 8)
+            .scale(0.0, None)
+            .steps(ANY)
+            .asks(zones_over_time("sum", "open_breached")),
+            incidents(("", "")).size(24, 9),
+        ],
+    }
+}
+
+fn number(title: Text, field: &str) -> Panel {
+    panel(Look::Stat, title, t("所选时间范围内，不含演练。", "in the time that is shown, drills aside."))
+        .size(3, 5)
+        .decimals(0)
+        .asks(grown(field))
+}
+
+/// One counter of zones for each of another in the time that is shown.
+fn ratio(scale: u32, above: &str, below: &str) -> Ask {
+    let grown = |field: &str| format!("sum(increase(zone_{field}{ZONE}[$__range]))");
+    ask(
+        format!("{scale} * {} / clamp_min({}, 1)", grown(above), grown(below)),
+        format!(
+            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "zone" WHERE $timeFilter AND "zone" =~ /^$zone$/ GROUP BY "zone", "node")"#
+        ),
+    )
+}
+
+fn in_time() -> Panel {
+    panel(
+        Look::Stat,
+        t("30 分钟到场率", "Arrived within 30 minutes"),
+        t(
+            "所选时间范围内到场的险情中，30 分钟内到场的比例。",
+            "of the arrivals in the time that is shown, those within 30 minutes.",
+        ),
+    )
+    .unit("percent")
+    .decimals(1)
+    .words(Words::Range(Some(0.001), Some(89.999), Hue::Red))
+    .words(Words::Range(Some(90.0), Some(99.9), Hue::Orange))
+    .asks(ratio(100, "response_le_30m_total", "arrived_total"))
+}
+
+fn mean() -> Panel {
+    panel(
+        Look::Stat,
+        t("平均响应时间", "Mean response"),
+        t("从险情成立到首次到场。", "from the moment the danger was known to the first arrival."),
+    )
+    .unit("s")
+    .decimals(0)
+    .steps(&[(1200.0, Hue::Orange), (1800.0, Hue::Red)])
+    .asks(ratio(1, "response_s_total", "arrived_total"))
+}
+
+fn within() -> Panel {
+    const LEGENDS: [Text; 6] = [
+        t("5 分钟内", "within 5 min"),
+        t("10 分钟内", "within 10 min"),
+        t("15 分钟内", "within 15 min"),
+        t("20 分钟内", "within 20 min"),
+        t("30 分钟内", "within 30 min"),
+        t("60 分钟内", "within 60 min"),
+    ];
+    let mut made = panel(
+        Look::Gauge,
+        t("响应时间分布", "Response times"),
+        t(
+            "在各时限内到场的比例；读到 50% 与 90% 处，就是中位数与 90 分位。",
+            "share of arrivals within each time; where it passes 50 % and 90 % are median and 90th percentile.",
+        ),
+    )
+    .unit("percent")
+    .decimals(0)
+    .scale(0.0, Some(100.0));
+    for ((_, field), legend) in RESPONSE_BUCKETS.iter().zip(LEGENDS) {
+        made = made.asks(ratio(100, field, "arrived_total").legend(legend.zh, legend.en));
+    }
+    made
+}
+
+fn by_zone() -> Panel {
+    let fields = ["opened_total", "arrived_total", "breached_total", "closed_total"];
+    let names = ["opened", "arrived", "breached", "closed"];
+    let inner: Vec<String> = fields
+        .iter()
+        .zip(names)
+        .map(|(field, name)| format!(r#"non_negative_difference("{field}") AS "{name}""#))
+        .collect();
+    let outer: Vec<String> = names.iter().map(|name| format!(r#"sum("{name}") AS "{name}""#)).collect();
+    let influx = format!(
+        r#"SELECT {} FROM (SELECT {} FROM "zone" WHERE $timeFilter AND "zone" =~ /^$zone$/ GROUP BY "zone", "node") WHERE $timeFilter GROUP BY "zone""#,
+        outer.join(", "),
+        inner.join(", ")
+    );
+    let columns = vec![
+        column("zone", "zone", t("片区", "Zone")),
+        column("Value #A", "opened", t("新开", "Opened")),
+        column("Value #B", "arrived", t("到场", "Arrived")),
+        column("Value #C", "breached", t("超时", "Breached")).steps(ANY),
+        column("Value #D", "closed", t("结案", "Closed")),
+    ];
+    let mut made = panel(
+        Look::Table(columns, t("超时", "Breached"), true),
+        t("各片区", "By zone"),
+        t(
+            "所选时间范围内，不含演练；超时最多的在上。",
+            "in the time that is shown, drills aside; most breaches on top.",
+        ),
+    )
+    .decimals(0);
+    for (place, field) in fields.iter().enumerate() {
+        let prom = format!("sum by (zone) (increase(zone_{field}{ZONE}[$__range]))");
+        made = made.asks(ask(prom, if place == 0 { influx.clone() } else { String::new() }));
+    }
+    made
+}

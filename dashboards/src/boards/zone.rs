@@ -1,0 +1,123 @@
+//! LG-02: one zone after the other.
+
+use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time};
+use crate::ask::{IN_ZONE, LATEST, ZONE, city, grown, zones_over_time};
+use crate::spec::{Ask, Board, Draw, Look, Panel, Var, ask, panel, t};
+
+pub(super) fn board() -> Board {
+    Board {
+        uid: "lg-zone",
+        title: t("LG-02 责任片区", "LG-02 Zones"),
+        about: t(
+            "每个片区一段：险情、漏电最高的灯杆、失联、亮灯率。",
+            "a part for each zone: incidents, highest leakage, silence, lamps.",
+        ),
+        refresh: "1m",
+        back: "now-12h",
+        vars: &[Var::Zones],
+        panels: vec![
+            panel(Look::Row, t("片区 $zone", "Zone $zone"), t("", "")).size(24, 1),
+            now(),
+            posts(),
+            done(),
+            incidents(("", "")).size(14, 9),
+            highest(
+                "leakage_ma",
+                "mamp",
+                LEAKAGE,
+                t("漏电流最高的 10 杆", "Ten posts with the highest leakage"),
+                t("最近 1 小时的最大值。", "highest of the last hour."),
+            )
+            .size(10, 9),
+            abnormal_table().size(8, 8),
+            distribution().size(8, 8),
+            panel(
+                Look::Lines(Draw::Lines),
+                t("亮灯率（下限）", "Lighting rate, lower bound"),
+                t("目标 99.5%。", "goal 99.5 %."),
+            )
+            .size(8, 8)
+            .unit("percent")
+            .scale(0.0, Some(100.0))
+            .asks(lighting_rate_over_time()),
+            panel(
+                Look::Lines(Draw::Lines),
+                t("最大外壳电压", "Highest shell voltage"),
+                t(
+                    "虚线为默认限值：潮湿 12 V、干燥 25 V。",
+                    "dashed: the default limits, 12 V in the wet and 25 V in the dry.",
+                ),
+            )
+            .size(24, 6)
+            .unit("volt")
+            .scale(0.0, None)
+            .steps(SHELL)
+            .asks(zones_over_time("max", "shell_v_max")),
+        ],
+    }
+}
+
+fn now() -> Panel {
+    panel(
+        Look::Stat,
+        t("未结与超时", "Open and breached"),
+        t("未结 P1、P2，与已超时的。", "open P1 and P2, and those past their deadline."),
+    )
+    .size(8, 4)
+    .steps(ANY)
+    .asks(city("sum", "open_p1").legend("P1", "P1"))
+    .asks(city("sum", "open_p2").legend("P2", "P2"))
+    .asks(city("sum", "open_breached").legend("超时", "breached"))
+}
+
+fn posts() -> Panel {
+    panel(
+        Look::Stat,
+        t("灯杆", "Posts"),
+        t("台账灯杆数与现有数据的灯杆数。", "posts of the register, and those with data of now."),
+    )
+    .size(8, 4)
+    .asks(city("sum", "posts").legend("台账", "register"))
+    .asks(city("sum", "reporting").legend("在报", "reporting"))
+}
+
+fn done() -> Panel {
+    panel(
+        Look::Stat,
+        t("本时段：新开、到场、超时、结案", "In this time: opened, arrived, breached, closed"),
+        t("所选时间范围内的次数，不含演练。", "how many in the time that is shown, drills aside."),
+    )
+    .size(8, 4)
+    .decimals(0)
+    .asks(grown("opened_total").legend("新开", "opened"))
+    .asks(grown("arrived_total").legend("到场", "arrived"))
+    .asks(grown("breached_total").legend("超时", "breached"))
+    .asks(grown("closed_total").legend("结案", "closed"))
+}
+
+fn quantile(share: f64, percent: u32) -> Ask {
+    ask(
+        format!("quantile({share}, last_over_time(lamp_leakage_ma{ZONE}[{LATEST}]))"),
+        format!(
+            r#"SELECT percentile("leakage_ma", {percent}) FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval) fill(none)"#
+        ),
+    )
+}
+
+fn distribution() -> Panel {
+    panel(
+        Look::Lines(Draw::Lines),
+        t("漏电流分布", "How leakage is spread"),
+        t(
+            "中位数、95 分位与最大值：整体抬升是潮湿，单杆突出是故障。",
+            "median, 95th percentile and highest: all rising is wetness, one standing out is a fault.",
+        ),
+    )
+    .unit("mamp")
+    .scale(0.0, None)
+    .steps(LEAKAGE)
+    .every("5m")
+    .asks(quantile(0.5, 50).legend("中位数", "median"))
+    .asks(quantile(0.95, 95).legend("95 分位", "95th percentile"))
+    .asks(quantile(1.0, 100).legend("最大", "highest"))
+}
