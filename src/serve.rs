@@ -44,6 +44,7 @@ use crate::metrics::Reloads;
 use crate::nodes::{self, Nodes};
 use crate::proof;
 use crate::reload;
+use crate::series;
 use crate::watchers::{self, Watchers};
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -112,6 +113,7 @@ struct Parts {
     listener: Option<Listener>,
     brokers: Vec<Broker>,
     tsdbs: Vec<tsdb::Running>,
+    series: Option<series::Running>,
     forwarding: Option<nodes::Running>,
     history: JoinHandle<()>,
     web: tokio::task::JoinHandle<()>,
@@ -305,8 +307,19 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     // They end by themselves with the interface.
     watchers::start(&instance, listener_address, &watch_ending)?;
-    let parts =
-        Parts { ingester, listener, brokers, tsdbs, forwarding, history, web: web_task, end_web, _dir: dir };
+    let series = series::start(&instance, &ingester)?;
+    let parts = Parts {
+        ingester,
+        listener,
+        brokers,
+        tsdbs,
+        series,
+        forwarding,
+        history,
+        web: web_task,
+        end_web,
+        _dir: dir,
+    };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
 
@@ -540,7 +553,7 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
 impl Running {
     /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
     pub(crate) async fn stop(self) {
-        let Parts { ingester, listener, brokers, tsdbs, forwarding, history, web, end_web, _dir } =
+        let Parts { ingester, listener, brokers, tsdbs, series, forwarding, history, web, end_web, _dir } =
             self.parts;
         if let Some(listener) = &listener {
             listener.stop_reading();
@@ -564,6 +577,9 @@ impl Running {
                 }
                 for database in tsdbs {
                     scope.spawn(move || database.stop());
+                }
+                if let Some(series) = series {
+                    scope.spawn(move || series.stop());
                 }
             });
             alerting.shutdown();
