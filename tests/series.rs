@@ -257,8 +257,7 @@ fn every_measurement_and_field_arrives_in_both_databases_and_says_what_the_inter
         &format!("{at}/repair"),
         &json!({"key": "1", "cause": "wet junction", "parts": "terminal"}),
     );
-    let by_hand = json!({"key": "1", "reading": {"shell_v": 0.4, "check": "ok", "supply": "on"}});
-    office.post(0, &format!("{at}/verify"), &by_hand);
+    office.post(0, &format!("{at}/verify"), &json!({"key": "1", "reason": "measured twice by two people"}));
     let before_closing = now_ms();
     assert_eq!(office.post(2, &format!("{at}/close"), &json!({"key": "1"}))["state"], "closed");
     office.send(3);
