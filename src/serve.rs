@@ -112,13 +112,20 @@ struct Parts {
     ingester: Ingester,
     listener: Option<Listener>,
     brokers: Vec<Broker>,
-    tsdbs: Vec<tsdb::Running>,
-    series: Option<series::Running>,
+    tsdbs: Databases,
     forwarding: Option<nodes::Running>,
     history: JoinHandle<()>,
     web: tokio::task::JoinHandle<()>,
     end_web: watch::Sender<bool>,
     _dir: DataDir,
+}
+
+/// What writes into time-series databases.
+struct Databases {
+    /// Readings and weather, one for each database.
+    rows: Vec<tsdb::Running>,
+    /// All that is no reading, for all of them.
+    points: Option<series::Running>,
 }
 
 /// Runs by the configuration until SIGTERM or Ctrl-C.
@@ -307,19 +314,9 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     // They end by themselves with the interface.
     watchers::start(&instance, listener_address, &watch_ending)?;
-    let series = series::start(&instance, &ingester)?;
-    let parts = Parts {
-        ingester,
-        listener,
-        brokers,
-        tsdbs,
-        series,
-        forwarding,
-        history,
-        web: web_task,
-        end_web,
-        _dir: dir,
-    };
+    let tsdbs = Databases { rows: tsdbs, points: series::start(&instance, &ingester)? };
+    let parts =
+        Parts { ingester, listener, brokers, tsdbs, forwarding, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
 }
 
@@ -553,7 +550,7 @@ pub(crate) fn mappings(configured: &[MappingConfig], profiles: &Profiles) -> Vec
 impl Running {
     /// Ends every part in order; under 5 seconds, and nothing acknowledged is lost.
     pub(crate) async fn stop(self) {
-        let Parts { ingester, listener, brokers, tsdbs, series, forwarding, history, web, end_web, _dir } =
+        let Parts { ingester, listener, brokers, tsdbs, forwarding, history, web, end_web, _dir } =
             self.parts;
         if let Some(listener) = &listener {
             listener.stop_reading();
@@ -575,11 +572,11 @@ impl Running {
                 if let Some(forwarding) = forwarding {
                     scope.spawn(move || forwarding.stop());
                 }
-                for database in tsdbs {
+                for database in tsdbs.rows {
                     scope.spawn(move || database.stop());
                 }
-                if let Some(series) = series {
-                    scope.spawn(move || series.stop());
+                if let Some(points) = tsdbs.points {
+                    scope.spawn(move || points.stop());
                 }
             });
             alerting.shutdown();

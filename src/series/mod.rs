@@ -36,6 +36,8 @@ use crate::serve::Instance;
 const OWN_EVERY: Duration = Duration::from_secs(15);
 /// Zones, incidents and posts are written at every second of these looks.
 const CITY_EVERY: u64 = 2;
+/// So long the first look waits for the totals of the store.
+const TOTALS_WAIT: Duration = Duration::from_secs(5);
 /// How often the thread looks for `stop`.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -83,6 +85,7 @@ impl Running {
 }
 
 fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool) {
+    wait_for_totals(instance, stopped);
     let (mut known, began) = (Known::default(), Instant::now());
     for look in 0u64.. {
         let due = began + OWN_EVERY.saturating_mul(u32::try_from(look).unwrap_or(u32::MAX));
@@ -101,6 +104,14 @@ fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool
             scope.spawn(move || writer.stop());
         }
     });
+}
+
+/// What a counter grew by before its first row shows in no difference: the first look has the totals, as a rule.
+fn wait_for_totals(instance: &Instance, stopped: &AtomicBool) {
+    let until = Instant::now() + TOTALS_WAIT;
+    while instance.alerting.totals().is_none() && Instant::now() < until && !stopped.load(Ordering::Acquire) {
+        std::thread::sleep(TICK);
+    }
 }
 
 fn look_around(instance: &Arc<Instance>, known: &mut Known, up: Duration, city: bool) -> Points {
