@@ -25,6 +25,7 @@ mod profile_test;
 mod proof;
 mod reload;
 mod score;
+mod series;
 mod serve;
 mod simulate;
 mod test_dispatch;

@@ -44,6 +44,7 @@ use crate::metrics::Reloads;
 use crate::nodes::{self, Nodes};
 use crate::proof;
 use crate::reload;
+use crate::series;
 use crate::watchers::{self, Watchers};
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -112,12 +113,20 @@ struct Parts {
     ingester: Ingester,
     listener: Option<Listener>,
     brokers: Vec<Broker>,
-    tsdbs: Vec<tsdb::Running>,
+    tsdbs: Databases,
     forwarding: Option<nodes::Running>,
     history: JoinHandle<()>,
     web: tokio::task::JoinHandle<()>,
     end_web: watch::Sender<bool>,
     _dir: DataDir,
+}
+
+/// What writes into time-series databases.
+struct Databases {
+    /// Readings and weather, one for each database.
+    rows: Vec<tsdb::Running>,
+    /// All that is no reading, for all of them.
+    points: Option<series::Running>,
 }
 
 /// Runs by the configuration until SIGTERM or Ctrl-C.
@@ -307,6 +316,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let listener_address = listener.as_ref().map(Listener::address);
     // They end by themselves with the interface.
     watchers::start(&instance, listener_address, &watch_ending)?;
+    let tsdbs = Databases { rows: tsdbs, points: series::start(&instance, &ingester)? };
     let parts =
         Parts { ingester, listener, brokers, tsdbs, forwarding, history, web: web_task, end_web, _dir: dir };
     Ok(Running { instance, web, listener: listener_address, parts })
@@ -564,8 +574,11 @@ impl Running {
                 if let Some(forwarding) = forwarding {
                     scope.spawn(move || forwarding.stop());
                 }
-                for database in tsdbs {
+                for database in tsdbs.rows {
                     scope.spawn(move || database.stop());
+                }
+                if let Some(points) = tsdbs.points {
+                    scope.spawn(move || points.stop());
                 }
             });
             alerting.shutdown();

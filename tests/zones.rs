@@ -4,16 +4,8 @@
 
 mod common;
 
-use common::{Site, now_ms};
+use common::{Site, lit_now};
 use serde_json::{Value, json};
-
-/// A timetable that has been on for two hours and is so for two more, Asia/Shanghai.
-fn lit_now() -> String {
-    let minute = (now_ms() / 60_000 + 480).rem_euclid(1440);
-    let clock = |minute: i64| format!("{:02}:{:02}", minute.rem_euclid(1440) / 60, minute.rem_euclid(60));
-    let (on, off) = (clock(minute - 120), clock(minute + 120));
-    format!("[lighting]\n[[lighting.timetable]]\nplans = [\"all\"]\non = \"{on}\"\noff = \"{off}\"\n")
-}
 
 fn zone<'a>(answer: &'a Value, id: &str) -> &'a Value {
     answer["items"].as_array().unwrap().iter().find(|zone| zone["zone"] == id).unwrap()

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 
 use crate::incident::{Event, EventView, Incident, Severity};
 use crate::life::is_over;
+use crate::totals::{ByZone, EndedSince};
 
 /// Incidents that are over and still answered from memory: the store may not have them yet.
 const RECENT_MAX: usize = 1024;
@@ -30,6 +31,10 @@ pub(crate) struct Board {
     /// Open ones without drills, by zone and severity: counted as they come and go, because the alerting thread asks
     /// behind every frame.
     counts: BTreeMap<(Arc<str>, Severity), i64>,
+    /// How far incidents came since [`Board::begin_totals`], by zone.
+    totals: ByZone,
+    /// How many have ended.
+    ended: u64,
 }
 
 /// What an incident counts as.
@@ -51,6 +56,7 @@ impl Board {
         }
         let of = [self.shown.get(&id).and_then(|shown| counted(&shown.incident)), counted(&incident)];
         self.recount(of);
+        self.count_further(&incident);
         let shown = self.shown.entry(id.clone()).or_insert_with(|| {
             if !over {
                 self.order.insert((incident.due_at.0, id.clone()), ());
@@ -74,6 +80,18 @@ impl Board {
         }
     }
 
+    fn count_further(&mut self, incident: &Incident) {
+        let before = self.shown.get(&incident.id).map(|shown| &shown.incident);
+        if before.is_none() && is_over(incident.life.state) {
+            // Old, and only annotated: the store has it, and it was counted there.
+            return;
+        }
+        match self.totals.get_mut(&incident.zone) {
+            Some(totals) => totals.further(before, incident),
+            None => self.totals.entry(incident.zone.clone()).or_default().further(before, incident),
+        }
+    }
+
     fn recount(&mut self, [before, after]: [Option<(Arc<str>, Severity)>; 2]) {
         if before == after {
             return;
@@ -93,11 +111,31 @@ impl Board {
         }
         self.order.remove(&(incident.due_at.0, incident.id.clone()));
         self.recent.push_back(incident.id.clone());
+        self.ended += 1;
         if self.recent.len() > RECENT_MAX
             && let Some(oldest) = self.recent.pop_front()
         {
             self.shown.remove(&oldest);
         }
+    }
+
+    /// What is on the board by now was counted elsewhere.
+    pub(crate) fn begin_totals(&mut self) {
+        self.totals.clear();
+    }
+
+    /// How far incidents came since then, by zone.
+    pub(crate) fn totals(&self) -> &ByZone {
+        &self.totals
+    }
+
+    /// What ended after the first `after` ones.
+    pub(crate) fn ended_since(&self, after: u64) -> EndedSince {
+        let wanted = self.ended.saturating_sub(after);
+        let kept = self.recent.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        let newest = self.recent.iter().skip(self.recent.len() - kept);
+        let incidents: Vec<_> = newest.filter_map(|id| self.look(id).cloned()).collect();
+        EndedSince { next: self.ended, missed: wanted - incidents.len() as u64, incidents }
     }
 
     /// One incident with its newest events.

@@ -66,6 +66,7 @@ pub mod store;
 pub mod test_dispatch;
 #[cfg(test)]
 mod testkit;
+pub mod totals;
 pub mod wet;
 pub mod writer;
 
@@ -90,3 +91,4 @@ pub use run::{
     TestSetup,
 };
 pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};
+pub use totals::{EndedSince, Totals};

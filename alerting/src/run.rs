@@ -40,6 +40,7 @@ use crate::policy::{InForce, Policies, PolicyError};
 use crate::proof::ProofSetup;
 use crate::rota::Rota;
 use crate::store::{Delivery, Store, StoreError, Write, open_for_reading};
+use crate::totals::{self, Base};
 use crate::writer::{Ticket, Writer, Writes, until};
 
 mod act;
@@ -150,6 +151,7 @@ pub struct Alerting {
     pub(crate) clock: Clock,
     writes: Writes,
     pub(crate) rota: Arc<RwLock<Arc<Rota>>>,
+    pub(crate) base: Base,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -174,6 +176,7 @@ impl Alerting {
         let store = Store::open(&setup.dir)?;
         let reads = Arc::new(Mutex::new(open_for_reading(&setup.dir)?));
         let (mut engine, board, cursor) = take_back(&store, &setup)?;
+        let base = totals::read_base(&setup.dir)?;
         let duty = duty::Duty::take_back(setup.rota.clone(), &store, engine.sky())?;
         let rota = duty.rota.clone();
         setup.site.links.follow(&setup.rota);
@@ -229,7 +232,8 @@ impl Alerting {
             .name("alerting".to_owned())
             .spawn(move || story.live(&shared, &batches))?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { queue, engine, board, reads, dir: setup.dir, clock: setup.clock, writes, rota, thread })
+        let (dir, clock) = (setup.dir, setup.clock);
+        Ok(Self { queue, engine, board, reads, dir, clock, writes, rota, base, thread })
     }
 
     /// Hands over one batch to be judged, as soon as it is admitted. Waits only while [`QUEUE_MAX`] batches
@@ -314,6 +318,7 @@ fn take_back(store: &Store, setup: &Setup) -> Result<(Engine, Board, Option<u64>
         board.put(incident.clone(), None);
         engine.seed(incident);
     }
+    board.begin_totals();
     Ok((engine, board, cursor.map(|(seq, _)| seq)))
 }
 

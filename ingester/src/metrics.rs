@@ -56,6 +56,9 @@ pub struct TsdbMetrics {
     /// Whether the databases answer; take it out where there is none.
     pub up: IntGauge,
     pub(crate) gap: IntCounter,
+    pub(crate) points_written: IntCounter,
+    pub(crate) points_dropped: IntCounterVec,
+    pub(crate) points_waiting: IntGaugeVec,
     pub(crate) worst: crate::tsdb::Worst,
 }
 
@@ -191,6 +194,20 @@ impl Metrics {
                 gap: counter(
                     "lampguard_tsdb_gap_total",
                     "records a database will not get because it was too far behind",
+                ),
+                points_written: counter(
+                    "lampguard_tsdb_points_written_total",
+                    "rows of zones, incidents, abnormal posts and own metrics that a database has accepted",
+                ),
+                points_dropped: counters(
+                    "lampguard_tsdb_points_dropped_total",
+                    "such rows that were given up, by reason",
+                    "reason",
+                ),
+                points_waiting: gauges(
+                    "lampguard_tsdb_points_waiting_bytes",
+                    "bytes of such rows that wait for a database",
+                    "tsdb",
                 ),
                 worst: crate::tsdb::Worst::default(),
             },

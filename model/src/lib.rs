@@ -12,6 +12,7 @@
 //! | [`topic`] | topic grammar and MQTT filters |
 //! | [`register`] | the register of posts (台账) |
 //! | [`coordinates`] | WGS-84, GCJ-02 and BD-09 |
+//! | [`geohash`] | a place as a word of letters |
 //! | [`Current`] | what holds now and may be replaced, as the register is |
 //! | [`weather`] | rain and warnings for one zone |
 //! | [`series`] | what the time-series database is given: measurements, tags, fields, codes |
@@ -21,6 +22,7 @@ mod canonical;
 pub mod coordinates;
 mod current;
 pub mod field;
+pub mod geohash;
 mod mend;
 pub mod reading;
 pub mod record;

@@ -423,6 +423,48 @@ mod tests {
         assert_eq!(number_of(&POST_STATES, "danger"), Some(2));
     }
 
+    /// The tables of the page, as they follow from the constants.
+    fn tables() -> String {
+        let mut text = String::new();
+        let put = |text: &mut String, line: String| {
+            text.push_str(&line);
+            text.push('\n');
+        };
+        for measurement in MEASUREMENTS {
+            put(&mut text, format!("### {}\n\nWritten {}.\n", measurement.name, measurement.written));
+            put(&mut text, "| tag or field | unit | | what it says |\n|---|---|---|---|".to_owned());
+            for tag in measurement.tags {
+                put(&mut text, format!("| `{}` | | tag | {} |", tag.name, tag.says));
+            }
+            for field in measurement.fields {
+                let (name, unit, course) = (field.name, field.unit, field.course.word());
+                put(&mut text, format!("| `{name}` | {unit} | {course} | {} |", field.says));
+            }
+            put(&mut text, String::new());
+        }
+        put(&mut text, "### Codes\n".to_owned());
+        put(&mut text, "| field | number | word | 中文 |\n|---|---|---|---|".to_owned());
+        for codes in CODES {
+            for code in codes.codes {
+                put(&mut text, format!("| `{}` | {} | {} | {} |", codes.of, code.number, code.word, code.zh));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_page_of_series_holds_the_table_of_every_measurement_and_every_code() {
+        let page = include_str!("../../docs/series.md");
+        let tables = tables();
+        if let Some(missing) = tables.lines().find(|line| !page.contains(line)) {
+            panic!("docs/series.md has no line {missing:?}; its tables are:\n\n{tables}");
+        }
+        assert!(
+            page.contains(&tables),
+            "docs/series.md has lines in another order, or others between; its tables are:\n\n{tables}"
+        );
+    }
+
     #[test]
     fn the_buckets_of_responses_are_fields_of_zone_and_rise() {
         for (minutes, name) in RESPONSE_BUCKETS {

@@ -7,7 +7,7 @@
 //! | `http.rs` | questions to the HTTP interface, and a stub that takes webhooks |
 //! | `mqtt.rs` | an MQTT client, 3.1.1 and 5, that keeps its own list of acknowledgements |
 //! | `schema.rs` | real answers against the schemas of the interface |
-//! | `servers.rs` | real Mosquitto and VictoriaMetrics, left out when they are not installed |
+//! | `servers.rs` | real Mosquitto, VictoriaMetrics and InfluxDB 1, left out when they are not installed |
 //! | `certs.rs` | an authority of our own, certificates of servers and sensors |
 //! | `browser.rs` | Chromium without a window, left out when it is not installed |
 //! | `disk.rs` | a small disk that can be filled |
@@ -36,7 +36,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub use http::{Answer, Browser, WebhookStub};
 pub use mqtt::{Ending, Mqtt};
 pub use process::{Program, program};
-pub use servers::{Mosquitto, Victoria};
+pub use servers::{Influx, Mosquitto, Victoria};
 pub use site::{Lampguard, Site};
 
 /// Ports are taken from below the range of outgoing connections: a client that looks for a server that was
@@ -101,4 +101,12 @@ pub fn reading(boot: u32, seq: u64, leakage_ma: f64) -> String {
 /// Seconds, for patience.
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
+}
+
+/// A timetable that has been on for two hours and is so for two more, Asia/Shanghai.
+pub fn lit_now() -> String {
+    let minute = (now_ms() / 60_000 + 480).rem_euclid(1440);
+    let clock = |minute: i64| format!("{:02}:{:02}", minute.rem_euclid(1440) / 60, minute.rem_euclid(60));
+    let (on, off) = (clock(minute - 120), clock(minute + 120));
+    format!("[lighting]\n[[lighting.timetable]]\nplans = [\"all\"]\non = \"{on}\"\noff = \"{off}\"\n")
 }

@@ -1,4 +1,4 @@
-//! Real Mosquitto and VictoriaMetrics, left out when they are not installed.
+//! Real Mosquitto, VictoriaMetrics and InfluxDB 1, left out when they are not installed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -146,6 +146,18 @@ impl Victoria {
         self.process = spawn_victoria(&self.program, self.home.path(), self.port, &self.flags);
     }
 
+    /// Every series of a selector as VictoriaMetrics exports it: labels, times, values.
+    pub fn export(&self, selector: &str) -> Vec<Value> {
+        let root = format!("http://127.0.0.1:{}", self.port);
+        // What came last is in memory and hidden until then.
+        http::try_get(&format!("{root}/internal/force_flush"), None).unwrap();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("match[]", selector);
+        let answer = http::try_get(&format!("{root}/api/v1/export?{}", query.finish()), None).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// How often each (post, boot, seq) is there.
     pub fn rows(&self) -> BTreeMap<(String, u64, u64), u32> {
         let root = format!("http://127.0.0.1:{}", self.port);
@@ -199,4 +211,64 @@ fn spawn_victoria(program: &Path, home: &Path, port: u16, flags: &[&str]) -> Pro
             .is_ok_and(|answer| answer.status == 200)
     });
     process
+}
+
+/// A real InfluxDB 1 in a folder of its own, with an empty database `lampguard`.
+pub struct Influx {
+    home: TempDir,
+    pub port: u16,
+    pub process: Program,
+}
+
+impl Influx {
+    /// `None` when it is not installed.
+    pub fn start() -> Option<Self> {
+        let program = installed("influxd")?;
+        let (home, port) = (tempfile::tempdir().unwrap(), free_port());
+        let folder = |name: &str| home.path().join(name).display().to_string();
+        let settings = format!(
+            "reporting-disabled = true\nbind-address = \"127.0.0.1:{}\"\n[meta]\ndir = \"{}\"\n\
+             [data]\ndir = \"{}\"\nwal-dir = \"{}\"\n[http]\nbind-address = \"127.0.0.1:{port}\"\n\
+             [monitor]\nstore-enabled = false\n",
+            free_port(),
+            folder("meta"),
+            folder("data"),
+            folder("wal"),
+        );
+        let file = home.path().join("influxdb.conf");
+        std::fs::write(&file, settings).unwrap();
+        let mut command = Command::new(program);
+        command.arg("-config").arg(file);
+        let mut process = Program::start("influxd", command);
+        wait_until("influxd to answer", START, || {
+            assert!(process.is_alive(), "influxd ended at once:\n{}", process.stderr());
+            http::try_get(&format!("http://127.0.0.1:{port}/ping"), None)
+                .is_ok_and(|answer| answer.status == 204)
+        });
+        let influx = Self { home, port, process };
+        influx.ask("CREATE DATABASE lampguard");
+        Some(influx)
+    }
+
+    /// The answer to one statement of InfluxQL, times in milliseconds.
+    pub fn ask(&self, statement: &str) -> Value {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("db", "lampguard").append_pair("epoch", "ms").append_pair("q", statement);
+        let url = format!("http://127.0.0.1:{}/query?{}", self.port, query.finish());
+        // Changes are asked for by POST.
+        let answer = if statement.starts_with("CREATE") {
+            http::try_post(&url, None, b"").unwrap()
+        } else {
+            http::try_get(&url, None).unwrap()
+        };
+        let answer: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("{}", answer.text));
+        let error = &answer["results"][0]["error"];
+        assert!(error.is_null() && answer["error"].is_null(), "{statement}: {answer}");
+        answer["results"][0].clone()
+    }
+
+    /// The series of an answer.
+    pub fn series(&self, statement: &str) -> Vec<Value> {
+        self.ask(statement)["series"].as_array().cloned().unwrap_or_default()
+    }
 }

@@ -78,6 +78,11 @@ impl<'c> Reads<'c> {
         Self { conn }
     }
 
+    /// The connection, for whoever asks something of his own.
+    pub(crate) fn connection(&self) -> &'c Connection {
+        self.conn
+    }
+
     /// Every incident that is not over, by deadline.
     ///
     /// # Errors

@@ -8,11 +8,12 @@
 //! lamp,post=Z1-000001,zone=z1,feeder=F1 leakage_ma=0.82,shell_v=0.4,supply=1,seq=18231,boot=7 1760710920123
 //! weather,zone=all rain_mm_h=12.5,warning=2,wet=1 1760710920123
 //! ```
-//! Tags are frozen: InfluxDB 3 cannot change those of a table. Yes/no fields are 0/1, `warning` is 0 none,
-//! 1 blue, 2 yellow, 3 orange, 4 red. Numbers carry no `i`: every field is a float for ever.
+//! Tags are frozen: InfluxDB 3 cannot change those of a table. What stands in which row is the table
+//! [`lampguard_model::series`]; a test holds these rows to it. Yes/no fields are 0/1. Numbers carry no `i`: every field is
+//! a float for ever.
 
 use lampguard_model::record::{self, Record, StoredReading};
-use lampguard_model::{Decimal, Marks, Millis, Timestamp, WeatherReport};
+use lampguard_model::{Decimal, Marks, Millis, Timestamp, WeatherReport, series};
 
 /// Databases drop what lies further ahead (VictoriaMetrics: two days).
 const AHEAD_MAX: Millis = Millis::hours(48);
@@ -104,7 +105,7 @@ fn put_reading(reading: &StoredReading<'_>, limits: Limits, out: &mut Vec<u8>) -
     if reading.marks.has(Marks::UNTRACKED) {
         return Err(Skipped::Untracked);
     }
-    out.extend_from_slice(b"lamp");
+    out.extend_from_slice(series::LAMP.name.as_bytes());
     put_tag(out, "post", reading.post)?;
     put_tag(out, "zone", reading.zone)?;
     if !reading.feeder.is_empty() {
@@ -132,7 +133,7 @@ fn put_weather(
     out: &mut Vec<u8>,
 ) -> Result<(), Skipped> {
     let report = WeatherReport::decode(json).map_err(|_| Skipped::Unreadable)?;
-    out.extend_from_slice(b"weather");
+    out.extend_from_slice(series::WEATHER.name.as_bytes());
     put_tag(out, "zone", zone)?;
     let mut row = Fields::new(out);
     let rain = report.rain_mm_h.and_then(Decimal::from_f64);
@@ -152,17 +153,17 @@ fn put_weather(
 }
 
 /// The fields of a row, behind its tags.
-struct Fields<'a> {
-    out: &'a mut Vec<u8>,
+pub(super) struct Fields<'a> {
+    pub(super) out: &'a mut Vec<u8>,
     before: u8,
 }
 
 impl<'a> Fields<'a> {
-    fn new(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
         Self { out, before: b' ' }
     }
 
-    fn name(&mut self, name: &str) {
+    pub(super) fn name(&mut self, name: &str) {
         self.out.push(self.before);
         self.before = b',';
         self.out.extend_from_slice(name.as_bytes());
@@ -179,16 +180,24 @@ impl<'a> Fields<'a> {
         if at > limits.newest {
             return Err(Skipped::TooNew);
         }
+        if self.finish(at) { Ok(()) } else { Err(Skipped::Empty) }
+    }
+
+    /// Ends the row; false when it has no field.
+    pub(super) fn finish(self, at: Timestamp) -> bool {
+        if self.before == b' ' {
+            return false;
+        }
         self.out.push(b' ');
         put_number(self.out, at.0.unsigned_abs());
         self.out.push(b'\n');
-        Ok(())
+        true
     }
 }
 
 /// Appends `,name=value`. A backslash is refused: InfluxDB reads it as itself, VictoriaMetrics as an escape,
 /// and at the end of a value it would eat the next separator.
-fn put_tag(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Skipped> {
+pub(super) fn put_tag(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Skipped> {
     if value.is_empty() || value.contains(|c: char| c == '\\' || c.is_control()) {
         return Err(Skipped::BadName);
     }
@@ -205,7 +214,7 @@ fn put_tag(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), Skipped> {
 }
 
 /// Appends thousandths as the shortest decimal: 30100 is `30.1`.
-fn put_thousandths(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_thousandths(out: &mut Vec<u8>, value: i64) {
     if value < 0 {
         out.push(b'-');
     }

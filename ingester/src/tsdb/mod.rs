@@ -11,6 +11,7 @@
 //! | `probe.rs` | is it alive, and is it the same process as before |
 //! | `window.rs` | which records the database may still lose |
 //! | `refused.rs` | the file of rows that the database refused |
+//! | `points.rs`, `point_writer.rs` | all other rows: what waits of them, and the thread that writes them |
 //!
 //! Files in the data directory: `tsdb-ID.cursor` (text, one number: everything before it is safe in the
 //! database; replaced as a whole, at most once a second) and `tsdb-ID-rejected.jsonl`.
@@ -24,6 +25,8 @@
 
 mod follower;
 mod line;
+mod point_writer;
+mod points;
 mod probe;
 mod refused;
 mod send;
@@ -47,6 +50,8 @@ use std::time::{Duration, Instant};
 
 use lampguard_journal::{Follower, Tail};
 
+pub use point_writer::PointWriter;
+pub use points::{POINTS_BYTES_MAX, Points, whole};
 pub use send::Sink;
 
 use crate::config::TsdbConfig;

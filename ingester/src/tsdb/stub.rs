@@ -315,6 +315,15 @@ impl Database {
         inner.rows.retain(|_, (_, at)| at.elapsed() > last);
     }
 
+    /// A field of every row of a measurement, in order.
+    pub(super) fn points(&self, measurement: &str, field: &str) -> Vec<u64> {
+        let inner = self.inner.lock().unwrap();
+        let lines = inner.rows.values().filter(|(line, _)| line.measurement == measurement);
+        let mut values: Vec<_> = lines.map(|(line, _)| line.fields[field] as u64).collect();
+        values.sort_unstable();
+        values
+    }
+
     /// `seq` of every lamp row that is there.
     pub(super) fn seqs(&self) -> Vec<u64> {
         let inner = self.inner.lock().unwrap();

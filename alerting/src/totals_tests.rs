@@ -1,0 +1,166 @@
+use super::*;
+use crate::board::Board;
+use crate::engine::tests::mix;
+use crate::incident::{Event, Severity};
+use crate::life::{Arrival, Channel, Mark, Proof};
+use crate::store::{Store, Write};
+use crate::testkit::{T, incident};
+
+fn mark(at: Timestamp) -> Mark {
+    Mark {
+        by: "张三".to_owned(),
+        recorded_by: None,
+        channel: Channel::Web,
+        at,
+        claimed_at: None,
+        received_at: at,
+        heard_through: None,
+    }
+}
+
+fn arrival(at: Timestamp) -> Arrival {
+    Arrival { mark: mark(at), proof: Proof::Unproven, distance_m: None, confirmed: None }
+}
+
+fn event(of: &Incident, step: u64, kind: &'static str) -> Event {
+    let (incident, at) = (of.id.clone(), of.opened_at);
+    Event { key: format!("{incident}:{step}"), incident, at, kind, body: "{}".to_owned() }
+}
+
+/// What may happen to an incident next; the word of its record.
+fn happen(of: &mut Incident, dice: u64, now: Timestamp) -> &'static str {
+    match dice % 6 {
+        0 if of.life.arrived.is_none() => {
+            of.life.arrived = Some(arrival(now));
+            of.life.state = Stage::Arrived;
+            "arrive"
+        }
+        1 if of.life.breached_at.is_none() => {
+            of.life.breached_at = Some(now);
+            "breached"
+        }
+        2 if of.severity == Severity::P2 => {
+            (of.severity, of.p1_at) = (Severity::P1, Some(now));
+            of.life.on_p1();
+            "escalated"
+        }
+        3 if of.life.arrived.is_some() => {
+            of.life.denied.extend(of.life.arrived.take());
+            of.life.state = Stage::Departed;
+            "confirm_arrival"
+        }
+        4 if dice >> 8 & 3 == 0 => {
+            of.life.state = if dice >> 10 & 3 == 0 { Stage::Void } else { Stage::Closed };
+            of.life.ended = Some(mark(now));
+            "closed"
+        }
+        _ => "note",
+    }
+}
+
+#[test]
+fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
+    let seed = 7u64;
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let mut board = Board::default();
+    let mut incidents: Vec<Incident> = Vec::new();
+    let mut before = ByZone::new();
+    for step in 0..1500 {
+        let dice = mix(seed << 32 | step);
+        let now = T + Millis::seconds(30 * step as i64);
+        if step.is_multiple_of(12) {
+            let mut new = incident(incidents.len());
+            (new.opened_at, new.due_at) = (now, now + Millis::minutes(30));
+            (new.severity, new.p1_at) = (Severity::P2, None);
+            new.zone = Arc::from(["z1", "z2"][(dice >> 4) as usize % 2]);
+            new.life.drill = (dice >> 16).is_multiple_of(9);
+            let opened = event(&new, step, "opened");
+            store.commit(&[Write::Open(Box::new(new.clone()), opened, Vec::new())]).unwrap();
+            board.put(new.clone(), None);
+            incidents.push(new);
+            continue;
+        }
+        let place = (dice >> 20) as usize % incidents.len();
+        let of = &mut incidents[place];
+        if crate::life::is_over(of.life.state) {
+            continue;
+        }
+        let kind = happen(of, dice, now);
+        store.commit(&[Write::Change(Box::new(of.clone()), event(of, step, kind))]).unwrap();
+        board.put(of.clone(), None);
+        if step % 100 == 1 {
+            let (counted, stored) = (board.totals().clone(), store.reads().totals().unwrap());
+            assert_eq!(counted, stored, "seed {seed}, step {step}");
+            for (zone, was) in &before {
+                let mut grown = was.clone();
+                grown += &Totals::default();
+                let now = &counted[zone];
+                assert!(now.opened >= grown.opened && now.arrived >= grown.arrived, "{zone} {step}");
+                assert!(now.breached >= was.breached && now.closed >= was.closed, "{zone} {step}");
+                assert!(now.within.iter().zip(was.within).all(|(now, was)| *now >= was), "{zone} {step}");
+            }
+            before = counted;
+        }
+    }
+    let all = store.reads().totals().unwrap();
+    let sum = |of: fn(&Totals) -> u64| all.values().map(of).sum::<u64>();
+    assert!(sum(|t| t.opened) > 80 && sum(|t| t.arrived) > 40 && sum(|t| t.breached) > 40, "{all:?}");
+    assert!(sum(|t| t.closed) > 20 && sum(|t| t.within[4]) > 0, "{all:?}");
+}
+
+#[test]
+fn an_arrival_is_measured_from_when_the_danger_was_known_as_what_it_is() {
+    let minutes = |minutes: i64| T + Millis::minutes(minutes);
+    let mut life = Life { arrived: Some(arrival(minutes(40))), ..Life::default() };
+    let of = |p1_at, life: &Life| Totals::of(T, p1_at, life);
+    assert_eq!(of(None, &life).response, Millis::minutes(40));
+    let p1 = of(Some(minutes(30)), &life);
+    assert_eq!((p1.response, p1.within), (Millis::minutes(10), [0, 1, 1, 1, 1, 1]));
+    // It came before there was a P1.
+    assert_eq!(of(Some(minutes(50)), &life).response, Millis::minutes(40));
+    // A claimed time before the opening is no negative time.
+    life.arrived = Some(arrival(minutes(-1)));
+    assert_eq!(of(None, &life).within, [1; 6]);
+    life.drill = true;
+    assert_eq!(of(None, &life), Totals::default());
+}
+
+#[test]
+fn an_old_incident_that_is_only_annotated_counts_nothing_and_ends_are_shown_once() {
+    let mut board = Board::default();
+    let mut old = incident(1);
+    (old.life.state, old.life.ended) = (Stage::Closed, Some(mark(T)));
+    board.put(old, None);
+    assert!(board.totals().is_empty(), "{:?}", board.totals());
+    let next = board.ended_since(0).next;
+    for n in 10..1500 {
+        let mut one = incident(n);
+        board.put(one.clone(), None);
+        (one.life.state, one.life.ended) = (Stage::Closed, Some(mark(T)));
+        board.put(one, None);
+        if n == 12 {
+            let ended = board.ended_since(next);
+            let ids: Vec<_> = ended.incidents.iter().map(|incident| &*incident.id).collect();
+            assert_eq!((ids, ended.missed), (vec!["LG-TEST10", "LG-TEST11", "LG-TEST12"], 0));
+            assert!(board.ended_since(ended.next).incidents.is_empty());
+        }
+    }
+    let ended = board.ended_since(next);
+    assert_eq!((ended.incidents.len(), ended.missed), (1024, 1490 - 1024));
+    assert_eq!(board.totals()["z1"].closed, 1490);
+}
+
+#[test]
+fn numbers_that_stand_for_words_in_databases_are_those_of_every_state_severity_and_signal() {
+    use crate::incident::Signal;
+    use crate::life::STAGES;
+    use lampguard_model::series::{INCIDENT_STATES, SEVERITIES, SIGNALS};
+    let words =
+        |codes: &[lampguard_model::series::Code]| codes.iter().map(|code| code.word).collect::<Vec<_>>();
+    assert_eq!(words(&INCIDENT_STATES), STAGES.map(Stage::name));
+    let severities = [Severity::P1, Severity::P2, Severity::P3, Severity::P4];
+    assert_eq!(words(&SEVERITIES), severities.map(Severity::name));
+    let signals = [Signal::Active, Signal::Normal, Signal::Unpowered, Signal::Silent];
+    assert_eq!(words(&SIGNALS), signals.map(Signal::name));
+}

@@ -1,0 +1,112 @@
+//! One row a zone: what its posts say, its lamps, what is open, and how far incidents came. The same looks as those of
+//! `GET /api/v1/zones`, so that both never differ.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lampguard_alerting::Totals;
+use lampguard_ingester::tsdb::{Points, whole};
+use lampguard_model::Timestamp;
+use lampguard_model::series::{RESPONSE_BUCKETS, ZONE};
+
+use super::abnormal::{Colours, ColoursByZone};
+use super::incidents::{Open, OpenByZone};
+use super::seconds_between;
+use crate::api::zones;
+use crate::serve::Instance;
+
+type Value = (&'static str, Option<i64>);
+
+/// Writes every configured zone, and every other that something is open of or was.
+pub(super) fn look(
+    instance: &Instance,
+    node: &str,
+    (open, colours): (&OpenByZone, &ColoursByZone),
+    now: Timestamp,
+    points: &mut Points,
+) {
+    let posts = zones::look(instance, now);
+    let rates = zones::rates_now(instance, now);
+    let totals = instance.alerting.totals();
+    let configured = instance.config.zones.iter().map(|zone| Arc::<str>::from(&*zone.id));
+    let with_incidents = open.keys().chain(totals.iter().flat_map(|totals| totals.keys()));
+    // The system has no zone.
+    let others = with_incidents.filter(|zone| !zone.is_empty()).cloned();
+    let all: BTreeSet<Arc<str>> = configured.chain(others).collect();
+    for id in &all {
+        let zone = posts.get(id).cloned().unwrap_or_default();
+        let lamps = rates.zones.get(id).copied().unwrap_or_default();
+        let never = zone.newest.is_none() && zone.posts > 0;
+        let blind = never || zone.blind_since(now).is_some();
+        let mut fields: Vec<Value> = vec![
+            ("posts", whole(zone.posts)),
+            ("reporting", whole(zone.reporting)),
+            ("data_age_s", zone.newest.map(|newest| seconds_between(newest, now))),
+            ("blind", whole(u64::from(blind))),
+            ("lamps_due", whole(lamps.due)),
+            ("lamps_lit", whole(lamps.lit)),
+            ("lamps_unknown", whole(lamps.unknown)),
+            ("lamps_excluded", whole(lamps.excluded)),
+            ("leakage_ma_max", zone.leakage.map(|(value, _)| value)),
+            ("shell_v_max", zone.shell.map(|(value, _)| value)),
+        ];
+        fields.extend(colour_fields(colours.get(id).copied().unwrap_or_default()));
+        fields.extend(open_fields(open.get(id).copied().unwrap_or_default()));
+        if let Some(totals) = &totals {
+            fields.extend(total_fields(totals.get(id).unwrap_or(&Totals::default())));
+        }
+        points.push(&ZONE, now, &[("zone", id), ("node", node)], &fields);
+    }
+}
+
+fn colour_fields(colours: Colours) -> [Value; 5] {
+    [
+        ("posts_danger", whole(colours.danger)),
+        ("posts_warning", whole(colours.warning)),
+        ("posts_silent", whole(colours.silent)),
+        ("posts_unpowered", whole(colours.unpowered)),
+        ("posts_unmonitored", whole(colours.unmonitored)),
+    ]
+}
+
+fn open_fields(open: Open) -> [Value; 7] {
+    let [p1, p2, p3, p4] = open.by_severity;
+    [
+        ("open_p1", whole(p1)),
+        ("open_p2", whole(p2)),
+        ("open_p3", whole(p3)),
+        ("open_p4", whole(p4)),
+        ("open_breached", whole(open.breached)),
+        ("open_unacknowledged", whole(open.unacknowledged)),
+        ("remaining_s_min", open.remaining_s.and_then(|seconds| seconds.checked_mul(1000))),
+    ]
+}
+
+fn total_fields(totals: &Totals) -> Vec<Value> {
+    let mut fields = vec![
+        ("opened_total", whole(totals.opened)),
+        ("arrived_total", whole(totals.arrived)),
+        ("breached_total", whole(totals.breached)),
+        ("closed_total", whole(totals.closed)),
+        // Milliseconds are thousandths of a second.
+        ("response_s_total", Some(totals.response.0)),
+    ];
+    let buckets = RESPONSE_BUCKETS.iter().zip(totals.within);
+    fields.extend(buckets.map(|((_, name), within)| (*name, whole(within))));
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_a_zone_stands_in_the_table_and_is_written_by_somebody() {
+        let seen = ["posts", "reporting", "data_age_s", "blind", "lamps_due", "lamps_lit", "lamps_unknown"];
+        let more = ["lamps_excluded", "leakage_ma_max", "shell_v_max"];
+        let names = colour_fields(Colours::default()).into_iter().chain(open_fields(Open::default()));
+        let names = names.chain(total_fields(&Totals::default())).map(|(name, _)| name);
+        let written: BTreeSet<_> = names.chain(seen).chain(more).collect();
+        assert_eq!(written, ZONE.fields.iter().map(|field| field.name).collect());
+    }
+}
