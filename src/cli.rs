@@ -2,6 +2,7 @@
 
 mod accounts;
 mod posts;
+mod server;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 pub(crate) use accounts::{LinkCommand, TokenCommand, UserCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use posts::{CrsName, EncodingName, Import, PostsCommand};
+pub(crate) use server::{Backup, Certs, Restore};
 
 /// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
 ///
@@ -79,6 +81,12 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Print a month by zone and crew: told, acknowledged, arrived, breached, why late.
     Report(Report),
+    /// Make an authority of your own, certificates for the server and for sensors; say what goes where.
+    Certs(Certs),
+    /// Copy the data directory beside the running instance: whole, or not there at all.
+    Backup(Backup),
+    /// Put a backup into an empty data directory.
+    Restore(Restore),
     /// Exit 0 if the running instance is ready.
     Healthcheck(Target),
     /// Measure this machine and this program.
