@@ -105,6 +105,36 @@ mod tests {
     }
 
     #[test]
+    fn while_time_stands_still_for_the_rules_it_is_not_said_that_we_live() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("notify");
+        let hears = UnixDatagram::bind(&place).unwrap();
+        hears.set_nonblocking(true).unwrap();
+        let heard = || std::iter::from_fn(|| hears.recv(&mut [0; 32]).ok()).count();
+        let socket = Some(reach(place.to_str().unwrap()).unwrap());
+        let supervisor = Supervisor { socket, watchdog: Some(Duration::from_millis(30)) };
+        let registry = Registry::new();
+        let ticks = prometheus::IntCounter::new("lampguard_alerting_ticks_total", "x").unwrap();
+        registry.register(Box::new(ticks.clone())).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut words = Vec::new();
+        runtime.block_on(async {
+            let some_looks = async {
+                for _ in 0..3 {
+                    tokio::time::sleep(Duration::from_millis(120)).await;
+                    words.push(heard());
+                    ticks.inc();
+                }
+            };
+            tokio::select! {
+                () = some_looks => {}
+                () = supervisor.feed(&registry) => {}
+            }
+        });
+        assert_eq!(words, [1, 1, 1], "one word for each time that it moved, however long it stood");
+    }
+
+    #[test]
     fn a_supervisor_that_is_gone_changes_nothing() {
         let home = tempfile::tempdir().unwrap();
         let gone = reach(home.path().join("gone").to_str().unwrap()).unwrap();

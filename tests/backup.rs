@@ -97,6 +97,39 @@ fn words(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// Two posts are dangerous, and somebody acts on one of them.
+fn two_incidents(site: &Site, lampguard: &Lampguard) {
+    let mut sensor = Mqtt::connect(site.listener, "danger");
+    for post in ["P039", "P040"] {
+        for seq in 1..=3 {
+            sensor.publish_and_wait(
+                &format!("lamp/z2/{post}/reading"),
+                reading(9, seq, 90.0 + seq as f64).as_bytes(),
+            );
+        }
+    }
+    wait_until("two incidents", seconds(20), || facts(lampguard).len() == 2);
+    let duty = site.token("duty", &[]);
+    let id = lampguard.items("/api/v1/incidents")[0]["id"].as_str().unwrap().to_owned();
+    let moved = http::try_post(
+        &format!("{}/api/v1/incidents/{id}/acknowledge", lampguard.url),
+        Some(&duty),
+        json!({ "key": "1", "at": null }).to_string().as_bytes(),
+    );
+    assert_eq!(moved.unwrap().status, 200);
+}
+
+/// The database holds that many readings of the stream, each once.
+fn each_row_once(victoria: &Victoria, count: u64) {
+    let ours = || {
+        let rows = victoria.rows();
+        rows.into_iter().filter(|((_, boot, _), _)| *boot == 7).collect::<Vec<_>>()
+    };
+    wait_until("the database to have every row", seconds(90), || ours().len() as u64 >= count);
+    let twice: Vec<_> = ours().into_iter().filter(|(_, times)| *times != 1).collect();
+    assert_eq!((ours().len() as u64, twice), (count, Vec::new()));
+}
+
 #[test]
 fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_incidents_and_deadlines() {
     let victoria = Victoria::start();
@@ -106,24 +139,7 @@ fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_i
     };
     let old = with_database(Site::new());
     let lampguard = old.start();
-    let mut sensor = Mqtt::connect(old.listener, "danger");
-    for post in ["P039", "P040"] {
-        for seq in 1..=3 {
-            sensor.publish_and_wait(
-                &format!("lamp/z2/{post}/reading"),
-                reading(9, seq, 90.0 + seq as f64).as_bytes(),
-            );
-        }
-    }
-    wait_until("two incidents", seconds(20), || facts(&lampguard).len() == 2);
-    let duty = old.token("duty", &[]);
-    let id = lampguard.items("/api/v1/incidents")[0]["id"].as_str().unwrap().to_owned();
-    let moved = http::try_post(
-        &format!("{}/api/v1/incidents/{id}/acknowledge", lampguard.url),
-        Some(&duty),
-        json!({ "key": "1", "at": null }).to_string().as_bytes(),
-    );
-    assert_eq!(moved.unwrap().status, 200);
+    two_incidents(&old, &lampguard);
     let known = facts(&lampguard);
 
     let start = now_ms();
@@ -170,13 +186,7 @@ fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_i
         (1..=38).map(rows).sum::<u64>() == count
     });
     if let Some(victoria) = victoria {
-        let ours = |victoria: &Victoria| {
-            let rows = victoria.rows();
-            rows.into_iter().filter(|((_, boot, _), _)| *boot == 7).collect::<Vec<_>>()
-        };
-        wait_until("the database to have every row", seconds(90), || ours(&victoria).len() as u64 >= count);
-        let twice: Vec<_> = ours(&victoria).into_iter().filter(|(_, times)| *times != 1).collect();
-        assert_eq!((ours(&victoria).len() as u64, twice), (count, Vec::new()));
+        each_row_once(&victoria, count);
     }
 }
 
@@ -255,6 +265,10 @@ fn a_restore_overwrites_nothing_and_takes_neither_a_newer_format_nor_a_changed_f
     lampguard.stop();
     let (_, text) = refused(&site.run(&["restore", &words(&out)]));
     assert!(text.contains("is not empty"), "{text}");
+    let still = site.path("still");
+    good(&site.run(&["backup", "--out", &words(&still)]));
+    assert_eq!(site.start().stored(), 1, "a backup without an instance is in nobody's way");
+    good(&site.run(&["restore", &words(&still), "--into", &words(&site.path("still-into"))]));
 
     let into = site.path("into");
     let restore = || site.run(&["restore", &words(&out), "--into", &words(&into)]);

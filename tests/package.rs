@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -145,33 +145,35 @@ fn both_files_for_mosquitto_keep_as_much_and_take_packets_below_our_own_limit() 
     }
 }
 
+/// Packs a stub in place of the program: the packing is looked at, and a debug build takes half a minute to compress.
+fn build(home: &Path, arguments: &[&str]) -> Output {
+    let stub = home.join("stub");
+    let help = "Commands:\\n  serve   x\\n  help    y\\n\\nOptions:\\n";
+    std::fs::write(&stub, format!("#!/bin/sh\n# GLIBC_2.34 GLIBC_2.4\nprintf '{help}'\n")).unwrap();
+    std::fs::set_permissions(&stub, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(deploy("debian/build"));
+    command.arg("--binary").arg(&stub).arg("--out").arg(home).args(arguments);
+    finish("deploy/debian/build", command, seconds(120))
+}
+
+/// What dpkg-deb says.
+fn ask(arguments: &[&str]) -> String {
+    let mut command = Command::new("dpkg-deb");
+    command.args(arguments);
+    texts(&finish("dpkg-deb", command, seconds(60))).0
+}
+
 #[test]
 fn the_package_holds_program_unit_configuration_and_papers_and_calls_conffiles_so() {
     if installed("dpkg-deb").is_none() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    // In place of the program: the packing is looked at, and a debug build takes half a minute to compress.
-    let stub = home.path().join("stub");
-    std::fs::write(&stub, "#!/bin/sh\n# GLIBC_2.34 GLIBC_2.4\nprintf 'Commands:\\n  serve   x\\n  help    y\\n\\nOptions:\\n'\n").unwrap();
-    std::fs::set_permissions(&stub, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let build = |arguments: &[&str]| {
-        let mut command = Command::new(deploy("debian/build"));
-        command
-            .args(["--binary", stub.to_str().unwrap(), "--out", home.path().to_str().unwrap()])
-            .args(arguments);
-        finish("deploy/debian/build", command, seconds(120))
-    };
-    let output = build(&["--version", "1.2.3~rc1"]);
+    let output = build(home.path(), &["--version", "1.2.3~rc1"]);
     let (out, err) = texts(&output);
     assert!(output.status.success(), "{out}{err}");
     let package = out.trim();
-    let ask = |arguments: &[&str]| {
-        let mut command = Command::new("dpkg-deb");
-        command.args(arguments).arg(package);
-        texts(&finish("dpkg-deb", command, seconds(60))).0
-    };
-    let listed = ask(&["-c"]);
+    let listed = ask(&["-c", package]);
     let modes: BTreeMap<&str, (&str, &str)> = listed
         .lines()
         .map(|line| {
@@ -207,17 +209,23 @@ fn the_package_holds_program_unit_configuration_and_papers_and_calls_conffiles_s
         0,
         "another package's configuration"
     );
-    let fields = ask(&["-f"]);
+    let fields = ask(&["-f", package]);
     assert!(fields.contains("Version: 1.2.3~rc1") && fields.contains("libc6 (>= 2.34)"), "{fields}");
-    let conffiles: BTreeSet<String> = ask(&["-I"]).lines().map(str::to_owned).collect();
-    assert!(conffiles.iter().any(|line| line.contains("conffiles")), "{conffiles:?}");
+    assert_eq!(
+        ask(&["-I", package, "conffiles"]),
+        "/etc/lampguard/lampguard.toml\n/etc/lampguard/policy.toml\n"
+    );
+}
 
+#[test]
+fn wrong_words_end_the_packing_with_2() {
+    let home = tempfile::tempdir().unwrap();
     for (arguments, wanted) in [
         (&["--version", "x1"][..], "is not one of Debian's"),
         (&["--colour", "red"][..], "is not known"),
         (&["--version"][..], "needs a value"),
     ] {
-        let output = build(arguments);
+        let output = build(home.path(), arguments);
         let (_, err) = texts(&output);
         assert!(output.status.code() == Some(2) && err.contains(wanted), "{arguments:?}: {err}");
     }
