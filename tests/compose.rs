@@ -125,7 +125,7 @@ fn faults(compose: &Value, exists: impl Fn(&str) -> bool) -> Vec<String> {
 
 /// Dashboards and provisioning are made from one specification in the crate `dashboards`; before it is there, so are they not.
 fn is_there(path: &str) -> bool {
-    let made_there = ["./grafana", "../dashboards/grafana"].contains(&path);
+    let made_there = ["./grafana/", "../dashboards/"].iter().any(|start| path.starts_with(start));
     deploy().join(path).exists() || made_there && !deploy().join("../dashboards").exists()
 }
 
@@ -211,6 +211,18 @@ fn ports_and_environment_agree_with_the_configuration_and_prepare_makes_every_se
         let path = mosquitto.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         assert!(service.contains(path), "{path} is not mounted");
     }
+    let source = yaml(&deploy().join("compose/grafana-influxdb.yaml")).unwrap();
+    let source = &source["datasources"][0];
+    let url = source["url"].as_str().unwrap();
+    assert!(
+        std::fs::read_to_string(folder.join("lampguard.toml")).unwrap().contains(&format!("url = \"{url}\"")),
+        "{url}"
+    );
+    let token = source["secureJsonData"]["httpHeaderValue1"].as_str().unwrap();
+    let of_grafana = compose["services"]["grafana"].to_string();
+    let file =
+        token.strip_prefix("Token $__file{/run/secrets/").and_then(|rest| rest.strip_suffix('}')).unwrap();
+    assert!(of_grafana.contains(&format!("\"{file}\"")), "{file}");
     let org = &compose["services"]["influxdb"]["environment"]["DOCKER_INFLUXDB_INIT_ORG"];
     let config = std::fs::read_to_string(folder.join("lampguard.toml")).unwrap();
     assert!(config.contains(&format!("org = {org}")) && config.contains(&format!("bucket = {org}")));
