@@ -3,6 +3,7 @@
 mod accounts;
 mod dashboards;
 mod posts;
+mod server;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ pub(crate) use accounts::{LinkCommand, TokenCommand, UserCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use dashboards::{DashboardsCommand, Export, SourceName};
 pub(crate) use posts::{CrsName, EncodingName, Import, PostsCommand};
+pub(crate) use server::{Backup, Certs, Restore};
 
 /// Watches lamp posts for leakage and sends a repair crew within 30 minutes.
 ///
@@ -84,6 +86,12 @@ pub(crate) enum Command {
     /// Grafana: write the dashboards and alert rules, or look for faults in dashboards that were edited.
     #[command(subcommand)]
     Dashboards(DashboardsCommand),
+    /// Make an authority of your own, certificates for the server and for sensors; say what goes where.
+    Certs(Certs),
+    /// Copy the data directory beside the running instance: whole, or not there at all.
+    Backup(Backup),
+    /// Put a backup into an empty data directory.
+    Restore(Restore),
     /// Exit 0 if the running instance is ready.
     Healthcheck(Target),
     /// Measure this machine and this program.

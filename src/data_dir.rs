@@ -18,9 +18,26 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory if need be, and locks it.
+    /// Makes the directory if need be, and locks it for an instance.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         make(path)?;
+        let held = Self::hold(path)?;
+        if path.join(crate::backup::MARK).exists() {
+            bail!(
+                "data directory {} holds half of a backup: a restore was broken off; empty it and restore again",
+                path.display()
+            );
+        }
+        if format_of(path)? != Some(FORMAT) {
+            // Format 2 has longer frames in the journal, which format 1 takes for damage.
+            lampguard_ingester::loss::replace_file(&path.join("format"), format!("{FORMAT}\n").as_bytes())
+                .with_context(|| format!("writing {}", path.join("format").display()))?;
+        }
+        Ok(held)
+    }
+
+    /// Locks a directory that is there, whatever it holds.
+    pub(crate) fn hold(path: &Path) -> Result<Self> {
         let lock_path = path.join("lock");
         let mut lock = OpenOptions::new()
             .read(true)
@@ -42,7 +59,6 @@ impl DataDir {
         lock.seek(SeekFrom::Start(0))?;
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
-        check_format(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -76,29 +92,23 @@ pub(crate) fn make(path: &Path) -> Result<()> {
         .with_context(|| format!("making data directory {}", path.display()))
 }
 
-/// Refuses a directory that a newer version made; an older one becomes ours. Format 2 has longer frames in the
-/// journal, which format 1 takes for damage.
-fn check_format(dir: &Path) -> Result<()> {
+/// The format of a data directory, none of one that is new; refuses what a newer version made.
+pub(crate) fn format_of(dir: &Path) -> Result<Option<u32>> {
     let path = dir.join("format");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let found: u32 =
-                text.trim().parse().with_context(|| format!("{} is no format number", path.display()))?;
-            if found > FORMAT {
-                bail!(
-                    "data directory {} has format {found}, this version reads up to {FORMAT}; use the newer lampguard",
-                    dir.display()
-                );
-            }
-            if found == FORMAT {
-                return Ok(());
-            }
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+    };
+    let found: u32 =
+        text.trim().parse().with_context(|| format!("{} is no format number", path.display()))?;
+    if found > FORMAT {
+        bail!(
+            "data directory {} has format {found}, this version reads up to {FORMAT}; use the newer lampguard",
+            dir.display()
+        );
     }
-    lampguard_ingester::loss::replace_file(&path, format!("{FORMAT}\n").as_bytes())
-        .with_context(|| format!("writing {}", path.display()))
+    Ok(Some(found))
 }
 
 /// How to reach the running instance of a data directory.

@@ -3,8 +3,10 @@
 mod accounts;
 mod api;
 mod backtest;
+mod backup;
 mod bench;
 mod brokers;
+mod certs;
 mod cli;
 mod clock;
 mod config;
@@ -28,6 +30,7 @@ mod score;
 mod series;
 mod serve;
 mod simulate;
+mod supervisor;
 mod test_dispatch;
 mod tokens;
 mod tools;
@@ -104,6 +107,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(AuditCommand::Verify) => tools::verify_audit(file),
         Command::Dashboards(command) => dashboards::run(&command),
         Command::Report(asked) => tools::report(file, &asked),
+        Command::Certs(asked) => certs::certs(file, &asked),
+        Command::Backup(asked) => backup::backup(file, &asked.out),
+        Command::Restore(asked) => backup::restore(file, &asked.dir, asked.into.as_deref()),
         Command::Healthcheck(target) => tools::healthcheck(file, &target),
         Command::Bench(bench) => bench::run(bench),
     }

@@ -45,6 +45,7 @@ use crate::nodes::{self, Nodes};
 use crate::proof;
 use crate::reload;
 use crate::series;
+use crate::supervisor::Supervisor;
 use crate::watchers::{self, Watchers};
 
 /// Frames and moves that a slow reader of the live stream may lag behind before it misses some.
@@ -137,11 +138,15 @@ pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
         let hangups = reload::hangups()?;
         let running = start(config).await?;
         first_login(&running.instance)?;
+        let supervisor = Supervisor::of_environment();
+        supervisor.say("READY=1");
         info!(web = %running.web, "ready");
         tokio::select! {
             () = wait_for_the_end() => {}
             () = reload::follow(running.instance.clone(), file, hangups) => {}
+            () = supervisor.feed(&running.instance.registry) => {}
         }
+        supervisor.say("STOPPING=1");
         running.stop().await;
         Ok(())
     })

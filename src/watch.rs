@@ -110,7 +110,7 @@ pub(crate) fn parts(instance: &Instance) -> Vec<(String, bool)> {
 }
 
 /// A counter's value.
-fn counter(registry: &Registry, name: &str) -> u64 {
+pub(crate) fn counter(registry: &Registry, name: &str) -> u64 {
     let families = registry.gather();
     let found = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
     found.map(|metric| metric.get_counter().get_value() as u64).sum()

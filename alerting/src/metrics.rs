@@ -16,6 +16,8 @@ pub struct Metrics {
     pub alarm_seconds: Histogram,
     /// Readings judged.
     pub judged: IntCounter,
+    /// How often time has passed for the rules, about once a second: it stands still when their thread hangs.
+    pub ticks: IntCounter,
     /// Old criticals contradicted by newer samples.
     pub reviews: IntCounter,
     /// Records that could not be read.
@@ -67,6 +69,7 @@ impl Metrics {
             )?,
             alarm_seconds: Histogram::with_opts(alarm())?,
             judged: IntCounter::new("lampguard_alerting_judged_total", "Readings judged, replay included")?,
+            ticks: IntCounter::new("lampguard_alerting_ticks_total", "Seconds that passed for the rules")?,
             reviews: IntCounter::new(
                 "lampguard_alerting_review_total",
                 "Old criticals contradicted by newer samples",
@@ -129,6 +132,7 @@ impl Metrics {
             Box::new(self.notices.clone()),
             Box::new(self.alarm_seconds.clone()),
             Box::new(self.judged.clone()),
+            Box::new(self.ticks.clone()),
             Box::new(self.reviews.clone()),
             Box::new(self.unreadable.clone()),
             Box::new(self.store_pending.clone()),

@@ -432,6 +432,7 @@ impl Story {
                 self.tick(&mut lock(engine));
                 self.handle(false);
                 self.send_lists();
+                self.metrics.ticks.inc();
             }
         }
         self.stop();

@@ -46,7 +46,8 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// With the settings of `deploy/mosquitto.conf`; `None` when it is not installed.
+    /// With the settings of `deploy/mosquitto.conf` but its limit of packets, so that lampguard meets long ones;
+    /// `None` when it is not installed.
     pub fn start() -> Option<Self> {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/mosquitto.conf");
         let shipped = std::fs::read_to_string(shipped).unwrap();
@@ -54,6 +55,7 @@ impl Mosquitto {
             let lines = shipped.lines().map(|line| match line.split_whitespace().next() {
                 Some("listener") => format!("listener {port} 127.0.0.1\n"),
                 Some("persistence_location") => format!("persistence_location {}/\n", home.display()),
+                Some("max_packet_size") => String::new(),
                 _ => format!("{line}\n"),
             });
             lines.collect()

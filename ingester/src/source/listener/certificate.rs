@@ -11,7 +11,7 @@ const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
 
 /// The name that stands for a user name: 1 to 64 of `A-Z a-z 0-9 . _ -`, so that it fits into a topic and into a line
 /// of the credentials file.
-pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<String> {
+pub fn identity(certificate: &CertificateDer<'_>) -> Option<String> {
     let parsed = EndEntityCert::try_from(certificate).ok()?;
     let name = match common_name(parsed.subject()) {
         Some(name) => name,
@@ -31,7 +31,7 @@ fn only<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 
 /// The common name in the contents of a `Name`: sets of pairs of an attribute and its value. The last one is the most
 /// specific.
-fn common_name(mut names: &[u8]) -> Option<&str> {
+pub fn common_name(mut names: &[u8]) -> Option<&str> {
     let mut found = None;
     while let Some((0x31, set, rest)) = element(names) {
         let mut pairs = set;
@@ -49,7 +49,7 @@ fn common_name(mut names: &[u8]) -> Option<&str> {
 }
 
 /// One DER element: its tag, its contents, and what follows.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&length, rest) = rest.split_first()?;
     let (length, rest) = match length {

@@ -13,7 +13,7 @@
 //! | `websocket.rs` | the same through HTTP |
 
 mod answer;
-mod certificate;
+pub mod certificate;
 mod credentials;
 mod packet;
 mod session;

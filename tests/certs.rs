@@ -1,0 +1,169 @@
+//! `lampguard certs`: its files, as they are, let in whom they should.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::mqtt::{Hello, publish_five};
+use common::process::{run, texts};
+use common::{Ending, Mqtt, Site, reading, seconds};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+fn certs(dir: &Path, arguments: &str) -> Output {
+    let all: Vec<&str> = ["certs"].into_iter().chain(arguments.split_whitespace()).collect();
+    run(dir, &all, seconds(60))
+}
+
+fn good(output: &Output) -> String {
+    let (out, err) = texts(output);
+    assert!(output.status.success(), "{out}{err}");
+    out
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    std::fs::read_to_string(dir.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// Connects as `name` of the folder `own`, believing the authority of the folder `office`, to `host`.
+fn connect(port: u16, office: &Path, own: Option<(&Path, &str)>, host: &str) -> Result<Mqtt, Ending> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(office.join("ca.pem")).unwrap()).unwrap();
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((dir, name)) => {
+            let chain = CertificateDer::from_pem_file(dir.join(format!("{name}.pem"))).unwrap();
+            let key = PrivateKeyDer::from_pem_file(dir.join(format!("{name}.key"))).unwrap();
+            builder.with_client_auth_cert(vec![chain], key).unwrap()
+        }
+    };
+    let server = ServerName::try_from(host.to_owned()).unwrap();
+    let session = ClientConnection::new(Arc::new(config), server).unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut client = Mqtt::over(StreamOwned::new(session, stream));
+    client.send(&Hello::five(own.map_or("x", |(_, name)| name)).bytes());
+    let answer = client.next(seconds(15))?;
+    assert_eq!((answer.first, answer.body[1]), (0x20, 0), "CONNACK of success");
+    Ok(client)
+}
+
+#[test]
+fn a_listener_with_these_files_takes_a_gateway_by_its_certificate_and_no_stranger() {
+    let home = tempfile::tempdir().unwrap();
+    let (office, strangers) = (home.path().join("office"), home.path().join("strangers"));
+    good(&certs(home.path(), "--dir office --server lamps.example --client P001 --client gateway-1"));
+    good(&certs(home.path(), "--dir strangers --client P001"));
+    let files = format!(
+        "tls_cert = \"{0}/server.pem\"\ntls_key = \"{0}/server.key\"\nclient_ca = \"{0}/ca.pem\"\n\
+         credentials_file = \"who.txt\"\n",
+        office.display()
+    );
+    let site = Site::new().with_listener(&files);
+    // The line that the command prints.
+    site.write("who.txt", "gateway-1:certificate:lamp/z1/+/#\n");
+    let lampguard = site.start();
+    let mut sensor = connect(site.listener, &office, Some((&office, "P001")), "localhost").unwrap();
+    sensor.send(&publish_five("lamp/z1/P001/reading", reading(1, 1, 1.0).as_bytes(), 1, 5, &[]));
+    sensor.expect(0x40, 5);
+    sensor.send(&publish_five("lamp/z1/P002/reading", reading(1, 2, 1.0).as_bytes(), 1, 6, &[]));
+    assert_eq!(sensor.next(seconds(5)).unwrap().body, [0, 6, 0x87], "another post's topic");
+    for host in ["127.0.0.1", "lamps.example"] {
+        let mut gateway = connect(site.listener, &office, Some((&office, "gateway-1")), host).unwrap();
+        let seq = host.len() as u64;
+        gateway.send(&publish_five("lamp/z1/P003/reading", reading(1, seq, 1.0).as_bytes(), 1, 7, &[]));
+        gateway.expect(0x40, 7);
+    }
+    for (case, own, host) in [
+        ("no certificate", None, "localhost"),
+        ("one of another authority of the same name", Some((&*strangers, "P001")), "localhost"),
+        ("a server's certificate", Some((&*office, "server")), "localhost"),
+        ("a server of another name", Some((&*office, "P001")), "other.example"),
+    ] {
+        assert_eq!(connect(site.listener, &office, own, host).err(), Some(Ending::Closed), "{case}");
+    }
+    assert_eq!(lampguard.balanced()["stored"], 3);
+}
+
+#[test]
+fn what_is_there_is_kept_until_renewal_is_asked_for_and_the_authority_always() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("certs");
+    let said = good(&certs(home.path(), "--server lamps.example --server 192.0.2.7 --client P001 --days 90"));
+    for words in
+        ["made authority", "made server", "192.0.2.7, localhost, 127.0.0.1", "made client", "client_ca = "]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let names = ["ca.pem", "ca.key", "server.pem", "server.key", "P001.pem", "P001.key"];
+    let all = || names.map(|name| read(&dir, name));
+    let first = all();
+    for name in names.iter().filter(|name| name.ends_with(".key")) {
+        let mode = std::fs::metadata(dir.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let said = good(&certs(home.path(), "--client P001 --client P002"));
+    assert!(
+        said.contains("kept authority") && said.contains("kept server") && said.contains("kept client"),
+        "{said}"
+    );
+    assert!(said.contains("made client") && dir.join("P002.pem").exists(), "{said}");
+    assert_eq!(all(), first);
+    let output = certs(home.path(), "--server other.example");
+    let (_, err) = texts(&output);
+    assert!(output.status.code() == Some(1) && err.contains("--renew"), "{err}");
+    assert_eq!(all(), first);
+
+    good(&certs(home.path(), "--renew --client P001"));
+    let second = all();
+    assert_eq!(second[..4], first[..4], "authority and server");
+    assert!(second[4] != first[4] && second[5] != first[5]);
+    let said = good(&certs(home.path(), "--renew --server other.example"));
+    let third = all();
+    assert!(
+        third[..2] == first[..2] && third[2] != first[2] && third[3] != first[3] && third[4..] == second[4..]
+    );
+    for name in ["other.example", "lamps.example", "192.0.2.7", "localhost"] {
+        assert!(
+            said.lines().any(|line| line.starts_with("renewed server") && line.contains(name)),
+            "{name}: {said}"
+        );
+    }
+}
+
+#[test]
+fn wrong_words_end_with_2_and_write_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    for arguments in [
+        "--client lamp/#",
+        "--client +",
+        "--client ../x",
+        "--client ca",
+        "--server lamps.example:8883",
+        "--server https://lamps.example",
+        "--days 0",
+        "--days 4000",
+        "--days soon",
+    ] {
+        let output = certs(home.path(), arguments);
+        let (_, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {err}");
+        assert!(!home.path().join("certs").exists(), "{arguments}");
+    }
+    // An authority without its key signs nothing, and is not replaced.
+    good(&certs(home.path(), ""));
+    std::fs::remove_file(home.path().join("certs/ca.key")).unwrap();
+    let output = certs(home.path(), "--client P001");
+    let (_, err) = texts(&output);
+    assert!(output.status.code() == Some(1) && err.contains("without the authority's key"), "{err}");
+    assert!(!home.path().join("certs/P001.pem").exists());
+}
