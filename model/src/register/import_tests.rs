@@ -77,7 +77,8 @@ fn every_fault_is_told_with_its_line() {
         header(),
         [
             "P1,D1,z1,r,1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
-            "\"P2\",,z1,\"两\n行\",1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
+            "\"P2\",,z1,两\t行,1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
+            "P3,,z1,r,1,,F1,C1,113.24,35.21,1,1,x,,,,,,,,",
             "P1,D9,z1,r,1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
             "P4,,z1,r,1,,F1,C1,35.21,113.24,1,1,0,,,,,,,,",
             "P5,,z1,r,1,,F1,C1,113.24,,1,1,0,,,,,,,,",
@@ -86,7 +87,8 @@ fn every_fault_is_told_with_its_line() {
     );
     let told = faults(&text, &Options::default());
     for part in [
-        "line 3: road \"两\\n行\" holds a line break",
+        "line 3: road \"两\\t行\" holds a line break",
+        "line 4: low_lying \"x\" is not true or false",
         "line 5: post_id P1 is already there",
         "line 6: lon 35.21, lat 113.24: the two are swapped",
         "line 7: lon \"113.24\" and lat \"\": one of them is missing",
@@ -97,6 +99,20 @@ fn every_fault_is_told_with_its_line() {
     assert!(short.contains("line 2: 3 cells under 20 headings"), "{short}");
     let long = faults(&format!("post_id,road\nP1,{}\n", "路".repeat(TEXT_MAX + 1)), &Options::default());
     assert!(long.contains("line 2: road has 201 characters, limit 200"), "{long}");
+}
+
+#[test]
+fn a_quotation_mark_that_is_not_closed_is_a_fault_with_its_line_whichever_column_it_stands_in() {
+    for (text, line) in [
+        // In a column that nobody takes, the last one: the row has all its cells, and P2 and P3 would be gone.
+        ("post_id,备注\nP1,\"旧\nP2,\nP3,\n", "line 2: a cell goes over 3 lines"),
+        ("post_id,备注\nP1,旧\nP2,\"旧\nP3,\"\n", "line 3: a cell goes over 2 lines"),
+        ("post_id,road\nP1,\"a\nP2,b\n", "line 2: a cell goes over 2 lines"),
+        ("post_id,\"road\nP1,a\nP2,b\n", "line 1: a cell goes over 3 lines"),
+    ] {
+        let told = faults(text, &Options::default());
+        assert!(told.contains(line), "{text}: {told}");
+    }
 }
 
 #[test]
