@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use common::disk::SmallDisk;
 use common::{Lampguard, Mosquitto, Mqtt, Site, WebhookStub, seconds, wait_until};
 use serde_json::Value;
 
@@ -219,6 +220,63 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         lampguard.balanced();
         lampguard.stop();
     }
+}
+
+/// The disk of an owner without standby is full: what it is sent is judged and told on arrival, also what came behind the
+/// batch that it could not keep; once there is room everything is there, once.
+#[test]
+fn an_owner_whose_disk_is_full_judges_what_comes_behind_the_batch_that_waits_and_keeps_all_of_it_later() {
+    let (disk, stub) = (SmallDisk::make(), WebhookStub::start());
+    let journal = format!("[journal]\nmax_bytes = 67108864\nmin_free_bytes = {}\n", disk.min_free_bytes);
+    let hub = Site::new().with_data(&disk.path().join("data")).with(&journal);
+    let hub = hub.with(&stub.channel("secret.txt"));
+    hub.write("secret.txt", "s3cret\n");
+    let n1 = Site::new();
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    hub.write("n1.token", "none yet\n");
+    n1.write("hub.token", "none yet\n");
+    let (hub, n1) = (hub.with(&nodes("hub", &urls, "")), n1.with(&nodes("n1", &urls, "")));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    let token = hub.token_named("node", "n1", &[]);
+    let first = n1.start();
+    let up = || first.metric("lampguard_nodes_peer_up{peer=\"hub\"}") > 0.0;
+    wait_until("the owner to be reached", seconds(20), up);
+    let sign = |query: &str| {
+        common::http::try_post(&format!("{}/api/v1/forward{query}", owner.url), Some(&token), b"").unwrap()
+    };
+    assert_eq!(sign("").status, 200);
+
+    disk.fill();
+    let send = |post: &str, from: u32, to: u32, leakage: u32| {
+        let one = |seq: u32| format!(r#"{{"device":"{post}","boot":1,"seq":{seq},"leakage_ma":{leakage}}}"#);
+        let body: Vec<String> = (from..to).map(one).collect();
+        let answer = first.post("/api/v1/readings", &format!("[{}]", body.join(","))).json();
+        assert_eq!(answer["stored"], u64::from(to - from));
+    };
+    send("P010", 0, 10, 1);
+    wait_until("the owner's journal to stop", seconds(30), || !owner.is_ready());
+    let stopped = sign("");
+    assert_eq!((stopped.status, stopped.code().as_str()), (503, "journal_stopped"));
+    assert_eq!(sign("?ask=true").status, 200, "whoever only asks is answered");
+    for post in ["P002", "P003"] {
+        send(post, 1, 3, 50);
+        let told = || stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == post);
+        wait_until("the danger to be told", seconds(10), told);
+    }
+    send("P004", 1, 2, 50);
+    std::thread::sleep(seconds(3));
+    assert!(!owner.is_ready());
+    disk.empty();
+    wait_until("all of it to be kept", seconds(60), || owner.stored() >= 15);
+    std::thread::sleep(seconds(2));
+    assert_eq!(owner.balanced()["stored"], 15);
+    let of = |post: &str| ("leak_critical".to_owned(), post.to_owned());
+    assert_eq!(incidents(&owner), [of("P002"), of("P003")], "one sample of P004 confirms nothing twice");
+    assert_eq!(stub.opened().len(), 2);
+    wait_until("the owner to be up again", seconds(20), up);
+    first.stop();
+    owner.stop();
 }
 
 #[test]

@@ -4,9 +4,10 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use lampguard_ingester::intake::{Fate, Tally};
+use lampguard_ingester::intake::{Fate, Inlet, Tally};
 use lampguard_ingester::run::forwarded;
-use lampguard_ingester::source::http::submit;
+use lampguard_ingester::source::http::{SubmitError, submit};
+use lampguard_model::Timestamp;
 use lampguard_model::record::Source;
 use serde::Deserialize;
 use serde_json::json;
@@ -52,11 +53,11 @@ pub(super) async fn forward(
     if !head.ask {
         nodes.heard(from, &head.faults);
     }
-    let tally = if body.is_empty() {
-        Tally::default()
-    } else {
-        let now = (instance.clock)();
-        submit(&handles.inlet, Source::Node, Vec::new(), "", body, Fate::Forwarded, now).await?
+    let tally = match body.is_empty() {
+        // Whoever stands in for us goes on until our disk takes something again.
+        true if !head.ask && handles.inlet.gate.is_stopped() => return Err(SubmitError::Stopped.into()),
+        true => Tally::default(),
+        false => take(&handles.inlet, body, (instance.clock)()).await?,
     };
     if !tally.quarantined.is_empty() {
         // What this version does not know has to wait there until it does; the rest is a duplicate when it comes again.
@@ -68,4 +69,22 @@ pub(super) async fn forward(
         "stored": tally.stored, "duplicate": tally.duplicate, "node": nodes.owners.id(nodes.owners.own()),
         "now": (instance.clock)().0, "register": register,
     })))
+}
+
+/// Hands it over. A journal that stops on the way is answered at once: it is judged all the same, and the sender goes on
+/// to what came behind it.
+async fn take(inlet: &Inlet, body: Bytes, now: Timestamp) -> Result<Tally, SubmitError> {
+    let (its, mut stopped) = (inlet.clone(), inlet.gate.watch());
+    let submitted =
+        async move { submit(&its, Source::Node, Vec::new(), "", body, Fate::Forwarded, now).await };
+    if inlet.gate.is_stopped() {
+        return submitted.await;
+    }
+    // A task of its own: it is not taken back when the answer goes out before.
+    let submitted = tokio::spawn(submitted);
+    tokio::select! {
+        biased;
+        taken = submitted => taken.unwrap_or(Err(SubmitError::Ending)),
+        _ = stopped.wait_for(|stopped| *stopped) => Err(SubmitError::Stopped),
+    }
 }

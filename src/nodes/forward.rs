@@ -6,6 +6,9 @@
 //!  3 send   one request; its 200 means that they are on the other disk
 //!  4 move   the cursor, at most once a second; only then may the journal be trimmed
 //! ```
+//! A node that judges and keeps nothing (its disk is full) is sent what came behind the batch, to be judged alone; the batch
+//! waits, and with it the cursor.
+//!
 //! One thread for each node that judges, one request at a time. What it cannot send waits in the journal; in memory is one
 //! batch. A kill sends again what the cursor had not passed yet: the owner counts it as duplicate.
 
@@ -28,7 +31,7 @@ use tracing::{error, info, warn};
 
 use super::owners::Owners;
 use super::turn::{Step, To, Turn};
-use super::way::Way;
+use super::way::{Cause, Way};
 use super::{Nodes, way, way_to};
 use crate::clock::Clock;
 
@@ -124,7 +127,8 @@ pub(crate) fn start(setup: Setup) -> Result<Running> {
             journal_dir: setup.journal_dir.clone(),
             follower,
             reader: None,
-            batch: Batch { from: cursor, next: cursor, ..Batch::default() },
+            batch: Batch::at(cursor),
+            ahead: None,
             cursor,
             saved: cursor,
             save_at: Instant::now(),
@@ -185,6 +189,11 @@ struct Batch {
 }
 
 impl Batch {
+    /// An empty one whose first record has this number.
+    fn at(number: u64) -> Self {
+        Self { from: number, next: number, ..Self::default() }
+    }
+
     fn is_empty(&self) -> bool {
         self.readings.is_empty() && self.weather.is_empty()
     }
@@ -198,6 +207,13 @@ impl Batch {
     }
 }
 
+/// The way ahead of the batch. It holds one batch as well, and begins anew when the node is away or its disk is back.
+struct Ahead {
+    to: To,
+    batch: Batch,
+    reader: Option<Reader>,
+}
+
 struct Worker {
     nodes: Arc<Nodes>,
     target: usize,
@@ -209,6 +225,8 @@ struct Worker {
     follower: Follower,
     reader: Option<Reader>,
     batch: Batch,
+    /// While a node judges and keeps nothing: what it is sent next, to be judged alone.
+    ahead: Option<Ahead>,
     /// Everything before it was taken over there, or is not for them.
     cursor: u64,
     saved: u64,
@@ -229,6 +247,7 @@ impl Worker {
             self.show();
             match self.turn.next(self.nodes.now(), !self.batch.is_empty()) {
                 Step::Send(to) => self.send(to),
+                Step::Ahead(to, pause) => self.go_ahead(to, pause.min(TICK)),
                 Step::Beat => self.beat(),
                 Step::Wait(pause) if self.batch.is_empty() => {
                     self.follower.tail().wait_past(self.cursor, pause.min(TICK));
@@ -260,22 +279,12 @@ impl Worker {
     }
 
     fn try_read(&mut self) -> Result<(), JournalError> {
-        let end = self.follower.tail().end();
         self.batch.from = self.batch.next;
-        let mut reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(&self.journal_dir, self.batch.next)?,
-        };
-        let size = |batch: &Batch| batch.readings.len() + batch.weather.len();
-        while size(&self.batch) < BATCH_BYTES && self.batch.next - self.batch.from < LOOK_MAX {
-            let Some(frame) = reader.next(end)? else { break };
-            let next = self.batch.next;
-            for (_, kind, bytes) in frame.records().filter(|(seq, ..)| *seq >= next) {
-                put(&mut self.batch, &self.nodes.owners, self.target, (kind, bytes));
-            }
-            self.batch.next = next.max(frame.end_seq());
-        }
-        self.batch.next = self.batch.next.max(reader.position());
+        let reader = self.reader.take();
+        let mut batch = std::mem::take(&mut self.batch);
+        let filled = self.fill(&mut batch, reader);
+        self.batch = batch;
+        let mut reader = filled?;
         let lost = reader.take_lost();
         if lost.records > 0 {
             error!(
@@ -288,25 +297,100 @@ impl Worker {
         Ok(())
     }
 
+    /// Frames into a batch, up to its limits.
+    fn fill(&self, batch: &mut Batch, reader: Option<Reader>) -> Result<Reader, JournalError> {
+        let end = self.follower.tail().end();
+        let mut reader = match reader {
+            Some(reader) => reader,
+            None => Reader::open(&self.journal_dir, batch.next)?,
+        };
+        let size = |batch: &Batch| batch.readings.len() + batch.weather.len();
+        while size(batch) < BATCH_BYTES && batch.next - batch.from < LOOK_MAX {
+            let Some(frame) = reader.next(end)? else { break };
+            let next = batch.next;
+            for (_, kind, bytes) in frame.records().filter(|(seq, ..)| *seq >= next) {
+                put(batch, &self.nodes.owners, self.target, (kind, bytes));
+            }
+            batch.next = next.max(frame.end_seq());
+        }
+        batch.next = batch.next.max(reader.position());
+        Ok(reader)
+    }
+
     /// Step 3.
     fn send(&mut self, to: To) {
-        let (faults, body) = (self.nodes.faults(), self.batch.body(to));
-        let sent = match (to, &self.standby) {
-            (To::Standby, Some(_)) if body.is_empty() => Ok(way::Answer::default()),
-            (To::Standby, Some(standby)) => standby.send(&faults, &body),
-            _ => self.owner.send(&faults, &body),
-        };
+        let sent = self.hand_over(to, &self.batch);
         let now = self.nodes.now();
         match sent {
             Ok(_) => {
                 self.turn.took(to, now);
-                let id = self.nodes.owners.id(self.target);
-                self.nodes.metrics.forwarded.with_label_values(&[id]).inc_by(self.batch.count);
-                self.cursor = self.batch.next;
-                self.batch = Batch { from: self.cursor, next: self.cursor, ..Batch::default() };
+                self.pass();
                 self.answered(to);
             }
-            Err(error) => self.failed(to, &error, now),
+            Err(error) => {
+                self.failed(to, &error, now);
+                if Cause::of(&error) == Cause::Stopped {
+                    self.begin_ahead(to, self.batch.next);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, to: To, batch: &Batch) -> Result<way::Answer> {
+        let (faults, body) = (self.nodes.faults(), batch.body(to));
+        match (to, &self.standby) {
+            (To::Standby, Some(_)) if body.is_empty() => Ok(way::Answer::default()),
+            (To::Standby, Some(standby)) => standby.send(&faults, &body),
+            _ => self.owner.send(&faults, &body),
+        }
+    }
+
+    /// The batch is durable over there.
+    fn pass(&mut self) {
+        let id = self.nodes.owners.id(self.target);
+        self.nodes.metrics.forwarded.with_label_values(&[id]).inc_by(self.batch.count);
+        self.cursor = self.batch.next;
+        self.batch = Batch::at(self.cursor);
+    }
+
+    /// What comes from this number on is sent ahead; what is before it was judged there.
+    fn begin_ahead(&mut self, to: To, number: u64) {
+        if self.ahead.as_ref().is_none_or(|ahead| ahead.to != to) {
+            self.ahead = Some(Ahead { to, batch: Batch::at(number), reader: None });
+        }
+    }
+
+    /// It judges and keeps nothing: one batch more to be judged alone. The cursor stays where it is.
+    fn go_ahead(&mut self, to: To, pause: Duration) {
+        // A sign of life was answered so: the batch that waits was not judged yet.
+        self.begin_ahead(to, self.batch.from);
+        let Some(mut ahead) = self.ahead.take() else { return };
+        let reader = ahead.reader.take();
+        match self.fill(&mut ahead.batch, reader) {
+            Ok(reader) => ahead.reader = Some(reader),
+            Err(error) => {
+                warn!(node = self.owner.id(), %error, "the journal is not readable now: nothing goes ahead");
+                std::thread::sleep(pause);
+            }
+        }
+        if ahead.batch.body(to).is_empty() {
+            ahead.batch = Batch::at(ahead.batch.next);
+            self.follower.tail().wait_past(ahead.batch.next, pause);
+            self.ahead = Some(ahead);
+            return;
+        }
+        let sent = self.hand_over(to, &ahead.batch);
+        match sent {
+            // Its disk is back: what waits goes the ordinary way, and this once more, as a duplicate.
+            Ok(_) => {
+                self.turn.took(to, self.nodes.now());
+                self.answered(to);
+            }
+            Err(error) if Cause::of(&error) == Cause::Stopped => {
+                ahead.batch = Batch::at(ahead.batch.next);
+                self.ahead = Some(ahead);
+            }
+            Err(error) => self.failed(to, &error, self.nodes.now()),
         }
     }
 
@@ -323,6 +407,7 @@ impl Worker {
     }
 
     fn answered(&mut self, to: To) {
+        self.ahead = None;
         if to == To::Owner && std::mem::take(&mut self.told) {
             info!(node = self.owner.id(), "the node answers again");
         }
@@ -332,10 +417,18 @@ impl Worker {
     }
 
     fn failed(&mut self, to: To, error: &anyhow::Error, now: Duration) {
-        self.turn.failed(to, now);
+        let cause = Cause::of(error);
+        self.turn.failed(to, now, cause == Cause::Stopped);
+        if cause != Cause::Stopped && self.ahead.as_ref().is_some_and(|ahead| ahead.to == to) {
+            // Nobody knows what it judged of what was on its way.
+            self.ahead = None;
+        }
         if !self.told {
-            let error = format!("{error:#}");
-            warn!(node = self.owner.id(), error, "a node takes nothing; its readings wait in the journal");
+            let (error, judged) = (format!("{error:#}"), cause == Cause::Stopped);
+            warn!(
+                node = self.owner.id(),
+                error, judged, "a node takes nothing; its readings wait in the journal"
+            );
             self.told = true;
         }
         if !self.taken_over && self.turn.is_taken_over(now) {
