@@ -51,6 +51,27 @@ fn chinese_headings_and_words_are_understood_and_what_the_list_does_not_have_kno
 }
 
 #[test]
+fn an_empty_cell_or_a_place_at_zero_takes_nothing_away_that_is_known_of_a_post() {
+    let held = "P1,D1,z1,r,1,,F1,C1,113.24,35.21,2,150,true,,,feeder,half_night,false,M1,60\n";
+    let held = Register::parse(format!("{}\n{held}", header()).as_bytes()).unwrap();
+    let text = format!(
+        "{}\n{}\n{}\n",
+        header(),
+        "P1,,z1,r,1,,F1,C1,0,0.000,2,150,,,,,,,M1,",
+        "P2,,z1,r,2,,F1,C1,0,0,1,100,,,,,,,,"
+    );
+    let import = read(&text, &Options::default(), &held).unwrap();
+    assert_eq!(import.register.posts()[0], held.posts()[0]);
+    let new = &import.register.posts()[1];
+    assert_eq!((&*new.device_id, new.low_lying, new.monitored, new.period_s), ("P2", false, true, None));
+    assert_eq!((new.lon, new.lat, import.nowhere), (0.0, 0.0, 1));
+    let told = "post_id,device_id,low_lying,monitored,kind,plan\nP1,P1,false,true,post,all\n";
+    let import = read(told, &Options::default(), &held).unwrap();
+    let one = &import.register.posts()[0];
+    assert_eq!((&*one.device_id, one.low_lying, one.monitored, &*one.plan), ("P1", false, true, "all"));
+}
+
+#[test]
 fn headings_are_what_map_says_and_two_for_one_column_are_a_fault() {
     let text = "杆,编号,设备编号\nP1,甲,D1\n";
     let map = |pairs: &[(&str, &str)]| Options {
@@ -129,7 +150,7 @@ fn points_of_geojson_are_posts_by_the_same_headings() {
         (one.lon, one.lat, &*one.road, one.lamps, one.low_lying),
         (113.241, 35.211, "新华路", 3, true)
     );
-    assert_eq!((&*one.device_id, &*one.zone), ("P1", "z1"), "null is empty; what it does not say is kept");
+    assert_eq!((&*one.device_id, &*one.zone), ("D1", "z1"), "null is empty, and what is empty is kept");
     assert_eq!((&*nine.post_id, &*nine.feeder, nine.lamps), ("P9", "F9", 1));
     assert!(read.left_out.contains(&"经度".to_owned()), "{:?}", read.left_out);
     for (bad, part) in [
