@@ -22,13 +22,12 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use lampguard_ingester::intake::{Fate, Inlet};
 use lampguard_ingester::loss::replace_file;
-use lampguard_ingester::run::forwarded::put_record;
 use lampguard_ingester::source::http::submit;
 use lampguard_journal::{Follower, JournalError, Reader};
-use lampguard_model::record::{self, Record, Source};
-use lampguard_model::{Marks, Timestamp};
+use lampguard_model::record::Source;
 use tracing::{error, info, warn};
 
+use super::batch::{Batch, Weather};
 use super::owners::Owners;
 use super::turn::{Step, To, Turn};
 use super::way::{Cause, Way};
@@ -53,6 +52,11 @@ pub(super) fn targets(owners: &Owners) -> impl Iterator<Item = usize> + '_ {
 
 fn cursor_path(dir: &Path, id: &str) -> PathBuf {
     dir.join(format!("forward-{id}.cursor"))
+}
+
+/// Weather before the cursor that the owner has still to hear.
+fn weather_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("forward-{id}.weather"))
 }
 
 /// The durable cursor; 0, the start of the journal, when there is none that can be read.
@@ -123,6 +127,9 @@ pub(crate) fn start(setup: Setup) -> Result<Running> {
             owner: way_to(config, &id)?,
             standby,
             target,
+            missed: Weather::read(&std::fs::read(weather_path(&setup.dir, &id)).unwrap_or_default()),
+            weather_file: weather_path(&setup.dir, &id),
+            weather_saved: true,
             cursor_file: cursor_path(&setup.dir, &id),
             journal_dir: setup.journal_dir.clone(),
             follower,
@@ -173,40 +180,6 @@ impl Standby {
     }
 }
 
-/// Records that go together.
-#[derive(Default)]
-struct Batch {
-    /// Number of the first record that was looked at, and of the next one.
-    from: u64,
-    next: u64,
-    /// Readings, with their kind and length.
-    readings: Vec<u8>,
-    count: u64,
-    /// Weather: for the owner alone, its standby is told by a thread of its own.
-    weather: Vec<u8>,
-    /// When the oldest reading of it came in.
-    oldest: Option<Timestamp>,
-}
-
-impl Batch {
-    /// An empty one whose first record has this number.
-    fn at(number: u64) -> Self {
-        Self { from: number, next: number, ..Self::default() }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.readings.is_empty() && self.weather.is_empty()
-    }
-
-    /// What goes to whom. The standby is not asked to take weather.
-    fn body(&self, to: To) -> Vec<u8> {
-        match to {
-            To::Owner => [&*self.weather, &*self.readings].concat(),
-            To::Standby => self.readings.clone(),
-        }
-    }
-}
-
 /// The way ahead of the batch. It holds one batch as well, and begins anew when the node is away or its disk is back.
 struct Ahead {
     to: To,
@@ -220,6 +193,10 @@ struct Worker {
     turn: Turn,
     owner: Way,
     standby: Option<Standby>,
+    /// Weather that came while the standby stood in: the owner hears it before anything else.
+    missed: Weather,
+    weather_file: PathBuf,
+    weather_saved: bool,
     cursor_file: PathBuf,
     journal_dir: PathBuf,
     follower: Follower,
@@ -245,7 +222,7 @@ impl Worker {
                 self.read();
             }
             self.show();
-            match self.turn.next(self.nodes.now(), !self.batch.is_empty()) {
+            match self.turn.next(self.nodes.now(), self.has_something()) {
                 Step::Send(to) => self.send(to),
                 Step::Ahead(to, pause) => self.go_ahead(to, pause.min(TICK)),
                 Step::Beat => self.beat(),
@@ -260,6 +237,12 @@ impl Worker {
             self.save(false);
         }
         self.save(true);
+    }
+
+    /// Something waits for whom it would be sent to now.
+    fn has_something(&self) -> bool {
+        let for_the_owner = || !self.missed.is_empty() && !self.turn.is_taken_over(self.nodes.now());
+        !self.batch.is_empty() || for_the_owner()
     }
 
     /// Step 1.
@@ -304,12 +287,11 @@ impl Worker {
             Some(reader) => reader,
             None => Reader::open(&self.journal_dir, batch.next)?,
         };
-        let size = |batch: &Batch| batch.readings.len() + batch.weather.len();
-        while size(batch) < BATCH_BYTES && batch.next - batch.from < LOOK_MAX {
+        while batch.size() < BATCH_BYTES && batch.next - batch.from < LOOK_MAX {
             let Some(frame) = reader.next(end)? else { break };
             let next = batch.next;
             for (_, kind, bytes) in frame.records().filter(|(seq, ..)| *seq >= next) {
-                put(batch, &self.nodes.owners, self.target, (kind, bytes));
+                batch.put(&self.nodes.owners, self.target, (kind, bytes));
             }
             batch.next = next.max(frame.end_seq());
         }
@@ -324,7 +306,7 @@ impl Worker {
         match sent {
             Ok(_) => {
                 self.turn.took(to, now);
-                self.pass();
+                self.pass(to);
                 self.answered(to);
             }
             Err(error) => {
@@ -337,7 +319,10 @@ impl Worker {
     }
 
     fn hand_over(&self, to: To, batch: &Batch) -> Result<way::Answer> {
-        let (faults, body) = (self.nodes.faults(), batch.body(to));
+        let (faults, mut body) = (self.nodes.faults(), batch.body(to));
+        if to == To::Owner {
+            body.splice(0..0, self.missed.body());
+        }
         match (to, &self.standby) {
             (To::Standby, Some(_)) if body.is_empty() => Ok(way::Answer::default()),
             (To::Standby, Some(standby)) => standby.send(&faults, &body),
@@ -345,8 +330,17 @@ impl Worker {
         }
     }
 
-    /// The batch is durable over there.
-    fn pass(&mut self) {
+    /// The batch is durable over there, but for its weather, if that is the standby: the owner comes back to wet posts.
+    fn pass(&mut self, to: To) {
+        match to {
+            To::Owner if self.missed.is_empty() => {}
+            To::Owner => (self.missed, self.weather_saved) = (Weather::default(), false),
+            To::Standby if self.batch.weather.is_empty() => {}
+            To::Standby => {
+                self.missed.add(&self.batch.weather);
+                self.weather_saved = false;
+            }
+        }
         let id = self.nodes.owners.id(self.target);
         self.nodes.metrics.forwarded.with_label_values(&[id]).inc_by(self.batch.count);
         self.cursor = self.batch.next;
@@ -455,10 +449,19 @@ impl Worker {
 
     /// Step 4.
     fn save(&mut self, at_once: bool) {
-        if self.saved == self.cursor || (!at_once && Instant::now() < self.save_at) {
+        let is_saved = self.saved == self.cursor && self.weather_saved;
+        if is_saved || (!at_once && Instant::now() < self.save_at) {
             return;
         }
         self.save_at = Instant::now() + SAVE_EVERY;
+        // Weather first: the cursor may not pass what is nowhere else.
+        if !self.weather_saved {
+            if let Err(error) = replace_file(&self.weather_file, &self.missed.body()) {
+                warn!(file = %self.weather_file.display(), %error, "weather that a node missed is not written");
+                return;
+            }
+            self.weather_saved = true;
+        }
         match replace_file(&self.cursor_file, format!("{}\n", self.cursor).as_bytes()) {
             Ok(()) => {
                 self.saved = self.cursor;
@@ -467,24 +470,5 @@ impl Worker {
             // What was sent goes again after a restart; the disk is told of by the journal.
             Err(error) => warn!(file = %self.cursor_file.display(), %error, "cursor is not written"),
         }
-    }
-}
-
-/// Puts a record into the batch, when it is for that node.
-fn put(batch: &mut Batch, owners: &Owners, target: usize, (kind, bytes): (u8, &[u8])) {
-    match kind {
-        record::WEATHER => put_record(kind, bytes, &mut batch.weather),
-        record::READING => {
-            let Ok(Record::Reading(reading)) = record::decode(kind, bytes) else { return };
-            let is_theirs = reading.marks.has(Marks::FOREIGN)
-                && owners.owner(reading.zone, reading.feeder, reading.hint) == target;
-            if is_theirs {
-                put_record(kind, bytes, &mut batch.readings);
-                batch.count += 1;
-                batch.oldest =
-                    Some(batch.oldest.map_or(reading.received_at, |at| at.min(reading.received_at)));
-            }
-        }
-        _ => {}
     }
 }

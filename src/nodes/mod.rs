@@ -4,6 +4,7 @@
 //!  owners.rs   who owns which post                          pure
 //!  turn.rs     whom it is sent to now: owner or standby     pure
 //!  heard.rs    which nodes were heard, and what they say    a table
+//!  batch.rs    what goes in one request                     pure
 //!  way.rs      one request to another node
 //!  forward.rs  thread `forward:ID`: a follower of the journal with its own cursor
 //! ```
@@ -14,6 +15,7 @@
 //! ```
 //! The cursor moves only after that 200, so a kill anywhere sends again, and the owner knows what it has by identity.
 
+mod batch;
 mod forward;
 mod heard;
 mod owners;
@@ -42,6 +44,8 @@ use crate::metrics::NodesMetrics;
 pub(crate) use forward::Running;
 use heard::Heard;
 pub(crate) use owners::Owners;
+#[cfg(test)]
+pub(crate) use owners::tests::city;
 
 /// Among whom this node is.
 pub(crate) struct Nodes {
