@@ -167,7 +167,7 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
     introduce(&one, "one", "in", &third);
     introduce(&two, "two", "one", &one);
     introduce(&two, "two", "in", &third);
-    let ingest = third.start();
+    let mut ingest = third.start();
     let state = |lampguard: &Lampguard, key: &str| {
         let text = common::http::try_get(&format!("{}/readyz", lampguard.url), None).unwrap().json();
         text["nodes"]["one"][key].clone()
@@ -198,10 +198,21 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
     assert!(stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003"));
     wait_until("an incident of the node that is down", seconds(40), || {
         let items = second.items("/api/v1/incidents?kind=system");
-        items.iter().any(|item| item["place"] == "node:one")
+        items.iter().any(|item| item["place"] == "peer:one")
     });
     assert_eq!(second.metric("lampguard_nodes_heard{peer=\"one\"}"), 0.0);
+    // Weather of these minutes: the standby hears it, and the owner when it is back, also behind a kill in between.
+    let weather = ingest.post("/api/v1/weather", r#"{"zone":"z1","warning":"red"}"#);
+    assert_eq!(weather.status, 200, "{}", weather.text);
+    let because = |lampguard: &Lampguard| lampguard.json("/api/v1/posts/P001")["wet_because"].clone();
+    wait_until("the standby to hear the warning", seconds(10), || because(&second) == "warning");
+    let missed = third.data().join("forward-one.weather");
+    wait_until("the warning to be kept", seconds(10), || std::fs::metadata(&missed).is_ok_and(|it| it.len() > 0));
+    std::thread::sleep(seconds(2));
+    ingest.process.kill();
+    ingest = third.start();
     let first = one.start();
+    wait_until("the owner to hear of the warning", seconds(30), || because(&first) == "warning");
     wait_until("the owner to be sent to again", seconds(30), || state(&ingest, "taken_over") == false);
     let body = format!("[{},{}]", danger("P005", 1), danger("P005", 2));
     assert_eq!(ingest.post("/api/v1/readings", &body).json()["stored"], 2);

@@ -8,7 +8,7 @@ use lampguard_ingester::intake::{Fate, Inlet, Tally};
 use lampguard_ingester::run::forwarded;
 use lampguard_ingester::source::http::{SubmitError, submit};
 use lampguard_model::Timestamp;
-use lampguard_model::record::Source;
+use lampguard_model::record::{self, Source};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -52,6 +52,9 @@ pub(super) async fn forward(
     };
     if !head.ask {
         nodes.heard(from, &head.faults);
+    }
+    if forwarded::records(&body).flatten().any(|(kind, _)| kind == record::READING) {
+        nodes.heard_readings(from);
     }
     let tally = match body.is_empty() {
         // Whoever stands in for us goes on until our disk takes something again.

@@ -3,7 +3,7 @@
 //! ```text
 //!  owners.rs   who owns which post                          pure
 //!  turn.rs     whom it is sent to now: owner or standby     pure
-//!  heard.rs    which nodes were heard, and what they say    a table
+//!  heard.rs    which nodes were heard, and what they say    a table; pure
 //!  batch.rs    what goes in one request                     pure
 //!  way.rs      one request to another node
 //!  forward.rs  thread `forward:ID`: a follower of the journal with its own cursor
@@ -22,12 +22,13 @@ mod owners;
 mod turn;
 pub(crate) mod way;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use lampguard_alerting::rota::Rota;
+use lampguard_ingester::loss::replace_file;
 use lampguard_ingester::run::Foreign;
 use lampguard_ingester::{Ingester, Opened};
 use lampguard_journal::Follower;
@@ -35,17 +36,21 @@ use lampguard_model::Register;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::nodes::NodesSection;
 use crate::config::{self, Config};
 use crate::metrics::NodesMetrics;
 pub(crate) use forward::Running;
-use heard::Heard;
+use heard::{Heard, NO_SOURCE, Part};
 pub(crate) use owners::Owners;
 #[cfg(test)]
 pub(crate) use owners::tests::city;
+
+/// Said with the silence of a node that this one stands by for.
+const STANDING_IN: &str = "；该节点的断电、检修与未结工单在本节点未知，派人前请致电其班组 (isolations, planned work and open cases of that node \
+     are not known here: call its crews before you send anybody)";
 
 /// Among whom this node is.
 pub(crate) struct Nodes {
@@ -57,15 +62,32 @@ pub(crate) struct Nodes {
     /// What is wrong here, for the others.
     faults: Mutex<String>,
     hash: Mutex<Option<(Arc<Register>, String)>>,
+    /// File with the nodes from which readings came.
+    receivers: PathBuf,
 }
 
 impl Nodes {
     /// The nodes of a checked configuration.
-    pub(crate) fn new(config: &NodesSection, metrics: NodesMetrics) -> Self {
+    pub(crate) fn new(config: &NodesSection, metrics: NodesMetrics, dir: &Path) -> Self {
         let owners = Owners::of(config);
         let heard = Heard::new(config.peer.len(), Duration::ZERO);
+        let receivers = dir.join("receivers");
+        // Without the file they are known by the first readings that come.
+        let known = std::fs::read_to_string(&receivers).unwrap_or_default();
+        for node in known.lines().filter_map(|id| owners.place(id)) {
+            heard.note_readings(node);
+        }
         let (faults, hash) = (Mutex::default(), Mutex::default());
-        Self { owners, config: config.clone(), heard, began: Instant::now(), metrics, faults, hash }
+        Self {
+            owners,
+            config: config.clone(),
+            heard,
+            began: Instant::now(),
+            metrics,
+            faults,
+            hash,
+            receivers,
+        }
     }
 
     /// Time of this process.
@@ -84,12 +106,32 @@ impl Nodes {
         self.heard.note(node, faults, self.now());
     }
 
-    /// What is wrong here goes with the next sign of life, and with it whom we cannot reach.
-    pub(crate) fn set_faults<'p>(&self, parts: impl Iterator<Item = &'p str>) {
+    /// Another node sent readings: from now on, and behind a restart, its silence is that of a source.
+    pub(crate) fn heard_readings(&self, node: usize) {
+        if !self.heard.note_readings(node) {
+            return;
+        }
+        let ids: Vec<&str> = self.heard.receivers().into_iter().map(|node| self.owners.id(node)).collect();
+        let (file, text) = (self.receivers.clone(), ids.join("\n") + "\n");
+        // Away from the sockets' threads: a disk may hang. What is not written is heard again.
+        std::thread::spawn(move || {
+            if let Err(error) = replace_file(&file, text.as_bytes()) {
+                warn!(file = %file.display(), %error, "nodes from which readings come are not noted");
+            }
+        });
+    }
+
+    /// What is wrong here goes with the next sign of life, and with it whom we cannot reach. Without a connected source
+    /// the silence of our posts says nothing.
+    pub(crate) fn set_faults<'p>(&self, parts: impl Iterator<Item = &'p str>, has_source: bool) {
         let silent = forward::targets(&self.owners).map(|node| self.owners.id(node));
         let silent = silent.filter(|id| self.metrics.up.with_label_values(&[id]).get() == 0);
-        let faults: Vec<String> =
-            parts.map(str::to_owned).chain(silent.map(|id| format!("forward:{id}"))).collect();
+        let no_source = (!has_source).then(|| NO_SOURCE.to_owned());
+        let faults: Vec<String> = no_source
+            .into_iter()
+            .chain(parts.map(str::to_owned))
+            .chain(silent.map(|id| format!("forward:{id}")))
+            .collect();
         let faults = faults.join(" ");
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
@@ -99,14 +141,27 @@ impl Nodes {
     }
 
     /// The other nodes as parts of the system.
-    pub(crate) fn parts(&self) -> Vec<(String, bool, String)> {
+    pub(crate) fn parts(&self) -> Vec<Part> {
         let now = self.now();
-        let part = |node: usize| {
-            let state = self.heard.of(node, now);
-            self.metrics.heard.with_label_values(&[self.owners.id(node)]).set(i64::from(state.is_ok()));
-            (format!("node:{}", self.owners.id(node)), state.is_ok(), state.err().unwrap_or_default())
-        };
-        self.owners.others().map(part).collect()
+        let mut parts = Vec::new();
+        for node in self.owners.others() {
+            let id = self.owners.id(node);
+            let of_node = self.heard.parts(node, id, now, self.aside(node));
+            let good = of_node.iter().all(|(_, good, _)| *good);
+            self.metrics.heard.with_label_values(&[id]).set(i64::from(good));
+            parts.extend(of_node);
+        }
+        parts
+    }
+
+    /// What people have to know of a silent node beside its silence.
+    fn aside(&self, node: usize) -> &'static str {
+        let peer = self.config.peer.get(node);
+        if peer.is_some_and(|peer| peer.standby.as_deref() == Some(self.config.name.as_str())) {
+            STANDING_IN
+        } else {
+            ""
+        }
     }
 
     /// For `/readyz`: who is sent to, and how that goes.
@@ -162,7 +217,7 @@ pub(crate) fn check_register(config: &NodesSection, register: &Register) -> Resu
 /// The other nodes, where there are some.
 pub(crate) fn open(config: &Config, registry: &Registry) -> Result<Option<Arc<Nodes>>> {
     let Some(nodes) = &config.nodes else { return Ok(None) };
-    let nodes = Nodes::new(nodes, NodesMetrics::register(registry)?);
+    let nodes = Nodes::new(nodes, NodesMetrics::register(registry)?, &config.site.data_dir);
     let (name, judges) = (nodes.owners.id(nodes.owners.own()), nodes.owners.judges_here());
     info!(name, judges, "one of several nodes");
     Ok(Some(Arc::new(nodes)))
