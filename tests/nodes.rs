@@ -207,7 +207,9 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
     let because = |lampguard: &Lampguard| lampguard.json("/api/v1/posts/P001")["wet_because"].clone();
     wait_until("the standby to hear the warning", seconds(10), || because(&second) == "warning");
     let missed = third.data().join("forward-one.weather");
-    wait_until("the warning to be kept", seconds(10), || std::fs::metadata(&missed).is_ok_and(|it| it.len() > 0));
+    wait_until("the warning to be kept", seconds(10), || {
+        std::fs::metadata(&missed).is_ok_and(|it| it.len() > 0)
+    });
     std::thread::sleep(seconds(2));
     ingest.process.kill();
     ingest = third.start();
@@ -286,6 +288,70 @@ fn an_owner_whose_disk_is_full_judges_what_comes_behind_the_batch_that_waits_and
     assert_eq!(incidents(&owner), [of("P002"), of("P003")], "one sample of P004 confirms nothing twice");
     assert_eq!(stub.opened().len(), 2);
     wait_until("the owner to be up again", seconds(20), up);
+    first.stop();
+    owner.stop();
+}
+
+/// A node whose journal was damaged while the owner was away says what is missing, and goes on with the rest.
+#[test]
+fn readings_that_the_journal_lost_on_the_way_to_an_owner_are_counted_and_stand_in_the_books() {
+    let (hub, n1) = (Site::new(), Site::new());
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    hub.write("n1.token", "none yet\n");
+    n1.write("hub.token", "none yet\n");
+    let (hub, n1) = (hub.with(&nodes("hub", &urls, "")), n1.with(&nodes("n1", &urls, "")));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    owner.stop();
+    let first = n1.start();
+    for seq in 0..10 {
+        let body = format!(r#"{{"device":"P001","boot":1,"seq":{seq},"leakage_ma":0.123}}"#);
+        assert_eq!(first.post("/api/v1/readings", &body).json()["stored"], 1);
+    }
+    first.stop();
+    let segments = std::fs::read_dir(n1.data().join("journal")).unwrap();
+    let segment = segments
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|it| it == "lgj"));
+    let segment = segment.unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| &bytes[*at..at + 4] == b"P001").collect();
+    bytes[places[places.len() / 2]] ^= 0x40;
+    std::fs::write(&segment, bytes).unwrap();
+    let (owner, first) = (hub.start(), n1.start());
+    wait_until("the rest at the owner", seconds(30), || owner.stored() == 9);
+    assert_eq!(first.metric("lampguard_nodes_lost_total{peer=\"hub\"}"), 1.0);
+    let losses = first.accounting()["possible_loss"].clone();
+    let of_hub = losses.as_array().unwrap().iter().find(|loss| loss["source"] == "forward:hub").unwrap();
+    assert_eq!(of_hub["count"], 1, "{losses}");
+    first.stop();
+    owner.stop();
+}
+
+#[test]
+fn a_node_with_another_list_of_owners_is_told_by_readyz_and_doctor() {
+    let (hub, n1) = (Site::new(), Site::new());
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    hub.write("n1.token", "none yet\n");
+    n1.write("hub.token", "none yet\n");
+    let other = nodes("hub", &urls, "")
+        .replace("zones = [\"z1\", \"z2\"]", "zones = [\"z1\", \"z2\"]\nfeeders = [\"F1\"]");
+    let (hub, n1) = (hub.with(&other), n1.with(&nodes("n1", &urls, "")));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    let first = n1.start();
+    let why = || {
+        let ready = common::http::try_get(&format!("{}/readyz", first.url), None).unwrap().json();
+        ready["nodes"]["hub"]["why"].to_string()
+    };
+    wait_until("the other list to be told", seconds(20), || why().contains("list of owners"));
+    assert_eq!(
+        first.metric("lampguard_nodes_peer_up{peer=\"hub\"}"),
+        1.0,
+        "its readings go there all the same"
+    );
+    let (out, err) = common::process::texts(&n1.run(&["doctor"]));
+    assert!(format!("{out}{err}").contains("its list of owners is another one than ours"), "{out}{err}");
     first.stop();
     owner.stop();
 }

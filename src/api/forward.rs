@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, ApiError, Shared};
+use crate::nodes;
 use crate::tokens::Identity;
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,16 +33,16 @@ pub(super) async fn forward(
     body: Bytes,
 ) -> Answer {
     let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
-    let Some(nodes) = &instance.nodes else {
+    let Some(among) = &instance.nodes else {
         return Err(forbidden("this instance has no [nodes]: nothing is forwarded to it".to_owned()));
     };
-    let from = nodes.owners.place(&who.name).filter(|node| *node != nodes.owners.own());
+    let from = among.owners.place(&who.name).filter(|node| *node != among.owners.own());
     let Some(from) = from else {
         let text =
             format!("{:?} is no other node of [nodes]: a node's token bears its id as --name", who.name);
         return Err(forbidden(text));
     };
-    if !nodes.owners.judges_here() {
+    if !among.owners.judges_here() {
         return Err(forbidden("this node owns nothing and stands by for nobody".to_owned()));
     }
     if forwarded::records(&body).any(|record| record.is_none()) {
@@ -51,10 +52,10 @@ pub(super) async fn forward(
         return Err(ApiError::unavailable("starting"));
     };
     if !head.ask {
-        nodes.heard(from, &head.faults);
+        among.heard(from, &head.faults);
     }
     if forwarded::records(&body).flatten().any(|(kind, _)| kind == record::READING) {
-        nodes.heard_readings(from);
+        among.heard_readings(from);
     }
     let tally = match body.is_empty() {
         // Whoever stands in for us goes on until our disk takes something again.
@@ -67,10 +68,10 @@ pub(super) async fn forward(
         let text = "a record is of a kind that this version does not know: bring this node up to the sender's version";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_record", text));
     }
-    let register = nodes.register_hash(&instance.register.get());
+    let register = among.register_hash(&instance.register.get());
     Ok(Json(json!({
-        "stored": tally.stored, "duplicate": tally.duplicate, "node": nodes.owners.id(nodes.owners.own()),
-        "now": (instance.clock)().0, "register": register,
+        "stored": tally.stored, "duplicate": tally.duplicate, "node": among.owners.id(among.owners.own()),
+        "now": (instance.clock)().0, "register": register, "owners": nodes::owners_hash(&among.config),
     })))
 }
 

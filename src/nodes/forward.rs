@@ -21,17 +21,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use lampguard_ingester::intake::{Fate, Inlet};
-use lampguard_ingester::loss::replace_file;
+use lampguard_ingester::loss::{LossBook, replace_file};
 use lampguard_ingester::source::http::submit;
 use lampguard_journal::{Follower, JournalError, Reader};
 use lampguard_model::record::Source;
+use lampguard_model::{Current, Register, Timestamp};
 use tracing::{error, info, warn};
 
 use super::batch::{Batch, Weather};
 use super::owners::Owners;
 use super::turn::{Step, To, Turn};
 use super::way::{Cause, Way};
-use super::{Nodes, way, way_to};
+use super::{Nodes, owners_hash, way, way_to};
 use crate::clock::Clock;
 
 /// A batch is closed when its records reach this size; the other node takes bodies of 4 MiB.
@@ -70,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) dir: PathBuf,
     pub(crate) journal_dir: PathBuf,
+    pub(crate) register: Current<Register>,
+    pub(crate) losses: Arc<LossBook>,
     pub(crate) followers: Vec<Follower>,
     pub(crate) inlet: Inlet,
     pub(crate) clock: Clock,
@@ -132,6 +135,10 @@ pub(crate) fn start(setup: Setup) -> Result<Running> {
             weather_saved: true,
             cursor_file: cursor_path(&setup.dir, &id),
             journal_dir: setup.journal_dir.clone(),
+            register: setup.register.clone(),
+            owners: owners_hash(&setup.nodes.config),
+            losses: setup.losses.clone(),
+            unreadable_since: None,
             follower,
             reader: None,
             batch: Batch::at(cursor),
@@ -199,6 +206,12 @@ struct Worker {
     weather_saved: bool,
     cursor_file: PathBuf,
     journal_dir: PathBuf,
+    register: Current<Register>,
+    /// Hash of our list of owners.
+    owners: String,
+    losses: Arc<LossBook>,
+    /// Our own journal cannot be read since then.
+    unreadable_since: Option<Timestamp>,
     follower: Follower,
     reader: Option<Reader>,
     batch: Batch,
@@ -247,14 +260,22 @@ impl Worker {
 
     /// Step 1.
     fn read(&mut self) {
-        if let Err(error) = self.try_read() {
-            self.reader = None;
-            if !self.told {
-                warn!(node = self.owner.id(), %error, "the journal is not readable now: nothing is forwarded");
-                self.told = true;
+        match self.try_read() {
+            Ok(()) => {
+                if self.unreadable_since.take().is_some() {
+                    info!(node = self.owner.id(), "the journal is readable again");
+                }
             }
-            std::thread::sleep(TICK);
+            Err(error) => {
+                self.reader = None;
+                if self.unreadable_since.is_none() {
+                    error!(node = self.owner.id(), %error, "the journal is not readable: nothing is forwarded");
+                    self.unreadable_since = Some((self.clock)());
+                }
+                std::thread::sleep(TICK);
+            }
         }
+        self.nodes.links.set_unreadable(self.target, self.unreadable_since.is_some());
         if self.batch.is_empty() {
             // Nothing of it was for them.
             self.cursor = self.batch.next;
@@ -270,11 +291,10 @@ impl Worker {
         let mut reader = filled?;
         let lost = reader.take_lost();
         if lost.records > 0 {
-            error!(
-                node = self.owner.id(),
-                records = lost.records,
-                "damaged frames of the journal were not forwarded"
-            );
+            let id = self.owner.id();
+            error!(node = id, records = lost.records, "damaged frames of the journal were not forwarded");
+            self.nodes.metrics.lost.with_label_values(&[id]).inc_by(lost.records);
+            self.losses.not_forwarded(id, lost.records, (self.clock)());
         }
         self.reader = Some(reader);
         Ok(())
@@ -304,8 +324,9 @@ impl Worker {
         let sent = self.hand_over(to, &self.batch);
         let now = self.nodes.now();
         match sent {
-            Ok(_) => {
+            Ok(answer) => {
                 self.turn.took(to, now);
+                self.compare(to, &answer);
                 self.pass(to);
                 self.answered(to);
             }
@@ -388,12 +409,21 @@ impl Worker {
         }
     }
 
+    /// Whether the owner has the same lists as we have.
+    fn compare(&self, to: To, answer: &way::Answer) {
+        if to == To::Owner {
+            let register = self.nodes.register_hash(&self.register.get());
+            self.nodes.links.answered(self.target, answer, &register, &self.owners);
+        }
+    }
+
     fn beat(&mut self) {
         let sent = self.owner.send(&self.nodes.faults(), &[]);
         let now = self.nodes.now();
         match sent {
-            Ok(_) => {
+            Ok(answer) => {
                 self.turn.took(To::Owner, now);
+                self.compare(To::Owner, &answer);
                 self.answered(To::Owner);
             }
             Err(error) => self.failed(To::Owner, &error, now),
@@ -413,6 +443,9 @@ impl Worker {
     fn failed(&mut self, to: To, error: &anyhow::Error, now: Duration) {
         let cause = Cause::of(error);
         self.turn.failed(to, now, cause == Cause::Stopped);
+        if to == To::Owner {
+            self.nodes.links.failed(self.target, cause);
+        }
         if cause != Cause::Stopped && self.ahead.as_ref().is_some_and(|ahead| ahead.to == to) {
             // Nobody knows what it judged of what was on its way.
             self.ahead = None;
@@ -434,7 +467,9 @@ impl Worker {
 
     fn lag_s(&self) -> i64 {
         let now = (self.clock)();
-        self.batch.oldest.map_or(0, |oldest| (now.since(oldest).0 + 999) / 1000).max(0)
+        // Of what cannot be read nobody knows the age: it is at least that of the fault.
+        let oldest = self.batch.oldest.into_iter().chain(self.unreadable_since).min();
+        oldest.map_or(0, |oldest| (now.since(oldest).0 + 999) / 1000).max(0)
     }
 
     fn show(&self) {
@@ -443,7 +478,7 @@ impl Worker {
         let metrics = &self.nodes.metrics;
         let set = |gauge: &prometheus::IntGaugeVec, value: i64| gauge.with_label_values(&[id]).set(value);
         set(&metrics.lag, self.lag_s());
-        set(&metrics.up, i64::from(self.turn.is_up()));
+        set(&metrics.up, i64::from(self.turn.is_up() && self.unreadable_since.is_none()));
         set(&metrics.taken_over, i64::from(self.turn.is_taken_over(now)));
     }
 

@@ -30,6 +30,9 @@ pub(crate) struct Answer {
     pub(crate) now: i64,
     /// Hash of its register.
     pub(crate) register: String,
+    /// Hash of its list of owners; empty from a version that does not say.
+    #[serde(default)]
+    pub(crate) owners: String,
 }
 
 /// Why a node took nothing: the context of an error. Whatever it is, the same is sent again.
@@ -39,6 +42,8 @@ pub(crate) enum Cause {
     Silent,
     /// It judged what it was sent and keeps nothing: its journal is stopped.
     Stopped,
+    /// It is there, and does not take our token.
+    Refused,
 }
 
 impl Cause {
@@ -54,10 +59,23 @@ impl Cause {
     fn of_answer(status: u16, text: &str) -> Self {
         let code = serde_json::from_str::<serde_json::Value>(text).ok();
         let code = code.as_ref().and_then(|answer| answer["error"]["code"].as_str());
-        if status == 503 && code == Some(crate::api::readings::JOURNAL_STOPPED) {
-            Self::Stopped
-        } else {
-            Self::Silent
+        match (status, code) {
+            (503, Some(crate::api::readings::JOURNAL_STOPPED)) => Self::Stopped,
+            (401 | 403, _) => Self::Refused,
+            _ => Self::Silent,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Silent => "该节点不接收转送 (it does not take what we forward)",
+            Self::Stopped => {
+                "该节点磁盘不可写，仅判定不保存 (its disk takes nothing: it judges and keeps nothing)"
+            }
+            Self::Refused => {
+                "该节点拒绝本机令牌 (it refuses our token: 401 or 403; make a new one over there)"
+            }
         }
     }
 }
@@ -67,6 +85,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Silent => "it does not take it",
             Self::Stopped => "it judges and keeps nothing",
+            Self::Refused => "it refuses our token",
         })
     }
 }
@@ -178,6 +197,7 @@ mod tests {
         let of = |status, text: &str| Cause::of(&anyhow!("x").context(Cause::of_answer(status, text)));
         assert_eq!(of(503, stopped), Cause::Stopped);
         assert_eq!(of(503, r#"{"error":{"code":"unavailable"}}"#), Cause::Silent);
+        assert_eq!((of(401, "{}"), of(403, "")), (Cause::Refused, Cause::Refused));
         assert_eq!(of(500, stopped), Cause::Silent);
         assert_eq!(of(503, "<html>"), Cause::Silent);
         assert_eq!(Cause::of(&anyhow!("no route")), Cause::Silent);
