@@ -195,7 +195,8 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         incidents(&second) == [of("P003"), of("P004"), of("P030")]
     });
     assert_eq!(state(&ingest, "taken_over"), true);
-    assert!(stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003"));
+    let told = || stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003");
+    wait_until("the standby to tell", seconds(10), told);
     wait_until("an incident of the node that is down", seconds(40), || {
         let items = second.items("/api/v1/incidents?kind=system");
         items.iter().any(|item| item["place"] == "peer:one")

@@ -260,14 +260,23 @@ impl Worker {
 
     /// Step 1.
     fn read(&mut self) {
-        match self.try_read() {
-            Ok(()) => {
+        let read = self.try_read();
+        self.note(read.err());
+        if self.batch.is_empty() {
+            // Nothing of it was for them.
+            self.cursor = self.batch.next;
+        }
+    }
+
+    /// Our own journal can be read, or not.
+    fn note(&mut self, fault: Option<JournalError>) {
+        match fault {
+            None => {
                 if self.unreadable_since.take().is_some() {
                     info!(node = self.owner.id(), "the journal is readable again");
                 }
             }
-            Err(error) => {
-                self.reader = None;
+            Some(error) => {
                 if self.unreadable_since.is_none() {
                     error!(node = self.owner.id(), %error, "the journal is not readable: nothing is forwarded");
                     self.unreadable_since = Some((self.clock)());
@@ -276,10 +285,6 @@ impl Worker {
             }
         }
         self.nodes.links.set_unreadable(self.target, self.unreadable_since.is_some());
-        if self.batch.is_empty() {
-            // Nothing of it was for them.
-            self.cursor = self.batch.next;
-        }
     }
 
     fn try_read(&mut self) -> Result<(), JournalError> {
@@ -381,16 +386,14 @@ impl Worker {
         self.begin_ahead(to, self.batch.from);
         let Some(mut ahead) = self.ahead.take() else { return };
         let reader = ahead.reader.take();
-        match self.fill(&mut ahead.batch, reader) {
-            Ok(reader) => ahead.reader = Some(reader),
-            Err(error) => {
-                warn!(node = self.owner.id(), %error, "the journal is not readable now: nothing goes ahead");
-                std::thread::sleep(pause);
-            }
-        }
+        let filled = self.fill(&mut ahead.batch, reader);
+        self.note(filled.map(|reader| ahead.reader = Some(reader)).err());
         if ahead.batch.body(to).is_empty() {
             ahead.batch = Batch::at(ahead.batch.next);
             self.follower.tail().wait_past(ahead.batch.next, pause);
+            if self.follower.tail().is_closed() {
+                std::thread::sleep(pause);
+            }
             self.ahead = Some(ahead);
             return;
         }

@@ -49,7 +49,7 @@ pub(crate) fn import(config: Option<&Path>, asked: &Import) -> Result<()> {
     match &configured {
         Some(config) => check_as_start(config, &read.register)?,
         None => eprintln!(
-            "zones, lighting and nodes were not checked: there is no configuration that could be read"
+            "zones were not checked, nor lighting and nodes: there is no configuration that could be read"
         ),
     }
     if !asked.apply {
