@@ -341,6 +341,13 @@ pub(crate) fn cursors(config: Option<&NodesSection>, dir: &Path) -> Vec<u64> {
     forward::targets(&owners).map(|node| forward::stored_cursor(dir, owners.id(node))).collect()
 }
 
+/// Ids of the nodes that are sent to.
+pub(crate) fn followed(config: Option<&NodesSection>) -> Vec<String> {
+    let Some(config) = config else { return Vec::new() };
+    let owners = Owners::of(config);
+    forward::targets(&owners).map(|node| owners.id(node).to_owned()).collect()
+}
+
 /// Holds the journal for every node that is sent to, before anything is trimmed.
 pub(crate) fn follow(config: Option<&NodesSection>, dir: &Path, opened: &Opened) -> Vec<Follower> {
     let Some(config) = config else { return Vec::new() };
