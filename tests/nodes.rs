@@ -142,6 +142,32 @@ fn two_nodes_share_a_subscription_and_a_kill_9_of_one_loses_and_doubles_nothing_
     owner.stop();
 }
 
+fn wet_because(lampguard: &Lampguard) -> Value {
+    lampguard.json("/api/v1/posts/P001")["wet_because"].clone()
+}
+
+/// Weather while a standby stands in: it hears it, and what the owner has to hear is kept, also behind a kill.
+fn warn_of_rain(site: &Site, mut ingest: Lampguard, standby: &Lampguard) -> Lampguard {
+    let weather = ingest.post("/api/v1/weather", r#"{"zone":"z1","warning":"red"}"#);
+    assert_eq!(weather.status, 200, "{}", weather.text);
+    wait_until("the standby to hear the warning", seconds(10), || wet_because(standby) == "warning");
+    let missed = site.data().join("forward-one.weather");
+    let is_kept = || std::fs::metadata(&missed).is_ok_and(|it| it.len() > 0);
+    wait_until("the warning to be kept", seconds(10), is_kept);
+    std::thread::sleep(seconds(2));
+    ingest.process.kill();
+    site.start()
+}
+
+/// A hazard told by phone to a node that tells nobody.
+fn refuse_a_hazard_by_phone(site: &Site, ingest: &Lampguard) {
+    let desk = site.token("duty", &[]);
+    let body = br#"{"key":"t","what":"live","post_id":"P001"}"#;
+    let answer =
+        common::http::try_post(&format!("{}/api/v1/incidents", ingest.url), Some(&desk), body).unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (409, "not_judged_here"));
+}
+
 /// Two nodes that own a zone each, and an ingest-only one; the second stands by for the first.
 #[test]
 fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back() {
@@ -202,20 +228,9 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         items.iter().any(|item| item["place"] == "peer:one")
     });
     assert_eq!(second.metric("lampguard_nodes_heard{peer=\"one\"}"), 0.0);
-    // Weather of these minutes: the standby hears it, and the owner when it is back, also behind a kill in between.
-    let weather = ingest.post("/api/v1/weather", r#"{"zone":"z1","warning":"red"}"#);
-    assert_eq!(weather.status, 200, "{}", weather.text);
-    let because = |lampguard: &Lampguard| lampguard.json("/api/v1/posts/P001")["wet_because"].clone();
-    wait_until("the standby to hear the warning", seconds(10), || because(&second) == "warning");
-    let missed = third.data().join("forward-one.weather");
-    wait_until("the warning to be kept", seconds(10), || {
-        std::fs::metadata(&missed).is_ok_and(|it| it.len() > 0)
-    });
-    std::thread::sleep(seconds(2));
-    ingest.process.kill();
-    ingest = third.start();
+    ingest = warn_of_rain(&third, ingest, &second);
     let first = one.start();
-    wait_until("the owner to hear of the warning", seconds(30), || because(&first) == "warning");
+    wait_until("the owner to hear of the warning", seconds(30), || wet_because(&first) == "warning");
     wait_until("the owner to be sent to again", seconds(30), || state(&ingest, "taken_over") == false);
     let body = format!("[{},{}]", danger("P005", 1), danger("P005", 2));
     assert_eq!(ingest.post("/api/v1/readings", &body).json()["stored"], 2);
@@ -223,12 +238,7 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         incidents(&first) == [of("P001"), of("P002"), of("P005")]
     });
     assert_eq!(incidents(&second), [of("P003"), of("P004"), of("P030")]);
-    // A hazard told by phone to a node that tells nobody.
-    let desk = third.token("duty", &[]);
-    let body = br#"{"key":"t","what":"live","post_id":"P001"}"#;
-    let answer =
-        common::http::try_post(&format!("{}/api/v1/incidents", ingest.url), Some(&desk), body).unwrap();
-    assert_eq!((answer.status, answer.code().as_str()), (409, "not_judged_here"));
+    refuse_a_hazard_by_phone(&third, &ingest);
     assert_eq!(ingest.items("/api/v1/incidents?state=all"), [] as [Value; 0]);
     for lampguard in [first, second, ingest] {
         lampguard.balanced();

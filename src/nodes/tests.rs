@@ -16,7 +16,7 @@ fn bad(nodes: &Nodes) -> Vec<String> {
 #[test]
 fn an_owner_that_lives_while_its_readings_go_to_its_standby_is_said_by_both_and_by_nobody_else() {
     let home = tempfile::tempdir().unwrap();
-    let named = |name: &str| nodes_of(&owners::tests::city(name), home.path());
+    let named = |name: &str| nodes_of(&city(name), home.path());
     for (name, told) in [("b", true), ("a", true), ("c", false)] {
         let nodes = named(name);
         let place = |id: &str| nodes.owners.place(id).unwrap();
@@ -43,7 +43,7 @@ fn an_owner_that_lives_while_its_readings_go_to_its_standby_is_said_by_both_and_
 #[test]
 fn from_whom_readings_came_is_known_behind_a_restart() {
     let home = tempfile::tempdir().unwrap();
-    let config = owners::tests::city("a");
+    let config = city("a");
     let nodes = nodes_of(&config, home.path());
     let receiver = nodes.owners.place("in").unwrap();
     nodes.heard_readings(receiver);
@@ -59,8 +59,8 @@ fn from_whom_readings_came_is_known_behind_a_restart() {
 
 #[test]
 fn lists_of_owners_differ_by_what_each_owns_and_who_stands_by_and_not_by_their_order() {
-    let one = owners::tests::city("a");
-    let mut other = owners::tests::city("in");
+    let one = city("a");
+    let mut other = city("in");
     other.peer.reverse();
     other.peer[2].zones.reverse();
     assert_eq!(owners_hash(&one), owners_hash(&other), "the same list at another node");
@@ -81,7 +81,7 @@ fn lists_of_owners_differ_by_what_each_owns_and_who_stands_by_and_not_by_their_o
 #[test]
 fn a_node_without_others_leaves_it_to_its_sources_what_is_judged_here() {
     let home = tempfile::tempdir().unwrap();
-    let mut config = owners::tests::city("a");
+    let mut config = city("a");
     assert!(nodes_of(&config, home.path()).foreign().is_some());
     config.peer.retain(|peer| peer.id == "a");
     config.peer[0].standby = None;
