@@ -250,7 +250,7 @@ pub(crate) struct LiveControl {
 }
 
 /// Where the running instance is.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Target {
     /// Its address, such as http://127.0.0.1:8080; without it the one of the data directory.
     #[arg(long, requires = "token")]
@@ -470,6 +470,11 @@ pub(crate) enum JournalCommand {
     Inspect {
         /// The journal's directory (DATA_DIR/journal).
         dir: PathBuf,
+    },
+    /// Drop the cursor of a follower that is gone for good: a database, another node. Refused while anything follows by it.
+    Forget {
+        /// tsdb:ID or forward:ID; ID alone where only one has it.
+        id: String,
     },
 }
 

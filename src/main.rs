@@ -17,6 +17,7 @@ mod device_moves;
 mod doctor;
 mod explain;
 mod heartbeat;
+mod journal_forget;
 mod limits;
 mod metrics;
 mod nodes;
@@ -100,6 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             tools::retry_quarantine(file, reason.as_deref(), &target)
         }
         Command::Journal(JournalCommand::Inspect { dir }) => tools::inspect_journal(&dir),
+        Command::Journal(JournalCommand::Forget { id }) => journal_forget::forget(file, &id),
         Command::Doctor => doctor::run(file),
         Command::User(command) => accounts::user(file, &command),
         Command::Token(command) => accounts::token(file, &command),

@@ -37,6 +37,7 @@ impl Reloads {
 #[derive(Clone, Debug)]
 pub(crate) struct NodesMetrics {
     pub(crate) forwarded: IntCounterVec,
+    pub(crate) lost: IntCounterVec,
     pub(crate) lag: IntGaugeVec,
     pub(crate) up: IntGaugeVec,
     pub(crate) taken_over: IntGaugeVec,
@@ -55,6 +56,13 @@ impl NodesMetrics {
                 ),
                 &["peer"],
             )?,
+            lost: IntCounterVec::new(
+                Opts::new(
+                    "lampguard_nodes_lost_total",
+                    "Records that the journal lost before a node had them.",
+                ),
+                &["peer"],
+            )?,
             lag: gauge(
                 "lampguard_nodes_lag_seconds",
                 "Age of the oldest reading that a node has still to get.",
@@ -70,6 +78,7 @@ impl NodesMetrics {
             )?,
         };
         registry.register(Box::new(metrics.forwarded.clone()))?;
+        registry.register(Box::new(metrics.lost.clone()))?;
         for gauge in [&metrics.lag, &metrics.up, &metrics.taken_over, &metrics.heard] {
             registry.register(Box::new(gauge.clone()))?;
         }

@@ -163,20 +163,32 @@ pub(crate) fn since_last_start(instance: &Instance) -> Result<()> {
         let file = &config.posts.file;
         let bytes = std::fs::read(file).unwrap_or_default();
         let body = device_moves::body("start", file, &sha256(&bytes), register.posts().len(), &difference);
-        let reload = Reload {
-            register: register.clone(),
-            lighting: instance.lighting.get(),
-            policy: config.policies.clone(),
-            rota: config::people::rota(config),
-            ladders: config.ladders.clone(),
-            changes: vec![(device_moves::EVENT, body)],
-        };
+        let lighting = instance.lighting.get();
+        let reload = for_the_rules(config, &register, lighting, vec![(device_moves::EVENT, body)]);
         instance.alerting.reload(reload).context("telling the alarms what changed of the register")?;
         let moves = instance.device_moves.get().with((instance.clock)(), &difference);
         instance.device_moves.set(Arc::new(moves));
     }
     device_moves::keep(dir, &register);
     Ok(())
+}
+
+/// What the rules of this node go on by: among several nodes they see the posts of others as their owners say, and where
+/// they judge nothing they tell nobody.
+fn for_the_rules(
+    config: &Config,
+    register: &Arc<Register>,
+    lighting: Arc<lampguard_alerting::lighting::Lighting>,
+    changes: Vec<(&'static str, Value)>,
+) -> Reload {
+    Reload {
+        register: nodes::judged(config, register),
+        lighting,
+        policy: config.policies.clone(),
+        rota: nodes::rota(config),
+        ladders: config.ladders.clone(),
+        changes,
+    }
 }
 
 /// Steps 3 and 4.
@@ -191,14 +203,7 @@ fn go_on(
 ) -> Result<()> {
     // Room on the board first: a new post may speak at once.
     let room = register.posts().len() + UNREGISTERED_TRACKED_MAX;
-    let reload = Reload {
-        register: nodes::judged(&now, register),
-        lighting: lighting.clone(),
-        policy: now.policies.clone(),
-        rota: nodes::rota(&now),
-        ladders: now.ladders.clone(),
-        changes,
-    };
+    let reload = for_the_rules(&now, register, lighting.clone(), changes);
     instance.latest.set_limit(instance.latest.len().max(room) + difference.added.len());
     let durable = instance.alerting.reload(reload).context("handing it to the alarms")?;
     // The rules go on by it: nothing that may fail stands between that and those who go by it too.
@@ -332,6 +337,29 @@ mod tests {
             .collect();
         let header = "post_id,device_id,zone,road,number,landmark,feeder,cabinet,lon,lat,lamps,lamp_w,low_lying,installed,external_code";
         Register::parse(format!("{header}\n{}\n", rows.join("\n")).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_the_rules_are_handed_at_a_start_and_by_sighup_is_what_this_node_judges() {
+        let city = |name: &str| Config { nodes: Some(nodes::city(name)), ..with_a_crew() };
+        let register = Arc::new(register(&["P1 z1 F1 r", "P3 z3 F3 r"]));
+        let lighting =
+            lampguard_alerting::lighting::Lighting::build(None, jiff::tz::TimeZone::UTC, &register);
+        let lighting = Arc::new(lighting.unwrap());
+        let handed = |config: &Config| for_the_rules(config, &register, lighting.clone(), Vec::new());
+        let seen = |config: &Config| -> Vec<bool> {
+            handed(config).register.posts().iter().map(|post| post.monitored).collect()
+        };
+        assert_eq!((seen(&city("a")), seen(&city("b"))), (vec![true, false], vec![false, true]));
+        assert_eq!(seen(&with_a_crew()), [true, true], "without [nodes]");
+        assert_eq!(seen(&city("in")), [false; 0], "a node that owns nothing");
+        assert_eq!(handed(&city("in")).rota, lampguard_alerting::rota::Rota::default());
+        assert_ne!(handed(&city("a")).rota, lampguard_alerting::rota::Rota::default());
+    }
+
+    fn with_a_crew() -> Config {
+        let zone = config::people::Zone { id: "z1".to_owned(), crew: "c1".to_owned(), ..Default::default() };
+        Config { zones: vec![zone], ..Config::default() }
     }
 
     #[tokio::test]

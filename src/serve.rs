@@ -274,7 +274,7 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let opened = Opened::open(dir.path(), &config.journal, &config.quarantine, &cursors)?;
     let nodes = nodes::open(&config, &registry)?;
     let opened = opened.with_proofs(watchers.proofs.as_ref().map(proof::Watch::for_intake));
-    let opened = opened.with_nodes(nodes.as_ref().map(|nodes| nodes.foreign()));
+    let opened = opened.with_nodes(nodes.as_ref().and_then(|nodes| nodes.foreign()));
     let history_follower = opened.tail().follow("history", history.cursor());
     let tsdb_followers = follow_for_databases(&config, &opened, &cursors[1..]);
     let forward_followers = nodes::follow(config.nodes.as_ref(), dir.path(), &opened);
@@ -288,7 +288,8 @@ pub(crate) async fn start(config: Config) -> Result<Running> {
     let _ = gate.set(ingester.inlet().gate.clone());
 
     let history = follow_history(history, ingester.journal_dir(), history_follower, &clock)?;
-    let forwarding = nodes::forward(nodes.as_ref(), dir.path(), &ingester, forward_followers, &clock)?;
+    let forwarding =
+        nodes::forward(nodes.as_ref(), (dir.path(), &register), &ingester, forward_followers, &clock)?;
     let tsdbs = start_databases(&config, &dir, &ingester, &registry, tsdb_followers, &clock)?;
 
     let instance = Arc::new(Instance {

@@ -77,7 +77,7 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
         let mut plain: Vec<_> = plain.collect();
         if let Some(nodes) = &instance.nodes {
             let bad = plain.iter().filter(|(_, good, _)| !good).map(|(part, ..)| part.as_str());
-            nodes.set_faults(bad);
+            nodes.set_faults(bad, has_source(&instance, &plain));
             let others = nodes.parts();
             if !nodes.owners.judges_here() {
                 // Nobody is told by this node: the others hear its faults, and tell.
@@ -92,6 +92,12 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
             }
         }
     }
+}
+
+/// A broker is connected, or sensors connect by themselves.
+fn has_source(instance: &Instance, parts: &[(String, bool, String)]) -> bool {
+    let mut brokers = parts.iter().filter(|(part, ..)| part.starts_with("broker:")).peekable();
+    instance.config.listener.is_some() || brokers.peek().is_none() || brokers.any(|(_, good, _)| *good)
 }
 
 /// Each part by name, and whether it works.

@@ -406,3 +406,39 @@ fn output_into_a_pipe_that_was_closed_is_no_crash() {
     let (out, err) = texts(&output);
     assert!(output.status.success() && out.lines().count() == 1 && err.is_empty(), "{err}");
 }
+
+#[test]
+fn a_cursor_is_forgotten_once_nothing_follows_by_it_and_what_is_there_is_named() {
+    let site = Site::new().with_database(free_port());
+    let lampguard = site.start();
+    let body = r#"{"device":"P001","boot":1,"seq":1,"leakage_ma":1}"#;
+    assert_eq!(lampguard.post("/api/v1/readings", body).status, 200);
+    let cursor = site.data().join("tsdb-gone.cursor");
+    std::fs::write(site.data().join("tsdb-main.cursor"), "0\n").unwrap();
+    std::fs::write(&cursor, "5\n").unwrap();
+    std::fs::write(site.data().join("forward-west.cursor"), "5\n").unwrap();
+    std::fs::write(site.data().join("forward-west.weather"), "").unwrap();
+    let forget = |site: &Site, id: &str| {
+        let output = site.run(&["journal", "forget", id]);
+        let (out, err) = texts(&output);
+        (output.status.code(), format!("{out}{err}"))
+    };
+    let follows = || lampguard.get("/metrics").text.contains("pending_readings{follower=\"tsdb:main\"}");
+    common::wait_until("the instance to say who follows its journal", seconds(20), follows);
+    let (code, said) = forget(&site, "nowhere");
+    assert!(code == Some(2) && said.contains("there are: forward:west, tsdb:gone, tsdb:main"), "{said}");
+    let (code, said) = forget(&site, "main");
+    assert!(code == Some(2) && said.contains("[[tsdb]] main"), "{said}");
+    // Taken out of the configuration, and the instance runs on with the old one.
+    let without = Site::new().with_data(site.data());
+    let (code, said) = forget(&without, "tsdb:main");
+    assert!(code == Some(1) && said.contains("running instance still follows tsdb:main"), "{said}");
+    assert!(site.data().join("tsdb-main.cursor").exists());
+    let (code, said) = forget(&site, "gone");
+    assert!(code == Some(0) && said.contains("tsdb:gone: forgotten") && !cursor.exists(), "{said}");
+    let (code, said) = forget(&site, "forward:west");
+    assert!(code == Some(0) && !site.data().join("forward-west.weather").exists(), "{said}");
+    lampguard.stop();
+    let (code, said) = forget(&without, "tsdb:main");
+    assert!(code == Some(0) && !site.data().join("tsdb-main.cursor").exists(), "{said}");
+}

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use common::disk::SmallDisk;
 use common::{Lampguard, Mosquitto, Mqtt, Site, WebhookStub, seconds, wait_until};
 use serde_json::Value;
 
@@ -141,6 +142,32 @@ fn two_nodes_share_a_subscription_and_a_kill_9_of_one_loses_and_doubles_nothing_
     owner.stop();
 }
 
+fn wet_because(lampguard: &Lampguard) -> Value {
+    lampguard.json("/api/v1/posts/P001")["wet_because"].clone()
+}
+
+/// Weather while a standby stands in: it hears it, and what the owner has to hear is kept, also behind a kill.
+fn warn_of_rain(site: &Site, mut ingest: Lampguard, standby: &Lampguard) -> Lampguard {
+    let weather = ingest.post("/api/v1/weather", r#"{"zone":"z1","warning":"red"}"#);
+    assert_eq!(weather.status, 200, "{}", weather.text);
+    wait_until("the standby to hear the warning", seconds(10), || wet_because(standby) == "warning");
+    let missed = site.data().join("forward-one.weather");
+    let is_kept = || std::fs::metadata(&missed).is_ok_and(|it| it.len() > 0);
+    wait_until("the warning to be kept", seconds(10), is_kept);
+    std::thread::sleep(seconds(2));
+    ingest.process.kill();
+    site.start()
+}
+
+/// A hazard told by phone to a node that tells nobody.
+fn refuse_a_hazard_by_phone(site: &Site, ingest: &Lampguard) {
+    let desk = site.token("duty", &[]);
+    let body = br#"{"key":"t","what":"live","post_id":"P001"}"#;
+    let answer =
+        common::http::try_post(&format!("{}/api/v1/incidents", ingest.url), Some(&desk), body).unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (409, "not_judged_here"));
+}
+
 /// Two nodes that own a zone each, and an ingest-only one; the second stands by for the first.
 #[test]
 fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back() {
@@ -166,7 +193,7 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
     introduce(&one, "one", "in", &third);
     introduce(&two, "two", "one", &one);
     introduce(&two, "two", "in", &third);
-    let ingest = third.start();
+    let mut ingest = third.start();
     let state = |lampguard: &Lampguard, key: &str| {
         let text = common::http::try_get(&format!("{}/readyz", lampguard.url), None).unwrap().json();
         text["nodes"]["one"][key].clone()
@@ -194,13 +221,16 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         incidents(&second) == [of("P003"), of("P004"), of("P030")]
     });
     assert_eq!(state(&ingest, "taken_over"), true);
-    assert!(stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003"));
+    let told = || stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == "P003");
+    wait_until("the standby to tell", seconds(10), told);
     wait_until("an incident of the node that is down", seconds(40), || {
         let items = second.items("/api/v1/incidents?kind=system");
-        items.iter().any(|item| item["place"] == "node:one")
+        items.iter().any(|item| item["place"] == "peer:one")
     });
     assert_eq!(second.metric("lampguard_nodes_heard{peer=\"one\"}"), 0.0);
+    ingest = warn_of_rain(&third, ingest, &second);
     let first = one.start();
+    wait_until("the owner to hear of the warning", seconds(30), || wet_because(&first) == "warning");
     wait_until("the owner to be sent to again", seconds(30), || state(&ingest, "taken_over") == false);
     let body = format!("[{},{}]", danger("P005", 1), danger("P005", 2));
     assert_eq!(ingest.post("/api/v1/readings", &body).json()["stored"], 2);
@@ -208,17 +238,133 @@ fn a_standby_judges_and_tells_while_an_owner_is_down_and_gives_its_readings_back
         incidents(&first) == [of("P001"), of("P002"), of("P005")]
     });
     assert_eq!(incidents(&second), [of("P003"), of("P004"), of("P030")]);
-    // A hazard told by phone to a node that tells nobody.
-    let desk = third.token("duty", &[]);
-    let body = br#"{"key":"t","what":"live","post_id":"P001"}"#;
-    let answer =
-        common::http::try_post(&format!("{}/api/v1/incidents", ingest.url), Some(&desk), body).unwrap();
-    assert_eq!((answer.status, answer.code().as_str()), (409, "not_judged_here"));
+    refuse_a_hazard_by_phone(&third, &ingest);
     assert_eq!(ingest.items("/api/v1/incidents?state=all"), [] as [Value; 0]);
     for lampguard in [first, second, ingest] {
         lampguard.balanced();
         lampguard.stop();
     }
+}
+
+/// The disk of an owner without standby is full: what it is sent is judged and told on arrival, also what came behind the
+/// batch that it could not keep; once there is room everything is there, once.
+#[test]
+fn an_owner_whose_disk_is_full_judges_what_comes_behind_the_batch_that_waits_and_keeps_all_of_it_later() {
+    let (disk, stub) = (SmallDisk::make(), WebhookStub::start());
+    let journal = format!("[journal]\nmax_bytes = 67108864\nmin_free_bytes = {}\n", disk.min_free_bytes);
+    let hub = Site::new().with_data(&disk.path().join("data")).with(&journal);
+    let hub = hub.with(&stub.channel("secret.txt"));
+    hub.write("secret.txt", "s3cret\n");
+    let n1 = Site::new();
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    hub.write("n1.token", "none yet\n");
+    n1.write("hub.token", "none yet\n");
+    let (hub, n1) = (hub.with(&nodes("hub", &urls, "")), n1.with(&nodes("n1", &urls, "")));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    let token = hub.token_named("node", "n1", &[]);
+    let first = n1.start();
+    let up = || first.metric("lampguard_nodes_peer_up{peer=\"hub\"}") > 0.0;
+    wait_until("the owner to be reached", seconds(20), up);
+    let sign = |query: &str| {
+        common::http::try_post(&format!("{}/api/v1/forward{query}", owner.url), Some(&token), b"").unwrap()
+    };
+    assert_eq!(sign("").status, 200);
+
+    disk.fill();
+    let send = |post: &str, from: u32, to: u32, leakage: u32| {
+        let one = |seq: u32| format!(r#"{{"device":"{post}","boot":1,"seq":{seq},"leakage_ma":{leakage}}}"#);
+        let body: Vec<String> = (from..to).map(one).collect();
+        let answer = first.post("/api/v1/readings", &format!("[{}]", body.join(","))).json();
+        assert_eq!(answer["stored"], u64::from(to - from));
+    };
+    send("P010", 0, 10, 1);
+    wait_until("the owner's journal to stop", seconds(30), || !owner.is_ready());
+    let stopped = sign("");
+    assert_eq!((stopped.status, stopped.code().as_str()), (503, "journal_stopped"));
+    assert_eq!(sign("?ask=true").status, 200, "whoever only asks is answered");
+    for post in ["P002", "P003"] {
+        send(post, 1, 3, 50);
+        let told = || stub.opened().iter().any(|hook| hook.json()["incident"]["post_id"] == post);
+        wait_until("the danger to be told", seconds(10), told);
+    }
+    send("P004", 1, 2, 50);
+    std::thread::sleep(seconds(3));
+    assert!(!owner.is_ready());
+    disk.empty();
+    wait_until("all of it to be kept", seconds(60), || owner.stored() >= 15);
+    std::thread::sleep(seconds(2));
+    assert_eq!(owner.balanced()["stored"], 15);
+    let of = |post: &str| ("leak_critical".to_owned(), post.to_owned());
+    assert_eq!(incidents(&owner), [of("P002"), of("P003")], "one sample of P004 confirms nothing twice");
+    assert_eq!(stub.opened().len(), 2);
+    wait_until("the owner to be up again", seconds(20), up);
+    first.stop();
+    owner.stop();
+}
+
+/// A node whose journal was damaged while the owner was away says what is missing, and goes on with the rest.
+#[test]
+fn readings_that_the_journal_lost_on_the_way_to_an_owner_are_counted_and_stand_in_the_books() {
+    let (hub, n1) = (Site::new(), Site::new());
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    hub.write("n1.token", "none yet\n");
+    n1.write("hub.token", "none yet\n");
+    let (hub, n1) = (hub.with(&nodes("hub", &urls, "")), n1.with(&nodes("n1", &urls, "")));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    owner.stop();
+    let first = n1.start();
+    for seq in 0..10 {
+        let body = format!(r#"{{"device":"P001","boot":1,"seq":{seq},"leakage_ma":0.123}}"#);
+        assert_eq!(first.post("/api/v1/readings", &body).json()["stored"], 1);
+    }
+    first.stop();
+    let segments = std::fs::read_dir(n1.data().join("journal")).unwrap();
+    let segment = segments
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|it| it == "lgj"));
+    let segment = segment.unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| &bytes[*at..at + 4] == b"P001").collect();
+    bytes[places[places.len() / 2]] ^= 0x40;
+    std::fs::write(&segment, bytes).unwrap();
+    let (owner, first) = (hub.start(), n1.start());
+    wait_until("the rest at the owner", seconds(30), || owner.stored() == 9);
+    assert_eq!(first.metric("lampguard_nodes_lost_total{peer=\"hub\"}"), 1.0);
+    let losses = first.accounting()["possible_loss"].clone();
+    let of_hub = losses.as_array().unwrap().iter().find(|loss| loss["source"] == "forward:hub").unwrap();
+    assert_eq!(of_hub["count"], 1, "{losses}");
+    first.stop();
+    owner.stop();
+}
+
+#[test]
+fn a_node_with_another_list_of_owners_is_told_by_readyz_and_doctor() {
+    let (hub, n1) = (Site::new(), Site::new());
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    hub.write("n1.token", "none yet\n");
+    n1.write("hub.token", "none yet\n");
+    let other = nodes("hub", &urls, "")
+        .replace("zones = [\"z1\", \"z2\"]", "zones = [\"z1\", \"z2\"]\nfeeders = [\"F1\"]");
+    let (hub, n1) = (hub.with(&other), n1.with(&nodes("n1", &urls, "")));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    let first = n1.start();
+    let why = || {
+        let ready = common::http::try_get(&format!("{}/readyz", first.url), None).unwrap().json();
+        ready["nodes"]["hub"]["why"].to_string()
+    };
+    wait_until("the other list to be told", seconds(20), || why().contains("list of owners"));
+    assert_eq!(
+        first.metric("lampguard_nodes_peer_up{peer=\"hub\"}"),
+        1.0,
+        "its readings go there all the same"
+    );
+    let (out, err) = common::process::texts(&n1.run(&["doctor"]));
+    assert!(format!("{out}{err}").contains("its list of owners is another one than ours"), "{out}{err}");
+    first.stop();
+    owner.stop();
 }
 
 #[test]

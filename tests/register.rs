@@ -108,6 +108,35 @@ fn a_list_of_an_office_in_gbk_is_shown_and_changes_nothing_until_it_is_applied()
     assert_eq!(copies(site.dir()).len(), 1);
 }
 
+/// Each of these lists was written once, and the next start refused it.
+#[test]
+fn a_list_that_the_next_start_would_refuse_is_not_written_and_every_reason_is_told() {
+    let lighting =
+        "[lighting]\n[[lighting.timetable]]\nfeeders = [\"F3\"]\non = \"18:00\"\noff = \"06:00\"\n";
+    let nodes = "[nodes]\nname = \"a\"\n[[nodes.peer]]\nid = \"a\"\nzones = [\"z1\", \"z2\"]\nfeeders = [\"F2\"]\n\
+                 [[nodes.peer]]\nid = \"in\"\n";
+    let site = Site::new().with(lighting).with(nodes);
+    let before = std::fs::read(site.path("posts.csv")).unwrap();
+    let mut text = register().replace(",F3,", ",F1,").replace(",F2,", ",F1,");
+    text = text.lines().map(|line| format!("{line},\n")).collect();
+    text = text.replacen("external_code,", "external_code,plan", 1);
+    text = text.replacen("2020-01-01,,", "2020-01-01,,moonlight", 1);
+    site.write("list.csv", &text);
+    let list = site.path("list.csv");
+    let import = ["posts", "import", list.to_str().unwrap(), "--apply"];
+    let (code, out, err) = on(&site, &import);
+    assert_eq!(code, Some(2), "{out} {err}");
+    for part in ["moonlight", "F3", "[[nodes.peer]] feeders names F2", "nothing was written"] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    assert_eq!(std::fs::read(site.path("posts.csv")).unwrap(), before);
+    // What it takes a start takes too.
+    site.write("list.csv", &register().replace("解放路", "新华路"));
+    let (code, out, err) = on(&site, &import);
+    assert_eq!(code, Some(0), "{out} {err}");
+    site.start().stop();
+}
+
 #[test]
 fn a_list_with_faults_unknown_zones_or_too_few_posts_writes_nothing() {
     let site = Site::new();

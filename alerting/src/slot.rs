@@ -1,5 +1,6 @@
 //! What the engine keeps of one post: flat, at most 256 bytes.
 
+use lampguard_model::record::Source;
 use lampguard_model::time::EARLIEST;
 use lampguard_model::{Cause, Field, Millis, Quantity, StoredReading, Timestamp, Volts};
 
@@ -77,6 +78,10 @@ const _: () = assert!(size_of::<Slot>() + size_of::<u32>() <= 256, "the promise 
 
 /// Where a post's readings come in, two bits above those of [`Fact`].
 const SOURCE_SHIFT: u32 = 30;
+/// Sources in two bits. What was read again out of quarantine is kept as what came by HTTP: neither has a part that is up or
+/// down. Once another node's posts were taken for the broker's.
+const KEPT_SOURCES: [Source; 4] = [Source::Broker, Source::Listener, Source::Http, Source::Node];
+const OTHER_SOURCE: usize = 2;
 
 /// What has told how finely, as three bits each above those of [`Fact`].
 #[derive(Clone, Copy, Debug)]
@@ -206,11 +211,12 @@ impl Slot {
 
     /// Where its readings come in, by its number.
     pub(crate) fn source(&self) -> u8 {
-        (self.bits >> SOURCE_SHIFT) as u8
+        KEPT_SOURCES[(self.bits >> SOURCE_SHIFT) as usize % KEPT_SOURCES.len()] as u8
     }
 
     pub(crate) fn set_source(&mut self, source: u8) {
-        self.bits = self.bits & !(3 << SOURCE_SHIFT) | u32::from(source & 3) << SOURCE_SHIFT;
+        let kept = KEPT_SOURCES.iter().position(|known| *known as u8 == source).unwrap_or(OTHER_SOURCE);
+        self.bits = self.bits & !(3 << SOURCE_SHIFT) | (kept as u32) << SOURCE_SHIFT;
     }
 
     /// The finest decimal place that it has told of a quantity, thousandths; nothing told is the coarsest.

@@ -41,7 +41,7 @@ fn happen(of: &mut Incident, dice: u64, now: Timestamp) -> &'static str {
         }
         2 if of.severity == Severity::P2 => {
             (of.severity, of.p1_at) = (Severity::P1, Some(now));
-            of.life.on_p1();
+            of.life.on_p1(false);
             "escalated"
         }
         3 if of.life.arrived.is_some() => {

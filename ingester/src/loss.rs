@@ -30,7 +30,7 @@ pub struct Loss {
     pub from: Timestamp,
     /// Last moment.
     pub to: Timestamp,
-    /// `broker:ID` for a lost session, else the kind of source.
+    /// `broker:ID` for a lost session, `forward:ID` for what did not reach another node, else the kind of source.
     pub source: String,
     /// Readings missing by their running numbers; `null` when nobody can tell.
     pub count: Option<u64>,
@@ -137,6 +137,11 @@ impl LossBook {
         drop(entries);
         let (from, to) = (gap.since, seen_at);
         self.add(Loss { from, to, source: source.name().to_owned(), count: Some(gap.missing) });
+    }
+
+    /// Records that the journal lost on their way to another node, readings or not.
+    pub fn not_forwarded(&self, node: &str, records: u64, now: Timestamp) {
+        self.add(Loss { from: now, to: now, source: format!("forward:{node}"), count: Some(records) });
     }
 
     fn add(&self, loss: Loss) {
@@ -249,6 +254,14 @@ mod tests {
         let again = LossBook::open(&path).list();
         assert_eq!(again.iter().map(|loss| loss.count).collect::<Vec<_>>(), [Some(4), None]);
         assert_eq!(again[1].source, "broker:main");
+    }
+
+    #[test]
+    fn what_the_journal_lost_on_its_way_to_another_node_stands_in_the_book() {
+        let book = LossBook::in_memory();
+        book.not_forwarded("east", 3, NOW);
+        let loss = Loss { from: NOW, to: NOW, source: "forward:east".to_owned(), count: Some(3) };
+        assert_eq!(book.list(), [loss]);
     }
 
     #[test]

@@ -175,6 +175,15 @@ fn csv_of<'r>(rows: impl Iterator<Item = Vec<std::borrow::Cow<'r, str>>>) -> Str
     text
 }
 
+/// What is wrong with a cell of several lines: a quotation mark that is not closed takes every line up to the next one, and
+/// with them their posts.
+fn line_break(cell: &str) -> Option<String> {
+    let lines = cell.lines().count();
+    (lines > 1).then(|| {
+        format!("a cell goes over {lines} lines ({cell:.40?} …): is a quotation mark not closed? Write it in one line")
+    })
+}
+
 impl Register {
     /// Reads `posts.csv` (UTF-8, with or without byte-order mark).
     ///
@@ -191,7 +200,7 @@ impl Register {
                 Err(e) => faults.push(fault(e.position().map_or(0, csv::Position::line), e.to_string())),
                 Ok(row) => {
                     let line = row.position().map_or(0, csv::Position::line);
-                    let mut reasons = Vec::new();
+                    let mut reasons: Vec<String> = row.iter().filter_map(line_break).collect();
                     let post = columns.post(&row, &mut register, &mut reasons);
                     if reasons.is_empty() {
                         register.add(post, &mut reasons);
@@ -432,6 +441,15 @@ mod tests {
             assert!(!known.has_zone("z2"));
         }
         assert_eq!((register.zones().len(), copy.zones().len()), (1, 0));
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_not_closed_takes_no_posts_away_in_silence() {
+        let open = "P1,,z1,r,1,,F1,C1,113.2,35.2,1,100,false,\"2019,";
+        let rest =
+            ["P2,,z1,r,2,,F1,C1,113.2,35.2,1,100,false,,", "P3,,z1,r,3,,F1,C1,113.2,35.2,1,100,false,,"];
+        let faults = Register::parse(file(&[open, rest[0], rest[1]]).as_bytes()).unwrap_err();
+        assert!(faults[0].to_string().starts_with("line 2: a cell goes over 3 lines"), "{faults:?}");
     }
 
     #[test]

@@ -4,14 +4,16 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use lampguard_ingester::intake::{Fate, Tally};
+use lampguard_ingester::intake::{Fate, Inlet, Tally};
 use lampguard_ingester::run::forwarded;
-use lampguard_ingester::source::http::submit;
-use lampguard_model::record::Source;
+use lampguard_ingester::source::http::{SubmitError, submit};
+use lampguard_model::Timestamp;
+use lampguard_model::record::{self, Source};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, ApiError, Shared};
+use crate::nodes;
 use crate::tokens::Identity;
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,16 +33,16 @@ pub(super) async fn forward(
     body: Bytes,
 ) -> Answer {
     let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
-    let Some(nodes) = &instance.nodes else {
+    let Some(among) = &instance.nodes else {
         return Err(forbidden("this instance has no [nodes]: nothing is forwarded to it".to_owned()));
     };
-    let from = nodes.owners.place(&who.name).filter(|node| *node != nodes.owners.own());
+    let from = among.owners.place(&who.name).filter(|node| *node != among.owners.own());
     let Some(from) = from else {
         let text =
             format!("{:?} is no other node of [nodes]: a node's token bears its id as --name", who.name);
         return Err(forbidden(text));
     };
-    if !nodes.owners.judges_here() {
+    if !among.owners.judges_here() {
         return Err(forbidden("this node owns nothing and stands by for nobody".to_owned()));
     }
     if forwarded::records(&body).any(|record| record.is_none()) {
@@ -50,22 +52,43 @@ pub(super) async fn forward(
         return Err(ApiError::unavailable("starting"));
     };
     if !head.ask {
-        nodes.heard(from, &head.faults);
+        among.heard(from, &head.faults);
     }
-    let tally = if body.is_empty() {
-        Tally::default()
-    } else {
-        let now = (instance.clock)();
-        submit(&handles.inlet, Source::Node, Vec::new(), "", body, Fate::Forwarded, now).await?
+    if forwarded::records(&body).flatten().any(|(kind, _)| kind == record::READING) {
+        among.heard_readings(from);
+    }
+    let tally = match body.is_empty() {
+        // Whoever stands in for us goes on until our disk takes something again.
+        true if !head.ask && handles.inlet.gate.is_stopped() => return Err(SubmitError::Stopped.into()),
+        true => Tally::default(),
+        false => take(&handles.inlet, body, (instance.clock)()).await?,
     };
     if !tally.quarantined.is_empty() {
         // What this version does not know has to wait there until it does; the rest is a duplicate when it comes again.
         let text = "a record is of a kind that this version does not know: bring this node up to the sender's version";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_record", text));
     }
-    let register = nodes.register_hash(&instance.register.get());
+    let register = among.register_hash(&instance.register.get());
     Ok(Json(json!({
-        "stored": tally.stored, "duplicate": tally.duplicate, "node": nodes.owners.id(nodes.owners.own()),
-        "now": (instance.clock)().0, "register": register,
+        "stored": tally.stored, "duplicate": tally.duplicate, "node": among.owners.id(among.owners.own()),
+        "now": (instance.clock)().0, "register": register, "owners": nodes::owners_hash(&among.config),
     })))
+}
+
+/// Hands it over. A journal that stops on the way is answered at once: it is judged all the same, and the sender goes on
+/// to what came behind it.
+async fn take(inlet: &Inlet, body: Bytes, now: Timestamp) -> Result<Tally, SubmitError> {
+    let (its, mut stopped) = (inlet.clone(), inlet.gate.watch());
+    let submitted =
+        async move { submit(&its, Source::Node, Vec::new(), "", body, Fate::Forwarded, now).await };
+    if inlet.gate.is_stopped() {
+        return submitted.await;
+    }
+    // A task of its own: it is not taken back when the answer goes out before.
+    let submitted = tokio::spawn(submitted);
+    tokio::select! {
+        biased;
+        taken = submitted => taken.unwrap_or(Err(SubmitError::Ending)),
+        _ = stopped.wait_for(|stopped| *stopped) => Err(SubmitError::Stopped),
+    }
 }

@@ -19,9 +19,17 @@ use crate::tokens::Identity;
 
 impl From<SubmitError> for ApiError {
     fn from(e: SubmitError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "journal_stopped", e.to_string())
+        match e {
+            SubmitError::Stopped => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, JOURNAL_STOPPED, e.to_string())
+            }
+            SubmitError::Ending => Self::unavailable(e),
+        }
     }
 }
+
+/// The code of an answer: what was sent is judged and not kept.
+pub(crate) const JOURNAL_STOPPED: &str = "journal_stopped";
 
 /// Every topic, read by the canonical decoder: the readings name their devices themselves.
 fn any_topic() -> Vec<Mapping> {

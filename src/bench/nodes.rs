@@ -34,6 +34,8 @@ use super::{mqtt, payload};
 /// Posts that report danger, and how often each does: it is confirmed by the second.
 const DANGEROUS: u64 = 20;
 const REPORTS: u64 = 3;
+/// How often a terminal is told how much is sent.
+const SHOWN_EVERY: Duration = Duration::from_secs(2);
 /// What is told first may be confirmed by what comes by the other node, a little later.
 const QUIET: Duration = Duration::from_secs(3);
 
@@ -224,10 +226,16 @@ fn publish(options: &Nodes, stage: &mut Stage, report: &mut Report) -> Result<u6
     moments.reverse();
     let mut dangers = 0;
     let mut kills = 0;
+    let mut shown = Instant::now();
     let mut stream = mqtt::connect(&format!("127.0.0.1:{}", stage.broker), "bench-dangers", false)?;
     loop {
         let ended = stage.publisher.has_ended();
         let sent = if ended { u64::MAX } else { stage.publisher.sent() };
+        if !ended && shown.elapsed() >= SHOWN_EVERY {
+            shown = Instant::now();
+            let share = sent * 100 / options.readings.max(1);
+            report.progress(format!("{sent} of {} sent ({share} %), {kills} kill(s)", options.readings));
+        }
         stage.owner.process.check()?;
         for (_, node) in &mut stage.receivers {
             node.process.check()?;

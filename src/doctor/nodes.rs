@@ -29,6 +29,11 @@ pub(super) fn check(config: &NodesSection, register: Option<&Register>, findings
                     let text = format!("its clock is {apart} ms apart from ours; cure: set both by NTP");
                     findings.add(Grade::Bad, &about, text);
                 }
+                if !answer.owners.is_empty() && answer.owners != nodes::owners_hash(config) {
+                    let text = "its list of owners is another one than ours: a post may be nobody's or two nodes'; cure: the same \
+                                [[nodes.peer]] (id, zones, feeders, standby) on all nodes, and restart";
+                    findings.add(Grade::Bad, &about, text);
+                }
                 if register.is_some_and(|register| nodes::register_hash(register) != answer.register) {
                     let text = "its register is another one than ours: a post may be nobody's or two nodes'; cure: give \
                                 all nodes the same posts.csv and reload (SIGHUP)";

@@ -6,6 +6,9 @@
 //!  3 send   one request; its 200 means that they are on the other disk
 //!  4 move   the cursor, at most once a second; only then may the journal be trimmed
 //! ```
+//! A node that judges and keeps nothing (its disk is full) is sent what came behind the batch, to be judged alone; the batch
+//! waits, and with it the cursor.
+//!
 //! One thread for each node that judges, one request at a time. What it cannot send waits in the journal; in memory is one
 //! batch. A kill sends again what the cursor had not passed yet: the owner counts it as duplicate.
 
@@ -18,18 +21,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use lampguard_ingester::intake::{Fate, Inlet};
-use lampguard_ingester::loss::replace_file;
-use lampguard_ingester::run::forwarded::put_record;
+use lampguard_ingester::loss::{LossBook, replace_file};
 use lampguard_ingester::source::http::submit;
 use lampguard_journal::{Follower, JournalError, Reader};
-use lampguard_model::record::{self, Record, Source};
-use lampguard_model::{Marks, Timestamp};
+use lampguard_model::record::Source;
+use lampguard_model::{Current, Register, Timestamp};
 use tracing::{error, info, warn};
 
+use super::batch::{Batch, Weather};
 use super::owners::Owners;
 use super::turn::{Step, To, Turn};
-use super::way::Way;
-use super::{Nodes, way, way_to};
+use super::way::{Cause, Way};
+use super::{Nodes, owners_hash, way, way_to};
 use crate::clock::Clock;
 
 /// A batch is closed when its records reach this size; the other node takes bodies of 4 MiB.
@@ -52,6 +55,11 @@ fn cursor_path(dir: &Path, id: &str) -> PathBuf {
     dir.join(format!("forward-{id}.cursor"))
 }
 
+/// Weather before the cursor that the owner has still to hear.
+fn weather_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(format!("forward-{id}.weather"))
+}
+
 /// The durable cursor; 0, the start of the journal, when there is none that can be read.
 pub(super) fn stored_cursor(dir: &Path, id: &str) -> u64 {
     let text = std::fs::read_to_string(cursor_path(dir, id)).unwrap_or_default();
@@ -63,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) dir: PathBuf,
     pub(crate) journal_dir: PathBuf,
+    pub(crate) register: Current<Register>,
+    pub(crate) losses: Arc<LossBook>,
     pub(crate) followers: Vec<Follower>,
     pub(crate) inlet: Inlet,
     pub(crate) clock: Clock,
@@ -120,11 +130,19 @@ pub(crate) fn start(setup: Setup) -> Result<Running> {
             owner: way_to(config, &id)?,
             standby,
             target,
+            missed: Weather::read(&std::fs::read(weather_path(&setup.dir, &id)).unwrap_or_default()),
+            weather_file: weather_path(&setup.dir, &id),
+            weather_saved: true,
             cursor_file: cursor_path(&setup.dir, &id),
             journal_dir: setup.journal_dir.clone(),
+            register: setup.register.clone(),
+            owners: owners_hash(&setup.nodes.config),
+            losses: setup.losses.clone(),
+            unreadable_since: None,
             follower,
             reader: None,
-            batch: Batch { from: cursor, next: cursor, ..Batch::default() },
+            batch: Batch::at(cursor),
+            ahead: None,
             cursor,
             saved: cursor,
             save_at: Instant::now(),
@@ -169,33 +187,11 @@ impl Standby {
     }
 }
 
-/// Records that go together.
-#[derive(Default)]
-struct Batch {
-    /// Number of the first record that was looked at, and of the next one.
-    from: u64,
-    next: u64,
-    /// Readings, with their kind and length.
-    readings: Vec<u8>,
-    count: u64,
-    /// Weather: for the owner alone, its standby is told by a thread of its own.
-    weather: Vec<u8>,
-    /// When the oldest reading of it came in.
-    oldest: Option<Timestamp>,
-}
-
-impl Batch {
-    fn is_empty(&self) -> bool {
-        self.readings.is_empty() && self.weather.is_empty()
-    }
-
-    /// What goes to whom. The standby is not asked to take weather.
-    fn body(&self, to: To) -> Vec<u8> {
-        match to {
-            To::Owner => [&*self.weather, &*self.readings].concat(),
-            To::Standby => self.readings.clone(),
-        }
-    }
+/// The way ahead of the batch. It holds one batch as well, and begins anew when the node is away or its disk is back.
+struct Ahead {
+    to: To,
+    batch: Batch,
+    reader: Option<Reader>,
 }
 
 struct Worker {
@@ -204,11 +200,23 @@ struct Worker {
     turn: Turn,
     owner: Way,
     standby: Option<Standby>,
+    /// Weather that came while the standby stood in: the owner hears it before anything else.
+    missed: Weather,
+    weather_file: PathBuf,
+    weather_saved: bool,
     cursor_file: PathBuf,
     journal_dir: PathBuf,
+    register: Current<Register>,
+    /// Hash of our list of owners.
+    owners: String,
+    losses: Arc<LossBook>,
+    /// Our own journal cannot be read since then.
+    unreadable_since: Option<Timestamp>,
     follower: Follower,
     reader: Option<Reader>,
     batch: Batch,
+    /// While a node judges and keeps nothing: what it is sent next, to be judged alone.
+    ahead: Option<Ahead>,
     /// Everything before it was taken over there, or is not for them.
     cursor: u64,
     saved: u64,
@@ -227,8 +235,9 @@ impl Worker {
                 self.read();
             }
             self.show();
-            match self.turn.next(self.nodes.now(), !self.batch.is_empty()) {
+            match self.turn.next(self.nodes.now(), self.has_something()) {
                 Step::Send(to) => self.send(to),
+                Step::Ahead(to, pause) => self.go_ahead(to, pause.min(TICK)),
                 Step::Beat => self.beat(),
                 Step::Wait(pause) if self.batch.is_empty() => {
                     self.follower.tail().wait_past(self.cursor, pause.min(TICK));
@@ -243,70 +252,171 @@ impl Worker {
         self.save(true);
     }
 
+    /// Something waits for whom it would be sent to now.
+    fn has_something(&self) -> bool {
+        let for_the_owner = || !self.missed.is_empty() && !self.turn.is_taken_over(self.nodes.now());
+        !self.batch.is_empty() || for_the_owner()
+    }
+
     /// Step 1.
     fn read(&mut self) {
-        if let Err(error) = self.try_read() {
-            self.reader = None;
-            if !self.told {
-                warn!(node = self.owner.id(), %error, "the journal is not readable now: nothing is forwarded");
-                self.told = true;
-            }
-            std::thread::sleep(TICK);
-        }
+        let read = self.try_read();
+        self.note(read.err());
         if self.batch.is_empty() {
             // Nothing of it was for them.
             self.cursor = self.batch.next;
         }
     }
 
-    fn try_read(&mut self) -> Result<(), JournalError> {
-        let end = self.follower.tail().end();
-        self.batch.from = self.batch.next;
-        let mut reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(&self.journal_dir, self.batch.next)?,
-        };
-        let size = |batch: &Batch| batch.readings.len() + batch.weather.len();
-        while size(&self.batch) < BATCH_BYTES && self.batch.next - self.batch.from < LOOK_MAX {
-            let Some(frame) = reader.next(end)? else { break };
-            let next = self.batch.next;
-            for (_, kind, bytes) in frame.records().filter(|(seq, ..)| *seq >= next) {
-                put(&mut self.batch, &self.nodes.owners, self.target, (kind, bytes));
+    /// Our own journal can be read, or not.
+    fn note(&mut self, fault: Option<JournalError>) {
+        match fault {
+            None => {
+                if self.unreadable_since.take().is_some() {
+                    info!(node = self.owner.id(), "the journal is readable again");
+                }
             }
-            self.batch.next = next.max(frame.end_seq());
+            Some(error) => {
+                if self.unreadable_since.is_none() {
+                    error!(node = self.owner.id(), %error, "the journal is not readable: nothing is forwarded");
+                    self.unreadable_since = Some((self.clock)());
+                }
+                std::thread::sleep(TICK);
+            }
         }
-        self.batch.next = self.batch.next.max(reader.position());
+        self.nodes.links.set_unreadable(self.target, self.unreadable_since.is_some());
+    }
+
+    fn try_read(&mut self) -> Result<(), JournalError> {
+        self.batch.from = self.batch.next;
+        let reader = self.reader.take();
+        let mut batch = std::mem::take(&mut self.batch);
+        let filled = self.fill(&mut batch, reader);
+        self.batch = batch;
+        let mut reader = filled?;
         let lost = reader.take_lost();
         if lost.records > 0 {
-            error!(
-                node = self.owner.id(),
-                records = lost.records,
-                "damaged frames of the journal were not forwarded"
-            );
+            let id = self.owner.id();
+            error!(node = id, records = lost.records, "damaged frames of the journal were not forwarded");
+            self.nodes.metrics.lost.with_label_values(&[id]).inc_by(lost.records);
+            self.losses.not_forwarded(id, lost.records, (self.clock)());
         }
         self.reader = Some(reader);
         Ok(())
     }
 
+    /// Frames into a batch, up to its limits.
+    fn fill(&self, batch: &mut Batch, reader: Option<Reader>) -> Result<Reader, JournalError> {
+        let end = self.follower.tail().end();
+        let mut reader = match reader {
+            Some(reader) => reader,
+            None => Reader::open(&self.journal_dir, batch.next)?,
+        };
+        while batch.size() < BATCH_BYTES && batch.next - batch.from < LOOK_MAX {
+            let Some(frame) = reader.next(end)? else { break };
+            let next = batch.next;
+            for (_, kind, bytes) in frame.records().filter(|(seq, ..)| *seq >= next) {
+                batch.put(&self.nodes.owners, self.target, (kind, bytes));
+            }
+            batch.next = next.max(frame.end_seq());
+        }
+        batch.next = batch.next.max(reader.position());
+        Ok(reader)
+    }
+
     /// Step 3.
     fn send(&mut self, to: To) {
-        let (faults, body) = (self.nodes.faults(), self.batch.body(to));
-        let sent = match (to, &self.standby) {
+        let sent = self.hand_over(to, &self.batch);
+        let now = self.nodes.now();
+        match sent {
+            Ok(answer) => {
+                self.turn.took(to, now);
+                self.compare(to, &answer);
+                self.pass(to);
+                self.answered(to);
+            }
+            Err(error) => {
+                self.failed(to, &error, now);
+                if Cause::of(&error) == Cause::Stopped {
+                    self.begin_ahead(to, self.batch.next);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, to: To, batch: &Batch) -> Result<way::Answer> {
+        let (faults, mut body) = (self.nodes.faults(), batch.body(to));
+        if to == To::Owner {
+            body.splice(0..0, self.missed.body());
+        }
+        match (to, &self.standby) {
             (To::Standby, Some(_)) if body.is_empty() => Ok(way::Answer::default()),
             (To::Standby, Some(standby)) => standby.send(&faults, &body),
             _ => self.owner.send(&faults, &body),
-        };
-        let now = self.nodes.now();
+        }
+    }
+
+    /// The batch is durable over there, but for its weather, if that is the standby: the owner comes back to wet posts.
+    fn pass(&mut self, to: To) {
+        match to {
+            To::Owner if self.missed.is_empty() => {}
+            To::Owner => (self.missed, self.weather_saved) = (Weather::default(), false),
+            To::Standby if self.batch.weather.is_empty() => {}
+            To::Standby => {
+                self.missed.add(&self.batch.weather);
+                self.weather_saved = false;
+            }
+        }
+        let id = self.nodes.owners.id(self.target);
+        self.nodes.metrics.forwarded.with_label_values(&[id]).inc_by(self.batch.count);
+        self.cursor = self.batch.next;
+        self.batch = Batch::at(self.cursor);
+    }
+
+    /// What comes from this number on is sent ahead; what is before it was judged there.
+    fn begin_ahead(&mut self, to: To, number: u64) {
+        if self.ahead.as_ref().is_none_or(|ahead| ahead.to != to) {
+            self.ahead = Some(Ahead { to, batch: Batch::at(number), reader: None });
+        }
+    }
+
+    /// It judges and keeps nothing: one batch more to be judged alone. The cursor stays where it is.
+    fn go_ahead(&mut self, to: To, pause: Duration) {
+        // A sign of life was answered so: the batch that waits was not judged yet.
+        self.begin_ahead(to, self.batch.from);
+        let Some(mut ahead) = self.ahead.take() else { return };
+        let reader = ahead.reader.take();
+        let filled = self.fill(&mut ahead.batch, reader);
+        self.note(filled.map(|reader| ahead.reader = Some(reader)).err());
+        if ahead.batch.body(to).is_empty() {
+            ahead.batch = Batch::at(ahead.batch.next);
+            self.follower.tail().wait_past(ahead.batch.next, pause);
+            if self.follower.tail().is_closed() {
+                std::thread::sleep(pause);
+            }
+            self.ahead = Some(ahead);
+            return;
+        }
+        let sent = self.hand_over(to, &ahead.batch);
         match sent {
+            // Its disk is back: what waits goes the ordinary way, and this once more, as a duplicate.
             Ok(_) => {
-                self.turn.took(to, now);
-                let id = self.nodes.owners.id(self.target);
-                self.nodes.metrics.forwarded.with_label_values(&[id]).inc_by(self.batch.count);
-                self.cursor = self.batch.next;
-                self.batch = Batch { from: self.cursor, next: self.cursor, ..Batch::default() };
+                self.turn.took(to, self.nodes.now());
                 self.answered(to);
             }
-            Err(error) => self.failed(to, &error, now),
+            Err(error) if Cause::of(&error) == Cause::Stopped => {
+                ahead.batch = Batch::at(ahead.batch.next);
+                self.ahead = Some(ahead);
+            }
+            Err(error) => self.failed(to, &error, self.nodes.now()),
+        }
+    }
+
+    /// Whether the owner has the same lists as we have.
+    fn compare(&self, to: To, answer: &way::Answer) {
+        if to == To::Owner {
+            let register = self.nodes.register_hash(&self.register.get());
+            self.nodes.links.answered(self.target, answer, &register, &self.owners);
         }
     }
 
@@ -314,8 +424,9 @@ impl Worker {
         let sent = self.owner.send(&self.nodes.faults(), &[]);
         let now = self.nodes.now();
         match sent {
-            Ok(_) => {
+            Ok(answer) => {
                 self.turn.took(To::Owner, now);
+                self.compare(To::Owner, &answer);
                 self.answered(To::Owner);
             }
             Err(error) => self.failed(To::Owner, &error, now),
@@ -323,6 +434,7 @@ impl Worker {
     }
 
     fn answered(&mut self, to: To) {
+        self.ahead = None;
         if to == To::Owner && std::mem::take(&mut self.told) {
             info!(node = self.owner.id(), "the node answers again");
         }
@@ -332,10 +444,21 @@ impl Worker {
     }
 
     fn failed(&mut self, to: To, error: &anyhow::Error, now: Duration) {
-        self.turn.failed(to, now);
+        let cause = Cause::of(error);
+        self.turn.failed(to, now, cause == Cause::Stopped);
+        if to == To::Owner {
+            self.nodes.links.failed(self.target, cause);
+        }
+        if cause != Cause::Stopped && self.ahead.as_ref().is_some_and(|ahead| ahead.to == to) {
+            // Nobody knows what it judged of what was on its way.
+            self.ahead = None;
+        }
         if !self.told {
-            let error = format!("{error:#}");
-            warn!(node = self.owner.id(), error, "a node takes nothing; its readings wait in the journal");
+            let (error, judged) = (format!("{error:#}"), cause == Cause::Stopped);
+            warn!(
+                node = self.owner.id(),
+                error, judged, "a node takes nothing; its readings wait in the journal"
+            );
             self.told = true;
         }
         if !self.taken_over && self.turn.is_taken_over(now) {
@@ -347,7 +470,9 @@ impl Worker {
 
     fn lag_s(&self) -> i64 {
         let now = (self.clock)();
-        self.batch.oldest.map_or(0, |oldest| (now.since(oldest).0 + 999) / 1000).max(0)
+        // Of what cannot be read nobody knows the age: it is at least that of the fault.
+        let oldest = self.batch.oldest.into_iter().chain(self.unreadable_since).min();
+        oldest.map_or(0, |oldest| (now.since(oldest).0 + 999) / 1000).max(0)
     }
 
     fn show(&self) {
@@ -356,16 +481,25 @@ impl Worker {
         let metrics = &self.nodes.metrics;
         let set = |gauge: &prometheus::IntGaugeVec, value: i64| gauge.with_label_values(&[id]).set(value);
         set(&metrics.lag, self.lag_s());
-        set(&metrics.up, i64::from(self.turn.is_up()));
+        set(&metrics.up, i64::from(self.turn.is_up() && self.unreadable_since.is_none()));
         set(&metrics.taken_over, i64::from(self.turn.is_taken_over(now)));
     }
 
     /// Step 4.
     fn save(&mut self, at_once: bool) {
-        if self.saved == self.cursor || (!at_once && Instant::now() < self.save_at) {
+        let is_saved = self.saved == self.cursor && self.weather_saved;
+        if is_saved || (!at_once && Instant::now() < self.save_at) {
             return;
         }
         self.save_at = Instant::now() + SAVE_EVERY;
+        // Weather first: the cursor may not pass what is nowhere else.
+        if !self.weather_saved {
+            if let Err(error) = replace_file(&self.weather_file, &self.missed.body()) {
+                warn!(file = %self.weather_file.display(), %error, "weather that a node missed is not written");
+                return;
+            }
+            self.weather_saved = true;
+        }
         match replace_file(&self.cursor_file, format!("{}\n", self.cursor).as_bytes()) {
             Ok(()) => {
                 self.saved = self.cursor;
@@ -374,24 +508,5 @@ impl Worker {
             // What was sent goes again after a restart; the disk is told of by the journal.
             Err(error) => warn!(file = %self.cursor_file.display(), %error, "cursor is not written"),
         }
-    }
-}
-
-/// Puts a record into the batch, when it is for that node.
-fn put(batch: &mut Batch, owners: &Owners, target: usize, (kind, bytes): (u8, &[u8])) {
-    match kind {
-        record::WEATHER => put_record(kind, bytes, &mut batch.weather),
-        record::READING => {
-            let Ok(Record::Reading(reading)) = record::decode(kind, bytes) else { return };
-            let is_theirs = reading.marks.has(Marks::FOREIGN)
-                && owners.owner(reading.zone, reading.feeder, reading.hint) == target;
-            if is_theirs {
-                put_record(kind, bytes, &mut batch.readings);
-                batch.count += 1;
-                batch.oldest =
-                    Some(batch.oldest.map_or(reading.received_at, |at| at.min(reading.received_at)));
-            }
-        }
-        _ => {}
     }
 }

@@ -6,6 +6,9 @@
 //!  STANDBY: batches go to the standby; the owner is asked every PROBE; its first answer leads back to OWNER
 //! ```
 //! Without a standby everything waits in the journal for as long as it takes.
+//!
+//! A node whose disk takes nothing judges what it is sent and keeps none of it. What waits stays where it is, and what came
+//! behind it goes ahead, to be judged alone: alarms wait for nobody's disk.
 
 use std::time::Duration;
 
@@ -28,6 +31,8 @@ pub(crate) enum To {
 pub(crate) enum Step {
     /// Send the batch there.
     Send(To),
+    /// It judges and keeps nothing: send it what came behind the batch; for so long at most, then ask again.
+    Ahead(To, Duration),
     /// Send nothing but a sign of life to the owner.
     Beat,
     /// Nothing for so long.
@@ -39,11 +44,14 @@ pub(crate) enum Step {
 struct Tries {
     failed: u32,
     not_before: Duration,
+    /// The last one was answered: it judges and keeps nothing.
+    stopped: bool,
 }
 
 impl Tries {
-    fn fail(&mut self, now: Duration) {
+    fn fail(&mut self, now: Duration, stopped: bool) {
         let [first, longest] = BACKOFF;
+        self.stopped = stopped;
         self.not_before = now + first.saturating_mul(1 << self.failed.min(8)).min(longest);
         self.failed = self.failed.saturating_add(1);
     }
@@ -96,10 +104,11 @@ impl Turn {
             let (to, tries) =
                 if taken_over { (To::Standby, &self.standby) } else { (To::Owner, &self.owner) };
             if tries.not_before <= now {
-                return Step::Send(to);
+                // It has judged the batch already: a sign of life tells as well whether its disk is back.
+                return if tries.stopped && to == To::Owner { Step::Beat } else { Step::Send(to) };
             }
             let until = if taken_over { tries.not_before.min(beat_at) } else { tries.not_before };
-            return Step::Wait(until - now);
+            return if tries.stopped { Step::Ahead(to, until - now) } else { Step::Wait(until - now) };
         }
         if beat_at <= now { Step::Beat } else { Step::Wait(beat_at - now) }
     }
@@ -116,14 +125,14 @@ impl Turn {
         }
     }
 
-    /// It did not answer, or did not take it.
-    pub(crate) fn failed(&mut self, to: To, now: Duration) {
+    /// It did not answer, or did not take it; `stopped` when it judged and kept nothing.
+    pub(crate) fn failed(&mut self, to: To, now: Duration, stopped: bool) {
         match to {
             To::Owner => {
                 self.spoken = Some(now);
-                self.owner.fail(now);
+                self.owner.fail(now, stopped);
             }
-            To::Standby => self.standby.fail(now),
+            To::Standby => self.standby.fail(now, stopped),
         }
     }
 }
@@ -146,11 +155,12 @@ mod tests {
                     now += pause;
                     continue;
                 }
+                Step::Ahead(..) => unreachable!("nobody's disk is full"),
                 Step::Beat => (To::Owner, false),
                 Step::Send(to) => (to, true),
             };
             if is_away(to.0, now.as_secs_f64()) {
-                turn.failed(to.0, now);
+                turn.failed(to.0, now, false);
             } else {
                 turn.took(to.0, now);
                 if to.1 {
@@ -197,6 +207,43 @@ mod tests {
         assert!(turn.is_taken_over(at(500.0)));
         turn.took(To::Owner, at(500.0));
         assert_eq!(turn.next(at(500.1), true), Step::Send(To::Owner));
+    }
+
+    #[test]
+    fn a_node_whose_disk_is_full_is_sent_what_comes_behind_and_asked_whether_it_is_back() {
+        let mut turn = Turn::new(None, Duration::ZERO);
+        turn.failed(To::Owner, at(1.0), true);
+        assert_eq!(turn.next(at(1.1), true), Step::Ahead(To::Owner, at(0.15)));
+        assert_eq!(turn.next(at(1.3), true), Step::Beat);
+        turn.failed(To::Owner, at(1.3), true);
+        assert!(matches!(turn.next(at(1.3), true), Step::Ahead(To::Owner, _)));
+        turn.failed(To::Owner, at(2.0), false);
+        assert!(matches!(turn.next(at(2.0), true), Step::Wait(_)), "now it is not there at all");
+        turn.failed(To::Owner, at(4.0), true);
+        turn.took(To::Owner, at(5.0));
+        assert_eq!(turn.next(at(5.0), true), Step::Send(To::Owner));
+    }
+
+    #[test]
+    fn an_owner_whose_disk_is_full_is_stood_in_for_and_its_signs_of_life_end_nothing() {
+        let mut turn = Turn::new(Some(at(60.0)), Duration::ZERO);
+        let (mut now, mut standby) = (0.0, Vec::new());
+        while now < 300.0 {
+            match turn.next(at(now), true) {
+                Step::Wait(_) => {}
+                Step::Send(To::Standby) => {
+                    standby.push(now);
+                    turn.took(To::Standby, at(now));
+                }
+                // Whatever it is sent it answers 503.
+                Step::Beat | Step::Send(To::Owner) => turn.failed(To::Owner, at(now), true),
+                Step::Ahead(to, _) => assert!(to == To::Owner && now < 60.0),
+            }
+            now += 0.25;
+        }
+        assert!(standby.first().is_some_and(|at| (60.0..66.0).contains(at)), "{standby:?}");
+        let longest = standby.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(longest < 1.0 && standby.last().is_some_and(|at| *at > 299.0), "{longest}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! One request to another node.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use lampguard_ingester::source::http::SubmitError;
 use serde::Deserialize;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -28,6 +30,64 @@ pub(crate) struct Answer {
     pub(crate) now: i64,
     /// Hash of its register.
     pub(crate) register: String,
+    /// Hash of its list of owners; empty from a version that does not say.
+    #[serde(default)]
+    pub(crate) owners: String,
+}
+
+/// Why a node took nothing: the context of an error. Whatever it is, the same is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It does not answer, or with something else than it should.
+    Silent,
+    /// It judged what it was sent and keeps nothing: its journal is stopped.
+    Stopped,
+    /// It is there, and does not take our token.
+    Refused,
+}
+
+impl Cause {
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        match (error.downcast_ref::<Self>(), error.downcast_ref::<SubmitError>()) {
+            (Some(cause), _) => *cause,
+            // This node itself stands in, and its own disk takes nothing.
+            (None, Some(SubmitError::Stopped)) => Self::Stopped,
+            (None, _) => Self::Silent,
+        }
+    }
+
+    fn of_answer(status: u16, text: &str) -> Self {
+        let code = serde_json::from_str::<serde_json::Value>(text).ok();
+        let code = code.as_ref().and_then(|answer| answer["error"]["code"].as_str());
+        match (status, code) {
+            (503, Some(crate::api::readings::JOURNAL_STOPPED)) => Self::Stopped,
+            (401 | 403, _) => Self::Refused,
+            _ => Self::Silent,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Silent => "该节点不接收转送 (it does not take what we forward)",
+            Self::Stopped => {
+                "该节点磁盘不可写，仅判定不保存 (its disk takes nothing: it judges and keeps nothing)"
+            }
+            Self::Refused => {
+                "该节点拒绝本机令牌 (it refuses our token: 401 or 403; make a new one over there)"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "it does not take it",
+            Self::Stopped => "it judges and keeps nothing",
+            Self::Refused => "it refuses our token",
+        })
+    }
 }
 
 /// The way to one node.
@@ -110,7 +170,8 @@ impl Way {
         let status = response.status().as_u16();
         let text = response.body_mut().with_config().limit(TEXT_MAX).read_to_string().unwrap_or_default();
         if status != 200 {
-            bail!("node {} answered {status}: {}", self.id, text.trim());
+            let error = anyhow!("node {} answered {status}: {}", self.id, text.trim());
+            return Err(error.context(Cause::of_answer(status, &text)));
         }
         let answer: Answer =
             serde_json::from_str(&text).with_context(|| format!("reading the answer of node {}", self.id))?;
@@ -123,5 +184,24 @@ impl Way {
             );
         }
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_over_there_is_told_apart_from_a_node_that_is_not_there() {
+        let stopped = r#"{"error":{"code":"journal_stopped","message":"m"}}"#;
+        let of = |status, text: &str| Cause::of(&anyhow!("x").context(Cause::of_answer(status, text)));
+        assert_eq!(of(503, stopped), Cause::Stopped);
+        assert_eq!(of(503, r#"{"error":{"code":"unavailable"}}"#), Cause::Silent);
+        assert_eq!((of(401, "{}"), of(403, "")), (Cause::Refused, Cause::Refused));
+        assert_eq!(of(500, stopped), Cause::Silent);
+        assert_eq!(of(503, "<html>"), Cause::Silent);
+        assert_eq!(Cause::of(&anyhow!("no route")), Cause::Silent);
+        assert_eq!(Cause::of(&SubmitError::Stopped.into()), Cause::Stopped);
+        assert_eq!(Cause::of(&SubmitError::Ending.into()), Cause::Silent);
     }
 }

@@ -46,15 +46,11 @@ pub(crate) fn import(config: Option<&Path>, asked: &Import) -> Result<()> {
     let difference = Difference::between(&held.register, &read.register);
     let shown = show::Shown { asked, encoding, held: &held, read: &read, difference: &difference };
     print(&shown.text())?;
-    let unknown = configured.as_ref().map_or_else(Vec::new, |config| unknown_zones(config, &read.register));
-    if !unknown.is_empty() {
-        bail!(UsageError(format!(
-            "the list names zones without a [[zone]]: {}; nobody would be sent there. Its names of zones may be ids or names of [[zone]]",
-            unknown.join(", ")
-        )));
-    }
-    if configured.is_none() {
-        eprintln!("zones were not checked: there is no configuration that could be read");
+    match &configured {
+        Some(config) => check_as_start(config, &read.register)?,
+        None => eprintln!(
+            "zones were not checked, nor lighting and nodes: there is no configuration that could be read"
+        ),
     }
     if !asked.apply {
         return Ok(());
@@ -199,6 +195,29 @@ fn refused(file: &Path, faults: &[ImportFault]) -> anyhow::Error {
 fn unknown_zones(config: &Config, register: &Register) -> Vec<String> {
     let known = |zone: &str| config.zones.iter().any(|known| known.id == zone);
     register.zones().iter().filter(|zone| !known(zone)).map(ToString::to_string).collect()
+}
+
+/// Everything that a start and SIGHUP refuse a register for: it never stands in the file.
+fn check_as_start(config: &Config, register: &Register) -> Result<()> {
+    let mut faults = Vec::new();
+    let unknown = unknown_zones(config, register);
+    if !unknown.is_empty() {
+        faults.push(format!(
+            "it names zones without a [[zone]]: {}; nobody would be sent there. Its names of zones may be ids or names of [[zone]]",
+            unknown.join(", ")
+        ));
+    }
+    let nodes = config.nodes.as_ref().map(|nodes| crate::nodes::check_register(nodes, register));
+    let lighting = crate::serve::load_lighting(config, register).map(drop);
+    let checked = nodes.into_iter().chain([lighting]).filter_map(Result::err);
+    faults.extend(checked.map(|error| format!("{error:#}")));
+    if faults.is_empty() {
+        return Ok(());
+    }
+    bail!(UsageError(format!(
+        "a start with this list would be refused, nothing was written:\n  {}",
+        faults.join("\n  ")
+    )));
 }
 
 /// True when a running instance takes it by SIGHUP.

@@ -255,6 +255,25 @@ fn situation_s43_a_broker_that_is_down_is_one_system_incident_and_one_blind_and_
     assert!(!city.of_kind(Kind::FeederDark).is_empty());
 }
 
+/// What other nodes say of themselves is `peer:ID`; only `node:ID`, the way of readings, stops the clock of silence.
+#[test]
+fn a_node_that_says_its_database_is_away_leaves_the_silence_of_posts_what_it_is() {
+    for (part, dark) in [("peer:in1", 1), ("node:in1", 0)] {
+        let mut city = City::street(10);
+        for round in 0..4 {
+            for n in 0..10 {
+                let mut r = at_post(lit(minutes(-15 + 5 * round)), n);
+                r.source = Source::Node;
+                city.read(&r);
+            }
+        }
+        let input = Input::System { part, good: false, because: "database" };
+        city.engine.step(minutes(1), input, &mut city.effects);
+        city.pass(minutes(1), 60);
+        assert_eq!(city.of_kind(Kind::FeederDark).len(), dark, "{part}");
+    }
+}
+
 #[test]
 fn with_one_broker_of_two_away_the_posts_of_the_other_are_still_watched() {
     let mut city = City::street(10);

@@ -8,10 +8,10 @@
 //! on again, so two nodes that do not agree cannot send it round in circles.
 
 use lampguard_model::record::{self, Record, StoredReading};
-use lampguard_model::{Marks, Reading, WeatherReport, register};
+use lampguard_model::{Marks, Reading, Timestamp, WeatherReport, register};
 use tracing::warn;
 
-use super::{ALL_ZONES, Context, Decision, Intake, Kept, Place};
+use super::{ALL_ZONES, Context, Decision, Intake, Kept, Place, mark_time};
 use crate::intake::Message;
 
 /// What the first node noticed in the payload. The rest (time, place, identity) is looked at again here.
@@ -47,6 +47,19 @@ pub fn records(mut body: &[u8]) -> impl Iterator<Item = Option<(u8, &[u8])>> {
     })
 }
 
+/// A message of weather with the time from which it holds: its own, else when the first node got it. So what waited, or
+/// comes a second time, overrules nothing that was said since. `None` for what cannot be read.
+fn dated(json: &[u8], came_at: Timestamp) -> Option<Vec<u8>> {
+    let report = WeatherReport::decode(json).ok()?;
+    let at = report.at(came_at).min(came_at);
+    if report.ts.map(Timestamp::from_number) == Some(at) {
+        return Some(json.to_vec());
+    }
+    let mut message: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
+    message.insert("ts".to_owned(), at.0.into());
+    serde_json::to_vec(&message).ok()
+}
+
 impl Intake {
     /// Says who judges a reading that came in here.
     pub(super) fn mark_judge(
@@ -75,8 +88,8 @@ impl Intake {
         for part in records(&message.payload) {
             match part.map(|(kind, bytes)| (kind, record::decode(kind, bytes))) {
                 Some((record::READING, Ok(Record::Reading(stored)))) => self.take_stored(&stored, context),
-                Some((record::WEATHER, Ok(Record::Weather(_, zone, json)))) => {
-                    self.take_heard_weather(zone, json, context);
+                Some((record::WEATHER, Ok(Record::Weather(came_at, zone, json)))) => {
+                    self.take_heard_weather(came_at, zone, json, context);
                 }
                 // The sender's checksums were right, so it is a newer version: it keeps it until we know it.
                 _ => {
@@ -117,7 +130,10 @@ impl Intake {
         let hint = stored.hint.map(|zone| (zone, stored.device));
         let place = self.place(stored.device, &mut reading, hint);
         let decision = if self.judge_only {
-            self.look_only(&mut reading, &place, stored.device, context.received_at)
+            // By its own identity: when it comes again to be stored it confirms nothing a second time.
+            let period = place.period(&reading);
+            let stored_ts = mark_time(&mut reading, period, context.received_at);
+            Decision::Fresh { stored_ts, identity: stored.identity }
         } else {
             let (identity, received_at) = (stored.identity, context.received_at);
             self.admission.admit_as(identity, &mut reading, &place, stored.device, received_at)
@@ -125,13 +141,11 @@ impl Intake {
         self.settle(decision, (&reading, &place), (stored.device, stored.hint), context);
     }
 
-    fn take_heard_weather(&mut self, zone: &str, json: &[u8], context: &Context) {
+    fn take_heard_weather(&mut self, came_at: Timestamp, zone: &str, json: &[u8], context: &Context) {
         let known = zone == ALL_ZONES || self.register.has_zone(zone);
-        if !known || WeatherReport::decode(json).is_err() {
-            return;
-        }
+        let Some(json) = dated(json, came_at).filter(|_| known) else { return };
         let received_at = context.received_at;
-        self.frame.push(record::HEARD_WEATHER, |out| record::encode_weather(received_at, zone, json, out));
+        self.frame.push(record::HEARD_WEATHER, |out| record::encode_weather(received_at, zone, &json, out));
         self.close_full_frame();
     }
 

@@ -151,6 +151,38 @@ fn weather_is_heard_and_not_passed_on_again_and_what_nobody_knows_is_refused() {
 }
 
 #[test]
+fn forwarded_weather_holds_from_when_the_first_node_got_it_however_late_and_often_it_comes() {
+    let (mut first, mut owner) = (node(&["z1"]), node(&[]));
+    let later = NOW + Millis::minutes(40);
+    let heard = |owner: &mut Intake, told: &[(u8, Vec<u8>)]| {
+        take(owner, "", &body(told), later, true);
+        let kept = frames(owner);
+        match record::decode(kept[0].0, &kept[0].1) {
+            Ok(Record::Weather(received_at, "z1", json)) => {
+                let report = WeatherReport::decode(json).unwrap();
+                assert_eq!((kept[0].0, received_at), (record::HEARD_WEATHER, later));
+                (report.at(received_at), report.rain_mm_h, report.warning)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    take(&mut first, "weather/z1/rain", br#"{"rain_mm_h":4,"by":"gauge"}"#, NOW, true);
+    let told = frames(&mut first);
+    assert_eq!(heard(&mut owner, &told), (NOW, Some(4.0), None), "without a time of its own");
+    assert_eq!(heard(&mut owner, &told).0, NOW, "and again by a retry");
+    for (ts, at) in [
+        (NOW - Millis::minutes(7), NOW - Millis::minutes(7)),
+        (NOW + Millis::minutes(2), NOW),
+        (Timestamp(1000), NOW),
+    ] {
+        let text = format!(r#"{{"ts":{},"warning":"red"}}"#, ts.0);
+        take(&mut first, "weather/z1/rain", text.as_bytes(), NOW, true);
+        let told = frames(&mut first);
+        assert_eq!(heard(&mut owner, &told), (at, None, Some(lampguard_model::Warning::Red)), "{text}");
+    }
+}
+
+#[test]
 fn a_stored_reading_survives_being_forwarded_with_what_its_payload_showed() {
     let mut owner = node(&[]);
     let mut marks = Marks::SATURATED;

@@ -23,6 +23,9 @@ pub const ROWS_MAX: usize = 1_000_000;
 pub const TEXT_MAX: usize = 200;
 /// A post that is farther from the middle of all is looked at by people.
 const FAR_M: f64 = 100_000.0;
+/// Columns of which an empty cell says nothing about a post that is known: taking a sensor away, or a hollow, or a plan,
+/// is written out.
+const KEPT_WHEN_EMPTY: [&str; 6] = ["device_id", "low_lying", "kind", "plan", "monitored", "period_s"];
 /// Posts that stand where they stood, when the right system of coordinates is named.
 const SAME_M: f64 = 30.0;
 
@@ -271,7 +274,8 @@ impl Chosen {
         let kept = |column: &str| known.map_or_else(String::new, |post| cell(post, column));
         let mut cells: Vec<Cow<'r, str>> = Vec::with_capacity(self.places.len());
         for (column, _) in &self.places {
-            let Some(text) = said(column) else {
+            let is_said = |text: &&str| !text.is_empty() || !KEPT_WHEN_EMPTY.contains(column);
+            let Some(text) = said(column).filter(is_said) else {
                 cells.push(Cow::Owned(kept(column)));
                 continue;
             };
@@ -291,6 +295,10 @@ impl Chosen {
         let lon_at = columns().position(|column| column == "lon").unwrap_or(0);
         // A place that is known is not lost by an empty cell.
         let [lon, lat] = ["lon", "lat"].map(|column| said(column).filter(|text| !text.is_empty()));
+        // What programs write where they know no place; nobody's lamp stands in the sea at 0, 0.
+        let is_zero = |text: &str| text.parse::<f64>().is_ok_and(|value| value == 0.0);
+        let is_nowhere = lon.is_some_and(is_zero) && lat.is_some_and(is_zero);
+        let [lon, lat] = [lon, lat].map(|text| text.filter(|_| !is_nowhere));
         let (Some(lon), Some(lat)) = (lon, lat) else {
             if lon.is_some() != lat.is_some() {
                 fault(format!(

@@ -51,6 +51,27 @@ fn chinese_headings_and_words_are_understood_and_what_the_list_does_not_have_kno
 }
 
 #[test]
+fn an_empty_cell_or_a_place_at_zero_takes_nothing_away_that_is_known_of_a_post() {
+    let held = "P1,D1,z1,r,1,,F1,C1,113.24,35.21,2,150,true,,,feeder,half_night,false,M1,60\n";
+    let held = Register::parse(format!("{}\n{held}", header()).as_bytes()).unwrap();
+    let text = format!(
+        "{}\n{}\n{}\n",
+        header(),
+        "P1,,z1,r,1,,F1,C1,0,0.000,2,150,,,,,,,M1,",
+        "P2,,z1,r,2,,F1,C1,0,0,1,100,,,,,,,,"
+    );
+    let import = read(&text, &Options::default(), &held).unwrap();
+    assert_eq!(import.register.posts()[0], held.posts()[0]);
+    let new = &import.register.posts()[1];
+    assert_eq!((&*new.device_id, new.low_lying, new.monitored, new.period_s), ("P2", false, true, None));
+    assert_eq!((new.lon, new.lat, import.nowhere), (0.0, 0.0, 1));
+    let told = "post_id,device_id,low_lying,monitored,kind,plan\nP1,P1,false,true,post,all\n";
+    let import = read(told, &Options::default(), &held).unwrap();
+    let one = &import.register.posts()[0];
+    assert_eq!((&*one.device_id, one.low_lying, one.monitored, &*one.plan), ("P1", false, true, "all"));
+}
+
+#[test]
 fn headings_are_what_map_says_and_two_for_one_column_are_a_fault() {
     let text = "杆,编号,设备编号\nP1,甲,D1\n";
     let map = |pairs: &[(&str, &str)]| Options {
@@ -77,7 +98,8 @@ fn every_fault_is_told_with_its_line() {
         header(),
         [
             "P1,D1,z1,r,1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
-            "\"P2\",,z1,\"两\n行\",1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
+            "\"P2\",,z1,两\t行,1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
+            "P3,,z1,r,1,,F1,C1,113.24,35.21,1,1,x,,,,,,,,",
             "P1,D9,z1,r,1,,F1,C1,113.24,35.21,1,1,0,,,,,,,,",
             "P4,,z1,r,1,,F1,C1,35.21,113.24,1,1,0,,,,,,,,",
             "P5,,z1,r,1,,F1,C1,113.24,,1,1,0,,,,,,,,",
@@ -86,7 +108,8 @@ fn every_fault_is_told_with_its_line() {
     );
     let told = faults(&text, &Options::default());
     for part in [
-        "line 3: road \"两\\n行\" holds a line break",
+        "line 3: road \"两\\t行\" holds a line break",
+        "line 4: low_lying \"x\" is not true or false",
         "line 5: post_id P1 is already there",
         "line 6: lon 35.21, lat 113.24: the two are swapped",
         "line 7: lon \"113.24\" and lat \"\": one of them is missing",
@@ -97,6 +120,20 @@ fn every_fault_is_told_with_its_line() {
     assert!(short.contains("line 2: 3 cells under 20 headings"), "{short}");
     let long = faults(&format!("post_id,road\nP1,{}\n", "路".repeat(TEXT_MAX + 1)), &Options::default());
     assert!(long.contains("line 2: road has 201 characters, limit 200"), "{long}");
+}
+
+#[test]
+fn a_quotation_mark_that_is_not_closed_is_a_fault_with_its_line_whichever_column_it_stands_in() {
+    for (text, line) in [
+        // In a column that nobody takes, the last one: the row has all its cells, and P2 and P3 would be gone.
+        ("post_id,备注\nP1,\"旧\nP2,\nP3,\n", "line 2: a cell goes over 3 lines"),
+        ("post_id,备注\nP1,旧\nP2,\"旧\nP3,\"\n", "line 3: a cell goes over 2 lines"),
+        ("post_id,road\nP1,\"a\nP2,b\n", "line 2: a cell goes over 2 lines"),
+        ("post_id,\"road\nP1,a\nP2,b\n", "line 1: a cell goes over 3 lines"),
+    ] {
+        let told = faults(text, &Options::default());
+        assert!(told.contains(line), "{text}: {told}");
+    }
 }
 
 #[test]
@@ -113,7 +150,7 @@ fn points_of_geojson_are_posts_by_the_same_headings() {
         (one.lon, one.lat, &*one.road, one.lamps, one.low_lying),
         (113.241, 35.211, "新华路", 3, true)
     );
-    assert_eq!((&*one.device_id, &*one.zone), ("P1", "z1"), "null is empty; what it does not say is kept");
+    assert_eq!((&*one.device_id, &*one.zone), ("D1", "z1"), "null is empty, and what is empty is kept");
     assert_eq!((&*nine.post_id, &*nine.feeder, nine.lamps), ("P9", "F9", 1));
     assert!(read.left_out.contains(&"经度".to_owned()), "{:?}", read.left_out);
     for (bad, part) in [

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::import::{ImportFault, ROWS_MAX};
+use super::line_break;
 
 /// Headings of one file: an office's list has some dozens.
 const HEADINGS_MAX: usize = 200;
@@ -65,7 +66,9 @@ fn csv(text: &str) -> Result<Table, Vec<ImportFault>> {
         .from_reader(text.as_bytes());
     let headings = reader.headers().map(|row| row.iter().map(str::to_owned).collect::<Vec<_>>());
     let headings = headings.map_err(|e| vec![ImportFault { unit, at: 1, reason: e.to_string() }])?;
-    let (mut table, mut faults) = (Table { unit, headings, ..Table::default() }, Vec::new());
+    let broken = headings.iter().filter_map(|heading| line_break(heading));
+    let mut faults: Vec<ImportFault> = broken.map(|reason| ImportFault { unit, at: 1, reason }).collect();
+    let mut table = Table { unit, headings, ..Table::default() };
     for row in reader.records() {
         let fault = |at, reason| ImportFault { unit, at, reason };
         match row {
@@ -74,6 +77,7 @@ fn csv(text: &str) -> Result<Table, Vec<ImportFault>> {
             Ok(row) if row.iter().all(str::is_empty) => {}
             Ok(row) => {
                 let at = row.position().map_or(0, csv::Position::line);
+                faults.extend(row.iter().filter_map(line_break).map(|reason| fault(at, reason)));
                 if row.len() == table.headings.len() {
                     let cells = row.iter().map(|cell| Some(cell.to_owned())).collect();
                     table.rows.push(Row { at, cells });
