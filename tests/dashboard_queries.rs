@@ -1,0 +1,389 @@
+//! Every question of every dashboard asks a real database that the built program filled: none is empty, and where a number
+//! can be compared it is the program's own.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, wait_until};
+use lampguard_dashboards::grafana::Dashboard;
+use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use serde_json::{Value, json};
+
+/// One line of an answer: its labels, and its values by time.
+#[derive(Debug)]
+struct Frame {
+    labels: BTreeMap<String, String>,
+    /// By column, newest last. PromQL has one column, `value`.
+    columns: BTreeMap<String, Vec<f64>>,
+}
+
+impl Frame {
+    fn last(&self) -> Option<f64> {
+        // The first that is no tag of a selector.
+        self.columns.values().find_map(|values| values.last().copied())
+    }
+}
+
+struct City {
+    victoria: Victoria,
+    influx: Influx,
+    site: Site,
+    lampguard: Lampguard,
+    tokens: [String; 3],
+}
+
+impl City {
+    /// None when a database is not installed.
+    fn open() -> Option<Self> {
+        let (victoria, influx) = (Victoria::start()?, Influx::start()?);
+        let second = format!(
+            "[[tsdb]]\nid = \"influx\"\nurl = \"http://127.0.0.1:{}\"\napi = \"v1\"\nbatch_ms = 200\n",
+            influx.port
+        );
+        let site = Site::new().with_database(victoria.port).with(&second).with(&lit_now());
+        let site = site.with("[policy]\nfile = \"policy.toml\"\n");
+        // Stricter than by rule, so that a deadline passes and a lamp counts as out while the test waits.
+        site.write("policy.toml", "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n");
+        let lampguard = site.start();
+        let tokens = [
+            site.token_named("duty", "desk", &[]),
+            site.token_named("crew", "c1", &["--zone", "z1"]),
+            site.token_named("admin", "head", &[]),
+        ];
+        Some(Self { victoria, influx, site, lampguard, tokens })
+    }
+
+    fn post(&self, by: usize, path: &str, body: &Value) -> Value {
+        let url = format!("{}{path}", self.lampguard.url);
+        let answer =
+            common::http::try_post(&url, Some(&self.tokens[by]), body.to_string().as_bytes()).unwrap();
+        assert!(answer.status < 300, "{path} {body}: {} {}", answer.status, answer.text);
+        answer.json()
+    }
+
+    /// One round of readings with every field, measured so long ago.
+    fn send(&self, round: u64, ago_s: i64, rising: bool) {
+        let mut client = Mqtt::connect(self.site.listener, "gateway");
+        for post in 1..=40u64 {
+            let leakage_ma = match post {
+                3 | 22 if ago_s == 0 => 60.5,
+                30 if ago_s == 0 => 8.0,
+                _ => 0.5 + post as f64 / 100.0 + if rising { round as f64 / 10.0 } else { 0.0 },
+            };
+            let reading = json!({
+                "ts": now_ms() - ago_s * 1000, "seq": round, "boot": 7, "leakage_ma": leakage_ma, "shell_v": 0.4,
+                "supply_v": 228.4, "neutral_v": 1.2, "supply": "on", "lamp_a": 0.52,
+                "lamp_w": if post == 9 { 1.0 } else { 98.0 }, "power_factor": 0.97, "energy_kwh": 812.4, "earth_ohm": 3.1,
+                "immersed": false, "water_mm": 0, "tilt_deg": 0.3, "impact": false, "door_open": false,
+                "temperature_c": 14.2, "humidity_pct": 91, "battery_v": 3.6, "rssi_dbm": -87,
+            });
+            client.publish(&format!("lamp/z1/P{post:03}/reading"), reading.to_string().as_bytes(), post);
+            client.note_acks(100, seconds(10)).unwrap();
+        }
+        assert!(client.wait_for_acks(seconds(10)));
+    }
+
+    /// A rainy hour: old readings, then danger; one case is closed, the others are not kept.
+    fn live(&self) {
+        // What a counter does before its first row nobody can see in a difference.
+        wait_until("the first row of a zone", seconds(40), || {
+            std::thread::sleep(seconds(1));
+            !self.victoria.export("zone_opened_total").is_empty()
+        });
+        let weather = json!({"zone": "all", "rain_mm_h": 12.5, "warning": "yellow", "wet": true});
+        self.post(0, "/api/v1/weather", &weather);
+        for round in 0..6u64 {
+            self.send(round, 3000 - 500 * round as i64, true);
+        }
+        self.send(6, 0, false);
+        self.send(7, 0, false);
+        let hand = json!([{"post_id": "P005", "cause": "manual", "check": "ok", "pen_band_v": 0, "supply": "on", "by": "李四"}]);
+        self.post(0, "/api/v1/readings", &hand);
+        let told = json!({"key": "call", "what": "shock", "post_id": "P010"});
+        let id = self.post(0, "/api/v1/incidents", &told)["id"].as_str().unwrap().to_owned();
+        let at = format!("/api/v1/incidents/{id}");
+        let here = json!({"key": "1", "position": {"lon": 113.62, "lat": 34.75, "accuracy_m": 12.0}});
+        self.post(1, &format!("{at}/arrive"), &here);
+        self.post(1, &format!("{at}/make_safe"), &json!({"key": "1", "method": "guarded"}));
+        self.post(
+            1,
+            &format!("{at}/repair"),
+            &json!({"key": "1", "cause": "wet junction", "parts": "terminal"}),
+        );
+        self.post(0, &format!("{at}/verify"), &json!({"key": "1", "reason": "measured twice by two people"}));
+        assert_eq!(self.post(2, &format!("{at}/close"), &json!({"key": "1"}))["state"], "closed");
+        // The next round shows the lamp dark for longer than it may be.
+        std::thread::sleep(seconds(7));
+        self.send(8, 0, false);
+    }
+
+    fn ask(&self, query: &Query, variables: &BTreeMap<&str, &str>) -> Result<Vec<Frame>, String> {
+        let now = now_ms();
+        let range = Range { from_ms: now - 3_600_000, to_ms: now, step_s: 30 };
+        let text = substitute(&query.text, range, variables);
+        if !lampguard_dashboards::query::variables(&text).is_empty() {
+            return Err(format!("a macro is left: {text}"));
+        }
+        match query.form {
+            Form::Influxql => Ok(self.influx.series(&text).iter().map(influx_frame).collect()),
+            Form::LabelValues => {
+                let (selector, label) = lampguard_dashboards::query::label_values(&text)
+                    .ok_or_else(|| format!("not read: {text}"))?;
+                let answer = self.prometheus("series", &[("match[]", selector)])?;
+                let with = answer.as_array().unwrap().iter().filter(|labels| labels.get(label).is_some());
+                Ok(with
+                    .map(|labels| Frame {
+                        labels: serde_json::from_value(labels.clone()).unwrap(),
+                        columns: BTreeMap::from([("value".to_owned(), vec![1.0])]),
+                    })
+                    .collect())
+            }
+            Form::Instant => {
+                let time = (now / 1000).to_string();
+                let answer = self.prometheus("query", &[("query", &text), ("time", &time)])?;
+                Ok(answer["result"].as_array().unwrap().iter().map(prometheus_frame).collect())
+            }
+            Form::Range => {
+                let (from, to) = ((range.from_ms / 1000).to_string(), (now / 1000).to_string());
+                let asked = [("query", &*text), ("start", &from), ("end", &to), ("step", "30")];
+                let answer = self.prometheus("query_range", &asked)?;
+                Ok(answer["result"].as_array().unwrap().iter().map(prometheus_frame).collect())
+            }
+        }
+    }
+
+    fn prometheus(&self, path: &str, asked: &[(&str, &str)]) -> Result<Value, String> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(asked).append_pair("nocache", "1");
+        let url = format!("http://127.0.0.1:{}/api/v1/{path}?{}", self.victoria.port, query.finish());
+        let answer = common::http::try_get(&url, None).unwrap();
+        if answer.status != 200 {
+            return Err(format!("{asked:?}: {} {}", answer.status, answer.text));
+        }
+        Ok(answer.json()["data"].clone())
+    }
+
+    fn truth(&self) -> Truth {
+        let zones = self.lampguard.json("/api/v1/zones")["items"].as_array().unwrap().clone();
+        let mut incidents = self.lampguard.items("/api/v1/incidents?state=all&limit=1000");
+        incidents.retain(|incident| incident["drill"] == false);
+        let posts = |state| self.lampguard.items(&format!("/api/v1/posts?state={state}&limit=1000")).len();
+        let abnormal = ["danger", "warning", "silent"].map(posts).iter().sum::<usize>() as f64;
+        Truth { zones, incidents, abnormal }
+    }
+}
+
+fn prometheus_frame(series: &Value) -> Frame {
+    let number = |pair: &Value| pair[1].as_str().unwrap().parse::<f64>().unwrap();
+    let values = match series.get("values") {
+        Some(values) => values.as_array().unwrap().iter().map(number).collect(),
+        None => vec![number(&series["value"])],
+    };
+    Frame {
+        labels: serde_json::from_value(series["metric"].clone()).unwrap(),
+        columns: BTreeMap::from([("value".to_owned(), values)]),
+    }
+}
+
+fn influx_frame(series: &Value) -> Frame {
+    let names = series["columns"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    let rows = series["values"].as_array().unwrap();
+    let column = |(place, name): (usize, String)| {
+        let values =
+            rows.iter().filter_map(|row| row[place].as_f64().or_else(|| row[place].as_str().map(|_| 1.0)));
+        (name, values.collect::<Vec<_>>())
+    };
+    let columns = names.enumerate().map(column).filter(|(name, values)| name != "time" && !values.is_empty());
+    let labels =
+        series.get("tags").map(|tags| serde_json::from_value(tags.clone()).unwrap()).unwrap_or_default();
+    Frame { labels, columns: columns.collect() }
+}
+
+/// What the interface says.
+struct Truth {
+    zones: Vec<Value>,
+    incidents: Vec<Value>,
+    /// Posts that are dangerous, near it, or silent.
+    abnormal: f64,
+}
+
+const OVER: [&str; 3] = ["closed", "void", "merged"];
+
+impl Truth {
+    fn sum(&self, of: impl Fn(&Value) -> &Value) -> f64 {
+        self.zones.iter().map(|zone| of(zone).as_f64().unwrap()).sum()
+    }
+
+    fn count(&self, is: impl Fn(&Value) -> bool) -> f64 {
+        self.incidents.iter().filter(|incident| is(incident)).count() as f64
+    }
+
+    fn open(&self, is: impl Fn(&Value) -> bool) -> f64 {
+        self.count(|incident| !OVER.contains(&incident["state"].as_str().unwrap()) && is(incident))
+    }
+
+    /// The number that a panel with one number shows.
+    fn number(&self, board: &str, panel: &str) -> Option<f64> {
+        let grave = |incident: &Value| incident["severity"] == "P1" || incident["severity"] == "P2";
+        Some(match (board, panel) {
+            ("lg-duty", "Open P1") => self.sum(|zone| &zone["open_p1"]),
+            ("lg-duty", "Open P2") => self.open(|incident| incident["severity"] == "P2"),
+            ("lg-duty", "Not acknowledged") => {
+                self.open(|incident| incident["state"] == "open" && grave(incident))
+            }
+            ("lg-duty", "Breached") => self.open(|incident| incident["breached"] == true),
+            ("lg-lit", "Due") => self.sum(|zone| &zone["lamps"]["due"]),
+            ("lg-lit", "Burning") => self.sum(|zone| &zone["lamps"]["lit"]),
+            ("lg-lit", "Unknown") => self.sum(|zone| &zone["lamps"]["unknown"]),
+            ("lg-lit", "Left out") => self.sum(|zone| &zone["lamps"]["excluded"]),
+            ("lg-sla", "Opened") => self.count(|_| true),
+            ("lg-sla", "Arrived") => self.count(|incident| !incident["arrived_at"].is_null()),
+            ("lg-sla", "Breached") => self.count(|incident| incident["breached"] == true),
+            ("lg-sla", "Closed") => self.count(|incident| incident["state"] == "closed"),
+            ("lg-system", "Open incidents") => self.open(|_| true),
+            ("lg-system", "Books") => 1.0,
+            ("lg-system", "Readings pending" | "Journal stopped" | "Brokers down" | "Incidents left out") => {
+                0.0
+            }
+            _ => return None,
+        })
+    }
+
+    /// The number of each zone that a panel by zone shows last. `asked` is the question: one panel has several.
+    fn by_zone(&self, board: &str, panel: &str, asked: &str, zone: &Value) -> Option<f64> {
+        let of = |incident: &Value| incident["zone"] == zone["zone"];
+        let arrived = |incident: &Value| of(incident) && !incident["arrived_at"].is_null();
+        match (board, panel) {
+            ("lg-duty" | "lg-rain", "Highest leakage by zone") => {
+                zone["worst"]["leakage_ma"]["value"].as_f64()
+            }
+            ("lg-zone", "Highest shell voltage") => zone["worst"]["shell_v"]["value"].as_f64(),
+            ("lg-duty", "Open incidents by zone") if asked.contains("open_p1") => zone["open_p1"].as_f64(),
+            // InfluxQL asks for four columns at once; the first by name is arrived.
+            ("lg-sla", "By zone") if asked.contains("arrived_total") => Some(self.count(arrived)),
+            ("lg-sla", "By zone") if asked.contains("opened_total") => Some(self.count(of)),
+            ("lg-sla", "By zone") if asked.contains("breached_total") => {
+                Some(self.count(|incident| of(incident) && incident["breached"] == true))
+            }
+            ("lg-sla", "By zone") if asked.contains("closed_total") => {
+                Some(self.count(|incident| of(incident) && incident["state"] == "closed"))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many rows a list has.
+    fn rows(&self, board: &str, panel: &str) -> Option<f64> {
+        match (board, panel) {
+            ("lg-duty", "Open incidents") => Some(self.open(|_| true)),
+            ("lg-duty", "Abnormal posts") => Some(self.abnormal),
+            ("lg-lit", "Lamps out, and burning by day") => {
+                Some(self.open(|incident| incident["kind"] == "lamp_out" || incident["kind"] == "day_burn"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What was asked, found and compared.
+#[derive(Debug, Default)]
+struct Counts {
+    panels: BTreeSet<(String, String)>,
+    queries: u64,
+    frames: u64,
+    compared: u64,
+}
+
+/// Asks everything of one source once; what is wrong.
+fn ask_all(city: &City, source: Source, counts: &mut Counts) -> Vec<String> {
+    let mut faults = Vec::new();
+    let variables = BTreeMap::from([("post", "P003")]);
+    let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+    // What came last is in memory and hidden until then.
+    city.victoria.export("zone_posts");
+    for file in export(&set).unwrap() {
+        let board = file.name.trim_end_matches(".json").to_owned();
+        let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
+        let truth = city.truth();
+        for query in queries(&dashboard) {
+            counts.queries += 1;
+            counts.panels.insert((board.clone(), query.of.clone()));
+            let at = format!("{board}, {}, {}: {}", query.of, query.ref_id, query.text);
+            let frames = match city.ask(&query, &variables) {
+                Ok(frames) => frames,
+                Err(error) => {
+                    faults.push(format!("{at}: {error}"));
+                    continue;
+                }
+            };
+            let full = frames.iter().filter(|frame| frame.last().is_some_and(f64::is_finite)).count();
+            counts.frames += full as u64;
+            if full == 0 {
+                faults.push(format!("{at}: empty"));
+                continue;
+            }
+            if let Some(wanted) = truth.number(&board, &query.of) {
+                counts.compared += 1;
+                let shown: Vec<_> = frames.iter().map(Frame::last).collect();
+                if shown != [Some(wanted)] {
+                    faults.push(format!("{at}: shows {shown:?}, the interface says {wanted}"));
+                }
+            }
+            // The value of an incident may be unknown, and then it has no row in that column.
+            let of_value =
+                query.text.contains("incident_value") || query.text.contains("incident_remaining_s");
+            if let Some(wanted) = truth.rows(&board, &query.of).filter(|_| !of_value) {
+                counts.compared += 1;
+                if full as f64 != wanted {
+                    faults.push(format!("{at}: {full} rows, the interface says {wanted}"));
+                }
+            }
+            for zone in &truth.zones {
+                let Some(wanted) = truth.by_zone(&board, &query.of, &query.text, zone) else { continue };
+                counts.compared += 1;
+                let of_zone =
+                    |frame: &&Frame| frame.labels.get("zone").map(String::as_str) == zone["zone"].as_str();
+                let shown = frames.iter().find(of_zone).and_then(Frame::last);
+                if shown != Some(wanted) {
+                    faults
+                        .push(format!("{at}: {} shows {shown:?}, the interface says {wanted}", zone["zone"]));
+                }
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_question_of_every_dashboard_is_answered_by_real_databases_and_numbers_are_the_programs_own() {
+    let Some(city) = City::open() else { return };
+    city.live();
+    for source in [Source::Prometheus, Source::Influxql] {
+        let (mut faults, mut counts) = (Vec::new(), Counts::default());
+        let began = std::time::Instant::now();
+        // Rows are written every 30 s; what was told a moment ago is in the next ones.
+        while began.elapsed() < seconds(120) {
+            counts = Counts::default();
+            faults = ask_all(&city, source, &mut counts);
+            if faults.is_empty() {
+                break;
+            }
+            std::thread::sleep(seconds(4));
+        }
+        assert!(faults.is_empty(), "{source:?}, {} faults:\n{}", faults.len(), faults.join("\n"));
+        eprintln!(
+            "dashboards, {source:?}: {} panels and variables, {} queries, {} frames, {} numbers compared",
+            counts.panels.len(),
+            counts.queries,
+            counts.frames,
+            counts.compared
+        );
+        assert!(counts.compared >= 30, "{counts:?}");
+    }
+    city.lampguard.balanced();
+    city.lampguard.stop();
+}
