@@ -64,7 +64,7 @@ struct Publisher {
     publish: Publish,
 }
 
-const PUBLISHERS: [Publisher; 4] = [
+const PUBLISHERS: [Publisher; 5] = [
     Publisher { name: "paho (Python)", missing: paho_missing, no_tls: None, publish: paho },
     Publisher { name: "mosquitto_pub", missing: mosquitto_missing, no_tls: None, publish: mosquitto_pub },
     Publisher {
@@ -73,6 +73,7 @@ const PUBLISHERS: [Publisher; 4] = [
         no_tls: Some("built without TLS"),
         publish: rumqttc,
     },
+    Publisher { name: "rumqttc-next (Rust)", missing: || None, no_tls: None, publish: rumqttc_next },
     Publisher { name: "mqtt.js (Node)", missing: node_missing, no_tls: None, publish: mqtt_js },
 ];
 
@@ -165,13 +166,27 @@ fn publishers_in_common_use_reach_the_built_in_listener_in_every_version_qos_and
 
 #[test]
 fn publishers_in_common_use_reach_us_through_mosquitto() {
-    let Some(broker) = Mosquitto::start() else {
+    let office = Authority::new("office");
+    let server = office.server();
+    let secure = free_port();
+    let settings = |home: &Path, port: u16| {
+        for (file, text) in [("ca.pem", office.pem()), ("cert.pem", server.pem()), ("key.pem", server.key_pem())] {
+            std::fs::write(home.join(file), text).unwrap();
+        }
+        let home = home.display();
+        format!(
+            "allow_anonymous true\nlistener {port} 127.0.0.1\nlistener {secure} 127.0.0.1\n\
+             cafile {home}/ca.pem\ncertfile {home}/cert.pem\nkeyfile {home}/key.pem\n"
+        )
+    };
+    let Some(broker) = Mosquitto::start_with(settings) else {
         return;
     };
     let site = Site::new().with_broker(broker.port, "");
+    let authority = site.write("office.pem", &office.pem());
     let lampguard = site.start();
     lampguard.wait_for_broker();
-    let place = Place { name: "Mosquitto", plain: Some(broker.port), tls: None };
+    let place = Place { name: "Mosquitto", plain: Some(broker.port), tls: Some((secure, authority)) };
     compare(&table(&place, &lampguard));
     lampguard.balanced();
 }
@@ -327,6 +342,78 @@ fn rumqttc_five(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
     let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(cell.qos)];
     for payload in payloads {
         client.publish(TOPIC, qos, false, payload.clone()).map_err(|e| e.to_string())?;
+    }
+    let mut left = payloads.len();
+    for event in connection.iter() {
+        match event.map_err(|e| e.to_string())? {
+            Event::Outgoing(Outgoing::Publish(_)) if cell.qos == 0 => left -= 1,
+            Event::Incoming(Packet::PubAck(ack)) if ack.reason == PubAckReason::Success => left -= 1,
+            Event::Incoming(Packet::PubRec(rec)) if rec.reason != PubRecReason::Success => {
+                return Err(format!("{:?}", rec.reason));
+            }
+            Event::Incoming(Packet::PubComp(_)) => left -= 1,
+            Event::Outgoing(Outgoing::Disconnect) => break,
+            _ => {}
+        }
+        if left == 0 {
+            let _ = client.disconnect();
+        }
+    }
+    Ok(())
+}
+
+/// Its maintained fork, which has TLS.
+fn rumqttc_next(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
+    if cell.version == 5 { rumqttc_next_five(cell, payloads) } else { rumqttc_next_four(cell, payloads) }
+}
+
+/// How the fork reaches a cell's place, with whom to trust where it speaks TLS.
+macro_rules! transport {
+    ($rumqttc:ident, $cell:expr) => {
+        match $cell.authority() {
+            None => $rumqttc::Transport::Tcp,
+            Some(file) => $rumqttc::Transport::Tls($rumqttc::TlsConfiguration::Simple {
+                ca: std::fs::read(file).map_err(|e| e.to_string())?,
+                alpn: None,
+                client_auth: None,
+            }),
+        }
+    };
+}
+
+fn rumqttc_next_four(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
+    use rumqttc_four::{Client, Event, MqttOptions, Outgoing, Packet, PublishOptions, QoS};
+    let mut options = MqttOptions::new("rumqttc-next", ("localhost", cell.port()));
+    options.set_transport(transport!(rumqttc_four, cell));
+    let (client, mut connection) = Client::builder(options).capacity(100).build();
+    let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(cell.qos)];
+    for payload in payloads {
+        client.publish(TOPIC, payload.clone(), PublishOptions::new(qos)).map_err(|e| e.to_string())?;
+    }
+    let mut left = payloads.len();
+    for event in connection.iter() {
+        match event.map_err(|e| e.to_string())? {
+            Event::Outgoing(Outgoing::Publish(_)) if cell.qos == 0 => left -= 1,
+            Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => left -= 1,
+            Event::Outgoing(Outgoing::Disconnect) => break,
+            _ => {}
+        }
+        if left == 0 {
+            let _ = client.disconnect();
+        }
+    }
+    Ok(())
+}
+
+fn rumqttc_next_five(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
+    use rumqttc_five::mqttbytes::v5::{Packet, PubAckReason, PubRecReason};
+    use rumqttc_five::{Client, Event, MqttOptions, Outgoing, PublishOptions, mqttbytes::QoS};
+    let mut options = MqttOptions::new("rumqttc-next", ("localhost", cell.port()));
+    options.set_transport(transport!(rumqttc_five, cell));
+    let (client, mut connection) = Client::builder(options).capacity(100).build();
+    let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(cell.qos)];
+    for payload in payloads {
+        client.publish(TOPIC, payload.clone(), PublishOptions::new(qos)).map_err(|e| e.to_string())?;
     }
     let mut left = payloads.len();
     for event in connection.iter() {
