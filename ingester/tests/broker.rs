@@ -27,19 +27,38 @@ struct Peer(TcpStream, bool);
 impl Peer {
     /// Takes the next connection and its CONNECT.
     fn connected(listener: &TcpListener) -> Self {
+        let (peer, clean) = Self::greeted(listener);
+        assert!(!clean, "clean_session is false");
+        peer
+    }
+
+    /// Takes the next connection and its CONNECT; true where it asks for a clean session.
+    fn greeted(listener: &TcpListener) -> (Self, bool) {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut peer = Self(stream, false);
         let (kind, body) = peer.packet().unwrap();
         assert_eq!(kind >> 4, 1, "CONNECT comes first");
-        assert_eq!(body[7] & 2, 0, "clean_session is false");
+        let clean = body[7] & 2 != 0;
         peer.1 = body[6] == 5;
-        if peer.1 {
+        if peer.1 && !clean {
             // Length, session expiry of u32::MAX, receive maximum.
             assert_eq!(body[11..16], [17, 255, 255, 255, 255], "the session does not expire");
             assert_eq!(body[16..19], [33, (WINDOW >> 8) as u8, WINDOW as u8]);
         }
+        (peer, clean)
+    }
+
+    /// Takes the next connection, which has to be a second subscription, and answers its SUBSCRIBE with this code.
+    fn second(site: &Site, code: u8) -> Self {
+        let (mut peer, clean) = Self::greeted(&site.listener);
+        assert!(clean, "the second subscription keeps no session");
+        let ack: &[u8] = if peer.1 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
+        peer.0.write_all(ack).unwrap();
+        let (kind, body) = peer.packet().unwrap();
+        assert_eq!(kind, 0x82);
+        peer.suback(&body, code);
         peer
     }
 
@@ -99,15 +118,22 @@ impl Peer {
     }
 
     fn send_to(&mut self, topic: &str, pkid: u16, payload: &[u8]) {
+        self.send_as(0x32, topic, pkid, payload);
+    }
+
+    /// `first` holds QoS and the retain bit; without QoS the number is left out.
+    fn send_as(&mut self, first: u8, topic: &str, pkid: u16, payload: &[u8]) {
         let mut body = vec![0, topic.len() as u8];
         body.extend_from_slice(topic.as_bytes());
-        body.extend_from_slice(&pkid.to_be_bytes());
+        if first & 6 != 0 {
+            body.extend_from_slice(&pkid.to_be_bytes());
+        }
         if self.1 {
             // A property that no rule of ours needs: the payload is text.
             body.extend_from_slice(&[2, 1, 1]);
         }
         body.extend_from_slice(payload);
-        let mut packet = vec![0x32];
+        let mut packet = vec![first];
         let mut rest = body.len();
         loop {
             let byte = (rest % 128) as u8;
@@ -149,9 +175,10 @@ struct Site {
     broker: Broker,
 }
 
-fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool) -> Site {
+fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, disk_full: bool) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let journal = JournalConfig { min_free_bytes: 0, ..JournalConfig::default() };
+    let min_free_bytes = if disk_full { u64::MAX / 2 } else { 0 };
+    let journal = JournalConfig { min_free_bytes, ..JournalConfig::default() };
     let opened = Opened::open(home, &journal, &QuarantineConfig::default(), &[]).unwrap();
     let clock: lampguard_ingester::run::Clock = Arc::new(move || now);
     let registry = prometheus::Registry::new();
@@ -211,8 +238,20 @@ fn with_site_in(home: &Path, now: Timestamp, protocol: Protocol, test: impl FnOn
 }
 
 fn with_site_of(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, test: impl FnOnce(&Site)) {
+    run(|| start(home, now, protocol, judge, false), test);
+}
+
+/// A site whose journal takes nothing: its disk counts as full from the first commit on.
+fn with_full_disk(test: impl Fn(&Site)) {
+    for protocol in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        run(|| start(home.path(), NOW, protocol, true, true), &test);
+    }
+}
+
+fn run(start: impl FnOnce() -> Site, test: impl FnOnce(&Site)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let site = runtime.block_on(async { start(home, now, protocol, judge) });
+    let site = runtime.block_on(async { start() });
     test(&site);
     let Site { ingester, broker, .. } = site;
     ingester.stop(Duration::from_secs(2));
@@ -438,5 +477,44 @@ fn a_weather_message_of_a_megabyte_is_quarantined_and_harms_nothing() {
         let settled = site.ingester.accounts().statement().settled;
         assert_eq!(settled.quarantined_by_reason().collect::<Vec<_>>(), [("too_large", 1)]);
         assert_eq!(settled.stored, 2);
+    });
+}
+
+fn judged(site: &Site) -> usize {
+    site.judged.lock().unwrap().len()
+}
+
+#[test]
+fn while_the_journal_takes_nothing_a_retained_message_over_the_limit_makes_no_alarm_deaf() {
+    with_full_disk(|site| {
+        let mut first = Peer::accept(site, false);
+        first.publish(1, 1);
+        let mut second = Peer::second(site, 0);
+        wait_for("the first one to be judged", || judged(site) == 1);
+        // A broker hands it out at every SUBSCRIBE: an error of it would come again for ever.
+        second.send_as(0x31, "lamp/z1/P2/reading", 0, &vec![b'x'; 2 << 20]);
+        for seq in 2..=5 {
+            let payload = format!(r#"{{"seq":{seq},"boot":1,"leakage_ma":0.5}}"#);
+            second.send_as(0x30, "lamp/z1/P1/reading", 0, payload.as_bytes());
+        }
+        wait_for("what comes behind it to be judged", || judged(site) == 5);
+        second.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!(second.packet().is_none(), "the connection is quiet");
+        let end = second.0.read(&mut [0; 1]).map_err(|e| e.kind());
+        assert_eq!(end, Err(std::io::ErrorKind::WouldBlock), "and open");
+    });
+}
+
+#[test]
+fn a_second_subscription_that_is_refused_or_cut_is_asked_for_again() {
+    with_full_disk(|site| {
+        let mut first = Peer::accept(site, false);
+        first.publish(1, 1);
+        let mut refused = Peer::second(site, if site.protocol == Protocol::V5 { 0x87 } else { 0x80 });
+        assert!(refused.packet().is_none(), "of no use: ended by us");
+        drop(Peer::second(site, 0));
+        let mut second = Peer::second(site, 0);
+        second.send_as(0x30, "lamp/z1/P1/reading", 0, br#"{"seq":2,"boot":1,"leakage_ma":0.5}"#);
+        wait_for("the second one to be judged", || judged(site) == 2);
     });
 }

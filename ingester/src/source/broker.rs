@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::packet::Hello;
+use self::packet::{Hello, Welcome};
 pub use self::session::Dialect;
 use self::session::Session;
 use self::wire::Remote;
@@ -204,6 +204,11 @@ fn cut_oversize(payload: bytes::Bytes) -> (bytes::Bytes, Fate) {
     hash.copy_from_slice(&Sha256::digest(&payload)[..8]);
     let kept = bytes::Bytes::copy_from_slice(&payload[..OVERSIZE_KEPT]);
     (kept, Fate::TooLarge { bytes: payload.len() as u32, hash })
+}
+
+/// How often we ping: our own keep-alive, or the broker's where that is shorter.
+fn keep_alive(welcome: &Welcome) -> Duration {
+    KEEP_ALIVE.min(Duration::from_secs(u64::from(welcome.keep_alive_s)))
 }
 
 /// 0.25 s, 0.5 s, 1 s … 30 s, each spread over half to all of it by `dice`.

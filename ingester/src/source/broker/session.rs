@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 
 use super::packet::{self, Packet, Publish, Version, Welcome};
 use super::wire::{Wire, WireError};
-use super::{EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize};
+use super::{EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize, keep_alive};
 use crate::config::Protocol;
 use crate::intake::{Chunk, Message, Settled, cost_of};
 
@@ -203,7 +203,7 @@ impl Session {
         (self.received, self.acked, self.progress) = (0, 0, Instant::now());
         // Holds for the next connection; this one keeps the limit it was made with.
         self.packet_max = PACKET_MAX;
-        self.keep_alive = KEEP_ALIVE.min(Duration::from_secs(u64::from(welcome.keep_alive_s)));
+        self.keep_alive = keep_alive(&welcome);
         self.await_pong = false;
         self.tell(&welcome);
         let (id, session_present) = (&self.link.options.id, welcome.session_present);

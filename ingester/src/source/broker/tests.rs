@@ -18,6 +18,7 @@ struct Site {
     chunks: mpsc::Receiver<Input>,
     gate: Arc<Gate>,
     metrics: Metrics,
+    listener: TcpListener,
     peer: TcpStream,
     _broker: Broker,
     _runtime: Runtime,
@@ -52,15 +53,21 @@ impl Site {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let broker = runtime.block_on(async { Broker::start(options, context) });
-        let (mut peer, _) = listener.accept().unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut rest = [0; 512];
-        assert!(peer.read(&mut rest).unwrap() > 0, "CONNECT");
-        peer.write_all(&[0x20, 2, 0, 0]).unwrap();
-        assert!(peer.read(&mut rest).unwrap() > 0, "SUBSCRIBE");
-        peer.write_all(&[0x90, 5, rest[2], rest[3], 1, 1, 1]).unwrap();
-        Self { chunks, gate, metrics, peer, _broker: broker, _runtime: runtime }
+        let peer = accept(&listener, 1);
+        Self { chunks, gate, metrics, listener, peer, _broker: broker, _runtime: runtime }
     }
+}
+
+/// Takes the next connection and grants its subscriptions this QoS.
+fn accept(listener: &TcpListener, qos: u8) -> TcpStream {
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut rest = [0; 512];
+    assert!(peer.read(&mut rest).unwrap() > 0, "CONNECT");
+    peer.write_all(&[0x20, 2, 0, 0]).unwrap();
+    assert!(peer.read(&mut rest).unwrap() > 0, "SUBSCRIBE");
+    peer.write_all(&[0x90, 5, rest[2], rest[3], qos, qos, qos]).unwrap();
+    peer
 }
 
 /// A PUBLISH of QoS 0 whose payload has so many bytes.
@@ -132,6 +139,20 @@ fn a_journal_that_is_stopped_with_memory_full_makes_no_alarm_deaf() {
     site.peer.write_all(&publish(40)).unwrap();
     assert!(matches!(site.chunks.blocking_recv(), Some(Input::Chunk(_))));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_second_subscription_that_answers_no_ping_is_opened_again() {
+    let site = Site::new();
+    site.gate.set_stopped(true);
+    let mut second = accept(&site.listener, 0);
+    let started = Instant::now();
+    let mut pings = Vec::new();
+    second.read_to_end(&mut pings).unwrap();
+    assert_eq!(pings, [0xc0, 0], "one ping, and no answer to it");
+    assert!(started.elapsed() < KEEP_ALIVE * 4, "{:?}", started.elapsed());
+    let mut second = accept(&site.listener, 0);
+    second.read_exact(&mut [0; 2]).unwrap();
 }
 
 #[test]
