@@ -130,6 +130,8 @@ pub(super) struct Session {
     gathered_bytes: usize,
     /// The socket was left unread since the last ping, for want of memory.
     paused: bool,
+    /// Since when the broker has granted what we subscribe to.
+    granted_at: Option<Instant>,
     failures: u32,
     lost_since: Option<Timestamp>,
 }
@@ -154,6 +156,7 @@ impl Session {
             gathered: Vec::new(),
             gathered_bytes: 0,
             paused: false,
+            granted_at: None,
             failures: 0,
             lost_since,
         }
@@ -165,6 +168,10 @@ impl Session {
                 Ok(()) => self.serve(&mut ending).await.err(),
                 Err(cut) => Some(cut),
             };
+            // One that has lasted was of use, also without a message to acknowledge: what ends it is a new outage.
+            if self.granted_at.take().is_some_and(|since| since.elapsed() >= KEEP_ALIVE) {
+                self.failures = 0;
+            }
             let pause = match cut {
                 Some(Cut::Ending) | None => return self.say_goodbye().await,
                 Some(Cut::Failed(e)) => self.failed(&e),
@@ -379,7 +386,7 @@ impl Session {
         Message { topic: publish.topic, payload, token, retain: publish.retain, alone: false, fate }
     }
 
-    fn subscribed(&self, codes: &[u8]) {
+    fn subscribed(&mut self, codes: &[u8]) {
         let id = &self.link.options.id;
         if let Some(code) = codes.iter().find(|code| **code >= 0x80) {
             let why = packet::reason(*code);
@@ -387,7 +394,9 @@ impl Session {
         } else if codes.contains(&0) {
             error!(broker = %id, "the broker grants QoS 0 to our subscription: nothing that it sends is promised");
         }
-        self.link.set_up(codes.iter().all(|code| *code < 0x80));
+        let granted = codes.iter().all(|code| *code < 0x80);
+        self.granted_at = granted.then(Instant::now);
+        self.link.set_up(granted);
     }
 
     fn hand_over(&mut self) {

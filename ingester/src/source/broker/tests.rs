@@ -1,7 +1,7 @@
 //! Pauses between tries, and payloads over the limit.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::AtomicUsize;
 
 use lampguard_model::Timestamp;
@@ -153,6 +153,35 @@ fn a_second_subscription_that_answers_no_ping_is_opened_again() {
     assert!(started.elapsed() < KEEP_ALIVE * 4, "{:?}", started.elapsed());
     let mut second = accept(&site.listener, 0);
     second.read_exact(&mut [0; 2]).unwrap();
+}
+
+#[test]
+fn a_quiet_connection_that_lasted_begins_the_pauses_anew_and_one_that_is_only_granted_does_not() {
+    let mut site = Site::new();
+    // Nothing to acknowledge, ever: QoS 0, or a broker that is quiet.
+    for _ in 0..6 {
+        let until = Instant::now() + KEEP_ALIVE + Duration::from_millis(300);
+        site.peer.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        while Instant::now() < until {
+            if site.peer.read(&mut [0; 2]).is_ok_and(|read| read > 0) {
+                site.peer.write_all(&[0xd0, 0]).unwrap();
+            }
+        }
+        let again = cut(&mut site);
+        assert!(again < Duration::from_secs(2), "a new outage, its first pause: {again:?}");
+    }
+    // 0.5 s, 1 s, 2 s, 4 s, half of each at least.
+    let pauses: Duration = (0..4).map(|_| cut(&mut site)).sum();
+    assert!(pauses > Duration::from_secs(3), "{pauses:?}");
+    assert_eq!(site.metrics.broker_reconnect.with_label_values(&["test"]).get(), 10);
+}
+
+/// Ends the connection, takes the next one, and says how long that took.
+fn cut(site: &mut Site) -> Duration {
+    site.peer.shutdown(Shutdown::Both).unwrap();
+    let started = Instant::now();
+    site.peer = accept(&site.listener, 0);
+    started.elapsed()
 }
 
 #[test]
