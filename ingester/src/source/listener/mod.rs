@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `session.rs` | one connection, from CONNECT to its end |
+//! | `greeting.rs`, `linger.rs` | CONNECT and logins; how a connection is closed |
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
 //! | `credentials.rs`, `certificate.rs` | who it is, and what it may say |
@@ -15,6 +16,8 @@
 mod answer;
 mod certificate;
 mod credentials;
+mod greeting;
+mod linger;
 mod packet;
 mod session;
 mod v5;
@@ -213,7 +216,7 @@ async fn accept(
                 None if tls.is_none() && !websocket => {
                     if let Ok(turn) = shared.turned_away.clone().try_acquire_owned() {
                         tokio::spawn(async move {
-                            session::turn_away(stream).await;
+                            greeting::turn_away(stream).await;
                             drop(turn);
                         });
                     }
