@@ -347,44 +347,5 @@ fn tls_error(path: &Path, reason: impl std::fmt::Display) -> ListenerError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::time::Instant;
-
-    use lampguard_model::Timestamp;
-    use prometheus::Registry;
-
-    use super::*;
-    use crate::intake::Gate;
-
-    #[test]
-    fn whoever_has_not_logged_in_gets_memory_for_a_connect_and_no_more() {
-        let metrics = Metrics::register(&Registry::new());
-        let (sender, _chunks) = tokio::sync::mpsc::channel(16);
-        let inlet = Inlet { sender, gate: Gate::new(metrics.clone()) };
-        let config = ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let starting =
-            Listener::start(&config, Vec::new(), inlet, metrics.clone(), Arc::new(|| Timestamp(0)));
-        let listener = runtime.block_on(starting).unwrap();
-        let connect = |will: usize| {
-            let mut body = b"\0\x04MQTT\x04\x06\0\x3c\0\x02p1\0\x01t".to_vec();
-            body.extend_from_slice(&(will as u16).to_be_bytes());
-            body.resize(body.len() + will, b'x');
-            let length = body.len();
-            let mut packet = vec![0x10, length as u8 | 128, (length >> 7) as u8 | 128, (length >> 14) as u8];
-            packet.extend_from_slice(&body);
-            let mut stream = std::net::TcpStream::connect(listener.address()).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            let _ = stream.write_all(&packet);
-            let mut answer = [0; 4];
-            stream.read_exact(&mut answer).map(|()| answer)
-        };
-        assert_eq!(connect(8000).unwrap(), [0x20, 2, 0, 0], "a will of 8 KB is ordinary");
-        let started = Instant::now();
-        assert!(connect(60_000).is_err());
-        assert!(started.elapsed() < GREETING, "ended at once, not by the time limit");
-        assert_eq!(metrics.connection_refused.with_label_values(&["packet_too_long"]).get(), 1);
-    }
-}
+#[path = "tests.rs"]
+mod tests;

@@ -25,6 +25,9 @@ use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection without keep-alive and without a word for a day is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Messages, and their bytes, that one chunk gathers; the last one may bring more.
+const CHUNK: usize = 512;
+pub(super) const CHUNK_BYTES: usize = 128 * 1024;
 /// Topic names that stand behind aliases, bytes of one connection.
 const ALIAS_BYTES_MAX: usize = 16 * 1024;
 /// An idle connection keeps no larger buffer than this.
@@ -122,6 +125,7 @@ struct Session<S> {
     buffer: BytesMut,
     out: Vec<u8>,
     chunk: Vec<Message>,
+    chunk_bytes: usize,
     /// QoS 2 packet ids between PUBLISH and PUBREL; true once the message is durable.
     unreleased: HashMap<u16, bool>,
     /// Messages whose exchange is not over: QoS 1 to PUBACK, QoS 2 to PUBCOMP.
@@ -162,6 +166,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         buffer,
         out: Vec::new(),
         chunk: Vec::new(),
+        chunk_bytes: 0,
         unreleased: HashMap::new(),
         open: 0,
         aliases: None,
@@ -298,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Err(end);
                 }
             }
-            if self.chunk.len() >= 512 {
+            if self.chunk.len() >= CHUNK || self.chunk_bytes >= CHUNK_BYTES {
                 self.hand_over().await;
             }
         }
@@ -382,7 +387,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.open += usize::from(token.is_some());
         let fate = if allowed { Fate::Read } else { Fate::Denied };
         let Publish { topic, payload, retain, .. } = publish;
-        self.chunk.push(Message { topic, payload, token, retain, alone, fate });
+        let message = Message { topic, payload, token, retain, alone, fate };
+        self.chunk_bytes += message.cost();
+        self.chunk.push(message);
         allowed
     }
 
@@ -393,6 +400,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let inlet = &self.place.shared.inlet;
         inlet.gate.room().await;
         let messages = std::mem::take(&mut self.chunk);
+        self.chunk_bytes = 0;
         let promised = messages.iter().filter(|message| message.token.is_some()).count();
         self.peer.in_flight.fetch_add(promised, Ordering::AcqRel);
         let held = inlet.gate.hold(cost_of(&messages));

@@ -1,0 +1,113 @@
+//! The listener by its sockets, with the test in the intake's place.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use lampguard_model::Timestamp;
+use prometheus::Registry;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::intake::{Chunk, Gate, Input, QUEUE_CHUNKS, cost_of};
+
+/// A listener whose chunks the test takes.
+struct Site {
+    chunks: mpsc::Receiver<Input>,
+    metrics: Metrics,
+    listener: Listener,
+    _runtime: Runtime,
+}
+
+impl Site {
+    fn new(config: ListenerConfig) -> Self {
+        let metrics = Metrics::register(&Registry::new());
+        let (sender, chunks) = mpsc::channel(QUEUE_CHUNKS);
+        let inlet = Inlet { sender, gate: Gate::new(metrics.clone()) };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let starting =
+            Listener::start(&config, Vec::new(), inlet, metrics.clone(), Arc::new(|| Timestamp(0)));
+        let listener = runtime.block_on(starting).unwrap();
+        Self { chunks, metrics, listener, _runtime: runtime }
+    }
+
+    fn plain() -> Self {
+        Self::new(ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0))))
+    }
+
+    fn dial(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.listener.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// A connection that has got in, in MQTT 3.1.1 or 5.
+    fn connected(&self, level: u8) -> TcpStream {
+        let mut stream = self.dial();
+        let mut hello = vec![0x10, 14, 0, 4, b'M', b'Q', b'T', b'T', level, 2, 0, 60];
+        hello.extend_from_slice(if level == 5 { &[0, 0, 1, b'g'] } else { &[0, 2, b'g', b'h'] });
+        stream.write_all(&hello).unwrap();
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).unwrap();
+        let mut body = vec![0; usize::from(head[1])];
+        stream.read_exact(&mut body).unwrap();
+        assert_eq!((head[0], body[1]), (0x20, 0));
+        stream
+    }
+
+    fn chunk(&mut self) -> Chunk {
+        match self.chunks.blocking_recv() {
+            Some(Input::Chunk(chunk)) => chunk,
+            _ => panic!("the listener ended"),
+        }
+    }
+}
+
+#[test]
+fn whoever_has_not_logged_in_gets_memory_for_a_connect_and_no_more() {
+    let site = Site::plain();
+    let connect = |will: usize| {
+        let mut body = b"\0\x04MQTT\x04\x06\0\x3c\0\x02p1\0\x01t".to_vec();
+        body.extend_from_slice(&(will as u16).to_be_bytes());
+        body.resize(body.len() + will, b'x');
+        let length = body.len();
+        let mut packet = vec![0x10, length as u8 | 128, (length >> 7) as u8 | 128, (length >> 14) as u8];
+        packet.extend_from_slice(&body);
+        let mut stream = site.dial();
+        let _ = stream.write_all(&packet);
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).map(|()| answer)
+    };
+    assert_eq!(connect(8000).unwrap(), [0x20, 2, 0, 0], "a will of 8 KB is ordinary");
+    let started = Instant::now();
+    assert!(connect(60_000).is_err());
+    assert!(started.elapsed() < GREETING, "ended at once, not by the time limit");
+    assert_eq!(site.metrics.connection_refused.with_label_values(&["packet_too_long"]).get(), 1);
+}
+
+#[test]
+fn eight_bytes_that_stand_for_a_long_topic_swell_no_chunk() {
+    const MESSAGES: usize = 4000;
+    let mut site = Site::plain();
+    let mut gateway = site.connected(5);
+    let topic = [b't'; 500];
+    // PUBLISH of 508 bytes that teaches alias 1, then such that only name it.
+    let mut bytes = vec![0x30, 0xfc, 3, 1, 0xf4];
+    bytes.extend_from_slice(&topic);
+    bytes.extend_from_slice(&[3, 35, 0, 1, b'{', b'}']);
+    assert_eq!(bytes.len() - 3, 0xfc - 128 + 3 * 128);
+    for _ in 1..MESSAGES {
+        bytes.extend_from_slice(&[0x30, 6, 0, 0, 3, 35, 0, 1]);
+    }
+    gateway.write_all(&bytes).unwrap();
+    let (mut messages, mut largest) = (0, 0);
+    while messages < MESSAGES {
+        let chunk = site.chunk();
+        assert!(chunk.messages.iter().all(|message| message.topic.as_bytes() == topic));
+        messages += chunk.messages.len();
+        largest = largest.max(cost_of(&chunk.messages));
+    }
+    assert!(largest < session::CHUNK_BYTES + 2048, "{largest} bytes in one chunk");
+}
