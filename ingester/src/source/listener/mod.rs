@@ -7,6 +7,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `session.rs` | one connection, from CONNECT to its end |
+//! | `share.rs` | memory for long packets |
 //! | `greeting.rs`, `linger.rs` | CONNECT and logins; how a connection is closed |
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
@@ -20,6 +21,7 @@ mod greeting;
 mod linger;
 mod packet;
 mod session;
+mod share;
 mod v5;
 mod websocket;
 
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) password_checks: Semaphore,
     turned_away: Arc<Semaphore>,
+    /// Memory for long packets that are half there.
+    half_sent: Arc<Semaphore>,
     pub(crate) max_packet_bytes: usize,
     /// Who holds which client id: a second connection of the same user with the same id ends the first.
     pub(crate) clients: Mutex<HashMap<String, (u64, Arc<Notify>)>>,
@@ -143,6 +147,7 @@ impl Listener {
             credentials,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            half_sent: share::stock(),
             max_packet_bytes: config.max_packet_bytes,
             clients: Mutex::default(),
             ending,

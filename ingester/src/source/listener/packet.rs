@@ -180,6 +180,11 @@ fn version_of(body: &[u8]) -> Option<Result<Version, u8>> {
     }
 }
 
+/// Bytes of the whole packet at the beginning of the buffer; 0 while that is not known.
+pub(crate) fn length(buffer: &[u8]) -> usize {
+    Frame::of(buffer).ok().flatten().map_or(0, |frame| frame.head + frame.body)
+}
+
 /// The next whole packet in the buffer, if there is one.
 pub(crate) fn read(
     buffer: &mut BytesMut,

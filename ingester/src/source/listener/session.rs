@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use lampguard_model::record::Source;
 use lampguard_model::wire;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -18,6 +18,7 @@ use super::credentials::Scope;
 use super::greeting::greet;
 use super::linger::{LAST_WORD, linger};
 use super::packet::{self, Connect, Packet, Publish, Version};
+use super::share::{self, Share};
 use super::{GREETING, Place};
 use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 
@@ -32,7 +33,6 @@ pub(super) const CHUNK_BYTES: usize = 128 * 1024;
 const ALIAS_BYTES_MAX: usize = 16 * 1024;
 /// An idle connection keeps no larger buffer than this.
 const IDLE_BUFFER: usize = 4096;
-const READ_BUFFER: usize = 64 * 1024;
 /// Marks a token of QoS 2; the packet id stands in the lower bits.
 const QOS2: u32 = 1 << 16;
 
@@ -123,6 +123,7 @@ struct Session<S> {
     peer: Arc<Peer>,
     scope: Option<Scope>,
     buffer: BytesMut,
+    share: Share,
     out: Vec<u8>,
     chunk: Vec<Message>,
     chunk_bytes: usize,
@@ -164,6 +165,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         peer,
         scope,
         buffer,
+        share: Share::None,
         out: Vec::new(),
         chunk: Vec::new(),
         chunk_bytes: 0,
@@ -228,16 +230,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let full = self.peer.in_flight.load(Ordering::Acquire) >= usize::from(IN_FLIGHT_MAX)
                 && !*stopped.borrow();
-            if self.buffer.is_empty() && self.buffer.capacity() > READ_BUFFER {
+            if self.buffer.is_empty() && self.buffer.capacity() > share::FREE {
                 self.buffer = BytesMut::with_capacity(IDLE_BUFFER);
             }
             self.buffer.reserve(IDLE_BUFFER);
+            let (packet, buffered) = (packet::length(&self.buffer), self.buffer.len());
+            self.share.look(&self.place.shared.half_sent, buffered, packet);
+            let limit = self.share.limit(packet);
+            let until = self.share.deadline(deadline);
+            let mut room = (&mut self.buffer).limit(limit.unwrap_or(0).saturating_sub(buffered));
             tokio::select! {
-                read = self.stream.read_buf(&mut self.buffer), if !full => match read {
+                read = self.stream.read_buf(&mut room), if !full && limit.is_some() => match read {
                     Ok(0) => return End::Lost(Lost::Closed),
                     Ok(_) => deadline = Instant::now() + self.silence,
                     Err(_) => return End::Lost(Lost::Closed),
                 },
+                () = self.share.granted() => deadline = Instant::now() + self.silence,
                 count = acks.recv_many(&mut tokens, 64) => {
                     if count == 0 {
                         return End::Lost(Lost::IntakeEnded);
@@ -255,7 +263,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return self.say_goodbye(acks).await,
                 () = taken_over.notified() => return End::Lost(Lost::TakenOver),
-                () = sleep_until(deadline) => return End::Lost(Lost::Silent),
+                () = sleep_until(until) => {
+                    let lost = self.share.late();
+                    self.blame(End::Lost(lost));
+                    return End::Lost(lost);
+                }
             }
         }
     }

@@ -111,3 +111,51 @@ fn eight_bytes_that_stand_for_a_long_topic_swell_no_chunk() {
     }
     assert!(largest < session::CHUNK_BYTES + 2048, "{largest} bytes in one chunk");
 }
+
+/// A PUBLISH of MQTT 5 with a payload of 200,000 bytes.
+fn long_publish() -> Vec<u8> {
+    let length = 200_004u32;
+    let mut bytes = vec![0x30, length as u8 | 128, (length >> 7) as u8 | 128, (length >> 14) as u8];
+    bytes.extend_from_slice(&[0, 1, b't', 0]);
+    bytes.extend_from_slice(&b" ".repeat(200_000));
+    bytes
+}
+
+/// The reason of the DISCONNECT that comes.
+fn goodbye(stream: &mut TcpStream) -> u8 {
+    let mut bytes = [0; 3];
+    stream.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes[..2], [0xe0, 1]);
+    bytes[2]
+}
+
+#[test]
+fn a_long_packet_waits_for_memory_and_holds_it_for_a_limited_time() {
+    let mut site = Site::plain();
+    let stock = site.listener.shared.half_sent.clone();
+    let (long, all) = (long_publish(), share::STOCK as u32);
+    let taken = stock.clone().try_acquire_many_owned(all).unwrap();
+    let mut crowded = site.connected(5);
+    crowded.write_all(&long).unwrap();
+    assert_eq!(goodbye(&mut crowded), 0x89, "no memory is free: come again");
+    let mut waiting = site.connected(5);
+    waiting.write_all(&long).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(taken);
+    assert_eq!(site.chunk().messages[0].payload.len(), 200_000, "its turn has come");
+    let mut slow = site.connected(5);
+    slow.write_all(&long[..100_000]).unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while stock.available_permits() == share::STOCK {
+        assert!(Instant::now() < until, "half a packet of 200 KB counts nowhere");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(goodbye(&mut slow), 0x97, "it keeps others waiting");
+    drop(slow);
+    while stock.available_permits() < share::STOCK {
+        assert!(Instant::now() < until, "the share was not given back");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(site.metrics.connection_refused.with_label_values(&["busy"]).get(), 1);
+    assert_eq!(site.metrics.connection_refused.with_label_values(&["slow"]).get(), 1);
+}
