@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::Place;
 use super::answer::{self, ANSWER_MAX, Refusal};
-use super::credentials::Scope;
+use super::credentials::{Looked, Scope};
 use super::linger::{LAST_WORD, linger};
 use super::packet::{self, Connect};
 
@@ -117,16 +117,21 @@ async fn log_in(connect: &Connect, place: &Place) -> Result<Option<Scope>, Refus
         return Ok(None);
     };
     let (user, password) = connect.login.clone().ok_or(Refusal::BadLogin)?;
-    let turn = timeout(TURN, place.shared.password_checks.acquire()).await;
-    let turn = turn.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Busy)?;
-    let checked = tokio::task::spawn_blocking(move || credentials.check(&user, &password)).await;
-    // Whoever is wrong waits alone; the right ones behind it do not.
-    drop(turn);
-    match checked {
-        Ok(Some(scope)) => Ok(Some(scope)),
-        _ => {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            Err(Refusal::BadLogin)
+    let right = match credentials.look(&user, &password) {
+        Looked::Right(scope) => return Ok(Some(scope)),
+        Looked::Wrong => None,
+        // Only who needs argon2 waits for a turn: a flood of wrong passwords keeps out no token.
+        Looked::Unverified(..) => {
+            let turn = timeout(TURN, place.shared.password_checks.acquire()).await;
+            let turn = turn.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Busy)?;
+            let checked = tokio::task::spawn_blocking(move || credentials.check(&user, &password)).await;
+            // Whoever is wrong waits alone; the right ones behind it do not.
+            drop(turn);
+            checked.ok().flatten()
         }
+    };
+    if right.is_none() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    right.map(Some).ok_or(Refusal::BadLogin)
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use lampguard_model::Timestamp;
 use prometheus::Registry;
+use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -158,4 +159,40 @@ fn a_long_packet_waits_for_memory_and_holds_it_for_a_limited_time() {
     }
     assert_eq!(site.metrics.connection_refused.with_label_values(&["busy"]).get(), 1);
     assert_eq!(site.metrics.connection_refused.with_label_values(&["slow"]).get(), 1);
+}
+
+/// The code of the CONNACK for this login, in MQTT 3.1.1.
+fn log_in(site: &Site, user: &str, password: &str) -> u8 {
+    let mut body = b"\0\x04MQTT\x04\xc2\0\x3c".to_vec();
+    for text in ["", user, password] {
+        body.extend_from_slice(&[0, text.len() as u8]);
+        body.extend_from_slice(text.as_bytes());
+    }
+    let mut stream = site.dial();
+    stream.write_all(&[&[0x10, body.len() as u8], &body[..]].concat()).unwrap();
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).unwrap();
+    answer[3]
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_keeps_out_no_token_and_no_password_that_was_right_before() {
+    // Of "correct horse", made by OpenSSL's argon2.
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$bGFtcGd1YXJkLXNhbHQxNg$qBRhcJNgr35L+oMoVnwAMnyAz/AWSqCjuJ7TgmLEgJo";
+    let token: String = Sha256::digest("token").iter().map(|byte| format!("{byte:02x}")).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("P001:{token}\ngateway:{hash}\n")).unwrap();
+    let mut config = ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0)));
+    config.credentials_file = Some(file.path().to_owned());
+    let site = Site::new(config);
+    assert_eq!(log_in(&site, "gateway", "correct horse"), 0);
+    // As a flood does it: every turn is taken.
+    let flood = site.listener.shared.password_checks.try_acquire_many(PASSWORD_CHECKS as u32).unwrap();
+    let started = Instant::now();
+    assert_eq!(log_in(&site, "P001", "token"), 0);
+    assert_eq!(log_in(&site, "gateway", "correct horse"), 0);
+    assert_eq!(log_in(&site, "P001", "wrong"), 4);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(log_in(&site, "gateway", "wrong"), 3, "who needs a check waits for its turn");
+    drop(flood);
 }
