@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,10 @@ use common::mqtt::{Hello, publish_five};
 use common::{Ending, Mqtt, Site, reading, seconds, wait_until};
 use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 /// A site that believes certificates of `sensors`.
 fn site(office: &Authority, sensors: &Authority, more: &str) -> Site {
@@ -27,21 +31,28 @@ fn site(office: &Authority, sensors: &Authority, more: &str) -> Site {
 }
 
 fn connect(port: u16, office: &Authority, shown: Option<&Pair>) -> Mqtt {
+    Mqtt::over(secured(port, config(office, shown, ALL_VERSIONS)))
+}
+
+fn secured(port: u16, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(config, name).unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    StreamOwned::new(session, stream)
+}
+
+fn config(office: &Authority, shown: Option<&Pair>, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(office.der()).unwrap();
-    let builder = ClientConfig::builder().with_root_certificates(roots);
-    let config = match shown {
+    let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+    Arc::new(match shown {
         None => builder.with_no_client_auth(),
         Some(pair) => {
             let (chain, key) = pair.shown();
             builder.with_client_auth_cert(chain, key).unwrap()
         }
-    };
-    let name = ServerName::try_from("localhost").unwrap();
-    let session = ClientConnection::new(Arc::new(config), name).unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    Mqtt::over(StreamOwned::new(session, stream))
+    })
 }
 
 /// True when the handshake or the login ends it.
@@ -127,4 +138,28 @@ fn the_credentials_file_widens_a_certificate_revokes_it_and_lets_others_log_in()
         assert_eq!(client.greet(&Hello { login, ..Hello::five("x") }), Ok(code), "{login:?}");
     }
     assert_eq!(lampguard.balanced()["stored"], 1);
+}
+
+#[test]
+fn no_session_is_resumed_so_every_connection_shows_a_certificate_that_is_in_date() {
+    let (office, sensors) = (Authority::new("office"), Authority::new("sensors"));
+    let site = site(&office, &sensors, "");
+    let _lampguard = site.start();
+    for version in [&TLS12, &TLS13] {
+        let config = config(&office, Some(&sensors.client("P001")), &[version]);
+        for connection in 0..3 {
+            let mut stream = secured(site.listener, config.clone());
+            stream.sock.set_read_timeout(Some(seconds(15))).unwrap();
+            stream.write_all(&Hello::new("x").bytes()).unwrap();
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, [0x20, 2, 0, 0]);
+            let kind = stream.conn.handshake_kind();
+            assert!(
+                matches!(kind, Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)),
+                "{version:?}, connection {connection}: {kind:?}"
+            );
+            assert_eq!(stream.conn.tls13_tickets_received(), 0);
+        }
+    }
 }

@@ -40,7 +40,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tracing::{debug, info, warn};
 
@@ -338,7 +338,12 @@ fn acceptor(cert: &Path, key: &Path, client_ca: Option<(&Path, bool)>) -> Result
             ServerConfig::builder().with_client_cert_verifier(verifier)
         }
     };
-    let config = builder.with_single_cert(chain, private).map_err(|e| tls_error(cert, e))?;
+    let mut config = builder.with_single_cert(chain, private).map_err(|e| tls_error(cert, e))?;
+    // Nobody resumes a session: whoever did would be let in by what was checked at its beginning, however long its
+    // certificate has ended, and a ticket that nobody reads is unread bytes, at which the socket of a client that just
+    // closes throws away what it has not sent yet. It costs a herd that comes back nothing: rustls kept 256 sessions.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
