@@ -163,3 +163,19 @@ fn no_session_is_resumed_so_every_connection_shows_a_certificate_that_is_in_date
         }
     }
 }
+
+#[test]
+fn whoever_is_turned_away_hears_why_though_it_has_sent_more() {
+    let (office, sensors) = (Authority::new("office"), Authority::new("sensors"));
+    let site = site(&office, &sensors, "");
+    let _lampguard = site.start();
+    let expired = sensors.expired("P001");
+    let mut stream = secured(site.listener, config(&office, Some(&expired), &[&TLS13]));
+    stream.sock.set_read_timeout(Some(seconds(15))).unwrap();
+    // In TLS 1.3 the client is done before its certificate is looked at.
+    let _ = stream.write_all(&Hello::new("x").bytes());
+    let _ = stream.write_all(&[0; 200_000]);
+    std::thread::sleep(Duration::from_millis(300));
+    let refused = stream.read(&mut [0; 4]).unwrap_err().to_string();
+    assert!(refused.contains("CertificateExpired"), "{refused}");
+}

@@ -57,10 +57,8 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         Err((version, refusal)) => {
             place.refused(refusal.word());
             let refused = version.map(|version| answer::refuse(version, refusal)).unwrap_or_default();
-            if !refused.is_empty() {
-                let _ = stream.write_all(&refused).await;
-                linger(stream).await;
-            }
+            let _ = stream.write_all(&refused).await;
+            linger(stream, LAST_WORD).await;
             None
         }
     }
@@ -81,7 +79,7 @@ pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) 
         }
     });
     if told.await == Ok(true) {
-        linger(&mut stream).await;
+        linger(&mut stream, LAST_WORD).await;
     }
 }
 

@@ -293,15 +293,25 @@ async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, websocket: bool, pla
 
 /// In the connection's own task and with a time limit: a silent peer holds up nobody.
 async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, websocket: bool, mut place: Place) {
-    let Ok(Ok(stream)) = tokio::time::timeout(GREETING, tls.accept(stream)).await else {
-        place.refused("tls");
-        return;
+    let accepting = tls.accept(stream).into_fallible();
+    let mut stream = match tokio::time::timeout(GREETING, accepting).await {
+        Ok(Ok(stream)) => stream,
+        refused => {
+            place.refused("tls");
+            if let Ok(Err((error, mut stream))) = refused {
+                debug!(address = %place.address, %error, "no TLS");
+                // It has been told by an alert, and may have sent more behind its part of the handshake.
+                linger::linger(&mut stream, linger::LAST_WORD).await;
+            }
+            return;
+        }
     };
     if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
         place.identity = certificate::identity(certificate);
         if place.identity.is_none() {
             debug!(address = %place.address, "a client certificate without a name that can be used");
             place.refused("certificate");
+            linger::linger(&mut stream, linger::LAST_WORD).await;
             return;
         }
     }

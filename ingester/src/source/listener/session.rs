@@ -16,7 +16,7 @@ use tracing::debug;
 use super::answer::{self, ALIASES_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED};
 use super::credentials::Scope;
 use super::greeting::greet;
-use super::linger::{LAST_WORD, linger};
+use super::linger::{GOODBYE, LAST_WORD, linger};
 use super::packet::{self, Connect, Packet, Publish, Version};
 use super::share::{self, Share};
 use super::{GREETING, Place};
@@ -287,19 +287,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         End::Ours
     }
 
-    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it. Whoever said goodbye may still be closing TLS:
-    /// a reset would look like a failure to it.
+    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it. Either way the acknowledgements before it have to
+    /// reach the sensor, so the connection is not just dropped, unless there is none any more.
     async fn say_last_word(&mut self, end: End) {
-        let code = if self.version == Version::V5 { end.code() } else { None };
-        if code.is_none() && end != End::Goodbye {
+        if end == End::Lost(Lost::Closed) {
             return;
         }
         self.out.clear();
-        if let Some(code) = code {
+        if let (Version::V5, Some(code)) = (self.version, end.code()) {
             answer::disconnect(code, &mut self.out);
         }
-        if matches!(timeout(LAST_WORD, self.stream.write_all(&self.out)).await, Ok(Ok(()))) {
-            linger(&mut self.stream).await;
+        let patience = if end == End::Goodbye { GOODBYE } else { LAST_WORD };
+        let told = matches!(timeout(LAST_WORD, self.stream.write_all(&self.out)).await, Ok(Ok(())));
+        if told && !linger(&mut self.stream, patience).await {
+            self.place.shared.metrics.listener_unclosed.inc();
         }
     }
 

@@ -196,3 +196,32 @@ fn a_flood_of_wrong_passwords_keeps_out_no_token_and_no_password_that_was_right_
     assert_eq!(log_in(&site, "gateway", "wrong"), 3, "who needs a check waits for its turn");
     drop(flood);
 }
+
+#[test]
+fn answers_that_came_before_an_end_reach_the_sensor_in_both_versions() {
+    let site = Site::plain();
+    for (level, told) in [(4, &[0xd0, 0][..]), (5, &[0xd0, 0, 0xe0, 1, 0x81])] {
+        let mut sensor = site.connected(level);
+        // A ping, a packet that nobody knows, and more behind it that nobody will read.
+        let bytes = [&[0xc0, 0, 0, 0][..], &[b' '; 60_000]].concat();
+        sensor.write_all(&bytes).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let mut answers = Vec::new();
+        sensor.read_to_end(&mut answers).unwrap();
+        assert_eq!(answers, told, "MQTT level {level}");
+    }
+}
+
+#[test]
+fn who_said_goodbye_and_takes_its_time_to_close_is_not_reset() {
+    let site = Site::plain();
+    let mut sensor = site.connected(4);
+    sensor.write_all(&[0xe0, 0]).unwrap();
+    std::thread::sleep(linger::LAST_WORD + Duration::from_millis(700));
+    // As the last bytes of TLS are.
+    sensor.write_all(&[0; 100]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(sensor.read(&mut [0; 8]).unwrap(), 0);
+    sensor.write_all(&[0; 100]).unwrap();
+    assert_eq!(site.metrics.listener_unclosed.get(), 0);
+}
