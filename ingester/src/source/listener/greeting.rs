@@ -47,7 +47,7 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
                 connect.client_id = format!("anonymous-{}", place.id);
             }
             let assigned = assigned.then_some(connect.client_id.as_str());
-            let accepted = answer::accept(connect.version, place.shared.max_packet_bytes, assigned);
+            let accepted = answer::accept(connect.version, place.max_packet, assigned);
             // Some send all they have behind their CONNECT and are gone: what they said counts all the same.
             if stream.write_all(&accepted).await.is_ok() {
                 let _ = stream.flush().await;

@@ -244,6 +244,8 @@ pub(crate) struct Place {
     pub(crate) id: u64,
     /// The name in the client certificate that it has shown.
     pub(crate) identity: Option<String>,
+    /// Longest packet that it is told of, bytes.
+    pub(crate) max_packet: usize,
 }
 
 impl Place {
@@ -259,7 +261,8 @@ impl Place {
             shared.connections.fetch_add(1, Ordering::AcqRel);
             shared.metrics.connections.inc();
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            return Some(Self { shared: shared.clone(), address, id, identity: None });
+            let max_packet = shared.max_packet_bytes;
+            return Some(Self { shared: shared.clone(), address, id, identity: None, max_packet });
         };
         shared.metrics.connection_refused.with_label_values(&[reason]).inc();
         debug!(%address, reason, "connection refused");
@@ -322,7 +325,8 @@ async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, websocket: bool, mut pla
     }
 }
 
-async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, place: Place) {
+async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, mut place: Place) {
+    place.max_packet = place.max_packet.min(websocket::FRAME_MAX);
     let browsers = place.shared.credentials.is_some();
     match tokio::time::timeout(GREETING, websocket::accept(stream, browsers)).await {
         Ok(Some(stream)) => session::run(stream, place).await,

@@ -19,7 +19,7 @@ use super::greeting::greet;
 use super::linger::{GOODBYE, LAST_WORD, linger};
 use super::packet::{self, Connect, Packet, Publish, Version};
 use super::share::{self, Share};
-use super::{GREETING, Place};
+use super::{GREETING, Place, websocket};
 use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 
 /// A peer that takes no acknowledgement for this long is gone.
@@ -243,6 +243,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 read = self.stream.read_buf(&mut room), if !full && limit.is_some() => match read {
                     Ok(0) => return End::Lost(Lost::Closed),
                     Ok(_) => deadline = Instant::now() + self.silence,
+                    Err(error) if websocket::is_too_long(&error) => {
+                        self.blame(End::Lost(Lost::TooLong));
+                        return End::Lost(Lost::TooLong);
+                    }
                     Err(_) => return End::Lost(Lost::Closed),
                 },
                 () = self.share.granted() => deadline = Instant::now() + self.silence,
