@@ -176,6 +176,17 @@ struct Site {
 }
 
 fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, disk_full: bool) -> Site {
+    start_with(home, now, protocol, (judge, disk_full), None)
+}
+
+/// `more`: a filter beside the canonical ones.
+fn start_with(
+    home: &Path,
+    now: Timestamp,
+    protocol: Protocol,
+    (judge, disk_full): (bool, bool),
+    more: Option<&str>,
+) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let min_free_bytes = if disk_full { u64::MAX / 2 } else { 0 };
     let journal = JournalConfig { min_free_bytes, ..JournalConfig::default() };
@@ -193,6 +204,8 @@ fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, disk_full
         }
     });
     let ingester = opened.start(register.into(), judging, clock.clone(), &registry).unwrap();
+    let mut mappings = Mapping::canonical();
+    mappings.extend(more.map(|filter| Mapping { filter: filter.to_owned(), profile: None }));
     let options = Options {
         id: "test".to_owned(),
         remote: Remote {
@@ -202,9 +215,10 @@ fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, disk_full
         },
         protocol,
         client_id: "consumer".to_owned(),
+        filters_file: Some(home.join("broker-test.filters")),
         credentials: None,
         shared_group: None,
-        mappings: Mapping::canonical(),
+        mappings,
         judge,
     };
     let context =
@@ -517,4 +531,40 @@ fn a_second_subscription_that_is_refused_or_cut_is_asked_for_again() {
         second.send_as(0x30, "lamp/z1/P1/reading", 0, br#"{"seq":2,"boot":1,"leakage_ma":0.5}"#);
         wait_for("the second one to be judged", || judged(site) == 2);
     });
+}
+
+#[test]
+fn a_filter_that_left_the_configuration_is_ended_in_the_session_that_the_broker_kept() {
+    for protocol in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        let with = |more: Option<&'static str>, test: fn(&Site)| {
+            run(|| start_with(home.path(), NOW, protocol, (true, false), more), test);
+        };
+        with(Some("old/+/reading"), |site| {
+            let mut peer = Peer::accept(site, false);
+            peer.publish(1, 1);
+            assert_eq!(peer.acks(1), [1]);
+        });
+        // Ended before the broker has said that it did so: asked for again.
+        with(None, |site| {
+            let mut peer = Peer::accept(site, true);
+            assert_eq!(peer.packet().unwrap().0, 0xa2, "UNSUBSCRIBE behind SUBSCRIBE");
+        });
+        with(None, |site| {
+            let mut peer = Peer::accept(site, true);
+            let (kind, body) = peer.packet().unwrap();
+            assert_eq!(kind, 0xa2);
+            assert!(body.ends_with(b"\0\x0dold/+/reading"), "{body:?}");
+            assert_eq!(body.windows(4).filter(|part| part == b"lamp").count(), 0, "the others stay");
+            let done: &[u8] = if peer.1 { &[0xb0, 4, body[0], body[1], 0, 0] } else { &[0xb0, 2, body[0], body[1]] };
+            peer.0.write_all(done).unwrap();
+            peer.publish(1, 2);
+            assert_eq!(peer.acks(1), [1]);
+        });
+        with(None, |site| {
+            let mut peer = Peer::accept(site, true);
+            peer.publish(1, 3);
+            assert_eq!(peer.acks(1), [1], "nothing is left to end");
+        });
+    }
 }

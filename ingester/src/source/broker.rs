@@ -4,12 +4,14 @@
 //! `broker/packet.rs`, the socket `broker/wire.rs`, TLS `broker/tls.rs`, and `broker/second.rs` listens while the journal
 //! takes nothing.
 
+mod filters;
 pub mod packet;
 mod second;
 mod session;
 pub mod tls;
 pub mod wire;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -58,6 +60,8 @@ pub struct Options {
     pub protocol: Protocol,
     /// Fixed client id: the broker keeps our session under it.
     pub client_id: String,
+    /// Where the filters are written down that the session may have, one a line.
+    pub filters_file: Option<PathBuf>,
     /// User name and password.
     pub credentials: Option<(String, String)>,
     /// Group of a shared subscription.

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
+use super::filters::Filters;
 use super::packet::{self, Packet, Publish, Version, Welcome};
 use super::wire::{Wire, WireError};
 use super::{EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize, keep_alive};
@@ -112,6 +113,7 @@ pub(super) struct Session {
     settled: mpsc::UnboundedReceiver<Settled>,
     wire: Option<Wire>,
     dialect: Dialect,
+    filters: Filters,
     /// Longest packet that the next connection lets in.
     packet_max: usize,
     keep_alive: Duration,
@@ -143,6 +145,7 @@ impl Session {
         Self {
             wire: None,
             dialect: Dialect::new(link.options.protocol),
+            filters: Filters::open(link.options.filters_file.clone()),
             packet_max: PACKET_MAX,
             keep_alive: KEEP_ALIVE,
             await_pong: false,
@@ -224,12 +227,17 @@ impl Session {
         losses.connected(id, now);
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
         let link = self.link.clone();
-        let wire = self.wire()?;
+        let wanted = link.filters();
+        let mut unwanted = self.filters.ask(&wanted);
         if link.options.shared_group.is_some() {
             // Of a session from before the group: it would bring everything, beside our share.
-            wire.unsubscribe(&link.own_filters())?;
+            unwanted.extend(link.own_filters());
         }
-        wire.subscribe(&link.filters(), 1)?;
+        let wire = self.wire()?;
+        wire.subscribe(&wanted, 1)?;
+        if !unwanted.is_empty() {
+            wire.unsubscribe(&unwanted)?;
+        }
         Ok(wire.flush().await?)
     }
 
@@ -349,7 +357,8 @@ impl Session {
                 Some(Packet::Welcome(_)) => {
                     return Err(Cut::Failed(WireError::Malformed("a second CONNACK")));
                 }
-                Some(Packet::Acked(..) | Packet::Unsubscribed) => {}
+                Some(Packet::Unsubscribed) => self.filters.only(&self.link.filters()),
+                Some(Packet::Acked(..)) => {}
             }
         }
         Ok(())

@@ -39,6 +39,7 @@ impl Site {
             },
             protocol: Protocol::V4,
             client_id: "consumer".to_owned(),
+            filters_file: None,
             credentials: None,
             shared_group: None,
             mappings: Mapping::canonical(),
