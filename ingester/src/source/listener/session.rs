@@ -180,7 +180,8 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
     session.place.forget(&name);
     if let (End::Lost(_), Some((topic, payload))) = (end, will) {
         session.push(Publish { topic, alias: None, payload, qos: 0, pkid: 0, retain: false });
-        session.hand_over().await;
+        // Nobody is left to be told when nobody takes it.
+        let _ = session.hand_over().await;
     }
     session.say_last_word(end).await;
 }
@@ -220,11 +221,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut tokens = Vec::new();
         loop {
             if let Err(end) = self.read_packets().await {
-                self.hand_over().await;
+                let _ = self.hand_over().await;
                 let _ = self.flush().await;
                 return end;
             }
-            self.hand_over().await;
+            if let Err(end) = self.hand_over().await {
+                return end;
+            }
             if self.flush().await.is_err() {
                 return End::Lost(Lost::Closed);
             }
@@ -250,10 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Err(_) => return End::Lost(Lost::Closed),
                 },
                 () = self.share.granted() => deadline = Instant::now() + self.silence,
-                count = acks.recv_many(&mut tokens, 64) => {
-                    if count == 0 {
-                        return End::Lost(Lost::IntakeEnded);
-                    }
+                // Never closed: a sender of it is our own.
+                _ = acks.recv_many(&mut tokens, 64) => {
                     tokens.drain(..).flatten().for_each(|token| self.acknowledge(token));
                     if self.peer.shed.load(Ordering::Acquire) && !*stopped.borrow() {
                         return End::Lost(Lost::JournalStopped);
@@ -321,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             if self.chunk.len() >= CHUNK || self.chunk_bytes >= CHUNK_BYTES {
-                self.hand_over().await;
+                self.hand_over().await?;
             }
         }
     }
@@ -410,9 +411,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         allowed
     }
 
-    async fn hand_over(&mut self) {
+    /// What was gathered goes to the intake; ends when there is none any more.
+    async fn hand_over(&mut self) -> Result<(), End> {
         if self.chunk.is_empty() {
-            return;
+            return Ok(());
         }
         let inlet = &self.place.shared.inlet;
         inlet.gate.room().await;
@@ -423,7 +425,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let held = inlet.gate.hold(cost_of(&messages));
         let received_at = (self.place.shared.clock)();
         let origin = self.peer.clone();
-        inlet.send(Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held }).await;
+        let chunk = Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held };
+        if inlet.send(chunk).await { Ok(()) } else { Err(End::Lost(Lost::IntakeEnded)) }
     }
 
     fn acknowledge(&mut self, token: u32) {

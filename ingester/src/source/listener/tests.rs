@@ -225,3 +225,12 @@ fn who_said_goodbye_and_takes_its_time_to_close_is_not_reset() {
     sensor.write_all(&[0; 100]).unwrap();
     assert_eq!(site.metrics.listener_unclosed.get(), 0);
 }
+
+#[test]
+fn a_sensor_whose_messages_nobody_takes_any_more_is_told_that_we_end() {
+    let mut site = Site::plain();
+    let mut sensor = site.connected(5);
+    site.chunks.close();
+    sensor.write_all(&[0x30, 6, 0, 1, b't', 0, b'{', b'}']).unwrap();
+    assert_eq!(goodbye(&mut sensor), 0x8b);
+}
