@@ -326,7 +326,8 @@ fn check_instance(config: &Config, findings: &mut Findings) {
             let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
             match agent.get(format!("{}/readyz", local.url)).call() {
                 Ok(answer) if answer.status() == 200 => {
-                    findings.add(Grade::Good, "instance", format!("ready at {}", local.url))
+                    findings.add(Grade::Good, "instance", format!("ready at {}", local.url));
+                    check_aliases(&agent, &local.url, findings);
                 }
                 Ok(answer) => findings.add(
                     Grade::Bad,
@@ -337,4 +338,19 @@ fn check_instance(config: &Config, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether edge nodes are unheard for want of their birth.
+fn check_aliases(agent: &ureq::Agent, url: &str, findings: &mut Findings) {
+    const NAME: &str = "lampguard_ingester_quarantined_total{reason=\"unknown_alias\"} ";
+    let answer = agent.get(format!("{url}/metrics")).call();
+    let Ok(text) = answer.and_then(|mut answer| answer.body_mut().read_to_string()) else { return };
+    let told = text.lines().find_map(|line| line.strip_prefix(NAME));
+    let Some(count) = told.filter(|count| *count != "0") else { return };
+    let text = format!(
+        "{count} payload(s) since its start name values by numbers that no birth has told: they were not judged; cure: \
+         let the edge nodes send their birth (a rebirth command, or a restart), then lampguard quarantine retry \
+         --reason unknown_alias"
+    );
+    findings.add(Grade::Warn, "sparkplug", text);
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use lampguard_ingester::config::{JournalConfig, Protocol, QuarantineConfig};
 use lampguard_ingester::intake::Mapping;
+use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::source::broker::wire::Remote;
 use lampguard_ingester::source::broker::{Broker, Context, Options, WINDOW};
 use lampguard_ingester::{Ingester, Opened};
@@ -179,13 +180,13 @@ fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, disk_full
     start_with(home, now, protocol, (judge, disk_full), None)
 }
 
-/// `more`: a filter beside the canonical ones.
+/// `more`: a mapping beside the canonical ones.
 fn start_with(
     home: &Path,
     now: Timestamp,
     protocol: Protocol,
     (judge, disk_full): (bool, bool),
-    more: Option<&str>,
+    more: Option<Mapping>,
 ) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let min_free_bytes = if disk_full { u64::MAX / 2 } else { 0 };
@@ -205,7 +206,7 @@ fn start_with(
     });
     let ingester = opened.start(register.into(), judging, clock.clone(), &registry).unwrap();
     let mut mappings = Mapping::canonical();
-    mappings.extend(more.map(|filter| Mapping { filter: filter.to_owned(), profile: None }));
+    mappings.extend(more);
     let options = Options {
         id: "test".to_owned(),
         remote: Remote {
@@ -537,7 +538,8 @@ fn a_second_subscription_that_is_refused_or_cut_is_asked_for_again() {
 fn a_filter_that_left_the_configuration_is_ended_in_the_session_that_the_broker_kept() {
     for protocol in BOTH {
         let home = tempfile::tempdir().unwrap();
-        let with = |more: Option<&'static str>, test: fn(&Site)| {
+        let with = |more: Option<&str>, test: fn(&Site)| {
+            let more = more.map(|filter| Mapping { filter: filter.to_owned(), profile: None });
             run(|| start_with(home.path(), NOW, protocol, (true, false), more), test);
         };
         with(Some("old/+/reading"), |site| {
@@ -565,6 +567,36 @@ fn a_filter_that_left_the_configuration_is_ended_in_the_session_that_the_broker_
             let mut peer = Peer::accept(site, true);
             peer.publish(1, 3);
             assert_eq!(peer.acks(1), [1], "nothing is left to end");
+        });
+    }
+}
+
+#[test]
+fn after_a_lost_session_no_number_of_an_edge_node_is_believed_before_its_next_birth() {
+    let payload = |file: &str| {
+        std::fs::read(format!("{}/tests/data/{file}.bin", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let data = payload("sparkplug_ddata");
+    for session_present in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let profiles = Profiles::load(&[]).unwrap();
+        let profile = profiles.get("sparkplug").cloned().map(Arc::new);
+        let more = Mapping { filter: "spBv1.0/#".to_owned(), profile };
+        let start = || start_with(home.path(), NOW, Protocol::V5, (true, false), Some(more));
+        run(start, |site| {
+            let mut peer = Peer::accept(site, false);
+            peer.send_to("spBv1.0/G/NBIRTH/N1", 1, &payload("sparkplug_nbirth"));
+            peer.send_to("spBv1.0/G/DBIRTH/N1/P17", 2, &payload("sparkplug_dbirth"));
+            peer.send_to("spBv1.0/G/DDATA/N1/P17", 3, &data);
+            assert_eq!(peer.acks(3), [1, 2, 3]);
+            drop(peer);
+            let mut peer = Peer::accept(site, session_present);
+            peer.send_to("spBv1.0/G/DDATA/N1/P17", 1, &data);
+            assert_eq!(peer.acks(1), [1]);
+            let settled = site.ingester.accounts().statement().settled;
+            let refused: Vec<_> = settled.quarantined_by_reason().collect();
+            let expected = if session_present { vec![] } else { vec![("unknown_alias", 1)] };
+            assert_eq!((refused, settled.duplicate), (expected, u64::from(session_present)));
         });
     }
 }

@@ -13,7 +13,7 @@ pub mod wire;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lampguard_model::record::{OVERSIZE_KEPT, Source};
@@ -93,6 +93,8 @@ struct Link {
     acks: mpsc::UnboundedSender<Settled>,
     shed: AtomicBool,
     up: AtomicBool,
+    /// Connection at which the broker had forgotten our session, the last time; 0: it never did.
+    forgotten_at: AtomicU64,
 }
 
 /// A running consumer.
@@ -108,7 +110,7 @@ impl Broker {
     pub fn start(options: Options, context: Context) -> Self {
         let (acks, settled) = mpsc::unbounded_channel();
         let (shed, up) = (AtomicBool::new(false), AtomicBool::new(false));
-        let link = Arc::new(Link { options, context, acks, shed, up });
+        let link = Arc::new(Link { options, context, acks, shed, up, forgotten_at: AtomicU64::new(0) });
         let (end, ending) = watch::channel(false);
         let task = tokio::spawn(Session::new(link.clone(), settled).run(ending));
         // Nothing of it is judged here: then nobody has to go on hearing.
@@ -187,6 +189,14 @@ impl Origin for Link {
 
     fn judges(&self) -> bool {
         self.options.judge
+    }
+
+    fn id(&self) -> &str {
+        &self.options.id
+    }
+
+    fn forgotten_at(&self) -> u64 {
+        self.forgotten_at.load(Ordering::Acquire)
     }
 
     fn settle(&self, settled: Settled) {

@@ -223,6 +223,7 @@ impl Session {
         {
             warn!(broker = %id, "the broker forgot our session: what it held for us may be lost");
             losses.session_lost(id, since.min(now), now);
+            self.link.forgotten_at.store(self.epoch, Ordering::Release);
         }
         losses.connected(id, now);
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
