@@ -1,6 +1,7 @@
 //! `doctor`: is what surrounds us safe? Each unsafe setting with its cure.
 
 mod broker;
+mod certificates;
 mod channels;
 mod database;
 mod nodes;
@@ -73,6 +74,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_disk(&config, &mut findings);
     check_clock(&config, &mut findings);
     check_secrets(&config, &mut findings);
+    certificates::check(&config, &mut findings);
     web::check(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);

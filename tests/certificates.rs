@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
-    ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
+    ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
 };
 
 /// A site that believes certificates of `sensors`.
@@ -42,7 +43,11 @@ fn secured(port: u16, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection
     StreamOwned::new(session, stream)
 }
 
-fn config(office: &Authority, shown: Option<&Pair>, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+fn config(
+    office: &Authority,
+    shown: Option<&Pair>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(office.der()).unwrap();
     let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
@@ -178,4 +183,28 @@ fn whoever_is_turned_away_hears_why_though_it_has_sent_more() {
     std::thread::sleep(Duration::from_millis(300));
     let refused = stream.read(&mut [0; 4]).unwrap_err().to_string();
     assert!(refused.contains("CertificateExpired"), "{refused}");
+}
+
+#[test]
+fn a_new_certificate_and_authority_hold_without_a_restart_and_broken_files_change_nothing() {
+    let (office, sensors) = (Authority::new("office"), Authority::new("sensors"));
+    let site = site(&office, &sensors, "");
+    let _lampguard = site.start();
+    let old = sensors.client("P001");
+    let mut in_before = connect(site.listener, &office, Some(&old));
+    assert_eq!(in_before.greet(&Hello::new("before")), Ok(0));
+    site.write("server.pem", "nothing");
+    // The files are looked at every 5 s.
+    std::thread::sleep(seconds(6));
+    let mut still = connect(site.listener, &office, Some(&old));
+    assert_eq!(still.greet(&Hello::new("still")), Ok(0));
+    let (new_office, new_sensors) = (Authority::new("new office"), Authority::new("new sensors"));
+    let server = new_office.server();
+    site.write("server.key", &server.key_pem());
+    site.write("server.pem", &server.pem());
+    site.write("sensors.pem", &new_sensors.pem());
+    std::thread::sleep(seconds(6));
+    assert!(is_turned_away(connect(site.listener, &new_office, Some(&old))));
+    let mut new = connect(site.listener, &new_office, Some(&new_sensors.client("P001")));
+    assert_eq!(new.greet(&Hello::new("new")), Ok(0));
 }

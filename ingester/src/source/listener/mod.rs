@@ -12,6 +12,7 @@
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
 //! | `credentials.rs`, `certificate.rs` | who it is, and what it may say |
+//! | `tls.rs` | its own certificate, and whose client certificates are believed |
 //! | `websocket.rs` | the same through HTTP |
 
 mod answer;
@@ -22,13 +23,14 @@ mod linger;
 mod packet;
 mod session;
 mod share;
+mod tls;
 mod v5;
 mod websocket;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,13 +40,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tracing::{debug, info, warn};
 
+pub use certificate::ends_at;
 pub use credentials::{Credentials, CredentialsError, Scope};
+use tls::Tls;
 
 use crate::config::ListenerConfig;
 use crate::intake::{Inlet, Mapping};
@@ -129,7 +129,8 @@ impl Listener {
             (Some(cert), Some(key)) => {
                 // Whoever shows none has to log in; where that is not asked for, it has to show one.
                 let required = config.certificate_required || credentials.is_none();
-                Some(acceptor(cert, key, config.client_ca.as_deref().map(|ca| (ca, required)))?)
+                let client_ca = config.client_ca.clone().map(|file| (file, required));
+                Some(Arc::new(Tls::load(cert, key, client_ca)?))
             }
             _ => None,
         };
@@ -209,7 +210,7 @@ async fn bind(bind: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenerErr
 
 async fn accept(
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     websocket: bool,
     shared: Arc<Shared>,
     limits: (usize, usize),
@@ -217,7 +218,12 @@ async fn accept(
     loop {
         match socket.accept().await {
             Ok((stream, address)) => match Place::take(&shared, address.ip(), limits) {
-                Some(place) => drop(tokio::spawn(greet(stream, tls.clone(), websocket, place))),
+                Some(place) => drop(tokio::spawn(greet(
+                    stream,
+                    tls.as_ref().map(|tls| tls.acceptor()),
+                    websocket,
+                    place,
+                ))),
                 None if tls.is_none() && !websocket => {
                     if let Ok(turn) = shared.turned_away.clone().try_acquire_owned() {
                         tokio::spawn(async move {
@@ -332,42 +338,6 @@ async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, mut place
         Ok(Some(stream)) => session::run(stream, place).await,
         _ => place.refused("websocket"),
     }
-}
-
-/// `client_ca`: whose client certificates are believed, and whether one has to be shown.
-fn acceptor(cert: &Path, key: &Path, client_ca: Option<(&Path, bool)>) -> Result<TlsAcceptor, ListenerError> {
-    let chain = certificates(cert)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| tls_error(key, e))?;
-    let builder = match client_ca {
-        None => ServerConfig::builder().with_no_client_auth(),
-        Some((file, required)) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|e| tls_error(file, e))?;
-            }
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
-            let optional = ClientCertVerifierBuilder::allow_unauthenticated;
-            let verifier = if required { verifier } else { optional(verifier) };
-            let verifier = verifier.build().map_err(|e| tls_error(file, e))?;
-            ServerConfig::builder().with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config = builder.with_single_cert(chain, private).map_err(|e| tls_error(cert, e))?;
-    // Nobody resumes a session: whoever did would be let in by what was checked at its beginning, however long its
-    // certificate has ended, and a ticket that nobody reads is unread bytes, at which the socket of a client that just
-    // closes throws away what it has not sent yet. It costs a herd that comes back nothing: rustls kept 256 sessions.
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ListenerError> {
-    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    all.map_err(|e| tls_error(file, e))
-}
-
-fn tls_error(path: &Path, reason: impl std::fmt::Display) -> ListenerError {
-    ListenerError::Tls { path: path.to_owned(), reason: reason.to_string() }
 }
 
 #[cfg(test)]

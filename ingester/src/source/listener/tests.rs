@@ -22,20 +22,19 @@ struct Site {
 }
 
 impl Site {
-    fn new(config: ListenerConfig) -> Self {
+    fn new(config: &ListenerConfig) -> Self {
         let metrics = Metrics::register(&Registry::new());
         let (sender, chunks) = mpsc::channel(QUEUE_CHUNKS);
         let inlet = Inlet { sender, gate: Gate::new(metrics.clone()) };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let starting =
-            Listener::start(&config, Vec::new(), inlet, metrics.clone(), Arc::new(|| Timestamp(0)));
+        let starting = Listener::start(config, Vec::new(), inlet, metrics.clone(), Arc::new(|| Timestamp(0)));
         let listener = runtime.block_on(starting).unwrap();
         Self { chunks, metrics, listener, _runtime: runtime }
     }
 
     fn plain() -> Self {
-        Self::new(ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0))))
+        Self::new(&ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0))))
     }
 
     fn dial(&self) -> TcpStream {
@@ -178,13 +177,14 @@ fn log_in(site: &Site, user: &str, password: &str) -> u8 {
 #[test]
 fn a_flood_of_wrong_passwords_keeps_out_no_token_and_no_password_that_was_right_before() {
     // Of "correct horse", made by OpenSSL's argon2.
-    let hash = "$argon2id$v=19$m=19456,t=2,p=1$bGFtcGd1YXJkLXNhbHQxNg$qBRhcJNgr35L+oMoVnwAMnyAz/AWSqCjuJ7TgmLEgJo";
+    let hash =
+        "$argon2id$v=19$m=19456,t=2,p=1$bGFtcGd1YXJkLXNhbHQxNg$qBRhcJNgr35L+oMoVnwAMnyAz/AWSqCjuJ7TgmLEgJo";
     let token: String = Sha256::digest("token").iter().map(|byte| format!("{byte:02x}")).collect();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("P001:{token}\ngateway:{hash}\n")).unwrap();
     let mut config = ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.credentials_file = Some(file.path().to_owned());
-    let site = Site::new(config);
+    let site = Site::new(&config);
     assert_eq!(log_in(&site, "gateway", "correct horse"), 0);
     // As a flood does it: every turn is taken.
     let flood = site.listener.shared.password_checks.try_acquire_many(PASSWORD_CHECKS as u32).unwrap();
