@@ -247,8 +247,13 @@ fn a_broken_neighbour_costs_a_dangerous_value_nothing() {
     let mut memory = Memory::default();
     let named = [bytes(1, b"leakage_ma"), number(2, 7), number(4, 10), double(1.0)].concat();
     let birth = [payload(1_795_435_200_000, 0, &[named]), vec![0x12, 0x7f]].concat();
-    let message =
-        Arrived { topic: "spBv1.0/G/NBIRTH/N", payload: &birth, received_at: RECEIVED, again: false, origin: 0 };
+    let message = Arrived {
+        topic: "spBv1.0/G/NBIRTH/N",
+        payload: &birth,
+        received_at: RECEIVED,
+        again: false,
+        origin: 0,
+    };
     assert_eq!(
         read(&Profiles::load(&[]).unwrap(), "sparkplug", &message, &mut memory),
         ["quarantined format"]

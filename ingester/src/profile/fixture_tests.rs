@@ -163,7 +163,8 @@ fn payloads_of_every_family_turn_into_the_stated_values_and_units() {
     let mut memory = Memory::default();
     let (mut families, mut wrong) = (BTreeMap::<&str, (usize, usize)>::new(), Vec::new());
     for (family, profile, file, payload, topic, expected) in CASES {
-        let message = Arrived { topic: topic_of(topic), payload, received_at: RECEIVED, again: false, origin: 0 };
+        let message =
+            Arrived { topic: topic_of(topic), payload, received_at: RECEIVED, again: false, origin: 0 };
         let found = read(&profiles, profile, &message, &mut memory);
         if found != *expected {
             wrong.push(format!("{file} on {topic}:\n  expected {expected:#?}\n  found {found:#?}"));
@@ -247,7 +248,8 @@ fn known_faults_of_devices_are_mended_marked_or_quarantined() {
         ("pzem-004t", "A/up", "010414", "quarantined format"),
     ];
     for (profile, topic, payload, expected) in cases {
-        let message = Arrived { topic, payload: payload.as_bytes(), received_at: RECEIVED, again: false, origin: 0 };
+        let message =
+            Arrived { topic, payload: payload.as_bytes(), received_at: RECEIVED, again: false, origin: 0 };
         assert_eq!(
             read(&profiles, profile, &message, &mut Memory::default()),
             [*expected],

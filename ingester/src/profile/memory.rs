@@ -269,7 +269,9 @@ mod tests {
             memory.born(key(1_000_000 + made_up), at(1), Timestamp(2_000_000));
         }
         assert_eq!(memory.size(), (NODES_MAX, 0, 10));
-        assert!(memory.node(key(0)).is_some() && memory.node(key(1)).is_none() && memory.node(key(11)).is_some());
+        assert!(
+            memory.node(key(0)).is_some() && memory.node(key(1)).is_none() && memory.node(key(11)).is_some()
+        );
         let now = Timestamp(3_000_000);
         let fill = |memory: &mut Memory, node| {
             (0..NODE_ALIASES_MAX as u64 + 5)
@@ -295,14 +297,18 @@ mod tests {
     fn a_birth_forgets_only_what_was_told_before_it_and_an_older_one_nothing() {
         let mut memory = Memory::default();
         let now = Timestamp(9_000);
-        let learn = |memory: &mut Memory, alias, ms| memory.learn(key(1), alias, SOME, Some(Timestamp(ms)), now);
+        let learn =
+            |memory: &mut Memory, alias, ms| memory.learn(key(1), alias, SOME, Some(Timestamp(ms)), now);
         learn(&mut memory, 1, 900);
         // A device's birth overtakes that of its node.
         learn(&mut memory, 2, 1_001);
         assert!(memory.born(key(1), at(1_000), now));
         assert!(!knows(&memory, 1, 1) && knows(&memory, 1, 2));
         memory.count(key(1), 5, now);
-        assert!(!memory.born(key(1), at(1_000), now) && !memory.born(key(1), at(500), now), "again, and an old one");
+        assert!(
+            !memory.born(key(1), at(1_000), now) && !memory.born(key(1), at(500), now),
+            "again, and an old one"
+        );
         assert!(knows(&memory, 1, 2));
         memory.count(key(1), 7, now);
         assert_eq!(memory.take_gap().map(|gap| gap.missing), Some(1), "its numbers go on");
@@ -336,7 +342,11 @@ mod tests {
         let [a, b] = ["a", "b"].map(|id| Key::new(origin_of(id), "sparkplug", "G", "N1"));
         memory.learn(a, 1, SOME, Some(Timestamp(1)), now);
         assert!(memory.node(b).is_none());
-        assert_eq!(memory.only(Key::new(7, "sparkplug", "G", "N1")), a, "out of quarantine: there is one alone");
+        assert_eq!(
+            memory.only(Key::new(7, "sparkplug", "G", "N1")),
+            a,
+            "out of quarantine: there is one alone"
+        );
         memory.learn(b, 1, SOME, Some(Timestamp(1)), now);
         memory.learn(b, 2, SOME, Some(Timestamp(1)), now);
         let unknown = Key::new(7, "sparkplug", "G", "N1");

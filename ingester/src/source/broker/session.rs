@@ -28,7 +28,9 @@ use tracing::{error, info, warn};
 use super::filters::Filters;
 use super::packet::{self, Packet, Publish, Version, Welcome};
 use super::wire::{Wire, WireError};
-use super::{EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize, keep_alive};
+use super::{
+    EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize, keep_alive,
+};
 use crate::config::Protocol;
 use crate::intake::{Chunk, Message, Settled, cost_of};
 
