@@ -29,6 +29,9 @@ struct Place {
     plain: Option<u16>,
     /// Port that speaks TLS, and the file of who signed its certificate.
     tls: Option<(u16, PathBuf)>,
+    /// Tries that a cell of QoS 0 has: where another broker stands between, nothing is promised. Mosquitto by TLS 1.3 lost
+    /// all five of a paho that closed at once, in 1 of 10 runs under load.
+    tries: u32,
 }
 
 /// One cell.
@@ -114,12 +117,18 @@ fn table(place: &Place, lampguard: &Lampguard) -> Vec<String> {
 fn fill(cell: &Cell<'_>, publish: Publish, lampguard: &Lampguard, boot: u32) -> String {
     let before = lampguard.stored();
     let payloads: Vec<String> = (1..=COUNT as u64).map(|seq| reading(boot, seq, 1.0)).collect();
-    if let Err(reason) = publish(cell, &payloads) {
-        return reason.lines().last().unwrap_or("failed").replace('|', "/");
-    }
-    let until = Instant::now() + PATIENCE;
-    while lampguard.stored() < before + COUNT as u64 && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
+    for tried in 1..=if cell.qos == 0 { cell.place.tries } else { 1 } {
+        if let Err(reason) = publish(cell, &payloads) {
+            return reason.lines().last().unwrap_or("failed").replace('|', "/");
+        }
+        let until = Instant::now() + PATIENCE;
+        while lampguard.stored() < before + COUNT as u64 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if lampguard.stored() == before + COUNT as u64 {
+            break;
+        }
+        println!("QoS 0, TLS {}: {} stored at try {tried}", cell.tls, lampguard.stored() - before);
     }
     match lampguard.stored() - before {
         5 => "pass".to_owned(),
@@ -147,8 +156,8 @@ fn publishers_in_common_use_reach_the_built_in_listener_in_every_version_qos_and
     secure.write("server.key", &server.key_pem());
     let authority = secure.write("office.pem", &office.pem());
     let secured = secure.start();
-    let plain = Place { name: "listener", plain: Some(site.listener), tls: None };
-    let tls = Place { name: "listener", plain: None, tls: Some((secure.listener, authority)) };
+    let plain = Place { name: "listener", plain: Some(site.listener), tls: None, tries: 1 };
+    let tls = Place { name: "listener", plain: None, tls: Some((secure.listener, authority)), tries: 1 };
     let (plain, tls) = (table(&plain, &lampguard), table(&tls, &secured));
     // Plain cells of the one, TLS cells of the other.
     let cells = |row: &str| row.split('|').map(str::to_owned).collect::<Vec<String>>();
@@ -170,7 +179,9 @@ fn publishers_in_common_use_reach_us_through_mosquitto() {
     let server = office.server();
     let secure = free_port();
     let settings = |home: &Path, port: u16| {
-        for (file, text) in [("ca.pem", office.pem()), ("cert.pem", server.pem()), ("key.pem", server.key_pem())] {
+        for (file, text) in
+            [("ca.pem", office.pem()), ("cert.pem", server.pem()), ("key.pem", server.key_pem())]
+        {
             std::fs::write(home.join(file), text).unwrap();
         }
         let home = home.display();
@@ -186,7 +197,8 @@ fn publishers_in_common_use_reach_us_through_mosquitto() {
     let authority = site.write("office.pem", &office.pem());
     let lampguard = site.start();
     lampguard.wait_for_broker();
-    let place = Place { name: "Mosquitto", plain: Some(broker.port), tls: Some((secure, authority)) };
+    let place =
+        Place { name: "Mosquitto", plain: Some(broker.port), tls: Some((secure, authority)), tries: 3 };
     compare(&table(&place, &lampguard));
     lampguard.balanced();
 }
@@ -295,10 +307,10 @@ const [port, version, qos, topic, authority] = process.argv.slice(1);
 const lines = fs.readFileSync(0, 'utf8').trim().split('\n');
 const client = mqtt.connect((authority ? 'mqtts' : 'mqtt') + '://localhost:' + port, {
   protocolVersion: Number(version), ca: authority ? fs.readFileSync(authority) : undefined, reconnectPeriod: 0 });
-client.on('error', e => { console.error(e.message); process.exit(1); });
+client.on('error', e => { console.error(e.message, e.code, e.syscall); process.exit(1); });
 let left = lines.length;
 client.on('connect', () => lines.forEach(line => client.publish(topic, line, { qos: Number(qos) }, e => {
-  if (e) { console.error(e.message); process.exit(1); }
+  if (e) { console.error(e.message, e.code, e.syscall); process.exit(1); }
   if (--left === 0) client.end();
 })));
 "#;
@@ -447,10 +459,10 @@ const [url, version, topic, authority] = process.argv.slice(1);
 const lines = fs.readFileSync(0, 'utf8').trim().split('\n');
 const client = mqtt.connect(url, { protocolVersion: Number(version), reconnectPeriod: 0,
   wsOptions: authority ? { ca: fs.readFileSync(authority) } : {} });
-client.on('error', e => { console.error(e.message); process.exit(1); });
+client.on('error', e => { console.error(e.message, e.code, e.syscall); process.exit(1); });
 let left = lines.length;
 client.on('connect', () => lines.forEach(line => client.publish(topic, line, { qos: 1 }, e => {
-  if (e) { console.error(e.message); process.exit(1); }
+  if (e) { console.error(e.message, e.code, e.syscall); process.exit(1); }
   if (--left === 0) client.end();
 })));
 "#;
