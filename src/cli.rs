@@ -211,6 +211,9 @@ pub(crate) struct Connections {
     /// With --clients posts: seconds between two pings of a connection, 5 or more [default: 60].
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(5..))]
     pub(crate) keep_alive_s: Option<u16>,
+    /// Speak MQTT 5; without it 3.1.1.
+    #[arg(long)]
+    pub(crate) mqtt5: bool,
     /// Connect at once, and begin to report after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=86_400))]
     pub(crate) start_in: u32,

@@ -89,9 +89,19 @@ fn mosquitto_keeps_the_status_of_every_post_and_says_offline_for_those_that_vani
 
 #[test]
 fn a_killed_listener_gets_all_its_sensors_back_and_has_every_reading_once() {
+    kill_and_come_back(&[]);
+}
+
+#[test]
+fn a_killed_listener_gets_all_its_sensors_of_mqtt_5_back_and_has_every_reading_once() {
+    kill_and_come_back(&["--mqtt5"]);
+}
+
+fn kill_and_come_back(more: &[&str]) {
     let site = Site::new();
     let mut lampguard = site.start();
-    let mut city = City::start(site.listener, &["--posts", "200", "--herd", "--scenario", "demo"]);
+    let posts = ["--posts", "200", "--herd", "--scenario", "demo"];
+    let mut city = City::start(site.listener, &[&posts[..], more].concat());
     city.wait_for("connections", "up", 200);
     wait_until("some readings", seconds(30), || city.number("counts", "readings") > 50);
     lampguard.process.kill();

@@ -6,6 +6,8 @@ use jiff::tz::TimeZone;
 use lampguard_model::Timestamp;
 
 use crate::engine::{Explanation, Quantified, Seen};
+use crate::kind::Kind;
+use crate::notice_text;
 
 /// Writes an explanation.
 pub struct Teller {
@@ -18,6 +20,49 @@ pub struct Teller {
 impl Teller {
     fn say<'a>(&self, en: &'a str, zh: &'a str) -> &'a str {
         if self.chinese { zh } else { en }
+    }
+
+    /// A kind as the duty staff call it; English keeps the word of the interface.
+    fn kind<'a>(&self, name: &'a str) -> &'a str {
+        match Kind::from_name(name) {
+            Some(kind) if self.chinese => notice_text::title(kind)[0],
+            _ => name,
+        }
+    }
+
+    /// A word of the interface (state, signal, rule, quantity) as the duty staff call it; English keeps it.
+    fn word<'a>(&self, word: &'a str) -> &'a str {
+        let chinese = match word {
+            "open" => "待确认",
+            "acknowledged" => "已确认",
+            "departed" => "已出发",
+            "arrived" => "已到场",
+            "made_safe" => "已处置",
+            "repaired" => "已修复",
+            "verifying" => "已复核",
+            "closed" => "已结案",
+            "void" => "已撤销",
+            "returned" => "已移交",
+            "pending" => "已挂账",
+            "merged" => "已并案",
+            "active" => "危险仍在",
+            "normal" => "正常",
+            "unpowered" => "无供电，未核实",
+            "silent" => "无数据，未核实",
+            "warning" => "预警",
+            "danger" => "危险",
+            "unmonitored" => "不监测",
+            "unregistered" => "未登记",
+            "two_of_three" => "最近三个样本中两个超限",
+            "two_within_30_min" => "30 分钟内两个样本超限",
+            "device_flag" => "单个样本超限且设备告警",
+            "single_sample" => "长周期传感器单个样本超限",
+            "manual" => "人工登记",
+            "leakage_ma" => "漏电流",
+            "shell_v" => "外壳电压",
+            _ => word,
+        };
+        if self.chinese { chinese } else { word }
     }
 
     fn time(&self, text: &str) -> String {
@@ -36,7 +81,7 @@ impl Teller {
         for line in self.answer(told) {
             let _ = writeln!(text, "→ {line}");
         }
-        let _ = writeln!(text, "{}  {}  {}", self.say("state", "状态"), told.state, told.why);
+        let _ = writeln!(text, "{}  {}  {}", self.say("state", "状态"), self.word(&told.state), told.why);
         let _ = writeln!(text, "{}  {}", self.say("wet or dry", "干湿"), self.wetness(told));
         let _ = writeln!(text, "{}  {}", self.say("supply", "供电"), self.supply(told));
         if let Some(heard) = &told.heard_at {
@@ -60,8 +105,10 @@ impl Teller {
         let one = |en: &str, zh: &str| vec![self.say(en, zh).to_owned()];
         if let Some(incident) = &told.incident {
             let (id, due) = (&incident.id, self.time(&incident.due_at));
-            let (kinds, opened) = (incident.kinds.join(", "), self.time(&incident.opened_at));
-            let (rule, state, signal) = (&incident.rule, &incident.state, &incident.signal);
+            let kinds: Vec<&str> = incident.kinds.iter().map(|kind| self.kind(kind)).collect();
+            let (kinds, opened) = (kinds.join(self.say(", ", "、")), self.time(&incident.opened_at));
+            let [rule, state, signal] =
+                [&incident.rule, &incident.state, &incident.signal].map(|word| self.word(word));
             return vec![if self.chinese {
                 format!(
                     "已生成险情 {id}（{kinds}），{opened}，依据 {rule}；状态 {state}，信号 {signal}，到场时限 {due}"
@@ -96,7 +143,7 @@ impl Teller {
     /// Why one quantity raised or did not.
     fn verdict(&self, quantity: &Quantified, told: &Explanation) -> Option<String> {
         let newest = quantity.samples.last()?;
-        let (field, unit, limit) = (&quantity.field, &quantity.unit, quantity.limit);
+        let (field, unit, limit) = (self.word(&quantity.field), &quantity.unit, quantity.limit);
         let value = newest.value.map_or_else(|| "?".to_owned(), |value| value.to_string());
         let wet = match (told.wet.wet, self.chinese) {
             (true, true) => "潮湿限值",
@@ -112,6 +159,7 @@ impl Teller {
                 format!("not raised: {field} {value} {unit} is below the limit {limit} ({wet})")
             }
         } else if let Some(rule) = &quantity.confirmed_by {
+            let rule = self.word(rule);
             if self.chinese {
                 format!("{field} 超过限值 {limit} {unit}（{wet}），已由 {rule} 确认")
             } else {
@@ -199,7 +247,8 @@ impl Teller {
     }
 
     fn quantity(&self, quantity: &Quantified, text: &mut String) {
-        let Quantified { field, unit, limit, limit_dry, limit_wet, warning, .. } = quantity;
+        let Quantified { unit, limit, limit_dry, limit_wet, warning, .. } = quantity;
+        let field = self.word(&quantity.field);
         let _ = if self.chinese {
             writeln!(
                 text,

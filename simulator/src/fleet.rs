@@ -79,6 +79,7 @@ impl Fleet {
         let habits = Arc::new(Habits {
             host: if per_post.is_some() { resolved(options).await } else { bracketed(&options.host) },
             port: options.port,
+            mqtt5: options.mqtt5,
             username: options.username.clone(),
             password: options.password.clone(),
             keep_alive: per_post

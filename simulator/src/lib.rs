@@ -28,6 +28,7 @@
 
 mod chance;
 pub mod city;
+mod client;
 pub mod control;
 mod delivery;
 pub mod event;

@@ -1,12 +1,12 @@
 //! One MQTT connection, kept up, with every message held until the broker acknowledges it.
 //!
-//! One task does it all: it polls rumqttc, and while that waits for the network it gives it new messages. The
+//! One task does it all: it polls rumqttc's client (`client.rs`), and while that waits for the network it gives it new messages. The
 //! future of `poll` is never dropped before its end, because a request that it holds would be lost. Each
 //! connection gets a fresh client and a clean session: rumqttc forgets what was unacknowledged when the broker
 //! answers "no session", so the messages are held here and sent again in their order. What the broker took
 //! twice, (device, boot, seq) tells apart.
 //!
-//! Measured with 5,000 links that only ping: 21 KB of memory each (22.6 KB before the trimming in `session`). 2.7 KB
+//! Measured with 5,000 links that only ping: 21 KB of memory each (22.6 KB before the trimming in `client::open`). 2.7 KB
 //! are this task; most of the rest are two buffers and a table of QoS 2 ids, 8 KB each, that rumqttc 0.25.1 makes for
 //! every client and has no option for. 20,000 links take 0.4 GB, so it stays; the same session by hand on its
 //! codec would take a fifth.
@@ -17,26 +17,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, Outgoing,
-    Packet, QoS,
-};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use crate::client::{self, Client, Connection, Fault, Happened};
 use crate::mailbox::Mailbox;
 use crate::pace::Pace;
 use crate::simulation::Message;
-
-/// TCP and CONNECT together; in a herd of 20,000 the last ones wait for seconds.
-const CONNECT_WAIT_S: u64 = 20;
-/// Requests of a client beyond its window: DISCONNECT, and room, so that `try_publish` never finds it full.
-const REQUESTS_MORE: usize = 8;
 
 /// What all connections of a run share.
 pub(crate) struct Habits {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// MQTT 5; else 3.1.1.
+    pub(crate) mqtt5: bool,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) keep_alive: Duration,
@@ -150,33 +144,19 @@ impl Link {
         }
     }
 
-    fn options(&self) -> MqttOptions {
-        let habits = &self.habits;
-        let mut mqtt = MqttOptions::new(&self.client_id, &habits.host, habits.port);
-        mqtt.set_keep_alive(habits.keep_alive);
-        mqtt.set_clean_session(true);
-        mqtt.set_inflight(habits.window);
-        if let Some(username) = &habits.username {
-            mqtt.set_credentials(username, habits.password.as_deref().unwrap_or(""));
-        }
-        if let Some(topic) = self.hello.first() {
-            mqtt.set_last_will(LastWill::new(topic, "offline", QoS::AtLeastOnce, true));
-        }
-        mqtt
-    }
-
     /// One connection from beginning to end.
     async fn session(&mut self) -> Ended {
-        let requests = usize::from(self.habits.window) + REQUESTS_MORE;
-        let (client, mut eventloop) = AsyncClient::new(self.options(), requests);
-        // Made with room for 100 events; it grows to what a link needs, which is a handful.
-        eventloop.state.events = VecDeque::new();
-        eventloop.network_options.set_connection_timeout(CONNECT_WAIT_S).set_tcp_nodelay(true);
+        let (client, mut connection) = client::open(&self.habits, &self.client_id, self.hello.first());
         self.carried = false;
-        match eventloop.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => {}
+        match connection.poll().await {
+            Ok(Happened::Connected) => {}
             Ok(event) => return Ended::Lost(format!("{event:?} before CONNACK")),
-            Err(error) => return self.not_accepted(&error),
+            Err(Fault::Refused(reason)) if !self.accepted => {
+                // The receiver is gone only when the run has ended already.
+                let _ = self.habits.refuse.send(reason);
+                return Ended::Refused;
+            }
+            Err(Fault::Refused(reason) | Fault::Lost(reason)) => return Ended::Lost(reason),
         }
         self.accepted = true;
         let _connected = Connected::new(self.habits.clone());
@@ -185,38 +165,24 @@ impl Link {
         }
         self.greeted = 0;
         self.held.begin_again();
-        match self.carry(&client, &mut eventloop).await {
+        match self.carry(&client, &mut connection).await {
             Ok(()) => Ended::Done,
             Err(reason) => {
                 // Acknowledgements that were read before the link broke still count.
-                let left = std::mem::take(&mut eventloop.state.events);
-                left.iter().for_each(|event| self.take(event));
+                connection.left().into_iter().for_each(|event| self.take(event));
                 Ended::Lost(reason)
             }
         }
     }
 
-    fn not_accepted(&self, error: &ConnectionError) -> Ended {
-        match error {
-            ConnectionError::ConnectionRefused(code)
-                if !self.accepted && *code != ConnectReturnCode::ServiceUnavailable =>
-            {
-                // The receiver is gone only when the run has ended already.
-                let _ = self.habits.refuse.send(format!("{code:?}"));
-                Ended::Refused
-            }
-            error => Ended::Lost(error.to_string()),
-        }
-    }
-
     /// Carries messages until everything is acknowledged and no more will come; else says why the link broke.
-    async fn carry(&mut self, client: &AsyncClient, eventloop: &mut EventLoop) -> Result<(), String> {
+    async fn carry(&mut self, client: &Client, connection: &mut Connection) -> Result<(), String> {
         let mut leaving = false;
         loop {
             self.give(client, &mut leaving)?;
             let mailbox = self.mailbox.clone();
             let event = {
-                let mut polled = pin!(eventloop.poll());
+                let mut polled = pin!(connection.poll());
                 loop {
                     tokio::select! {
                         event = &mut polled => break event,
@@ -224,11 +190,11 @@ impl Link {
                     }
                 }
             };
-            let event = event.map_err(|error| error.to_string())?;
-            if leaving && event == Event::Outgoing(Outgoing::Disconnect) {
+            let event = event.map_err(|(Fault::Refused(reason) | Fault::Lost(reason))| reason)?;
+            if leaving && event == Happened::Left {
                 return Ok(());
             }
-            self.take(&event);
+            self.take(event);
         }
     }
 
@@ -238,12 +204,12 @@ impl Link {
 
     /// Gives the client what fits into the window: first our own statuses, then what has to be repeated, then
     /// what is new; and the goodbye, which keeps the will unsaid, when nothing is left to do.
-    fn give(&mut self, client: &AsyncClient, leaving: &mut bool) -> Result<(), String> {
+    fn give(&mut self, client: &Client, leaving: &mut bool) -> Result<(), String> {
         while self.has_room() {
             if let Some(topic) = self.hello.get(self.greeted) {
                 self.greeted += 1;
                 self.held.unnumbered.push_back(None);
-                publish(client, topic, true, b"online")?;
+                client.publish(topic, true, b"online")?;
             } else if let Some(order) = self.held.again.pop_front() {
                 count(&self.habits.tally.repeated);
                 self.held.give(client, order)?;
@@ -257,27 +223,23 @@ impl Link {
         }
         if !*leaving && self.held.is_empty() && self.mailbox.is_done() {
             *leaving = true;
-            client.try_disconnect().map_err(|error| error.to_string())?;
+            client.disconnect()?;
         }
         Ok(())
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: Happened) {
         match event {
-            Event::Outgoing(Outgoing::Publish(id)) => self.held.number(*id),
-            Event::Incoming(Packet::PubAck(ack)) => {
+            Happened::Published(id) => self.held.number(id),
+            Happened::Acknowledged(id) => {
                 self.carried = true;
-                if self.held.acknowledge(ack.pkid) {
+                if self.held.acknowledge(id) {
                     count(&self.habits.tally.acknowledged);
                 }
             }
-            _ => {}
+            Happened::Connected | Happened::Left | Happened::Other => {}
         }
     }
-}
-
-fn publish(client: &AsyncClient, topic: &str, retain: bool, payload: &[u8]) -> Result<(), String> {
-    client.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(|error| error.to_string())
 }
 
 impl Held {
@@ -305,12 +267,12 @@ impl Held {
         order
     }
 
-    fn give(&mut self, client: &AsyncClient, order: u64) -> Result<(), String> {
+    fn give(&mut self, client: &Client, order: u64) -> Result<(), String> {
         let Some(message) = self.messages.get(&order) else {
             return Ok(());
         };
         self.unnumbered.push_back(Some(order));
-        publish(client, &message.topic, message.retain, &message.payload)
+        client.publish(&message.topic, message.retain, &message.payload)
     }
 
     /// The client numbers publishes in the order in which it was given them.

@@ -48,6 +48,8 @@ pub struct Options {
     pub host: String,
     /// Port of the broker.
     pub port: u16,
+    /// MQTT 5; default 3.1.1.
+    pub mqtt5: bool,
     /// Login, if the broker wants one.
     pub username: Option<String>,
     /// Password of that login; never printed.
@@ -114,6 +116,7 @@ impl Options {
         Ok(Self {
             host,
             port,
+            mqtt5: false,
             username: None,
             password: None,
             gateways: 16,

@@ -53,6 +53,9 @@ pub(super) struct Connections {
     /// Scenario of the city, by file or name: its period is the load.
     #[arg(long, default_value = "autumn_rain")]
     scenario: String,
+    /// Speak MQTT 5; without it 3.1.1.
+    #[arg(long)]
+    mqtt5: bool,
     /// Data directory in memory.
     #[arg(long)]
     tmpfs: bool,
@@ -164,6 +167,7 @@ fn measure(
         .text("data", tools.disk())
         .number("asked", f64::from(options.count))
         .number("connections", up.connections.up as f64)
+        .text("mqtt", if options.mqtt5 { "5" } else { "3.1.1" })
         .number("keep_alive_s", options.keep_alive_s() as f64)
         .number("files_max", limits::raise_files(0) as f64);
     if let Some(reason) = limited {
@@ -298,6 +302,9 @@ impl Client {
         ];
         for (name, value) in &numbers {
             command.args([*name, value]);
+        }
+        if options.mqtt5 {
+            command.arg("--mqtt5");
         }
         let log = site.dir.join("simulate.log");
         let mut process = Process::start_quiet(&site.family, "simulate", &mut command, &log)?;

@@ -61,7 +61,7 @@ pub(crate) async fn report(State(instance): Shared, look: Look, Query(query): Qu
                     label { (look.say(words::SEVERITY_OTHER))
                         select name="severity" { @for s in ["P3", "P1", "P2", "P4"] { option value=(s) { (s) } } } }
                 }
-                label.tick { input type="checkbox" name="drill" value="1"; " " (look.say(words::IS_DRILL)) " (演练)" }
+                label.tick { input type="checkbox" name="drill" value="1"; " " (look.say(words::IS_DRILL)) }
                 button.go.danger { (look.say(words::REPORT_NOW)) }
             }
         }

@@ -182,7 +182,7 @@ words! {
     LAT: "纬度", "Latitude";
     CALLER_FIELD: "来电人与电话", "Caller and number";
     SEVERITY_OTHER: "级别（仅“其他”）", "Severity (something else only)";
-    IS_DRILL: "这是演练", "This is a drill";
+    IS_DRILL: "这是演练", "This is a drill (演练)";
     REPORT_NOW: "立即派单", "Send a crew now";
     WHO_TESTED: "测试人", "Tested by";
     TEST_POST: "灯杆编号", "Post";

@@ -187,10 +187,9 @@ fn check(asked: &Simulate) -> Result<()> {
         let text = "--start is for --out: a broker is told of the city as it is now";
         return Err(UsageError(text.to_owned()).into());
     }
-    if asked.out.is_some() && (it.clients == Clients::Posts || it.start_in > 0) {
-        return Err(
-            UsageError("a recording has no connections: leave --clients and --start-in out".into()).into()
-        );
+    if asked.out.is_some() && (it.clients == Clients::Posts || it.mqtt5 || it.start_in > 0) {
+        let text = "a recording has no connections: leave --clients, --mqtt5 and --start-in out";
+        return Err(UsageError(text.to_owned()).into());
     }
     asked.live.control.map_or(Ok(()), |address| Ok(control::check(address)?))
 }
@@ -222,6 +221,7 @@ fn options(url: &str, asked: &Simulate) -> Result<publish::Options> {
         }
         options.per_post = Some(per_post);
     }
+    options.mqtt5 = wanted.mqtt5;
     options.username.clone_from(&asked.username);
     if let Some(file) = &asked.password_file {
         let text =

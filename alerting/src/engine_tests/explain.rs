@@ -47,7 +47,9 @@ fn a_confirmed_post_names_its_incident_and_the_rule_that_believed_it() {
     let incident = why.incident.as_ref().unwrap();
     assert_eq!((&*incident.id, &*incident.rule), (&*city.the_incident().id, "two_of_three"));
     assert!(why.quantities[1].raised && why.state == "danger", "{why:#?}");
-    assert!(told(&why, true).contains("已生成险情"), "{}", told(&why, true));
+    let text = told(&why, true);
+    assert!(text.contains("已生成险情") && text.contains("灯杆漏电"), "{text}");
+    assert!(text.contains("依据 最近三个样本中两个超限；状态 待确认，信号 危险仍在"), "{text}");
     let read: Explanation = serde_json::from_str(&serde_json::to_string(&why).unwrap()).unwrap();
     assert_eq!(read, why, "the command reads what the route wrote");
 }
