@@ -80,6 +80,7 @@ pub(crate) fn options(
         remote: remote(config).map_err(|reason| anyhow!(reason))?,
         protocol: config.protocol,
         client_id,
+        filters_file: Some(data_dir.join(format!("broker-{}.filters", config.id))),
         credentials: login(config)?,
         shared_group: config.shared_group.clone(),
         mappings: mappings(&config.mapping, profiles),

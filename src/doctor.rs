@@ -1,6 +1,7 @@
 //! `doctor`: is what surrounds us safe? Each unsafe setting with its cure.
 
 mod broker;
+mod certificates;
 mod channels;
 mod database;
 mod nodes;
@@ -73,6 +74,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
     check_disk(&config, &mut findings);
     check_clock(&config, &mut findings);
     check_secrets(&config, &mut findings);
+    certificates::check(&config, &mut findings);
     web::check(&config, &mut findings);
     check_profiles(&config, &mut findings);
     check_instance(&config, &mut findings);
@@ -326,7 +328,8 @@ fn check_instance(config: &Config, findings: &mut Findings) {
             let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
             match agent.get(format!("{}/readyz", local.url)).call() {
                 Ok(answer) if answer.status() == 200 => {
-                    findings.add(Grade::Good, "instance", format!("ready at {}", local.url))
+                    findings.add(Grade::Good, "instance", format!("ready at {}", local.url));
+                    check_aliases(&agent, &local.url, findings);
                 }
                 Ok(answer) => findings.add(
                     Grade::Bad,
@@ -337,4 +340,19 @@ fn check_instance(config: &Config, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether edge nodes are unheard for want of their birth.
+fn check_aliases(agent: &ureq::Agent, url: &str, findings: &mut Findings) {
+    const NAME: &str = "lampguard_ingester_quarantined_total{reason=\"unknown_alias\"} ";
+    let answer = agent.get(format!("{url}/metrics")).call();
+    let Ok(text) = answer.and_then(|mut answer| answer.body_mut().read_to_string()) else { return };
+    let told = text.lines().find_map(|line| line.strip_prefix(NAME));
+    let Some(count) = told.filter(|count| *count != "0") else { return };
+    let text = format!(
+        "{count} payload(s) since its start name values by numbers that no birth has told: they were not judged; cure: \
+         let the edge nodes send their birth (a rebirth command, or a restart), then lampguard quarantine retry \
+         --reason unknown_alias"
+    );
+    findings.add(Grade::Warn, "sparkplug", text);
 }

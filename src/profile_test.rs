@@ -40,7 +40,7 @@ pub(crate) fn run(file: Option<&Path>, asked: &Asked) -> Result<()> {
     if let Some(birth) = &asked.birth {
         teach(profile, &asked.topic, &read(birth)?, received_at, &mut memory)?;
     }
-    let message = Arrived { topic: &asked.topic, payload: &bytes, received_at, again: false };
+    let message = Arrived { topic: &asked.topic, payload: &bytes, received_at, again: false, origin: 0 };
     let (mut readings, mut trace) = (Vec::new(), Explained::default());
     let decoded = if asked.explain {
         let decoded = profile::explain(profile, &message, &mut memory, &mut readings, &mut trace);
@@ -89,7 +89,7 @@ fn teach(
         )));
     }
     let topic = topic.replacen("DATA/", "BIRTH/", 1);
-    let message = Arrived { topic: &topic, payload: birth, received_at, again: false };
+    let message = Arrived { topic: &topic, payload: birth, received_at, again: false, origin: 0 };
     let read = profile::decode(profile, &message, memory, &mut Vec::new());
     read.map(drop)
         .map_err(|refusal| anyhow::anyhow!("the birth is quarantined, reason {}: {refusal}", refusal.word()))

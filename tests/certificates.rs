@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,11 @@ use common::mqtt::{Hello, publish_five};
 use common::{Ending, Mqtt, Site, reading, seconds, wait_until};
 use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    SupportedProtocolVersion,
+};
 
 /// A site that believes certificates of `sensors`.
 fn site(office: &Authority, sensors: &Authority, more: &str) -> Site {
@@ -27,21 +32,32 @@ fn site(office: &Authority, sensors: &Authority, more: &str) -> Site {
 }
 
 fn connect(port: u16, office: &Authority, shown: Option<&Pair>) -> Mqtt {
+    Mqtt::over(secured(port, config(office, shown, ALL_VERSIONS)))
+}
+
+fn secured(port: u16, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(config, name).unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    StreamOwned::new(session, stream)
+}
+
+fn config(
+    office: &Authority,
+    shown: Option<&Pair>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(office.der()).unwrap();
-    let builder = ClientConfig::builder().with_root_certificates(roots);
-    let config = match shown {
+    let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
+    Arc::new(match shown {
         None => builder.with_no_client_auth(),
         Some(pair) => {
             let (chain, key) = pair.shown();
             builder.with_client_auth_cert(chain, key).unwrap()
         }
-    };
-    let name = ServerName::try_from("localhost").unwrap();
-    let session = ClientConnection::new(Arc::new(config), name).unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    Mqtt::over(StreamOwned::new(session, stream))
+    })
 }
 
 /// True when the handshake or the login ends it.
@@ -127,4 +143,68 @@ fn the_credentials_file_widens_a_certificate_revokes_it_and_lets_others_log_in()
         assert_eq!(client.greet(&Hello { login, ..Hello::five("x") }), Ok(code), "{login:?}");
     }
     assert_eq!(lampguard.balanced()["stored"], 1);
+}
+
+#[test]
+fn no_session_is_resumed_so_every_connection_shows_a_certificate_that_is_in_date() {
+    let (office, sensors) = (Authority::new("office"), Authority::new("sensors"));
+    let site = site(&office, &sensors, "");
+    let _lampguard = site.start();
+    for version in [&TLS12, &TLS13] {
+        let config = config(&office, Some(&sensors.client("P001")), &[version]);
+        for connection in 0..3 {
+            let mut stream = secured(site.listener, config.clone());
+            stream.sock.set_read_timeout(Some(seconds(15))).unwrap();
+            stream.write_all(&Hello::new("x").bytes()).unwrap();
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, [0x20, 2, 0, 0]);
+            let kind = stream.conn.handshake_kind();
+            assert!(
+                matches!(kind, Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)),
+                "{version:?}, connection {connection}: {kind:?}"
+            );
+            assert_eq!(stream.conn.tls13_tickets_received(), 0);
+        }
+    }
+}
+
+#[test]
+fn whoever_is_turned_away_hears_why_though_it_has_sent_more() {
+    let (office, sensors) = (Authority::new("office"), Authority::new("sensors"));
+    let site = site(&office, &sensors, "");
+    let _lampguard = site.start();
+    let expired = sensors.expired("P001");
+    let mut stream = secured(site.listener, config(&office, Some(&expired), &[&TLS13]));
+    stream.sock.set_read_timeout(Some(seconds(15))).unwrap();
+    // In TLS 1.3 the client is done before its certificate is looked at.
+    let _ = stream.write_all(&Hello::new("x").bytes());
+    let _ = stream.write_all(&[0; 200_000]);
+    std::thread::sleep(Duration::from_millis(300));
+    let refused = stream.read(&mut [0; 4]).unwrap_err().to_string();
+    assert!(refused.contains("CertificateExpired"), "{refused}");
+}
+
+#[test]
+fn a_new_certificate_and_authority_hold_without_a_restart_and_broken_files_change_nothing() {
+    let (office, sensors) = (Authority::new("office"), Authority::new("sensors"));
+    let site = site(&office, &sensors, "");
+    let _lampguard = site.start();
+    let old = sensors.client("P001");
+    let mut in_before = connect(site.listener, &office, Some(&old));
+    assert_eq!(in_before.greet(&Hello::new("before")), Ok(0));
+    site.write("server.pem", "nothing");
+    // The files are looked at every 5 s.
+    std::thread::sleep(seconds(6));
+    let mut still = connect(site.listener, &office, Some(&old));
+    assert_eq!(still.greet(&Hello::new("still")), Ok(0));
+    let (new_office, new_sensors) = (Authority::new("new office"), Authority::new("new sensors"));
+    let server = new_office.server();
+    site.write("server.key", &server.key_pem());
+    site.write("server.pem", &server.pem());
+    site.write("sensors.pem", &new_sensors.pem());
+    std::thread::sleep(seconds(6));
+    assert!(is_turned_away(connect(site.listener, &new_office, Some(&old))));
+    let mut new = connect(site.listener, &new_office, Some(&new_sensors.client("P001")));
+    assert_eq!(new.greet(&Hello::new("new")), Ok(0));
 }

@@ -150,6 +150,42 @@ fn lengths_that_are_promised_and_lists_that_swell_take_no_memory() {
 }
 
 #[test]
+fn bodies_that_are_half_sent_take_no_more_memory_than_is_set_aside_for_all_of_them() {
+    const CONNECTIONS: usize = 120;
+    let site = Site::new();
+    let mut lampguard = site.start();
+    let mut good = Mqtt::connect(site.listener, "good");
+    good.publish_and_wait(TOPIC, reading(1, 1, 1.0).as_bytes());
+    let before = peak_mib(&lampguard);
+    // Each sends all but the last byte of a megabyte, or as much of it as is taken.
+    let body = packet(0x30, &[&[0, 1, b'a'][..], &vec![b' '; (1 << 20) - 100]].concat());
+    let mut held = Vec::new();
+    for n in 0..CONNECTIONS {
+        let mut wire = TcpStream::connect(("127.0.0.1", site.listener)).unwrap();
+        wire.write_all(&Hello::new(&format!("h{n}")).bytes()).unwrap();
+        wire.read_exact(&mut [0; 4]).unwrap();
+        wire.set_nonblocking(true).unwrap();
+        held.push((wire, 0));
+    }
+    let until = std::time::Instant::now() + seconds(4);
+    while std::time::Instant::now() < until {
+        for (wire, sent) in &mut held {
+            *sent += wire.write(&body[*sent..body.len() - 1]).unwrap_or(0);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let after = peak_mib(&lampguard);
+    println!("{CONNECTIONS} halves, peak of memory {before:.1} MiB before, {after:.1} MiB after");
+    // 32 MiB for all, and 64 KiB for each.
+    assert!(after - before < MEMORY_MAX_MIB + 8.0, "{before} MiB before, {after} MiB after");
+    good.publish_and_wait(TOPIC, reading(1, 2, 1.0).as_bytes());
+    drop(held);
+    let long = format!("{}{}", reading(1, 3, 1.0), " ".repeat(500_000));
+    good.publish_and_wait(TOPIC, long.as_bytes());
+    assert!(lampguard.process.is_alive());
+}
+
+#[test]
 fn an_idle_connection_costs_the_same_in_both_versions() {
     const CONNECTIONS: usize = 1500;
     let kb = |five: bool| {

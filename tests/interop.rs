@@ -29,6 +29,9 @@ struct Place {
     plain: Option<u16>,
     /// Port that speaks TLS, and the file of who signed its certificate.
     tls: Option<(u16, PathBuf)>,
+    /// Tries that a cell of QoS 0 has: where another broker stands between, nothing is promised. Mosquitto by TLS 1.3 lost
+    /// all five of a paho that closed at once, in 1 of 10 runs under load.
+    tries: u32,
 }
 
 /// One cell.
@@ -64,7 +67,7 @@ struct Publisher {
     publish: Publish,
 }
 
-const PUBLISHERS: [Publisher; 4] = [
+const PUBLISHERS: [Publisher; 5] = [
     Publisher { name: "paho (Python)", missing: paho_missing, no_tls: None, publish: paho },
     Publisher { name: "mosquitto_pub", missing: mosquitto_missing, no_tls: None, publish: mosquitto_pub },
     Publisher {
@@ -73,6 +76,7 @@ const PUBLISHERS: [Publisher; 4] = [
         no_tls: Some("built without TLS"),
         publish: rumqttc,
     },
+    Publisher { name: "rumqttc-next (Rust)", missing: || None, no_tls: None, publish: rumqttc_next },
     Publisher { name: "mqtt.js (Node)", missing: node_missing, no_tls: None, publish: mqtt_js },
 ];
 
@@ -113,12 +117,18 @@ fn table(place: &Place, lampguard: &Lampguard) -> Vec<String> {
 fn fill(cell: &Cell<'_>, publish: Publish, lampguard: &Lampguard, boot: u32) -> String {
     let before = lampguard.stored();
     let payloads: Vec<String> = (1..=COUNT as u64).map(|seq| reading(boot, seq, 1.0)).collect();
-    if let Err(reason) = publish(cell, &payloads) {
-        return reason.lines().last().unwrap_or("failed").replace('|', "/");
-    }
-    let until = Instant::now() + PATIENCE;
-    while lampguard.stored() < before + COUNT as u64 && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(20));
+    for tried in 1..=if cell.qos == 0 { cell.place.tries } else { 1 } {
+        if let Err(reason) = publish(cell, &payloads) {
+            return reason.lines().last().unwrap_or("failed").replace('|', "/");
+        }
+        let until = Instant::now() + PATIENCE;
+        while lampguard.stored() < before + COUNT as u64 && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if lampguard.stored() == before + COUNT as u64 {
+            break;
+        }
+        println!("QoS 0, TLS {}: {} stored at try {tried}", cell.tls, lampguard.stored() - before);
     }
     match lampguard.stored() - before {
         5 => "pass".to_owned(),
@@ -146,8 +156,8 @@ fn publishers_in_common_use_reach_the_built_in_listener_in_every_version_qos_and
     secure.write("server.key", &server.key_pem());
     let authority = secure.write("office.pem", &office.pem());
     let secured = secure.start();
-    let plain = Place { name: "listener", plain: Some(site.listener), tls: None };
-    let tls = Place { name: "listener", plain: None, tls: Some((secure.listener, authority)) };
+    let plain = Place { name: "listener", plain: Some(site.listener), tls: None, tries: 1 };
+    let tls = Place { name: "listener", plain: None, tls: Some((secure.listener, authority)), tries: 1 };
     let (plain, tls) = (table(&plain, &lampguard), table(&tls, &secured));
     // Plain cells of the one, TLS cells of the other.
     let cells = |row: &str| row.split('|').map(str::to_owned).collect::<Vec<String>>();
@@ -165,13 +175,30 @@ fn publishers_in_common_use_reach_the_built_in_listener_in_every_version_qos_and
 
 #[test]
 fn publishers_in_common_use_reach_us_through_mosquitto() {
-    let Some(broker) = Mosquitto::start() else {
+    let office = Authority::new("office");
+    let server = office.server();
+    let secure = free_port();
+    let settings = |home: &Path, port: u16| {
+        for (file, text) in
+            [("ca.pem", office.pem()), ("cert.pem", server.pem()), ("key.pem", server.key_pem())]
+        {
+            std::fs::write(home.join(file), text).unwrap();
+        }
+        let home = home.display();
+        format!(
+            "allow_anonymous true\nlistener {port} 127.0.0.1\nlistener {secure} 127.0.0.1\n\
+             cafile {home}/ca.pem\ncertfile {home}/cert.pem\nkeyfile {home}/key.pem\n"
+        )
+    };
+    let Some(broker) = Mosquitto::start_with(settings) else {
         return;
     };
     let site = Site::new().with_broker(broker.port, "");
+    let authority = site.write("office.pem", &office.pem());
     let lampguard = site.start();
     lampguard.wait_for_broker();
-    let place = Place { name: "Mosquitto", plain: Some(broker.port), tls: None };
+    let place =
+        Place { name: "Mosquitto", plain: Some(broker.port), tls: Some((secure, authority)), tries: 3 };
     compare(&table(&place, &lampguard));
     lampguard.balanced();
 }
@@ -280,10 +307,10 @@ const [port, version, qos, topic, authority] = process.argv.slice(1);
 const lines = fs.readFileSync(0, 'utf8').trim().split('\n');
 const client = mqtt.connect((authority ? 'mqtts' : 'mqtt') + '://localhost:' + port, {
   protocolVersion: Number(version), ca: authority ? fs.readFileSync(authority) : undefined, reconnectPeriod: 0 });
-client.on('error', e => { console.error(e.message); process.exit(1); });
+client.on('error', e => { console.error(e.message, e.code, e.syscall); process.exit(1); });
 let left = lines.length;
 client.on('connect', () => lines.forEach(line => client.publish(topic, line, { qos: Number(qos) }, e => {
-  if (e) { console.error(e.message); process.exit(1); }
+  if (e) { console.error(e.message, e.code, e.syscall); process.exit(1); }
   if (--left === 0) client.end();
 })));
 "#;
@@ -347,6 +374,78 @@ fn rumqttc_five(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Its maintained fork, which has TLS.
+fn rumqttc_next(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
+    if cell.version == 5 { rumqttc_next_five(cell, payloads) } else { rumqttc_next_four(cell, payloads) }
+}
+
+/// How the fork reaches a cell's place, with whom to trust where it speaks TLS.
+macro_rules! transport {
+    ($rumqttc:ident, $cell:expr) => {
+        match $cell.authority() {
+            None => $rumqttc::Transport::Tcp,
+            Some(file) => $rumqttc::Transport::Tls($rumqttc::TlsConfiguration::Simple {
+                ca: std::fs::read(file).map_err(|e| e.to_string())?,
+                alpn: None,
+                client_auth: None,
+            }),
+        }
+    };
+}
+
+fn rumqttc_next_four(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
+    use rumqttc_four::{Client, Event, MqttOptions, Outgoing, Packet, PublishOptions, QoS};
+    let mut options = MqttOptions::new("rumqttc-next", ("localhost", cell.port()));
+    options.set_transport(transport!(rumqttc_four, cell));
+    let (client, mut connection) = Client::builder(options).capacity(100).build();
+    let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(cell.qos)];
+    for payload in payloads {
+        client.publish(TOPIC, payload.clone(), PublishOptions::new(qos)).map_err(|e| e.to_string())?;
+    }
+    let mut left = payloads.len();
+    for event in connection.iter() {
+        match event.map_err(|e| e.to_string())? {
+            Event::Outgoing(Outgoing::Publish(_)) if cell.qos == 0 => left -= 1,
+            Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) => left -= 1,
+            Event::Outgoing(Outgoing::Disconnect) => break,
+            _ => {}
+        }
+        if left == 0 {
+            let _ = client.disconnect();
+        }
+    }
+    Ok(())
+}
+
+fn rumqttc_next_five(cell: &Cell<'_>, payloads: &[String]) -> Result<(), String> {
+    use rumqttc_five::mqttbytes::v5::{Packet, PubAckReason, PubRecReason};
+    use rumqttc_five::{Client, Event, MqttOptions, Outgoing, PublishOptions, mqttbytes::QoS};
+    let mut options = MqttOptions::new("rumqttc-next", ("localhost", cell.port()));
+    options.set_transport(transport!(rumqttc_five, cell));
+    let (client, mut connection) = Client::builder(options).capacity(100).build();
+    let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][usize::from(cell.qos)];
+    for payload in payloads {
+        client.publish(TOPIC, payload.clone(), PublishOptions::new(qos)).map_err(|e| e.to_string())?;
+    }
+    let mut left = payloads.len();
+    for event in connection.iter() {
+        match event.map_err(|e| e.to_string())? {
+            Event::Outgoing(Outgoing::Publish(_)) if cell.qos == 0 => left -= 1,
+            Event::Incoming(Packet::PubAck(ack)) if ack.reason == PubAckReason::Success => left -= 1,
+            Event::Incoming(Packet::PubRec(rec)) if rec.reason != PubRecReason::Success => {
+                return Err(format!("{:?}", rec.reason));
+            }
+            Event::Incoming(Packet::PubComp(_)) => left -= 1,
+            Event::Outgoing(Outgoing::Disconnect) => break,
+            _ => {}
+        }
+        if left == 0 {
+            let _ = client.disconnect();
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn mqtt_js_reaches_the_listener_over_websocket_plain_and_with_tls() {
     let Some(node) = node() else {
@@ -360,10 +459,10 @@ const [url, version, topic, authority] = process.argv.slice(1);
 const lines = fs.readFileSync(0, 'utf8').trim().split('\n');
 const client = mqtt.connect(url, { protocolVersion: Number(version), reconnectPeriod: 0,
   wsOptions: authority ? { ca: fs.readFileSync(authority) } : {} });
-client.on('error', e => { console.error(e.message); process.exit(1); });
+client.on('error', e => { console.error(e.message, e.code, e.syscall); process.exit(1); });
 let left = lines.length;
 client.on('connect', () => lines.forEach(line => client.publish(topic, line, { qos: 1 }, e => {
-  if (e) { console.error(e.message); process.exit(1); }
+  if (e) { console.error(e.message, e.code, e.syscall); process.exit(1); }
   if (--left === 0) client.end();
 })));
 "#;

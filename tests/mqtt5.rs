@@ -195,8 +195,8 @@ fn a_number_stands_for_a_topic_on_its_connection_only() {
     }
     // Names behind numbers take 16 KiB and no more.
     let mut greedy = five(site.listener, "greedy");
-    for alias in 1..=3u8 {
-        let topic = format!("lamp/z1/{}/reading", "x".repeat(6000));
+    for alias in 1..=33u8 {
+        let topic = format!("lamp/z1/{}/reading", "x".repeat(490));
         greedy.send(&publish_five(&topic, b"{}", 0, 0, &[35, 0, alias]));
     }
     greedy.expect_goodbye(0x97);
@@ -206,7 +206,8 @@ fn a_number_stands_for_a_topic_on_its_connection_only() {
 fn the_reason_of_every_end_is_told_before_the_connection_closes() {
     let site = Site::new().with_listener("max_packet_bytes = 65536");
     let lampguard = site.start();
-    let cases: [(&str, Vec<u8>, u8); 10] = [
+    let cases: [(&str, Vec<u8>, u8); 11] = [
+        ("a topic of 513 bytes", publish_five(&"x".repeat(513), b"{}", 1, 1, &[]), 0x90),
         ("a packet too large", publish_five(TOPIC, &vec![b' '; 70_000], 1, 1, &[]), 0x95),
         ("a SUBSCRIBE of 20 KB", packet(0x82, &[0; 20_000]), 0x95),
         ("QoS 3", publish_five(TOPIC, b"{}", 3, 1, &[]), 0x81),

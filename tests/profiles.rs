@@ -171,6 +171,9 @@ fn sparkplug_data_waits_for_its_birth_in_quarantine_and_binary_frames_come_throu
     let books = lampguard.balanced();
     let quarantined = json!({"unknown_alias": 1, "checksum": 1});
     assert_eq!((&books["stored"], &books["quarantined"]), (&json!(1), &quarantined), "{books}");
+    let doctor = texts(&site.run(&["doctor"])).0;
+    let told = doctor.lines().find(|line| line.contains("sparkplug")).unwrap_or_default();
+    assert!(told.contains("WARN") && told.contains("1 payload(s)"), "{doctor}");
     for (kind, file) in [("NBIRTH/N1", "sparkplug_nbirth.bin"), ("DBIRTH/N1/P17", "sparkplug_dbirth.bin")] {
         sender.publish_and_wait(&format!("spBv1.0/G/{kind}"), &payload(file));
     }

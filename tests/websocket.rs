@@ -183,3 +183,25 @@ fn no_browser_no_other_protocol_no_text_and_no_large_frame_gets_in_and_others_go
     assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"websocket\"}"), 3.0);
     assert_eq!(lampguard.balanced()["stored"], 1);
 }
+
+#[test]
+fn a_packet_over_the_longest_frame_is_told_beforehand_and_ends_with_its_reason() {
+    let (site, port) = site();
+    let lampguard = site.start();
+    let mut sensor = Mqtt::over(Frames::open(port, usize::MAX));
+    sensor.send(&Hello::five("sensor").bytes());
+    let answer = sensor.next(seconds(15)).unwrap();
+    let told = answer.body.windows(5).any(|part| part == [39, 0, 1, 0, 0]);
+    assert!(told, "maximum packet size of 65,536: {answer:?}");
+    sensor.send(&publish_five(TOPIC, reading(1, 1, 1.0).as_bytes(), 1, 1, &[]));
+    sensor.expect(0x40, 1);
+    sensor.send(&publish_five(TOPIC, &[b' '; 100_000], 1, 2, &[]));
+    sensor.expect_goodbye(0x95);
+    assert_eq!(lampguard.metric("lampguard_listener_refused_total{reason=\"packet_too_long\"}"), 1.0);
+    // Over several frames it goes, as it does without a WebSocket.
+    let mut gateway = Mqtt::over(Frames::open(port, 60_000));
+    assert_eq!(gateway.greet(&Hello::new("gateway")), Ok(0));
+    let long = format!("{}{}", reading(1, 2, 1.0), " ".repeat(100_000));
+    gateway.publish_and_wait(TOPIC, long.as_bytes());
+    assert_eq!(lampguard.balanced()["stored"], 2);
+}

@@ -43,6 +43,17 @@ pub trait Origin: Send + Sync {
         true
     }
 
+    /// Which of several of its kind; empty where there is one alone.
+    fn id(&self) -> &str {
+        ""
+    }
+
+    /// Number of the connection at whose beginning the other side had forgotten us, the last time that it had: what was
+    /// told before may have been told anew meanwhile, unheard. 0: never.
+    fn forgotten_at(&self) -> u64 {
+        0
+    }
+
     /// Everything of this chunk is durable (or was there already): acknowledge these messages, in order.
     fn settle(&self, settled: Settled);
 

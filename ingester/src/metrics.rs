@@ -36,6 +36,7 @@ pub struct Metrics {
     pub(crate) dedup_window: IntGauge,
     pub(crate) connections: IntGauge,
     pub(crate) connection_refused: IntCounterVec,
+    pub(crate) listener_unclosed: IntCounter,
     pub(crate) broker_up: IntGaugeVec,
     pub(crate) broker_protocol: IntGaugeVec,
     pub(crate) broker_unacknowledged: IntGaugeVec,
@@ -156,6 +157,10 @@ impl Metrics {
                 "lampguard_listener_refused_total",
                 "refused connections, by reason",
                 "reason",
+            ),
+            listener_unclosed: counter(
+                "lampguard_listener_unclosed_total",
+                "connections that we ended and whose client did not close its side in time",
             ),
             broker_up: gauges("lampguard_broker_up", "1 while connected and subscribed", "broker"),
             broker_protocol: gauges(

@@ -78,6 +78,7 @@ impl Offline {
                 received_at: Timestamp(0),
                 retain_counts: true,
                 judges: true,
+                origin: 0,
                 readings: 0,
                 tally: Tally::default(),
             },

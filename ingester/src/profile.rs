@@ -43,7 +43,7 @@ pub use config::{
 pub use explain::{Explained, LINES_MAX, Line};
 pub use frame::FRAME_MAX;
 pub use json::PAIRS_MAX;
-pub use memory::{ALIASES_MAX, Memory, NODE_ALIASES_MAX, NODES_MAX};
+pub use memory::{ALIASES_MAX, Memory, NODE_ALIASES_MAX, NODES_MAX, origin_of};
 pub use senml::{CBOR_NESTING_MAX, NAME_MAX, RECORDS_MAX};
 pub use sparkplug::METRICS_MAX;
 
@@ -102,6 +102,8 @@ pub struct Arrived<'m> {
     pub received_at: Timestamp,
     /// It comes out of quarantine: long after its neighbours, so running numbers say nothing.
     pub again: bool,
+    /// From where, by [`origin_of`]: two brokers may each have an edge node of the same name.
+    pub origin: u64,
 }
 
 /// One message under way, with a look over the decoder's shoulder.

@@ -191,9 +191,13 @@ impl Intake {
             received_at,
             retain_counts: origin.retain_counts(),
             judges: origin.judges(),
+            origin: profile::origin_of(origin.id()),
             readings: 0,
             tally: Tally::default(),
         };
+        if !judge_only {
+            self.memory.session(context.origin, origin.forgotten_at(), epoch);
+        }
         let before = self.totals.clone();
         let mut tokens = Vec::with_capacity(messages.len());
         for message in &messages {
@@ -548,6 +552,8 @@ pub(crate) struct Context {
     pub(crate) received_at: Timestamp,
     pub(crate) retain_counts: bool,
     pub(crate) judges: bool,
+    /// Which of several sources, for what decoders keep.
+    pub(crate) origin: u64,
     pub(crate) readings: u64,
     pub(crate) tally: Tally,
 }

@@ -4,220 +4,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "broker/peer.rs"]
+mod peer;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use lampguard_ingester::config::{JournalConfig, Protocol, QuarantineConfig};
+use lampguard_ingester::config::Protocol;
 use lampguard_ingester::intake::Mapping;
-use lampguard_ingester::source::broker::wire::Remote;
-use lampguard_ingester::source::broker::{Broker, Context, Options, WINDOW};
-use lampguard_ingester::{Ingester, Opened};
-use lampguard_journal::FrameBuf;
-use lampguard_model::{Marks, Millis, Record, Register, Timestamp, record};
-
-const BOTH: [Protocol; 2] = [Protocol::V4, Protocol::V5];
-
-/// One connection of the consumer, seen from the broker; true where it speaks MQTT 5.
-struct Peer(TcpStream, bool);
-
-impl Peer {
-    /// Takes the next connection and its CONNECT.
-    fn connected(listener: &TcpListener) -> Self {
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut peer = Self(stream, false);
-        let (kind, body) = peer.packet().unwrap();
-        assert_eq!(kind >> 4, 1, "CONNECT comes first");
-        assert_eq!(body[7] & 2, 0, "clean_session is false");
-        peer.1 = body[6] == 5;
-        if peer.1 {
-            // Length, session expiry of u32::MAX, receive maximum.
-            assert_eq!(body[11..16], [17, 255, 255, 255, 255], "the session does not expire");
-            assert_eq!(body[16..19], [33, (WINDOW >> 8) as u8, WINDOW as u8]);
-        }
-        peer
-    }
-
-    /// Takes the next connection: CONNECT, CONNACK with this session flag, SUBSCRIBE, SUBACK.
-    fn accept(site: &Site, session_present: bool) -> Self {
-        let mut peer = Self::connected(&site.listener);
-        assert_eq!(peer.1, site.protocol == Protocol::V5, "the version of the configuration");
-        peer.welcome(session_present);
-        peer
-    }
-
-    /// CONNACK with this session flag, SUBSCRIBE, SUBACK.
-    fn welcome(&mut self, session_present: bool) {
-        let present = u8::from(session_present);
-        let ack: &[u8] = if self.1 { &[0x20, 3, present, 0, 0] } else { &[0x20, 2, present, 0] };
-        self.0.write_all(ack).unwrap();
-        let (kind, body) = self.packet().unwrap();
-        assert_eq!(kind, 0x82, "SUBSCRIBE follows every CONNACK");
-        self.suback(&body, 1);
-    }
-
-    fn suback(&mut self, subscribe: &[u8], code: u8) {
-        let (high, low) = (subscribe[0], subscribe[1]);
-        let ack: &[u8] = if self.1 {
-            &[0x90, 6, high, low, 0, code, code, code]
-        } else {
-            &[0x90, 5, high, low, code, code, code]
-        };
-        self.0.write_all(ack).unwrap();
-    }
-
-    fn packet(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 1];
-        self.0.read_exact(&mut head).ok()?;
-        let (mut length, mut shift) = (0usize, 0);
-        loop {
-            let mut byte = [0; 1];
-            self.0.read_exact(&mut byte).ok()?;
-            length |= usize::from(byte[0] & 127) << shift;
-            shift += 7;
-            if byte[0] & 128 == 0 {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).ok()?;
-        Some((head[0], body))
-    }
-
-    fn publish(&mut self, pkid: u16, seq: u64) {
-        let payload = format!(r#"{{"seq":{seq},"boot":1,"leakage_ma":0.5}}"#);
-        self.send(pkid, payload.as_bytes());
-    }
-
-    fn send(&mut self, pkid: u16, payload: &[u8]) {
-        self.send_to("lamp/z1/P1/reading", pkid, payload);
-    }
-
-    fn send_to(&mut self, topic: &str, pkid: u16, payload: &[u8]) {
-        let mut body = vec![0, topic.len() as u8];
-        body.extend_from_slice(topic.as_bytes());
-        body.extend_from_slice(&pkid.to_be_bytes());
-        if self.1 {
-            // A property that no rule of ours needs: the payload is text.
-            body.extend_from_slice(&[2, 1, 1]);
-        }
-        body.extend_from_slice(payload);
-        let mut packet = vec![0x32];
-        let mut rest = body.len();
-        loop {
-            let byte = (rest % 128) as u8;
-            rest /= 128;
-            packet.push(if rest > 0 { byte | 128 } else { byte });
-            if rest == 0 {
-                break;
-            }
-        }
-        packet.extend_from_slice(&body);
-        // The consumer may have cut the connection already: that is what some tests are about.
-        let _ = self.0.write_all(&packet);
-    }
-
-    /// Packet ids of the next acknowledgements.
-    fn acks(&mut self, count: usize) -> Vec<u16> {
-        let mut acks = Vec::new();
-        while acks.len() < count {
-            let Some((kind, body)) = self.packet() else { break };
-            match kind {
-                0x40 => acks.push(u16::from_be_bytes([body[0], body[1]])),
-                0xc0 => self.0.write_all(&[0xd0, 0]).unwrap(),
-                other => panic!("unexpected packet {other:#x}"),
-            }
-        }
-        acks
-    }
-}
-
-/// The clock of every test stands still.
-const NOW: Timestamp = Timestamp(1_795_435_200_000);
-
-struct Site {
-    listener: TcpListener,
-    protocol: Protocol,
-    /// Of each reading in the frames for the judge, whether it is marked as judged elsewhere.
-    judged: Arc<Mutex<Vec<bool>>>,
-    ingester: Ingester,
-    broker: Broker,
-}
-
-fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool) -> Site {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let journal = JournalConfig { min_free_bytes: 0, ..JournalConfig::default() };
-    let opened = Opened::open(home, &journal, &QuarantineConfig::default(), &[]).unwrap();
-    let clock: lampguard_ingester::run::Clock = Arc::new(move || now);
-    let registry = prometheus::Registry::new();
-    let register = Arc::new(Register::default());
-    let judged = Arc::new(Mutex::new(Vec::new()));
-    let marks = judged.clone();
-    let judging = Box::new(move |frame: Arc<FrameBuf>| {
-        for (_, kind, bytes) in frame.records() {
-            if let Ok(Record::Reading(reading)) = record::decode(kind, bytes) {
-                marks.lock().unwrap().push(reading.marks.has(Marks::NOT_JUDGED));
-            }
-        }
-    });
-    let ingester = opened.start(register.into(), judging, clock.clone(), &registry).unwrap();
-    let options = Options {
-        id: "test".to_owned(),
-        remote: Remote {
-            host: "127.0.0.1".to_owned(),
-            port: listener.local_addr().unwrap().port(),
-            tls: None,
-        },
-        protocol,
-        client_id: "consumer".to_owned(),
-        credentials: None,
-        shared_group: None,
-        mappings: Mapping::canonical(),
-        judge,
-    };
-    let context =
-        Context { inlet: ingester.inlet(), metrics: ingester.metrics(), clock, losses: ingester.losses() };
-    let broker = Broker::start(options, context);
-    Site { listener, protocol, judged, ingester, broker }
-}
-
-fn stored(site: &Site) -> u64 {
-    site.ingester.accounts().statement().settled.stored
-}
-
-fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < until, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Runs the broker's side on this thread while the consumer lives on a runtime of its own; once for each version.
-fn with_site(test: impl Fn(&Site)) {
-    for protocol in BOTH {
-        let home = tempfile::tempdir().unwrap();
-        with_site_in(home.path(), NOW, protocol, &test);
-    }
-}
-
-fn with_site_in(home: &Path, now: Timestamp, protocol: Protocol, test: impl FnOnce(&Site)) {
-    with_site_of(home, now, protocol, true, test);
-}
-
-fn with_site_of(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, test: impl FnOnce(&Site)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let site = runtime.block_on(async { start(home, now, protocol, judge) });
-    test(&site);
-    let Site { ingester, broker, .. } = site;
-    ingester.stop(Duration::from_secs(2));
-    runtime.block_on(broker.stop());
-}
+use lampguard_ingester::profile::Profiles;
+use lampguard_model::Millis;
+use peer::{
+    BOTH, NOW, Peer, Site, run, start_with, stored, wait_for, with_full_disk, with_site, with_site_in,
+    with_site_of,
+};
 
 #[test]
 fn acknowledgements_leave_in_the_order_of_arrival_and_after_the_commit() {
@@ -439,4 +241,110 @@ fn a_weather_message_of_a_megabyte_is_quarantined_and_harms_nothing() {
         assert_eq!(settled.quarantined_by_reason().collect::<Vec<_>>(), [("too_large", 1)]);
         assert_eq!(settled.stored, 2);
     });
+}
+
+fn judged(site: &Site) -> usize {
+    site.judged.lock().unwrap().len()
+}
+
+#[test]
+fn while_the_journal_takes_nothing_a_retained_message_over_the_limit_makes_no_alarm_deaf() {
+    with_full_disk(|site| {
+        let mut first = Peer::accept(site, false);
+        first.publish(1, 1);
+        let mut second = Peer::second(site, 0);
+        wait_for("the first one to be judged", || judged(site) == 1);
+        // A broker hands it out at every SUBSCRIBE: an error of it would come again for ever.
+        second.send_as(0x31, "lamp/z1/P2/reading", 0, &vec![b'x'; 2 << 20]);
+        for seq in 2..=5 {
+            let payload = format!(r#"{{"seq":{seq},"boot":1,"leakage_ma":0.5}}"#);
+            second.send_as(0x30, "lamp/z1/P1/reading", 0, payload.as_bytes());
+        }
+        wait_for("what comes behind it to be judged", || judged(site) == 5);
+        second.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!(second.packet().is_none(), "the connection is quiet");
+        let end = second.0.read(&mut [0; 1]).map_err(|e| e.kind());
+        assert_eq!(end, Err(std::io::ErrorKind::WouldBlock), "and open");
+    });
+}
+
+#[test]
+fn a_second_subscription_that_is_refused_or_cut_is_asked_for_again() {
+    with_full_disk(|site| {
+        let mut first = Peer::accept(site, false);
+        first.publish(1, 1);
+        let mut refused = Peer::second(site, if site.protocol == Protocol::V5 { 0x87 } else { 0x80 });
+        assert!(refused.packet().is_none(), "of no use: ended by us");
+        drop(Peer::second(site, 0));
+        let mut second = Peer::second(site, 0);
+        second.send_as(0x30, "lamp/z1/P1/reading", 0, br#"{"seq":2,"boot":1,"leakage_ma":0.5}"#);
+        wait_for("the second one to be judged", || judged(site) == 2);
+    });
+}
+
+#[test]
+fn a_filter_that_left_the_configuration_is_ended_in_the_session_that_the_broker_kept() {
+    for protocol in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        let with = |more: Option<&str>, test: fn(&Site)| {
+            let more = more.map(|filter| Mapping { filter: filter.to_owned(), profile: None });
+            run(|| start_with(home.path(), NOW, protocol, (true, false), more), test);
+        };
+        with(Some("old/+/reading"), |site| {
+            let mut peer = Peer::accept(site, false);
+            peer.publish(1, 1);
+            assert_eq!(peer.acks(1), [1]);
+        });
+        // Ended before the broker has said that it did so: asked for again.
+        with(None, |site| {
+            let mut peer = Peer::accept(site, true);
+            assert_eq!(peer.packet().unwrap().0, 0xa2, "UNSUBSCRIBE behind SUBSCRIBE");
+        });
+        with(None, |site| {
+            let mut peer = Peer::accept(site, true);
+            let (kind, body) = peer.packet().unwrap();
+            assert_eq!(kind, 0xa2);
+            assert!(body.ends_with(b"\0\x0dold/+/reading"), "{body:?}");
+            assert_eq!(body.windows(4).filter(|part| part == b"lamp").count(), 0, "the others stay");
+            let done: &[u8] =
+                if peer.1 { &[0xb0, 4, body[0], body[1], 0, 0] } else { &[0xb0, 2, body[0], body[1]] };
+            peer.0.write_all(done).unwrap();
+            peer.publish(1, 2);
+            assert_eq!(peer.acks(1), [1]);
+        });
+        with(None, |site| {
+            let mut peer = Peer::accept(site, true);
+            peer.publish(1, 3);
+            assert_eq!(peer.acks(1), [1], "nothing is left to end");
+        });
+    }
+}
+
+#[test]
+fn after_a_lost_session_no_number_of_an_edge_node_is_believed_before_its_next_birth() {
+    let payload =
+        |file: &str| std::fs::read(format!("{}/tests/data/{file}.bin", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let data = payload("sparkplug_ddata");
+    for session_present in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let profiles = Profiles::load(&[]).unwrap();
+        let profile = profiles.get("sparkplug").cloned().map(Arc::new);
+        let more = Mapping { filter: "spBv1.0/#".to_owned(), profile };
+        let start = || start_with(home.path(), NOW, Protocol::V5, (true, false), Some(more));
+        run(start, |site| {
+            let mut peer = Peer::accept(site, false);
+            peer.send_to("spBv1.0/G/NBIRTH/N1", 1, &payload("sparkplug_nbirth"));
+            peer.send_to("spBv1.0/G/DBIRTH/N1/P17", 2, &payload("sparkplug_dbirth"));
+            peer.send_to("spBv1.0/G/DDATA/N1/P17", 3, &data);
+            assert_eq!(peer.acks(3), [1, 2, 3]);
+            drop(peer);
+            let mut peer = Peer::accept(site, session_present);
+            peer.send_to("spBv1.0/G/DDATA/N1/P17", 1, &data);
+            assert_eq!(peer.acks(1), [1]);
+            let settled = site.ingester.accounts().statement().settled;
+            let refused: Vec<_> = settled.quarantined_by_reason().collect();
+            let expected = if session_present { vec![] } else { vec![("unknown_alias", 1)] };
+            assert_eq!((refused, settled.duplicate), (expected, u64::from(session_present)));
+        });
+    }
 }

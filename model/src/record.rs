@@ -36,6 +36,10 @@ pub const HEARD_WEATHER: u8 = 6;
 
 /// Longest payload that a source takes; so much of a refused one is kept.
 pub const QUARANTINED_PAYLOAD_MAX: usize = 4 << 20;
+/// Longest topic that is kept of a refused payload, bytes.
+pub const QUARANTINED_TOPIC_MAX: usize = 512;
+/// Ends what was cut.
+const CUT: &str = "…";
 /// How many bytes are kept of a payload over the packet limit.
 pub const OVERSIZE_KEPT: usize = 64 * 1024;
 
@@ -274,14 +278,21 @@ pub fn encode_status(status: &StoredStatus<'_>, out: &mut Vec<u8>) {
     out.push(u8::from(status.online));
 }
 
-/// Appends a refused payload to `out`.
+/// Appends a refused payload to `out`; a topic over [`QUARANTINED_TOPIC_MAX`] is cut and ends with "…".
 pub fn encode_quarantined(refused: &Quarantined<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&refused.received_at.0.to_le_bytes());
     out.push(refused.source as u8);
     put_text(out, refused.reason);
-    let topic = &refused.topic.as_bytes()[..refused.topic.len().min(usize::from(u16::MAX))];
-    out.extend_from_slice(&(topic.len() as u16).to_le_bytes());
-    out.extend_from_slice(topic);
+    let (topic, end) = match refused.topic {
+        topic if topic.len() <= QUARANTINED_TOPIC_MAX => (topic, ""),
+        topic => {
+            let whole = (0..=QUARANTINED_TOPIC_MAX - CUT.len()).rev().find(|at| topic.is_char_boundary(*at));
+            (&topic[..whole.unwrap_or(0)], CUT)
+        }
+    };
+    out.extend_from_slice(&((topic.len() + end.len()) as u16).to_le_bytes());
+    out.extend_from_slice(topic.as_bytes());
+    out.extend_from_slice(end.as_bytes());
     out.extend_from_slice(&refused.full_length.to_le_bytes());
     out.extend_from_slice(&refused.hash);
     out.extend_from_slice(&refused.payload[..refused.payload.len().min(QUARANTINED_PAYLOAD_MAX)]);
@@ -531,7 +542,13 @@ mod tests {
         };
         bytes.clear();
         encode_quarantined(&refused, &mut bytes);
-        assert_eq!(decode(QUARANTINED, &bytes), Ok(Record::Quarantined(refused)));
+        assert_eq!(decode(QUARANTINED, &bytes), Ok(Record::Quarantined(refused.clone())));
+        let long = "灯".repeat(20_000);
+        bytes.clear();
+        encode_quarantined(&Quarantined { topic: &long, ..refused }, &mut bytes);
+        assert!(bytes.len() < QUARANTINED_TOPIC_MAX + 40, "{} bytes for one topic", bytes.len());
+        let Ok(Record::Quarantined(kept)) = decode(QUARANTINED, &bytes) else { panic!("not readable") };
+        assert_eq!((kept.topic, kept.payload), (format!("{}…", "灯".repeat(169)).as_str(), refused.payload));
         bytes.clear();
         encode_weather(Timestamp(9), "all", b"{}", &mut bytes);
         assert_eq!(decode(WEATHER, &bytes), Ok(Record::Weather(Timestamp(9), "all", &b"{}"[..])));

@@ -128,7 +128,13 @@ fn round(
     memory: &mut Memory,
 ) -> Result<(f64, f64, u64, u64)> {
     let profile = profiles.get(shape.profile);
-    let message = Arrived { topic: shape.topic, payload: shape.payload, received_at: RECEIVED, again: false };
+    let message = Arrived {
+        topic: shape.topic,
+        payload: shape.payload,
+        received_at: RECEIVED,
+        again: false,
+        origin: 0,
+    };
     let mut out = Vec::new();
     let (cpu, started) = (Cpu::of(std::process::id())?.total_s, Instant::now());
     let (mut done, mut each) = (0, 0);

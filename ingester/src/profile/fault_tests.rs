@@ -10,7 +10,7 @@ fn profiles_of(toml: &str) -> Profiles {
 
 /// What a payload turns into by a shipped profile, with nothing remembered.
 fn look(profile: &str, topic: &str, payload: &[u8]) -> Vec<String> {
-    let message = Arrived { topic, payload, received_at: RECEIVED, again: false };
+    let message = Arrived { topic, payload, received_at: RECEIVED, again: false, origin: 0 };
     read(&Profiles::load(&[]).unwrap(), profile, &message, &mut Memory::default())
 }
 
@@ -104,7 +104,7 @@ fn all_ones_of_a_shell_voltage_that_may_be_so_are_kept_and_marked() {
     "#,
     );
     let look = |profile, payload: &[u8]| {
-        let message = Arrived { topic: "A", payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic: "A", payload, received_at: RECEIVED, again: false, origin: 0 };
         read(&profiles, profile, &message, &mut Memory::default())
     };
     assert_eq!(
@@ -148,7 +148,7 @@ fn leakage_beyond_all_numbers_is_saturated() {
          fields = [{ at = 0, as = \"f32\", to = \"leakage_ma\" }]",
     );
     let infinite = f32::INFINITY.to_be_bytes();
-    let message = Arrived { topic: "A", payload: &infinite, received_at: RECEIVED, again: false };
+    let message = Arrived { topic: "A", payload: &infinite, received_at: RECEIVED, again: false, origin: 0 };
     assert_eq!(read(&profiles, "f", &message, &mut Memory::default()), ["A @receipt ?saturated"]);
 }
 
@@ -181,7 +181,7 @@ fn bits_of_a_flag_are_read_in_quotes_and_with_a_sign() {
     "#,
     );
     let look = |profile, payload: &[u8]| {
-        let message = Arrived { topic: "A", payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic: "A", payload, received_at: RECEIVED, again: false, origin: 0 };
         read(&profiles, profile, &message, &mut Memory::default()).concat()
     };
     assert_eq!(look("words", &[228, 0x80, 0x01]), "A @receipt supply_v 228 V !leak_alarm,shell_alarm");
@@ -247,8 +247,13 @@ fn a_broken_neighbour_costs_a_dangerous_value_nothing() {
     let mut memory = Memory::default();
     let named = [bytes(1, b"leakage_ma"), number(2, 7), number(4, 10), double(1.0)].concat();
     let birth = [payload(1_795_435_200_000, 0, &[named]), vec![0x12, 0x7f]].concat();
-    let message =
-        Arrived { topic: "spBv1.0/G/NBIRTH/N", payload: &birth, received_at: RECEIVED, again: false };
+    let message = Arrived {
+        topic: "spBv1.0/G/NBIRTH/N",
+        payload: &birth,
+        received_at: RECEIVED,
+        again: false,
+        origin: 0,
+    };
     assert_eq!(
         read(&Profiles::load(&[]).unwrap(), "sparkplug", &message, &mut memory),
         ["quarantined format"]
@@ -292,7 +297,7 @@ fn births_told_again_and_deaths_of_nobody_knows_which_session_make_no_node_deaf(
     let profiles = Profiles::load(&[]).unwrap();
     let mut memory = Memory::default();
     let mut send = |topic: &str, payload: &[u8]| {
-        let message = Arrived { topic, payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic, payload, received_at: RECEIVED, again: false, origin: 0 };
         let said = read(&profiles, "sparkplug", &message, &mut memory);
         (said.concat(), memory.take_gap().map(|gap| gap.missing))
     };

@@ -163,7 +163,8 @@ fn payloads_of_every_family_turn_into_the_stated_values_and_units() {
     let mut memory = Memory::default();
     let (mut families, mut wrong) = (BTreeMap::<&str, (usize, usize)>::new(), Vec::new());
     for (family, profile, file, payload, topic, expected) in CASES {
-        let message = Arrived { topic: topic_of(topic), payload, received_at: RECEIVED, again: false };
+        let message =
+            Arrived { topic: topic_of(topic), payload, received_at: RECEIVED, again: false, origin: 0 };
         let found = read(&profiles, profile, &message, &mut memory);
         if found != *expected {
             wrong.push(format!("{file} on {topic}:\n  expected {expected:#?}\n  found {found:#?}"));
@@ -247,7 +248,8 @@ fn known_faults_of_devices_are_mended_marked_or_quarantined() {
         ("pzem-004t", "A/up", "010414", "quarantined format"),
     ];
     for (profile, topic, payload, expected) in cases {
-        let message = Arrived { topic, payload: payload.as_bytes(), received_at: RECEIVED, again: false };
+        let message =
+            Arrived { topic, payload: payload.as_bytes(), received_at: RECEIVED, again: false, origin: 0 };
         assert_eq!(
             read(&profiles, profile, &message, &mut Memory::default()),
             [*expected],
@@ -279,7 +281,7 @@ fn a_hex_frame_inside_json_is_read_with_the_device_and_time_beside_it() {
     let file: ProfileFile = toml::from_str(toml).unwrap();
     let profiles = Profiles::load(&file.profile).unwrap();
     let look = |profile, payload: &[u8]| {
-        let message = Arrived { topic: "x", payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic: "x", payload, received_at: RECEIVED, again: false, origin: 0 };
         read(&profiles, profile, &message, &mut Memory::default())
     };
     assert_eq!(
@@ -304,7 +306,7 @@ fn what_lay_in_quarantine_changes_nothing_that_is_known_of_a_node() {
     let profiles = Profiles::load(&[]).unwrap();
     let mut memory = Memory::default();
     let mut send = |topic, payload: &[u8], again| {
-        let message = Arrived { topic, payload, received_at: RECEIVED, again };
+        let message = Arrived { topic, payload, received_at: RECEIVED, again, origin: 0 };
         let said = read(&profiles, "sparkplug", &message, &mut memory);
         (said, memory.take_gap().map(|gap| gap.missing), memory.size().1)
     };
@@ -330,7 +332,7 @@ fn what_lay_in_quarantine_changes_nothing_that_is_known_of_a_node() {
 fn limits_of_packs_hold_and_say_so() {
     let profiles = Profiles::load(&[]).unwrap();
     let look = |profile, topic, payload: &[u8]| {
-        let message = Arrived { topic, payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic, payload, received_at: RECEIVED, again: false, origin: 0 };
         read(&profiles, profile, &message, &mut Memory::default())
     };
     let record = |n: usize| format!(r#"{{"n":"D{n}:voltage","u":"V","v":1}}"#);
@@ -367,7 +369,7 @@ fn limits_of_packs_hold_and_say_so() {
 /// Every profile over a payload, live and told path by path: nothing panics, and readings stay within the limit.
 fn survive(profiles: &Profiles, topic: &str, payload: &[u8], memory: &mut Memory) {
     for name in profiles.names() {
-        let message = Arrived { topic, payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic, payload, received_at: RECEIVED, again: false, origin: 0 };
         let (mut out, mut trace) = (Vec::new(), Explained::default());
         let plain = decode(profiles.get(name), &message, memory, &mut out);
         assert!(out.len() <= payload.len() + 1, "{name}: {} outcomes of {} bytes", out.len(), payload.len());
@@ -396,6 +398,7 @@ fn no_bytes_and_no_flipped_bit_of_any_payload_make_a_decoder_panic() {
                     payload: &payload,
                     received_at: RECEIVED,
                     again: false,
+                    origin: 0,
                 };
                 let mut out = Vec::new();
                 let _ = decode(profiles.get(own), &message, &mut memory, &mut out);
@@ -436,7 +439,7 @@ fn no_bytes_and_no_flipped_bit_of_any_payload_make_a_decoder_panic() {
 fn an_explanation_names_every_value_and_what_became_of_it() {
     let profiles = Profiles::load(&[]).unwrap();
     let look = |name: &str, topic: &str, payload: &[u8]| {
-        let message = Arrived { topic, payload, received_at: RECEIVED, again: false };
+        let message = Arrived { topic, payload, received_at: RECEIVED, again: false, origin: 0 };
         let (mut out, mut trace) = (Vec::new(), Explained::default());
         let _ = explain(profiles.get(name), &message, &mut Memory::default(), &mut out, &mut trace);
         let line = |line: &Line| {

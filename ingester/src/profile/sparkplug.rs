@@ -22,7 +22,7 @@ use lampguard_model::units::Decimal;
 use lampguard_model::wire::Refusal;
 use lampguard_model::{Cause, Marks, Reading, Timestamp};
 
-use super::memory::{self, Birth, Meaning, Memory};
+use super::memory::{Birth, Key, Meaning, Memory};
 use super::protobuf::{Field, Message};
 use super::slot::Raw;
 use super::{Profile, Work, finish};
@@ -166,7 +166,9 @@ impl Profile {
         if message.payload.is_empty() {
             return Err(Refusal::Empty);
         }
-        let (key, now) = (memory::key(&self.name, place.group, place.node), message.received_at);
+        let now = message.received_at;
+        let key = Key::new(message.origin, &self.name, place.group, place.node);
+        let key = if message.again { memory.only(key) } else { key };
         let mut head = Head::read(message.payload)?;
         if !message.again {
             memory.hear(key, now);
@@ -214,7 +216,7 @@ impl Profile {
     fn metrics(
         &self,
         place: &Place<'_>,
-        key: u64,
+        key: Key,
         head: &Head,
         work: &mut Work<'_, '_>,
         memory: &mut Memory,
@@ -427,7 +429,7 @@ fn bd_seq_by(alias: u64, payload: &[u8]) -> Option<u64> {
 }
 
 /// Looks at the node's running number, unless the message comes out of quarantine.
-fn count(memory: &mut Memory, key: u64, head: &Head, work: &Work<'_, '_>) {
+fn count(memory: &mut Memory, key: Key, head: &Head, work: &Work<'_, '_>) {
     if let Some(seq) = head.seq.and_then(|seq| u8::try_from(seq).ok()).filter(|_| !work.message.again) {
         memory.count(key, seq, work.message.received_at);
     }

@@ -5,7 +5,7 @@ use lampguard_model::{Field, Flags, Milliamps, Volts};
 use super::*;
 
 fn arrived<'m>(topic: &'m str, payload: &'m [u8]) -> Arrived<'m> {
-    Arrived { topic, payload, received_at: Timestamp(1_795_435_260_000), again: false }
+    Arrived { topic, payload, received_at: Timestamp(1_795_435_260_000), again: false, origin: 0 }
 }
 
 fn one(profile: &str, topic: &str, payload: &str) -> Result<Reading, Refusal> {

@@ -59,7 +59,8 @@ impl Intake {
     ) -> Result<Mended, Refusal> {
         let again = matches!(message.fate, Fate::Again { .. });
         let (topic, payload, received_at) = (message.topic.as_str(), &*message.payload, context.received_at);
-        let arrived = Arrived { topic, payload, received_at: came_at(message, context), again };
+        let arrived =
+            Arrived { topic, payload, received_at: came_at(message, context), again, origin: context.origin };
         let decoded = profile::decode(profile, &arrived, &mut self.memory, out);
         self.tell_memory();
         if let Some(gap) = self.memory.take_gap().filter(|_| !self.judge_only) {

@@ -49,7 +49,8 @@ fn take(intake: &mut Intake, topic: &str, payload: &[u8], received_at: Timestamp
     let message =
         Message { topic: topic.to_owned(), payload, token: None, retain: false, alone: false, fate };
     let tally = Tally::default();
-    let mut context = Context { source, received_at, retain_counts: true, judges, readings: 0, tally };
+    let mut context =
+        Context { source, received_at, retain_counts: true, judges, origin: 0, readings: 0, tally };
     intake.take_message(&message, Some(None), &mut context);
     assert_eq!(context.readings, context.tally.stored + context.tally.duplicate);
     intake.close_frame();

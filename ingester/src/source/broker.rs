@@ -4,14 +4,16 @@
 //! `broker/packet.rs`, the socket `broker/wire.rs`, TLS `broker/tls.rs`, and `broker/second.rs` listens while the journal
 //! takes nothing.
 
+mod filters;
 pub mod packet;
 mod second;
 mod session;
 pub mod tls;
 pub mod wire;
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lampguard_model::record::{OVERSIZE_KEPT, Source};
@@ -20,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::packet::Hello;
+use self::packet::{Hello, Welcome};
 pub use self::session::Dialect;
 use self::session::Session;
 use self::wire::Remote;
@@ -58,6 +60,8 @@ pub struct Options {
     pub protocol: Protocol,
     /// Fixed client id: the broker keeps our session under it.
     pub client_id: String,
+    /// Where the filters are written down that the session may have, one a line.
+    pub filters_file: Option<PathBuf>,
     /// User name and password.
     pub credentials: Option<(String, String)>,
     /// Group of a shared subscription.
@@ -89,6 +93,8 @@ struct Link {
     acks: mpsc::UnboundedSender<Settled>,
     shed: AtomicBool,
     up: AtomicBool,
+    /// Connection at which the broker had forgotten our session, the last time; 0: it never did.
+    forgotten_at: AtomicU64,
 }
 
 /// A running consumer.
@@ -104,7 +110,7 @@ impl Broker {
     pub fn start(options: Options, context: Context) -> Self {
         let (acks, settled) = mpsc::unbounded_channel();
         let (shed, up) = (AtomicBool::new(false), AtomicBool::new(false));
-        let link = Arc::new(Link { options, context, acks, shed, up });
+        let link = Arc::new(Link { options, context, acks, shed, up, forgotten_at: AtomicU64::new(0) });
         let (end, ending) = watch::channel(false);
         let task = tokio::spawn(Session::new(link.clone(), settled).run(ending));
         // Nothing of it is judged here: then nobody has to go on hearing.
@@ -185,6 +191,14 @@ impl Origin for Link {
         self.options.judge
     }
 
+    fn id(&self) -> &str {
+        &self.options.id
+    }
+
+    fn forgotten_at(&self) -> u64 {
+        self.forgotten_at.load(Ordering::Acquire)
+    }
+
     fn settle(&self, settled: Settled) {
         // An error means that the consumer has ended; the broker sends again what is not acknowledged.
         let _ = self.acks.send(settled);
@@ -204,6 +218,11 @@ fn cut_oversize(payload: bytes::Bytes) -> (bytes::Bytes, Fate) {
     hash.copy_from_slice(&Sha256::digest(&payload)[..8]);
     let kept = bytes::Bytes::copy_from_slice(&payload[..OVERSIZE_KEPT]);
     (kept, Fate::TooLarge { bytes: payload.len() as u32, hash })
+}
+
+/// How often we ping: our own keep-alive, or the broker's where that is shorter.
+fn keep_alive(welcome: &Welcome) -> Duration {
+    KEEP_ALIVE.min(Duration::from_secs(u64::from(welcome.keep_alive_s)))
 }
 
 /// 0.25 s, 0.5 s, 1 s … 30 s, each spread over half to all of it by `dice`.

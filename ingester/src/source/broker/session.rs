@@ -25,9 +25,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
+use super::filters::Filters;
 use super::packet::{self, Packet, Publish, Version, Welcome};
 use super::wire::{Wire, WireError};
-use super::{EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize};
+use super::{
+    EXPIRY_MIN_S, KEEP_ALIVE, Link, OVERSIZE_MAX, PACKET_MAX, WATCHDOG, backoff, cut_oversize, keep_alive,
+};
 use crate::config::Protocol;
 use crate::intake::{Chunk, Message, Settled, cost_of};
 
@@ -112,6 +115,7 @@ pub(super) struct Session {
     settled: mpsc::UnboundedReceiver<Settled>,
     wire: Option<Wire>,
     dialect: Dialect,
+    filters: Filters,
     /// Longest packet that the next connection lets in.
     packet_max: usize,
     keep_alive: Duration,
@@ -130,6 +134,8 @@ pub(super) struct Session {
     gathered_bytes: usize,
     /// The socket was left unread since the last ping, for want of memory.
     paused: bool,
+    /// Since when the broker has granted what we subscribe to.
+    granted_at: Option<Instant>,
     failures: u32,
     lost_since: Option<Timestamp>,
 }
@@ -141,6 +147,7 @@ impl Session {
         Self {
             wire: None,
             dialect: Dialect::new(link.options.protocol),
+            filters: Filters::open(link.options.filters_file.clone()),
             packet_max: PACKET_MAX,
             keep_alive: KEEP_ALIVE,
             await_pong: false,
@@ -154,6 +161,7 @@ impl Session {
             gathered: Vec::new(),
             gathered_bytes: 0,
             paused: false,
+            granted_at: None,
             failures: 0,
             lost_since,
         }
@@ -165,6 +173,10 @@ impl Session {
                 Ok(()) => self.serve(&mut ending).await.err(),
                 Err(cut) => Some(cut),
             };
+            // One that has lasted was of use, also without a message to acknowledge: what ends it is a new outage.
+            if self.granted_at.take().is_some_and(|since| since.elapsed() >= KEEP_ALIVE) {
+                self.failures = 0;
+            }
             let pause = match cut {
                 Some(Cut::Ending) | None => return self.say_goodbye().await,
                 Some(Cut::Failed(e)) => self.failed(&e),
@@ -203,7 +215,7 @@ impl Session {
         (self.received, self.acked, self.progress) = (0, 0, Instant::now());
         // Holds for the next connection; this one keeps the limit it was made with.
         self.packet_max = PACKET_MAX;
-        self.keep_alive = KEEP_ALIVE.min(Duration::from_secs(u64::from(welcome.keep_alive_s)));
+        self.keep_alive = keep_alive(&welcome);
         self.await_pong = false;
         self.tell(&welcome);
         let (id, session_present) = (&self.link.options.id, welcome.session_present);
@@ -213,16 +225,22 @@ impl Session {
         {
             warn!(broker = %id, "the broker forgot our session: what it held for us may be lost");
             losses.session_lost(id, since.min(now), now);
+            self.link.forgotten_at.store(self.epoch, Ordering::Release);
         }
         losses.connected(id, now);
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
         let link = self.link.clone();
-        let wire = self.wire()?;
+        let wanted = link.filters();
+        let mut unwanted = self.filters.ask(&wanted);
         if link.options.shared_group.is_some() {
             // Of a session from before the group: it would bring everything, beside our share.
-            wire.unsubscribe(&link.own_filters())?;
+            unwanted.extend(link.own_filters());
         }
-        wire.subscribe(&link.filters(), 1)?;
+        let wire = self.wire()?;
+        wire.subscribe(&wanted, 1)?;
+        if !unwanted.is_empty() {
+            wire.unsubscribe(&unwanted)?;
+        }
         Ok(wire.flush().await?)
     }
 
@@ -342,7 +360,8 @@ impl Session {
                 Some(Packet::Welcome(_)) => {
                     return Err(Cut::Failed(WireError::Malformed("a second CONNACK")));
                 }
-                Some(Packet::Acked(..) | Packet::Unsubscribed) => {}
+                Some(Packet::Unsubscribed) => self.filters.only(&self.link.filters()),
+                Some(Packet::Acked(..)) => {}
             }
         }
         Ok(())
@@ -379,7 +398,7 @@ impl Session {
         Message { topic: publish.topic, payload, token, retain: publish.retain, alone: false, fate }
     }
 
-    fn subscribed(&self, codes: &[u8]) {
+    fn subscribed(&mut self, codes: &[u8]) {
         let id = &self.link.options.id;
         if let Some(code) = codes.iter().find(|code| **code >= 0x80) {
             let why = packet::reason(*code);
@@ -387,7 +406,9 @@ impl Session {
         } else if codes.contains(&0) {
             error!(broker = %id, "the broker grants QoS 0 to our subscription: nothing that it sends is promised");
         }
-        self.link.set_up(codes.iter().all(|code| *code < 0x80));
+        let granted = codes.iter().all(|code| *code < 0x80);
+        self.granted_at = granted.then(Instant::now);
+        self.link.set_up(granted);
     }
 
     fn hand_over(&mut self) {

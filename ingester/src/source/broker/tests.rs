@@ -1,7 +1,7 @@
 //! Pauses between tries, and payloads over the limit.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::AtomicUsize;
 
 use lampguard_model::Timestamp;
@@ -18,6 +18,7 @@ struct Site {
     chunks: mpsc::Receiver<Input>,
     gate: Arc<Gate>,
     metrics: Metrics,
+    listener: TcpListener,
     peer: TcpStream,
     _broker: Broker,
     _runtime: Runtime,
@@ -38,6 +39,7 @@ impl Site {
             },
             protocol: Protocol::V4,
             client_id: "consumer".to_owned(),
+            filters_file: None,
             credentials: None,
             shared_group: None,
             mappings: Mapping::canonical(),
@@ -52,15 +54,21 @@ impl Site {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let broker = runtime.block_on(async { Broker::start(options, context) });
-        let (mut peer, _) = listener.accept().unwrap();
-        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut rest = [0; 512];
-        assert!(peer.read(&mut rest).unwrap() > 0, "CONNECT");
-        peer.write_all(&[0x20, 2, 0, 0]).unwrap();
-        assert!(peer.read(&mut rest).unwrap() > 0, "SUBSCRIBE");
-        peer.write_all(&[0x90, 5, rest[2], rest[3], 1, 1, 1]).unwrap();
-        Self { chunks, gate, metrics, peer, _broker: broker, _runtime: runtime }
+        let peer = accept(&listener, 1);
+        Self { chunks, gate, metrics, listener, peer, _broker: broker, _runtime: runtime }
     }
+}
+
+/// Takes the next connection and grants its subscriptions this QoS.
+fn accept(listener: &TcpListener, qos: u8) -> TcpStream {
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut rest = [0; 512];
+    assert!(peer.read(&mut rest).unwrap() > 0, "CONNECT");
+    peer.write_all(&[0x20, 2, 0, 0]).unwrap();
+    assert!(peer.read(&mut rest).unwrap() > 0, "SUBSCRIBE");
+    peer.write_all(&[0x90, 5, rest[2], rest[3], qos, qos, qos]).unwrap();
+    peer
 }
 
 /// A PUBLISH of QoS 0 whose payload has so many bytes.
@@ -132,6 +140,49 @@ fn a_journal_that_is_stopped_with_memory_full_makes_no_alarm_deaf() {
     site.peer.write_all(&publish(40)).unwrap();
     assert!(matches!(site.chunks.blocking_recv(), Some(Input::Chunk(_))));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_second_subscription_that_answers_no_ping_is_opened_again() {
+    let site = Site::new();
+    site.gate.set_stopped(true);
+    let mut second = accept(&site.listener, 0);
+    let started = Instant::now();
+    let mut pings = Vec::new();
+    second.read_to_end(&mut pings).unwrap();
+    assert_eq!(pings, [0xc0, 0], "one ping, and no answer to it");
+    assert!(started.elapsed() < KEEP_ALIVE * 4, "{:?}", started.elapsed());
+    let mut second = accept(&site.listener, 0);
+    second.read_exact(&mut [0; 2]).unwrap();
+}
+
+#[test]
+fn a_quiet_connection_that_lasted_begins_the_pauses_anew_and_one_that_is_only_granted_does_not() {
+    let mut site = Site::new();
+    // Nothing to acknowledge, ever: QoS 0, or a broker that is quiet.
+    for _ in 0..6 {
+        let until = Instant::now() + KEEP_ALIVE + Duration::from_millis(300);
+        site.peer.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        while Instant::now() < until {
+            if site.peer.read(&mut [0; 2]).is_ok_and(|read| read > 0) {
+                site.peer.write_all(&[0xd0, 0]).unwrap();
+            }
+        }
+        let again = cut(&mut site);
+        assert!(again < Duration::from_secs(2), "a new outage, its first pause: {again:?}");
+    }
+    // 0.5 s, 1 s, 2 s, 4 s, half of each at least.
+    let pauses: Duration = (0..4).map(|_| cut(&mut site)).sum();
+    assert!(pauses > Duration::from_secs(3), "{pauses:?}");
+    assert_eq!(site.metrics.broker_reconnect.with_label_values(&["test"]).get(), 10);
+}
+
+/// Ends the connection, takes the next one, and says how long that took.
+fn cut(site: &mut Site) -> Duration {
+    site.peer.shutdown(Shutdown::Both).unwrap();
+    let started = Instant::now();
+    site.peer = accept(&site.listener, 0);
+    started.elapsed()
 }
 
 #[test]

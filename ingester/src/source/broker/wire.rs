@@ -17,6 +17,8 @@ use super::tls::{self, TlsFault, TlsFiles};
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// A write that the broker does not take within this time means the connection is dead.
 pub const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// SUBSCRIBE is answered within this time, where something waits for the answer.
+pub const SUBSCRIBE_PATIENCE: Duration = CONNECT_PATIENCE;
 /// Bytes that are asked for with one read.
 const READ_BYTES: usize = 32 * 1024;
 /// A buffer with less room than this is replaced. Not at every read: a payload keeps the buffer alive that it came in.
@@ -54,6 +56,12 @@ pub enum WireError {
     /// CONNECT was refused.
     #[error("the broker refuses our connection: {0}")]
     Refused(String),
+    /// SUBSCRIBE was refused, all filters of it.
+    #[error("the broker refuses our subscription: {0}; check its access list")]
+    Denied(&'static str),
+    /// SUBSCRIBE was not answered.
+    #[error("the broker did not answer our SUBSCRIBE within {} s", SUBSCRIBE_PATIENCE.as_secs())]
+    Ungranted,
     /// It was closed without a word before CONNACK.
     #[error("the broker closed the connection before it answered CONNECT{0}")]
     Unanswered(&'static str),

@@ -92,6 +92,10 @@ pub(crate) enum Lost {
     Alias,
     TooManyFilters,
     AliasBytes,
+    /// No memory for its long packet was free in time.
+    Crowded,
+    /// Its long packet had memory and was not whole in time.
+    Slow,
 }
 
 impl Lost {
@@ -99,7 +103,7 @@ impl Lost {
     pub(crate) fn code(self) -> Option<u8> {
         Some(match self {
             Self::Closed | Self::WillAsked => return None,
-            Self::JournalStopped => 0x89,
+            Self::JournalStopped | Self::Crowded => 0x89,
             Self::IntakeEnded => 0x8b,
             Self::TakenOver => 0x8e,
             Self::Silent => 0x8d,
@@ -110,7 +114,7 @@ impl Lost {
             Self::NotAuthorised => 0x87,
             Self::InFlight => 0x93,
             Self::Alias => 0x94,
-            Self::TooManyFilters | Self::AliasBytes => 0x97,
+            Self::TooManyFilters | Self::AliasBytes | Self::Slow => 0x97,
         })
     }
 
@@ -120,6 +124,8 @@ impl Lost {
             Self::TooLong => Some("packet_too_long"),
             Self::Malformed | Self::Protocol | Self::InFlight | Self::Alias => Some("malformed"),
             Self::TooManyFilters | Self::AliasBytes => Some("malformed"),
+            Self::Crowded => Some("busy"),
+            Self::Slow => Some("slow"),
             _ => None,
         }
     }

@@ -3,7 +3,11 @@
 //! The common name if there is one, else the only DNS name, else the last part of the only URI (`urn:lamps:P001`,
 //! `spiffe://lamps/P001`). The chain, its dates and its purpose are rustls's to check; here only the name is read.
 
+use std::path::Path;
+
+use lampguard_model::Timestamp;
 use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use webpki::EndEntityCert;
 
 /// Attribute `commonName`, as DER has it.
@@ -46,6 +50,37 @@ pub fn common_name(mut names: &[u8]) -> Option<&str> {
         names = rest;
     }
     found
+}
+
+/// When the first certificate of a PEM file ends; `None` where there is none that can be read.
+pub fn ends_at(file: &Path) -> Option<Timestamp> {
+    let certificate = CertificateDer::pem_file_iter(file).ok()?.next()?.ok()?;
+    end_of(&certificate)
+}
+
+/// `Certificate { tbs { [0] version, serial, algorithm, issuer, validity { from, to } … } … }`, and a time as
+/// `YYMMDDHHMMSSZ` up to 2049, else `YYYYMMDDHHMMSSZ` (RFC 5280, 4.1.2.5).
+fn end_of(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, whole, _) = element(certificate)?;
+    let (_, mut rest, _) = element(whole)?;
+    if let (0xa0, _, behind) = element(rest)? {
+        rest = behind;
+    }
+    for _ in 0..3 {
+        (_, _, rest) = element(rest)?;
+    }
+    let (_, validity, _) = element(rest)?;
+    let (_, _, to) = element(validity)?;
+    let (tag, text, _) = element(to)?;
+    let text = std::str::from_utf8(text).ok()?;
+    let text = match (tag, text.get(..2)?.parse::<u8>().ok()?) {
+        (0x17, ..50) => format!("20{text}"),
+        (0x17, _) => format!("19{text}"),
+        _ => text.to_owned(),
+    };
+    let at = jiff::civil::DateTime::strptime("%Y%m%d%H%M%SZ", text).ok()?;
+    let at: jiff::Timestamp = format!("{at}Z").parse().ok()?;
+    Some(Timestamp(at.as_millisecond()))
 }
 
 /// One DER element: its tag, its contents, and what follows.
@@ -92,6 +127,20 @@ mod tests {
         assert_eq!(named(None, &[]), None);
         for odd in ["lamp/#", "+", "P 001", "a:b", "P001\u{0}", ""] {
             assert_eq!(named(Some(odd), &[]), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_in_both_of_its_spellings() {
+        for (year, ms) in [(2027, 1_798_761_600_000), (2060, 2_840_140_800_000)] {
+            let mut params = CertificateParams::default();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(end_of(certificate.der()), Some(Timestamp(ms)), "{year}");
+            let der = certificate.der();
+            for cut in 0..der.len() {
+                let _ = end_of(&der[..cut]);
+            }
         }
     }
 

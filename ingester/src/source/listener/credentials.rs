@@ -56,6 +56,15 @@ impl Scope {
     }
 }
 
+/// What is known of a login without argon2.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    Right(Scope),
+    Wrong,
+    /// A chosen password that was not right before: its hash, and what it opens.
+    Unverified(String, Scope),
+}
+
 /// A credentials file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
@@ -101,17 +110,30 @@ impl Credentials {
 
     /// What a user whose secret is right may say. May take some 20 ms for a chosen password.
     pub fn check(&self, user: &str, secret: &[u8]) -> Option<Scope> {
+        match self.look(user, secret) {
+            Looked::Right(scope) => Some(scope),
+            Looked::Wrong => None,
+            Looked::Unverified(hash, scope) => self.check_password(&hash, secret).then_some(scope),
+        }
+    }
+
+    /// What can be said without argon2: of tokens all, of chosen passwords that they were right before.
+    pub(crate) fn look(&self, user: &str, secret: &[u8]) -> Looked {
         self.refresh();
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        let known = users.1.get(user)?;
-        let (right, scope) = (known.secret.clone(), known.scope.clone());
-        drop(users);
-        let matches = match right {
-            Secret::Token(hash) => same(&hash, &Sha256::digest(secret)),
-            Secret::Password(hash) => self.check_password(&hash, secret),
-            Secret::Certificate | Secret::Revoked => false,
+        let Some(User { secret: known, scope }) = users.1.get(user) else {
+            return Looked::Wrong;
         };
-        matches.then_some(scope)
+        match known {
+            Secret::Token(hash) if same(hash, &Sha256::digest(secret)) => Looked::Right(scope.clone()),
+            Secret::Password(hash) if self.is_verified(&key(hash, secret)) => Looked::Right(scope.clone()),
+            Secret::Password(hash) => Looked::Unverified(hash.clone(), scope.clone()),
+            Secret::Token(_) | Secret::Certificate | Secret::Revoked => Looked::Wrong,
+        }
+    }
+
+    fn is_verified(&self, key: &[u8; 32]) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
     /// What the owner of a certificate may say: that of its line, or without one that of its own post.
@@ -126,12 +148,9 @@ impl Credentials {
     }
 
     fn check_password(&self, hash: &str, password: &[u8]) -> bool {
-        let mut digest = Sha256::new();
-        digest.update(hash.as_bytes());
-        digest.update([0]);
-        digest.update(password);
-        let key: [u8; 32] = digest.finalize().into();
-        if self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
+        let key = key(hash, password);
+        // Another connection may have asked the same while this one waited for its turn.
+        if self.is_verified(&key) {
             return true;
         }
         let right = verify(password, hash);
@@ -161,6 +180,15 @@ impl Credentials {
             }
         }
     }
+}
+
+/// By which a password that was right is known again.
+fn key(hash: &str, password: &[u8]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(hash.as_bytes());
+    digest.update([0]);
+    digest.update(password);
+    digest.finalize().into()
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

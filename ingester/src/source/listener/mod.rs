@@ -7,23 +7,30 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `session.rs` | one connection, from CONNECT to its end |
+//! | `share.rs` | memory for long packets |
+//! | `greeting.rs`, `linger.rs` | CONNECT and logins; how a connection is closed |
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
 //! | `credentials.rs`, `certificate.rs` | who it is, and what it may say |
+//! | `tls.rs` | its own certificate, and whose client certificates are believed |
 //! | `websocket.rs` | the same through HTTP |
 
 mod answer;
 pub mod certificate;
 mod credentials;
+mod greeting;
+mod linger;
 mod packet;
 mod session;
+mod share;
+mod tls;
 mod v5;
 mod websocket;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,13 +40,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tracing::{debug, info, warn};
 
+pub use certificate::ends_at;
 pub use credentials::{Credentials, CredentialsError, Scope};
+use tls::Tls;
 
 use crate::config::ListenerConfig;
 use crate::intake::{Inlet, Mapping};
@@ -86,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) credentials: Option<Arc<Credentials>>,
     pub(crate) password_checks: Semaphore,
     turned_away: Arc<Semaphore>,
+    /// Memory for long packets that are half there.
+    half_sent: Arc<Semaphore>,
     pub(crate) max_packet_bytes: usize,
     /// Who holds which client id: a second connection of the same user with the same id ends the first.
     pub(crate) clients: Mutex<HashMap<String, (u64, Arc<Notify>)>>,
@@ -122,7 +129,8 @@ impl Listener {
             (Some(cert), Some(key)) => {
                 // Whoever shows none has to log in; where that is not asked for, it has to show one.
                 let required = config.certificate_required || credentials.is_none();
-                Some(acceptor(cert, key, config.client_ca.as_deref().map(|ca| (ca, required)))?)
+                let client_ca = config.client_ca.clone().map(|file| (file, required));
+                Some(Arc::new(Tls::load(cert, key, client_ca)?))
             }
             _ => None,
         };
@@ -140,6 +148,7 @@ impl Listener {
             credentials,
             password_checks: Semaphore::new(PASSWORD_CHECKS),
             turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+            half_sent: share::stock(),
             max_packet_bytes: config.max_packet_bytes,
             clients: Mutex::default(),
             ending,
@@ -201,7 +210,7 @@ async fn bind(bind: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenerErr
 
 async fn accept(
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     websocket: bool,
     shared: Arc<Shared>,
     limits: (usize, usize),
@@ -209,11 +218,16 @@ async fn accept(
     loop {
         match socket.accept().await {
             Ok((stream, address)) => match Place::take(&shared, address.ip(), limits) {
-                Some(place) => drop(tokio::spawn(greet(stream, tls.clone(), websocket, place))),
+                Some(place) => drop(tokio::spawn(greet(
+                    stream,
+                    tls.as_ref().map(|tls| tls.acceptor()),
+                    websocket,
+                    place,
+                ))),
                 None if tls.is_none() && !websocket => {
                     if let Ok(turn) = shared.turned_away.clone().try_acquire_owned() {
                         tokio::spawn(async move {
-                            session::turn_away(stream).await;
+                            greeting::turn_away(stream).await;
                             drop(turn);
                         });
                     }
@@ -236,6 +250,8 @@ pub(crate) struct Place {
     pub(crate) id: u64,
     /// The name in the client certificate that it has shown.
     pub(crate) identity: Option<String>,
+    /// Longest packet that it is told of, bytes.
+    pub(crate) max_packet: usize,
 }
 
 impl Place {
@@ -251,7 +267,8 @@ impl Place {
             shared.connections.fetch_add(1, Ordering::AcqRel);
             shared.metrics.connections.inc();
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-            return Some(Self { shared: shared.clone(), address, id, identity: None });
+            let max_packet = shared.max_packet_bytes;
+            return Some(Self { shared: shared.clone(), address, id, identity: None, max_packet });
         };
         shared.metrics.connection_refused.with_label_values(&[reason]).inc();
         debug!(%address, reason, "connection refused");
@@ -285,15 +302,25 @@ async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, websocket: bool, pla
 
 /// In the connection's own task and with a time limit: a silent peer holds up nobody.
 async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, websocket: bool, mut place: Place) {
-    let Ok(Ok(stream)) = tokio::time::timeout(GREETING, tls.accept(stream)).await else {
-        place.refused("tls");
-        return;
+    let accepting = tls.accept(stream).into_fallible();
+    let mut stream = match tokio::time::timeout(GREETING, accepting).await {
+        Ok(Ok(stream)) => stream,
+        refused => {
+            place.refused("tls");
+            if let Ok(Err((error, mut stream))) = refused {
+                debug!(address = %place.address, %error, "no TLS");
+                // It has been told by an alert, and may have sent more behind its part of the handshake.
+                linger::linger(&mut stream, linger::LAST_WORD).await;
+            }
+            return;
+        }
     };
     if let Some([certificate, ..]) = stream.get_ref().1.peer_certificates() {
         place.identity = certificate::identity(certificate);
         if place.identity.is_none() {
             debug!(address = %place.address, "a client certificate without a name that can be used");
             place.refused("certificate");
+            linger::linger(&mut stream, linger::LAST_WORD).await;
             return;
         }
     }
@@ -304,7 +331,8 @@ async fn greet_tls(stream: TcpStream, tls: TlsAcceptor, websocket: bool, mut pla
     }
 }
 
-async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, place: Place) {
+async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, mut place: Place) {
+    place.max_packet = place.max_packet.min(websocket::FRAME_MAX);
     let browsers = place.shared.credentials.is_some();
     match tokio::time::timeout(GREETING, websocket::accept(stream, browsers)).await {
         Ok(Some(stream)) => session::run(stream, place).await,
@@ -312,76 +340,6 @@ async fn greet_websocket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, place: Pl
     }
 }
 
-/// `client_ca`: whose client certificates are believed, and whether one has to be shown.
-fn acceptor(cert: &Path, key: &Path, client_ca: Option<(&Path, bool)>) -> Result<TlsAcceptor, ListenerError> {
-    let chain = certificates(cert)?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| tls_error(key, e))?;
-    let builder = match client_ca {
-        None => ServerConfig::builder().with_no_client_auth(),
-        Some((file, required)) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|e| tls_error(file, e))?;
-            }
-            let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
-            let optional = ClientCertVerifierBuilder::allow_unauthenticated;
-            let verifier = if required { verifier } else { optional(verifier) };
-            let verifier = verifier.build().map_err(|e| tls_error(file, e))?;
-            ServerConfig::builder().with_client_cert_verifier(verifier)
-        }
-    };
-    let config = builder.with_single_cert(chain, private).map_err(|e| tls_error(cert, e))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ListenerError> {
-    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    all.map_err(|e| tls_error(file, e))
-}
-
-fn tls_error(path: &Path, reason: impl std::fmt::Display) -> ListenerError {
-    ListenerError::Tls { path: path.to_owned(), reason: reason.to_string() }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::time::Instant;
-
-    use lampguard_model::Timestamp;
-    use prometheus::Registry;
-
-    use super::*;
-    use crate::intake::Gate;
-
-    #[test]
-    fn whoever_has_not_logged_in_gets_memory_for_a_connect_and_no_more() {
-        let metrics = Metrics::register(&Registry::new());
-        let (sender, _chunks) = tokio::sync::mpsc::channel(16);
-        let inlet = Inlet { sender, gate: Gate::new(metrics.clone()) };
-        let config = ListenerConfig::on(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let starting =
-            Listener::start(&config, Vec::new(), inlet, metrics.clone(), Arc::new(|| Timestamp(0)));
-        let listener = runtime.block_on(starting).unwrap();
-        let connect = |will: usize| {
-            let mut body = b"\0\x04MQTT\x04\x06\0\x3c\0\x02p1\0\x01t".to_vec();
-            body.extend_from_slice(&(will as u16).to_be_bytes());
-            body.resize(body.len() + will, b'x');
-            let length = body.len();
-            let mut packet = vec![0x10, length as u8 | 128, (length >> 7) as u8 | 128, (length >> 14) as u8];
-            packet.extend_from_slice(&body);
-            let mut stream = std::net::TcpStream::connect(listener.address()).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            let _ = stream.write_all(&packet);
-            let mut answer = [0; 4];
-            stream.read_exact(&mut answer).map(|()| answer)
-        };
-        assert_eq!(connect(8000).unwrap(), [0x20, 2, 0, 0], "a will of 8 KB is ordinary");
-        let started = Instant::now();
-        assert!(connect(60_000).is_err());
-        assert!(started.elapsed() < GREETING, "ended at once, not by the time limit");
-        assert_eq!(metrics.connection_refused.with_label_values(&["packet_too_long"]).get(), 1);
-    }
-}
+#[path = "tests.rs"]
+mod tests;

@@ -15,6 +15,8 @@ use super::v5;
 /// Longest packet that is no PUBLISH, bytes: names, a password and a will; filters; properties. Whoever has not
 /// logged in gets no more memory.
 pub(crate) const CONTROL_MAX: usize = 16 * 1024;
+/// Longest topic, bytes: with aliases eight bytes on the wire are a whole topic in memory, and on disk once refused.
+pub(crate) const TOPIC_MAX: usize = 512;
 /// Longest client id, bytes: it is kept as long as the connection. The standard asks for 23.
 const CLIENT_ID_MAX: usize = 256;
 
@@ -102,7 +104,7 @@ pub(crate) enum PacketError {
     /// The bytes are in order, and say what they may not.
     #[error("protocol error: {0}")]
     Protocol(&'static str),
-    #[error("no topic name")]
+    #[error("no topic name of 1 to {TOPIC_MAX} bytes without + # and 0")]
     Topic,
     #[error("topic alias 0")]
     Alias,
@@ -178,6 +180,11 @@ fn version_of(body: &[u8]) -> Option<Result<Version, u8>> {
     }
 }
 
+/// Bytes of the whole packet at the beginning of the buffer; 0 while that is not known.
+pub(crate) fn length(buffer: &[u8]) -> usize {
+    Frame::of(buffer).ok().flatten().map_or(0, |frame| frame.head + frame.body)
+}
+
 /// The next whole packet in the buffer, if there is one.
 pub(crate) fn read(
     buffer: &mut BytesMut,
@@ -243,7 +250,7 @@ fn read_v311(buffer: &mut BytesMut, body: usize) -> Result<Packet, PacketError> 
 
 /// True for a name that can be published to.
 pub(crate) fn is_topic(topic: &str) -> bool {
-    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
+    (1..=TOPIC_MAX).contains(&topic.len()) && !topic.contains(['+', '#', '\0'])
 }
 
 #[cfg(test)]

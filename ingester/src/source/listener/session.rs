@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use lampguard_model::record::Source;
 use lampguard_model::wire;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,28 +13,26 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
-use super::answer::{
-    self, ALIASES_MAX, ANSWER_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED, Refusal,
-};
+use super::answer::{self, ALIASES_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED};
 use super::credentials::Scope;
+use super::greeting::greet;
+use super::linger::{GOODBYE, LAST_WORD, linger};
 use super::packet::{self, Connect, Packet, Publish, Version};
-use super::{GREETING, Place};
+use super::share::{self, Share};
+use super::{GREETING, Place, websocket};
 use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
 
 /// A peer that takes no acknowledgement for this long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection without keep-alive and without a word for a day is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Messages, and their bytes, that one chunk gathers; the last one may bring more.
+const CHUNK: usize = 512;
+pub(super) const CHUNK_BYTES: usize = 128 * 1024;
 /// Topic names that stand behind aliases, bytes of one connection.
 const ALIAS_BYTES_MAX: usize = 16 * 1024;
-/// Turn for a password check; whoever waits longer is told to come again.
-const TURN: Duration = Duration::from_secs(8);
-/// What the last word to a sensor may take, and how much of what it still sends is thrown away meanwhile, bytes.
-const LAST_WORD: Duration = Duration::from_secs(1);
-const LAST_BYTES: usize = 256 * 1024;
 /// An idle connection keeps no larger buffer than this.
 const IDLE_BUFFER: usize = 4096;
-const READ_BUFFER: usize = 64 * 1024;
 /// Marks a token of QoS 2; the packet id stands in the lower bits.
 const QOS2: u32 = 1 << 16;
 
@@ -125,8 +123,10 @@ struct Session<S> {
     peer: Arc<Peer>,
     scope: Option<Scope>,
     buffer: BytesMut,
+    share: Share,
     out: Vec<u8>,
     chunk: Vec<Message>,
+    chunk_bytes: usize,
     /// QoS 2 packet ids between PUBLISH and PUBREL; true once the message is durable.
     unreleased: HashMap<u16, bool>,
     /// Messages whose exchange is not over: QoS 1 to PUBACK, QoS 2 to PUBCOMP.
@@ -165,8 +165,10 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
         peer,
         scope,
         buffer,
+        share: Share::None,
         out: Vec::new(),
         chunk: Vec::new(),
+        chunk_bytes: 0,
         unreleased: HashMap::new(),
         open: 0,
         aliases: None,
@@ -178,7 +180,8 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place:
     session.place.forget(&name);
     if let (End::Lost(_), Some((topic, payload))) = (end, will) {
         session.push(Publish { topic, alias: None, payload, qos: 0, pkid: 0, retain: false });
-        session.hand_over().await;
+        // Nobody is left to be told when nobody takes it.
+        let _ = session.hand_over().await;
     }
     session.say_last_word(end).await;
 }
@@ -210,138 +213,6 @@ impl Place {
     }
 }
 
-/// CONNECT and its answer. `None` when the connection is not to go on.
-async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    buffer: &mut BytesMut,
-    place: &Place,
-) -> Option<(Box<Connect>, Option<Scope>)> {
-    let read = loop {
-        match packet::read_connect(buffer) {
-            Ok(Some(connect)) => break Ok(connect),
-            Ok(None) if stream.read_buf(buffer).await.is_ok_and(|read| read > 0) => {}
-            Ok(None) => break Err((None, Refusal::Malformed)),
-            Err((version, error)) => {
-                debug!(%error, "not a CONNECT that can be taken");
-                break Err((version, Refusal::from(&error)));
-            }
-        }
-    };
-    let checked = match read {
-        Err(refused) => Err(refused),
-        Ok(connect) => {
-            let version = connect.version;
-            check(connect, place).await.map_err(|refusal| (Some(version), refusal))
-        }
-    };
-    match checked {
-        Ok((mut connect, scope)) => {
-            let assigned = connect.client_id.is_empty();
-            if assigned {
-                connect.client_id = format!("anonymous-{}", place.id);
-            }
-            let assigned = assigned.then_some(connect.client_id.as_str());
-            let accepted = answer::accept(connect.version, place.shared.max_packet_bytes, assigned);
-            // Some send all they have behind their CONNECT and are gone: what they said counts all the same.
-            if stream.write_all(&accepted).await.is_ok() {
-                let _ = stream.flush().await;
-            }
-            Some((connect, scope))
-        }
-        Err((version, refusal)) => {
-            place.refused(refusal.word());
-            let refused = version.map(|version| answer::refuse(version, refusal)).unwrap_or_default();
-            if !refused.is_empty() {
-                let _ = stream.write_all(&refused).await;
-                linger(stream).await;
-            }
-            None
-        }
-    }
-}
-
-/// One connection too many: it is told to come again later, in the version that it speaks.
-pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let mut buffer = BytesMut::new();
-    let told = timeout(LAST_WORD, async {
-        loop {
-            match packet::read_connect(&mut buffer) {
-                Ok(None) if stream.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) => {}
-                Ok(Some(connect)) => {
-                    return stream.write_all(&answer::refuse(connect.version, Refusal::Busy)).await.is_ok();
-                }
-                _ => return false,
-            }
-        }
-    });
-    if told.await == Ok(true) {
-        linger(&mut stream).await;
-    }
-}
-
-async fn check(connect: Box<Connect>, place: &Place) -> Result<(Box<Connect>, Option<Scope>), Refusal> {
-    if !connect.names_itself() {
-        return Err(Refusal::ClientId);
-    }
-    if connect.max_packet.is_some_and(|bytes| bytes < ANSWER_MAX) {
-        return Err(Refusal::TooLong);
-    }
-    if connect.steps {
-        return Err(Refusal::Steps);
-    }
-    let scope = log_in(&connect, place).await?;
-    Ok((connect, scope))
-}
-
-/// What whoever logs in may say; `None` where no login is asked for.
-async fn log_in(connect: &Connect, place: &Place) -> Result<Option<Scope>, Refusal> {
-    let credentials = place.shared.credentials.clone();
-    if let Some(name) = &place.identity {
-        // The certificate proves who it is; a user name may repeat it and nothing else.
-        if connect.login.as_ref().is_some_and(|(user, _)| user != name) {
-            return Err(Refusal::NotAuthorised);
-        }
-        let scope = match credentials {
-            Some(credentials) => credentials.certified(name),
-            None => Some(Scope::own(name)),
-        };
-        return scope.map(Some).ok_or(Refusal::NotAuthorised);
-    }
-    let Some(credentials) = credentials else {
-        return Ok(None);
-    };
-    let (user, password) = connect.login.clone().ok_or(Refusal::BadLogin)?;
-    let turn = timeout(TURN, place.shared.password_checks.acquire()).await;
-    let turn = turn.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::Busy)?;
-    let checked = tokio::task::spawn_blocking(move || credentials.check(&user, &password)).await;
-    // Whoever is wrong waits alone; the right ones behind it do not.
-    drop(turn);
-    match checked {
-        Ok(Some(scope)) => Ok(Some(scope)),
-        _ => {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            Err(Refusal::BadLogin)
-        }
-    }
-}
-
-/// Closes our side and throws away what still comes: a connection closed with unread bytes takes the last word with it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let _ = timeout(LAST_WORD, async {
-        stream.flush().await?;
-        stream.shutdown().await?;
-        let (mut part, mut left) = ([0; 1024], LAST_BYTES);
-        while left > 0 {
-            match stream.read(&mut part).await? {
-                0 => break,
-                count => left = left.saturating_sub(count),
-            }
-        }
-        std::io::Result::Ok(())
-    })
-    .await;
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn serve(&mut self, mut acks: mpsc::UnboundedReceiver<Vec<u32>>, taken_over: &Notify) -> End {
         let mut stopped = self.place.shared.inlet.gate.watch();
@@ -350,30 +221,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut tokens = Vec::new();
         loop {
             if let Err(end) = self.read_packets().await {
-                self.hand_over().await;
+                let _ = self.hand_over().await;
                 let _ = self.flush().await;
                 return end;
             }
-            self.hand_over().await;
+            if let Err(end) = self.hand_over().await {
+                return end;
+            }
             if self.flush().await.is_err() {
                 return End::Lost(Lost::Closed);
             }
             let full = self.peer.in_flight.load(Ordering::Acquire) >= usize::from(IN_FLIGHT_MAX)
                 && !*stopped.borrow();
-            if self.buffer.is_empty() && self.buffer.capacity() > READ_BUFFER {
+            if self.buffer.is_empty() && self.buffer.capacity() > share::FREE {
                 self.buffer = BytesMut::with_capacity(IDLE_BUFFER);
             }
             self.buffer.reserve(IDLE_BUFFER);
+            let (packet, buffered) = (packet::length(&self.buffer), self.buffer.len());
+            self.share.look(&self.place.shared.half_sent, buffered, packet);
+            let limit = self.share.limit(packet);
+            let until = self.share.deadline(deadline);
+            let mut room = (&mut self.buffer).limit(limit.unwrap_or(0).saturating_sub(buffered));
             tokio::select! {
-                read = self.stream.read_buf(&mut self.buffer), if !full => match read {
+                read = self.stream.read_buf(&mut room), if !full && limit.is_some() => match read {
                     Ok(0) => return End::Lost(Lost::Closed),
                     Ok(_) => deadline = Instant::now() + self.silence,
+                    Err(error) if websocket::is_too_long(&error) => {
+                        self.blame(End::Lost(Lost::TooLong));
+                        return End::Lost(Lost::TooLong);
+                    }
                     Err(_) => return End::Lost(Lost::Closed),
                 },
-                count = acks.recv_many(&mut tokens, 64) => {
-                    if count == 0 {
-                        return End::Lost(Lost::IntakeEnded);
-                    }
+                () = self.share.granted() => deadline = Instant::now() + self.silence,
+                // Never closed: a sender of it is our own.
+                _ = acks.recv_many(&mut tokens, 64) => {
                     tokens.drain(..).flatten().for_each(|token| self.acknowledge(token));
                     if self.peer.shed.load(Ordering::Acquire) && !*stopped.borrow() {
                         return End::Lost(Lost::JournalStopped);
@@ -387,7 +268,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return self.say_goodbye(acks).await,
                 () = taken_over.notified() => return End::Lost(Lost::TakenOver),
-                () = sleep_until(deadline) => return End::Lost(Lost::Silent),
+                () = sleep_until(until) => {
+                    let lost = self.share.late();
+                    self.blame(End::Lost(lost));
+                    return End::Lost(lost);
+                }
             }
         }
     }
@@ -407,19 +292,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         End::Ours
     }
 
-    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it. Whoever said goodbye may still be closing TLS:
-    /// a reset would look like a failure to it.
+    /// Tells MQTT 5 why the connection ends; 3.1.1 has no word for it. Either way the acknowledgements before it have to
+    /// reach the sensor, so the connection is not just dropped, unless there is none any more.
     async fn say_last_word(&mut self, end: End) {
-        let code = if self.version == Version::V5 { end.code() } else { None };
-        if code.is_none() && end != End::Goodbye {
+        if end == End::Lost(Lost::Closed) {
             return;
         }
         self.out.clear();
-        if let Some(code) = code {
+        if let (Version::V5, Some(code)) = (self.version, end.code()) {
             answer::disconnect(code, &mut self.out);
         }
-        if matches!(timeout(LAST_WORD, self.stream.write_all(&self.out)).await, Ok(Ok(()))) {
-            linger(&mut self.stream).await;
+        let patience = if end == End::Goodbye { GOODBYE } else { LAST_WORD };
+        let told = matches!(timeout(LAST_WORD, self.stream.write_all(&self.out)).await, Ok(Ok(())));
+        if told && !linger(&mut self.stream, patience).await {
+            self.place.shared.metrics.listener_unclosed.inc();
         }
     }
 
@@ -435,8 +321,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Err(end);
                 }
             }
-            if self.chunk.len() >= 512 {
-                self.hand_over().await;
+            if self.chunk.len() >= CHUNK || self.chunk_bytes >= CHUNK_BYTES {
+                self.hand_over().await?;
             }
         }
     }
@@ -519,23 +405,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.open += usize::from(token.is_some());
         let fate = if allowed { Fate::Read } else { Fate::Denied };
         let Publish { topic, payload, retain, .. } = publish;
-        self.chunk.push(Message { topic, payload, token, retain, alone, fate });
+        let message = Message { topic, payload, token, retain, alone, fate };
+        self.chunk_bytes += message.cost();
+        self.chunk.push(message);
         allowed
     }
 
-    async fn hand_over(&mut self) {
+    /// What was gathered goes to the intake; ends when there is none any more.
+    async fn hand_over(&mut self) -> Result<(), End> {
         if self.chunk.is_empty() {
-            return;
+            return Ok(());
         }
         let inlet = &self.place.shared.inlet;
         inlet.gate.room().await;
         let messages = std::mem::take(&mut self.chunk);
+        self.chunk_bytes = 0;
         let promised = messages.iter().filter(|message| message.token.is_some()).count();
         self.peer.in_flight.fetch_add(promised, Ordering::AcqRel);
         let held = inlet.gate.hold(cost_of(&messages));
         let received_at = (self.place.shared.clock)();
         let origin = self.peer.clone();
-        inlet.send(Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held }).await;
+        let chunk = Chunk { origin, epoch: 0, received_at, judge_only: false, messages, held };
+        if inlet.send(chunk).await { Ok(()) } else { Err(End::Lost(Lost::IntakeEnded)) }
     }
 
     fn acknowledge(&mut self, token: u32) {

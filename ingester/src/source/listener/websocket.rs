@@ -13,13 +13,14 @@ use bytes::{Buf, Bytes};
 use futures_util::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Longest frame and message, bytes; a longer one ends the connection.
-const FRAME_MAX: usize = 64 * 1024;
+/// Longest frame and message, bytes; a longer one ends the connection. Told to MQTT 5 as the longest packet, because
+/// clients put each packet into one frame.
+pub(super) const FRAME_MAX: usize = 64 * 1024;
 /// Kept for each connection.
 const BUFFER: usize = 4096;
 /// What waits to be written: answers to a full window.
@@ -29,6 +30,18 @@ const WRITE_MAX: usize = 1024 * 1024;
 pub(super) struct WebSocket<S> {
     frames: WebSocketStream<S>,
     rest: Bytes,
+    /// A frame could not be read: what still comes is only thrown away, as it is.
+    broken: bool,
+}
+
+/// A frame or message over [`FRAME_MAX`].
+#[derive(Debug, thiserror::Error)]
+#[error("a frame of more than {FRAME_MAX} bytes")]
+pub(super) struct TooLong;
+
+/// True for the error of a frame that is too long.
+pub(super) fn is_too_long(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|error| error.is::<TooLong>())
 }
 
 /// The HTTP part. `browsers`: pages of any origin may come in, because there are logins.
@@ -44,7 +57,7 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         .max_frame_size(Some(FRAME_MAX));
     let check = |request: &Request, response: Response| check(request, response, browsers);
     let frames = tokio_tungstenite::accept_hdr_async_with_config(stream, check, Some(config)).await;
-    frames.ok().map(|frames| WebSocket { frames, rest: Bytes::new() })
+    frames.ok().map(|frames| WebSocket { frames, rest: Bytes::new(), broken: false })
 }
 
 fn check(request: &Request, mut response: Response, browsers: bool) -> Result<Response, ErrorResponse> {
@@ -76,15 +89,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.rest.is_empty() {
+            if self.broken {
+                return Pin::new(self.frames.get_mut()).poll_read(cx, into);
+            }
             match ready!(Pin::new(&mut self.frames).poll_next(cx)) {
                 Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
                 Some(Ok(Message::Text(_))) => {
+                    self.broken = true;
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a text frame")));
                 }
                 Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
                 // Pings are answered below us.
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Err(error)) => {
+                    self.broken = true;
+                    return Poll::Ready(Err(match error {
+                        Error::Capacity(_) => io::Error::other(TooLong),
+                        error => io::Error::other(error),
+                    }));
+                }
             }
         }
         let length = self.rest.len().min(into.remaining());
