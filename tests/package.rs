@@ -194,6 +194,7 @@ fn the_package_holds_program_unit_configuration_and_papers_and_calls_conffiles_s
         ("/usr/share/doc/lampguard/changelog.gz", "-rw-r--r--"),
         ("/usr/share/doc/lampguard/commands.txt", "-rw-r--r--"),
         ("/usr/share/man/man1/lampguard.1.gz", "-rw-r--r--"),
+        ("/usr/share/doc/lampguard/docs/book/zh/1-install.md", "-rw-r--r--"),
         ("/usr/share/doc/lampguard/examples/posts.csv", "-rw-r--r--"),
         ("/usr/share/doc/lampguard/examples/rota.example.toml", "-rw-r--r--"),
         ("/usr/share/doc/lampguard/examples/mosquitto-tls.conf", "-rw-r--r--"),

@@ -3,6 +3,8 @@
 //! Each check is a function from text to a list of faults. It is run twice: over the tree, where it has to
 //! find nothing but has to have looked at something, and over a planted fault, which it has to find.
 
+#[path = "tidy/book.rs"]
+mod book;
 #[path = "tidy/links.rs"]
 mod links;
 #[path = "tidy/names.rs"]
