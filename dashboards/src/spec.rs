@@ -318,7 +318,7 @@ impl Panel {
         self
     }
 
-    /// What it says where there is nothing and that is good.
+    /// What it says where there is nothing. Nothing may always be that there are no data, and the words have to say so.
     pub fn nothing(mut self, zh: &'static str, en: &'static str) -> Self {
         self.nothing = Some(t(zh, en));
         self

@@ -183,7 +183,7 @@ pub const ZONE: Measurement = Measurement {
         gauge("posts_unpowered", "posts", "posts in state unpowered"),
         gauge("posts_unmonitored", "posts", "posts in state unmonitored"),
         gauge("data_age_s", "s", "age of the newest reading; left out while there was none"),
-        gauge("blind", "", "nothing is heard of the zone"),
+        gauge("blind", "", "nothing is heard of a zone that has to be: its incident `blind` is open and not normal again"),
         gauge("lamps_due", "lamps", "lamps that should burn now, excluded ones aside"),
         gauge("lamps_lit", "lamps", "of these burning"),
         gauge("lamps_unknown", "lamps", "of these unknown"),

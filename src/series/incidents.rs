@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use lampguard_alerting::life::{Stage, is_over};
-use lampguard_alerting::{Incident, Severity, Signal};
+use lampguard_alerting::{Incident, Kind, Severity, Signal};
 use lampguard_ingester::tsdb::{Points, whole};
 use lampguard_model::series::{INCIDENT, INCIDENT_STATES, SEVERITIES, SIGNALS, number_of};
 use lampguard_model::{Millis, Timestamp};
@@ -28,6 +28,9 @@ pub(super) struct Open {
     pub(super) unacknowledged: u64,
     /// Least time to a deadline where nobody has arrived.
     pub(super) remaining_s: Option<i64>,
+    /// The rules hold the whole zone to be silent. They know which posts have to be heard now: by day few have, and a
+    /// zone that is tested by hand has none.
+    pub(super) blind: bool,
 }
 
 /// By zone whose crew acts on them.
@@ -39,6 +42,7 @@ impl Open {
             return;
         }
         self.by_severity[usize::from(severity(incident.severity)) - 1] += 1;
+        self.blind |= incident.kinds.contains(&Kind::Blind) && incident.signal != Signal::Normal;
         let Some(due) = incident.due() else { return };
         self.breached += u64::from(incident.life.is_breached(due, now));
         if incident.life.arrived.is_none() {
@@ -243,7 +247,7 @@ fn write_ended(
 mod tests {
     use lampguard_alerting::incident::{Evidence, NO_DUE};
     use lampguard_alerting::life::Life;
-    use lampguard_alerting::{Family, Kind, Scope};
+    use lampguard_alerting::{Family, Scope};
 
     use super::*;
 
@@ -308,6 +312,25 @@ mod tests {
         kept.sort_unstable();
         let expected: Vec<_> = (0..1000).map(|n| format!("LG-{:06}", n * 8 + 4)).collect();
         assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn a_zone_is_blind_while_its_incident_says_so_and_not_any_more_once_it_is_heard_or_in_a_drill() {
+        let mut blind = incident(1);
+        let says = |of: &Incident| {
+            let mut open = Open::default();
+            open.add(of, T);
+            open.blind
+        };
+        assert!(!says(&blind), "a leak");
+        blind.kinds = vec![Kind::Blind];
+        assert!(says(&blind));
+        blind.signal = Signal::Normal;
+        assert!(!says(&blind), "heard again");
+        (blind.signal, blind.life.drill) = (Signal::Unpowered, true);
+        assert!(!says(&blind), "a drill");
+        blind.life.drill = false;
+        assert!(says(&blind), "that it has no supply by now does not say that it is heard");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! One row a zone: what its posts say, its lamps, what is open, and how far incidents came. The same looks as those of
-//! `GET /api/v1/zones`, so that both never differ.
+//! `GET /api/v1/zones`, so that both never differ; whether a zone is blind is what the rules found.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,13 +36,12 @@ pub(super) fn look(
     for id in &all {
         let zone = posts.get(id).cloned().unwrap_or_default();
         let lamps = rates.zones.get(id).copied().unwrap_or_default();
-        let never = zone.newest.is_none() && zone.posts > 0;
-        let blind = never || zone.blind_since(now).is_some();
+        let open = open.get(id).copied().unwrap_or_default();
         let mut fields: Vec<Value> = vec![
             ("posts", whole(zone.posts)),
             ("reporting", whole(zone.reporting)),
             ("data_age_s", zone.newest.map(|newest| seconds_between(newest, now))),
-            ("blind", whole(u64::from(blind))),
+            ("blind", whole(u64::from(open.blind))),
             ("lamps_due", whole(lamps.due)),
             ("lamps_lit", whole(lamps.lit)),
             ("lamps_unknown", whole(lamps.unknown)),
@@ -51,7 +50,7 @@ pub(super) fn look(
             ("shell_v_max", zone.shell.map(|(value, _)| value)),
         ];
         fields.extend(colour_fields(colours.get(id).copied().unwrap_or_default()));
-        fields.extend(open_fields(open.get(id).copied().unwrap_or_default()));
+        fields.extend(open_fields(open));
         if let Some(totals) = &totals {
             fields.extend(total_fields(totals.get(id).unwrap_or(&Totals::default())));
         }

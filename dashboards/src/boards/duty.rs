@@ -149,8 +149,8 @@ fn worst() -> Panel {
         Look::Timeline,
         t("各片区 P1 数与失联", "P1 and blindness by zone"),
         t(
-            "红色：该时段有 P1，或整个片区没有数据。",
-            "red: there were P1, or nothing was heard of the whole zone.",
+            "红色：该时段有 P1，或整个片区失联（应有数据而没有，由规则判定）。",
+            "red: there were P1, or the whole zone was blind: it had to be heard and was not, as the rules found.",
         ),
     )
     .steps(ANY)

@@ -135,16 +135,22 @@ fn data_age() -> Panel {
         Look::Stat,
         t("数据时效", "Data age"),
         t(
-            "最久没有新数据的片区：距最新读数多久。显示“无数据”时，数据库 2 分钟没有收到 lampguard 的数据。",
-            "the zone whose newest reading is the oldest. \"No data\" means that the database has heard nothing from lampguard for 2 minutes.",
+            "应有数据的片区中，最新读数最旧的有多旧。白天灯杆断电，可能没有片区须上报。",
+            "of the zones that have to be heard now, the age of the oldest newest reading. By day posts have no supply, and it may be that none has to.",
         ),
     )
     .unit("s")
     .steps(AGE)
+    .nothing("无片区须上报，或无数据：看数据库落后", "no zone has to report, or no data: see \"database behind\"")
     .asks(ask(
-        format!("max({age}{zone} + (time() - timestamp({age}{zone})))"),
         format!(
-            r#"SELECT max("v") FROM (SELECT last("data_age_s") AS "v" FROM "zone" WHERE {back} AND {IN_ZONE} GROUP BY "zone", "node")"#
+            "max(({age}{zone} + (time() - timestamp({age}{zone}))) and on (zone, node) ({} > {} + {}))",
+            just("zone_posts"),
+            just("zone_posts_unpowered"),
+            just("zone_posts_unmonitored")
+        ),
+        format!(
+            r#"SELECT max("v") FROM (SELECT last("data_age_s") AS "v", last("posts") - last("posts_unpowered") - last("posts_unmonitored") AS "due" FROM "zone" WHERE {back} AND {IN_ZONE} GROUP BY "zone", "node") WHERE "due" > 0"#
         ),
     ))
     .to(TO_BOARD)

@@ -1,0 +1,172 @@
+//! Questions of the dashboards and of the alert rules about nights that a test cannot live through: their rows are planted in
+//! a real VictoriaMetrics and a real InfluxDB 1.6.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use common::{Influx, Victoria, now_ms};
+use lampguard_dashboards::alerts::ALERTS;
+use lampguard_dashboards::grafana::Dashboard;
+use lampguard_dashboards::query::{Form, Range, queries, substitute};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use serde_json::Value;
+
+/// Both databases, with what was planted.
+struct Planted {
+    victoria: Victoria,
+    influx: Influx,
+    now: i64,
+}
+
+/// What a question shows: by its labels the values of a column, oldest first.
+type Shown = BTreeMap<String, Vec<f64>>;
+
+impl Planted {
+    /// None when a database is not installed. `rows` are `measurement,tags fields`, each with its age in seconds.
+    fn with(rows: &[(String, i64)]) -> Option<Self> {
+        let (victoria, influx) = (Victoria::start()?, Influx::start()?);
+        // Queries show what is a second old.
+        let now = now_ms() - 2000;
+        let mut text = String::new();
+        for (row, ago_s) in rows {
+            writeln!(text, "{row} {}", now - ago_s * 1000).unwrap();
+        }
+        for (port, path) in
+            [(victoria.port, "/write?precision=ms"), (influx.port, "/write?db=lampguard&precision=ms")]
+        {
+            let answer =
+                common::http::try_post(&format!("http://127.0.0.1:{port}{path}"), None, text.as_bytes())
+                    .unwrap();
+            assert_eq!(answer.status, 204, "{path}: {}", answer.text);
+        }
+        // What came last is in memory and hidden until then.
+        victoria.export("zone_posts");
+        Some(Self { victoria, influx, now })
+    }
+
+    fn prometheus(&self, path: &str, asked: &[(&str, &str)]) -> Shown {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(asked).append_pair("nocache", "1");
+        let url = format!("http://127.0.0.1:{}/api/v1/{path}?{}", self.victoria.port, query.finish());
+        let answer = common::http::try_get(&url, None).unwrap();
+        assert_eq!(answer.status, 200, "{asked:?}: {}", answer.text);
+        let number = |pair: &Value| pair[1].as_str().unwrap().parse::<f64>().unwrap();
+        let read = |series: &Value| {
+            let values = match series.get("values") {
+                Some(values) => values.as_array().unwrap().iter().map(number).collect(),
+                None => vec![number(&series["value"])],
+            };
+            let mut labels: BTreeMap<String, String> =
+                serde_json::from_value(series["metric"].clone()).unwrap();
+            labels.remove("__name__");
+            (labels.into_values().collect::<Vec<_>>().join(" "), values)
+        };
+        answer.json()["data"]["result"].as_array().unwrap().iter().map(read).collect()
+    }
+
+    fn at_once(&self, expr: &str) -> Shown {
+        self.prometheus("query", &[("query", expr), ("time", &(self.now / 1000).to_string())])
+    }
+
+    /// What a panel's question shows of the last so many seconds, in steps of so many.
+    fn panel(&self, source: Source, board: &str, title: &str, ref_id: &str, span_s: i64, step_s: u32) -> Shown {
+        let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+        let files = export(&set).unwrap();
+        let file = files.iter().find(|file| file.name == format!("{board}.json")).unwrap();
+        let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
+        let asked = queries(&dashboard);
+        let asked = asked.iter().find(|query| query.of == title && query.ref_id == ref_id);
+        let asked = asked.unwrap_or_else(|| panic!("{board} has no {title} {ref_id}"));
+        let (from_ms, to_ms) = (self.now - span_s * 1000, self.now);
+        let range = Range { from_ms, to_ms, step_s };
+        let text = substitute(&asked.text, range, &BTreeMap::from([("post", "P001")]));
+        match asked.form {
+            Form::Instant => self.at_once(&text),
+            Form::Range => {
+                let (from, to, step) =
+                    ((from_ms / 1000).to_string(), (to_ms / 1000).to_string(), step_s.to_string());
+                self.prometheus(
+                    "query_range",
+                    &[("query", &*text), ("start", &from), ("end", &to), ("step", &step)],
+                )
+            }
+            Form::Influxql => self.influx.series(&text).iter().flat_map(influx_shown).collect(),
+            Form::LabelValues => panic!("{title} is a variable"),
+        }
+    }
+
+    /// The one number that a panel shows in both sets; none where it shows nothing.
+    fn number(&self, board: &str, title: &str, span_s: i64) -> Option<f64> {
+        let [by_metric, by_row] = [Source::Prometheus, Source::Influxql].map(|source| {
+            let shown = self.panel(source, board, title, "A", span_s, 60);
+            assert!(shown.len() <= 1, "{title}: {shown:?}");
+            shown.into_values().next().and_then(|values| values.last().copied())
+        });
+        match (by_metric, by_row) {
+            (Some(one), Some(other)) => {
+                assert!((one - other).abs() <= 1e-3 * one.abs().max(1.0), "{title}: {one}, {other}");
+            }
+            (one, other) => assert_eq!(one, other, "{title}"),
+        }
+        by_metric
+    }
+}
+
+/// Columns of numbers, each under its labels; nulls are left out.
+fn influx_shown(series: &Value) -> Vec<(String, Vec<f64>)> {
+    let tags = series["tags"].as_object();
+    let labels: Vec<_> =
+        tags.into_iter().flatten().filter_map(|(_, value)| value.as_str().filter(|v| !v.is_empty())).collect();
+    let labels = labels.join(" ");
+    let columns = series["columns"].as_array().unwrap().len();
+    let column = |place: usize| {
+        let rows = series["values"].as_array().unwrap();
+        (labels.clone(), rows.iter().filter_map(|row| row[place].as_f64()).collect::<Vec<_>>())
+    };
+    (1..columns).map(column).filter(|(_, values)| !values.is_empty()).collect()
+}
+
+/// Zones of one look: their name, and `fields`.
+fn zones(rows: &[(&str, &str)], ago_s: i64) -> Vec<(String, i64)> {
+    rows.iter().map(|(zone, fields)| (format!("zone,zone={zone} {fields}"), ago_s)).collect()
+}
+
+#[test]
+fn by_day_and_where_nothing_is_measured_no_rule_tells_of_silence_and_no_wall_of_old_data() {
+    const DAY: &str = "posts=10,posts_unpowered=8,posts_unmonitored=2,data_age_s=30000,blind=0";
+    const NIGHT: &str = "posts=10,posts_unpowered=1,posts_unmonitored=2,data_age_s=30000,blind=1";
+    let (zone_rule, all_rule) = ("LampguardZoneWithoutData", "LampguardIngesterSilent");
+    let expr = |name: &str| ALERTS.iter().find(|alert| alert.name == name).unwrap().expr;
+    let silent: Vec<(String, i64)> =
+        (0..20).map(|n| ("lampguard_ingester received_total=7".to_owned(), 30 * n)).collect();
+
+    let mut rows = zones(&[("day", DAY), ("pen", DAY)], 20);
+    rows.extend(silent.clone());
+    let Some(day) = Planted::with(&rows) else { return };
+    for name in [zone_rule, all_rule, "LampguardZoneBlind"] {
+        assert_eq!(day.at_once(expr(name)), Shown::new(), "{name}");
+    }
+    assert_eq!(day.number("lg-duty", "Data age", 3600), None);
+
+    let mut rows = zones(&[("day", DAY), ("night", NIGHT)], 20);
+    rows.extend(silent.clone());
+    let night = Planted::with(&rows).unwrap();
+    for name in [zone_rule, "LampguardZoneBlind"] {
+        let told: Vec<String> = night.at_once(expr(name)).into_keys().collect();
+        assert_eq!(told, ["night"], "{name}");
+    }
+    assert_eq!(night.at_once(expr(all_rule)).len(), 1);
+    let shown = night.panel(Source::Prometheus, "lg-duty", "Data age", "A", 3600, 60);
+    let age = shown.into_values().next().unwrap()[0];
+    assert!((30_018.0..30_030.0).contains(&age), "and the age of the row: {age}");
+    let shown = night.panel(Source::Influxql, "lg-duty", "Data age", "A", 3600, 60);
+    assert_eq!(shown.into_values().next(), Some(vec![30_000.0]));
+
+    // Without rows of zones nobody says that nothing has to be heard.
+    let alone = Planted::with(&silent).unwrap();
+    assert_eq!(alone.at_once(expr(all_rule)).len(), 1);
+}
