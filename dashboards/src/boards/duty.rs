@@ -103,7 +103,7 @@ fn stats() -> Vec<Panel> {
         .unit("s")
         .words(OVER)
         .words(SHORT)
-        .nothing("无时限", "none running")
+        .nothing("无时限，或无数据", "none running, or no data")
         .asks(city("min", "remaining_s_min"))
         .to(TO_BOARD),
         count(

@@ -203,7 +203,7 @@ fn incidents(which: (&str, &str)) -> Panel {
             "least time left on top; empty where there is no deadline. Click an incident to act on it. At most 1,000, the most dangerous ones.",
         ),
     )
-    .nothing("没有未结险情", "no open incident")
+    .nothing("没有未结险情，或无数据：看数据库落后", "none open, or no data: see \"database behind\"")
     .asks(ask(one(fields[0]), influx));
     // The other columns are questions of their own in PromQL, and in the first one in InfluxQL.
     made.asks.extend(fields[1..].iter().map(|field| ask(one(field), String::new())));
@@ -255,7 +255,7 @@ fn abnormal_table() -> Panel {
         t("异常与失联灯杆", "Abnormal and silent posts"),
         t("危险、预警、失联的灯杆；最多 2000 杆。", "posts in danger, warned of or silent; at most 2,000."),
     )
-    .nothing("没有异常灯杆", "no abnormal post")
+    .nothing("没有异常灯杆，或无数据：看数据库落后", "none, or no data: see \"database behind\"")
     .asks(abnormal(false))
 }
 

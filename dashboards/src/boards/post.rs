@@ -114,7 +114,7 @@ fn newest() -> Panel {
             "empty without a reading in 35 minutes: take it as silent.",
         ),
     )
-    .nothing("35 分钟内没有读数", "no reading in 35 minutes")
+    .nothing("35 分钟内无数据：按失联看待", "no data in 35 minutes: take it as silent")
     .asks(ask(time, influx))
     .asks(ask(latest("leakage_ma"), ""))
     .asks(ask(latest("shell_v"), ""))
@@ -131,7 +131,7 @@ fn incidents() -> Panel {
         t("本杆险情", "Incidents of this post"),
         t("所选时间范围内开着的险情。", "open at some moment of the time that is shown."),
     )
-    .nothing("本时段没有险情", "none in this time")
+    .nothing("本时段没有险情，或无数据", "none in this time, or no data")
     .asks(ask(
         r#"max by (id, kind) (1 * min_over_time(incident_severity{post=~"$post"}[$__range]))"#,
         r#"SELECT min("severity") AS "severity" FROM "incident" WHERE $timeFilter AND "post" =~ /^$post$/ GROUP BY "id", "kind""#,

@@ -68,6 +68,8 @@ pub enum Rule {
     Link,
     /// A page of a state timeline can be read.
     PageSize,
+    /// What stands where nothing was found says that there may be no data: it never reassures.
+    Nothing,
 }
 
 impl Rule {
@@ -96,6 +98,7 @@ impl Rule {
             Self::Neutral => "neutral",
             Self::Link => "link",
             Self::PageSize => "page-size",
+            Self::Nothing => "nothing",
         }
     }
 }
