@@ -58,7 +58,7 @@ const fn alert(
 use Urgency::{Critical, Warning};
 
 /// Every rule, the most urgent first.
-pub const ALERTS: [Alert; 19] = [
+pub const ALERTS: [Alert; 20] = [
     alert(
         "LampguardDown",
         Critical,
@@ -215,6 +215,17 @@ pub const ALERTS: [Alert; 19] = [
         t(
             "大屏不可信；数据留在流水，恢复后补写。",
             "do not trust the walls; the journal keeps the data and sends them later.",
+        ),
+    ),
+    alert(
+        "LampguardSeriesDown",
+        Warning,
+        "1m",
+        "lampguard_series_up == 0",
+        t("片区与险情不再写入时序库", "rows of zones and incidents are not made any more"),
+        t(
+            "大屏停在旧数据；告警不受影响。看日志，重启 lampguard。",
+            "walls stand still; alarms are not affected. See the log, restart lampguard.",
         ),
     ),
     alert(

@@ -27,6 +27,7 @@ use lampguard_ingester::Ingester;
 use lampguard_ingester::config::TsdbConfig;
 use lampguard_ingester::tsdb::{PointWriter, Points};
 use lampguard_model::Timestamp;
+use prometheus::{IntGauge, Registry};
 use tracing::{error, warn};
 
 use crate::nodes;
@@ -40,6 +41,30 @@ const CITY_EVERY: u64 = 2;
 const TOTALS_WAIT: Duration = Duration::from_secs(5);
 /// How often the thread looks for `stop`.
 const TICK: Duration = Duration::from_millis(50);
+
+/// 1 while the thread and its writers run: in `/metrics`, and a part of the system of which people are told
+/// (`watch.rs`). It falls with the thread, also in panic.
+struct Alive(IntGauge);
+
+impl Alive {
+    fn register(registry: &Registry) -> Result<Self> {
+        let help = "1 while rows of zones, incidents and our own metrics are made for the databases.";
+        let gauge = IntGauge::new("lampguard_series_up", help)?;
+        registry.register(Box::new(gauge.clone()))?;
+        gauge.set(1);
+        Ok(Self(gauge))
+    }
+
+    fn say(&self, all_run: bool) {
+        self.0.set(i64::from(all_run));
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
+}
 
 /// What is remembered between two looks.
 #[derive(Default)]
@@ -69,7 +94,8 @@ pub(crate) fn start(instance: &Arc<Instance>, ingester: &Ingester) -> Result<Opt
     }
     let stop = Arc::<AtomicBool>::default();
     let (instance, stopped) = (instance.clone(), stop.clone());
-    let work = move || run(&instance, writers, &stopped);
+    let alive = Alive::register(&instance.registry)?;
+    let work = move || run(&instance, writers, &stopped, &alive);
     let thread = std::thread::Builder::new().name("series".to_owned()).spawn(work);
     Ok(Some(Running { stop, thread: thread.context("starting the thread of series")? }))
 }
@@ -84,7 +110,7 @@ impl Running {
     }
 }
 
-fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool) {
+fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool, alive: &Alive) {
     wait_for_totals(instance, stopped);
     let (mut known, began) = (Known::default(), Instant::now());
     for look in 0u64.. {
@@ -98,6 +124,7 @@ fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool
         }
         let points = look_around(instance, &mut known, began.elapsed(), look % CITY_EVERY == 0);
         writers.iter().for_each(|writer| writer.put(&points));
+        alive.say(writers.iter().all(PointWriter::runs));
     }
     std::thread::scope(|scope| {
         for writer in writers {
@@ -144,4 +171,27 @@ fn judges(instance: &Instance) -> bool {
 /// Whole seconds from `from` to `to`, as a field's value.
 fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
     to.since(from).0.max(0) / 1000 * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_in_panic_or_loses_a_writer_is_a_part_of_the_system_that_fails() {
+        let registry = Registry::new();
+        let alive = Alive::register(&registry).unwrap();
+        let shown = || crate::watch::of_series(&registry).collect::<Vec<_>>();
+        assert_eq!(shown(), [("series".to_owned(), true)]);
+        alive.say(false);
+        assert_eq!(shown(), [("series".to_owned(), false)]);
+        alive.say(true);
+        let work = move || {
+            let _alive = alive;
+            panic!("a look that goes wrong");
+        };
+        assert!(std::thread::spawn(work).join().is_err());
+        assert_eq!(shown(), [("series".to_owned(), false)]);
+        assert_eq!(crate::watch::of_series(&Registry::new()).count(), 0, "without a database there is none");
+    }
 }
