@@ -142,7 +142,7 @@ fn by_day_and_where_nothing_is_measured_no_rule_tells_of_silence_and_no_wall_of_
     let (zone_rule, all_rule) = ("LampguardZoneWithoutData", "LampguardIngesterSilent");
     let expr = |name: &str| ALERTS.iter().find(|alert| alert.name == name).unwrap().expr;
     let silent: Vec<(String, i64)> =
-        (0..20).map(|n| ("lampguard_ingester received_total=7".to_owned(), 30 * n)).collect();
+        (0..60).map(|n| ("lampguard_ingester received_total=7".to_owned(), 30 * n)).collect();
 
     let mut rows = zones(&[("day", DAY), ("pen", DAY)], 20);
     rows.extend(silent.clone());

@@ -222,8 +222,8 @@ pub enum Look {
     Gauge,
     /// Lines over time.
     Lines(Draw),
-    /// A table, sorted by the column of this title, greatest first or not.
-    Table(Vec<Column>, Text, bool),
+    /// A table, sorted by columns of these titles, greatest first or not; among equals by the next one.
+    Table(Vec<Column>, Vec<(Text, bool)>),
     /// Words over time, one row for each line.
     Timeline,
     /// Posts on a map.

@@ -115,3 +115,25 @@ fn two_dashboards_of_one_uid_are_found() {
         assert!(findings.iter().any(|finding| finding.rule == Rule::Uid), "{findings:?}");
     }
 }
+
+#[test]
+fn in_every_list_of_open_incidents_the_gravest_stand_on_top_and_of_these_the_ones_that_nobody_has() {
+    let mut lists = 0;
+    for source in SOURCES {
+        for (name, text) in made(source, lampguard_dashboards::Lang::En) {
+            let dashboard: lampguard_dashboards::grafana::Dashboard = serde_json::from_str(&text).unwrap();
+            for panel in dashboard.panels.iter().filter(|panel| panel.kind == "table") {
+                let options = panel.options.clone().unwrap();
+                let by = options["sortBy"].as_array().unwrap();
+                let by: Vec<_> =
+                    by.iter().map(|one| (one["displayName"].as_str().unwrap(), one["desc"].as_bool())).collect();
+                if by.iter().any(|(title, _)| *title == "Time left") {
+                    let up = Some(false);
+                    assert_eq!(by, [("Severity", up), ("State", up), ("Time left", up)], "{name}");
+                    lists += 1;
+                }
+            }
+        }
+    }
+    assert!(lists >= 8, "{lists} lists");
+}

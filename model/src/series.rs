@@ -228,7 +228,7 @@ pub const INCIDENT: Measurement = Measurement {
     fields: &[
         gauge("state", "", "where it stands, see the codes"),
         gauge("severity", "", "1 to 4 for P1 to P4"),
-        gauge("remaining_s", "s", "to the deadline, negative after it; left out without one"),
+        gauge("remaining_s", "s", "to the deadline, negative after it; left out without one and while somebody is there"),
         gauge("value", "", "measured value, in the unit of its kind; left out when unknown"),
         gauge("signal", "", "whether the danger still shows, see the codes"),
         gauge("breached", "", "nobody arrived by the deadline"),

@@ -77,7 +77,9 @@ struct Brief {
     kind: &'static str,
     post: Arc<str>,
     opened_at: Timestamp,
-    due: Option<(i64, bool)>,
+    /// Nothing once somebody is there: that clock has stopped.
+    remaining_s: Option<i64>,
+    breached: bool,
     state: Stage,
     signal: Signal,
     value: Option<i64>,
@@ -93,7 +95,8 @@ impl Brief {
             kind: incident.evidence.kind.name(),
             post: incident.post_id.clone(),
             opened_at: incident.opened_at,
-            due: incident.due().map(|due| (life.remaining_s(due, now), life.is_breached(due, now))),
+            remaining_s: incident.due().filter(|_| life.arrived.is_none()).map(|due| life.remaining_s(due, now)),
+            breached: incident.due().is_some_and(|due| life.is_breached(due, now)),
             state: life.state,
             signal: incident.signal,
             value: incident.evidence.thousandths,
@@ -111,10 +114,10 @@ impl Brief {
         let fields = [
             ("state", code(&INCIDENT_STATES, self.state.name())),
             ("severity", whole(u64::from(severity(self.danger.0)))),
-            ("remaining_s", self.due.and_then(|(remaining_s, _)| remaining_s.checked_mul(1000))),
+            ("remaining_s", self.remaining_s.and_then(|seconds| seconds.checked_mul(1000))),
             ("value", self.value),
             ("signal", code(&SIGNALS, self.signal.name())),
-            ("breached", whole(u64::from(self.due.is_some_and(|(_, breached)| breached)))),
+            ("breached", whole(u64::from(self.breached))),
             ("age_s", Some(seconds_between(self.opened_at, at))),
             ("drill", whole(u64::from(self.drill))),
         ];
@@ -246,7 +249,7 @@ fn write_ended(
 #[cfg(test)]
 mod tests {
     use lampguard_alerting::incident::{Evidence, NO_DUE};
-    use lampguard_alerting::life::Life;
+    use lampguard_alerting::life::{Arrival, Channel, Life, Mark, Proof};
     use lampguard_alerting::{Family, Scope};
 
     use super::*;
@@ -288,6 +291,19 @@ mod tests {
             kinds: vec![Kind::LeakCritical],
             life: Life::default(),
         }
+    }
+
+    fn arrival(at: Timestamp) -> Arrival {
+        let mark = Mark {
+            by: "张三".to_owned(),
+            recorded_by: None,
+            channel: Channel::Web,
+            at,
+            claimed_at: None,
+            received_at: at,
+            heard_through: None,
+        };
+        Arrival { mark, proof: Proof::Unproven, distance_m: None, confirmed: None }
     }
 
     #[test]
@@ -345,6 +361,14 @@ mod tests {
             row(&incident(4)),
             "incident,id=LG-000004,zone=z1,kind=leak_critical,post=P4 \
              state=0,severity=1,remaining_s=-86,value=35.5,signal=0,breached=1,age_s=90,drill=0 1795435290000\n"
+        );
+        let mut reached = incident(4);
+        reached.life.arrived = Some(arrival(T + Millis::seconds(60)));
+        assert_eq!(
+            row(&reached),
+            "incident,id=LG-000004,zone=z1,kind=leak_critical,post=P4 \
+             state=0,severity=1,value=35.5,signal=0,breached=1,age_s=90,drill=0 1795435290000\n",
+            "late, and there: no time is left any more"
         );
         let mut system = incident(3);
         (system.zone, system.post_id) = (Arc::from(""), Arc::from(""));

@@ -81,7 +81,7 @@ fn darkest() -> Panel {
         column("Value", "bottom", t("功率", "Power")).unit("watt"),
     ];
     panel(
-        Look::Table(columns, t("功率", "Power"), false),
+        Look::Table(columns, vec![(t("功率", "Power"), false)]),
         t("功率最低的 20 杆", "Twenty darkest posts"),
         t("最新读数中功率最低的；夜里就是暗灯。", "lowest power of the newest readings; by night these are the dark ones."),
     )

@@ -195,12 +195,19 @@ fn incidents(which: (&str, &str)) -> Panel {
         column("Value #D", "value", t("测量值", "Value")),
         column("id", "id", t("险情编号", "Incident")).to(TO_INCIDENT),
     ];
+    // By state before time: Grafana sorts what is empty first, and a P1 where somebody is would stand above one that
+    // nobody has.
+    let danger_first = vec![
+        (t("级别", "Severity"), false),
+        (t("处置状态", "State"), false),
+        (t("剩余时间", "Time left"), false),
+    ];
     let mut made = panel(
-        Look::Table(columns, t("剩余时间", "Time left"), false),
+        Look::Table(columns, danger_first),
         t("未结险情", "Open incidents"),
         t(
-            "剩余时间最少的在上；没有到场时限的剩余时间为空。点险情编号到值班系统处理。最多 1000 条，最危险的在前。",
-            "least time left on top; empty where there is no deadline. Click an incident to act on it. At most 1,000, the most dangerous ones.",
+            "级别高的在上，同级中尚无人接手的在前，再按剩余时间。无时限或已到场的，剩余时间为空。点险情编号到值班系统处理。最多 1000 条，最危险的。",
+            "the gravest on top, of these the ones that nobody has, then the least time left, which is empty without a deadline and once somebody is there. Click an incident to act on it. At most 1,000, the most dangerous ones.",
         ),
     )
     .nothing("没有未结险情，或无数据：看数据库落后", "none open, or no data: see \"database behind\"")
@@ -251,7 +258,7 @@ fn abnormal_table() -> Panel {
         column("geohash", "geohash", t("位置编码", "Geohash")),
     ];
     panel(
-        Look::Table(columns, t("灯杆", "Post"), false),
+        Look::Table(columns, vec![(t("灯杆", "Post"), false)]),
         t("异常与失联灯杆", "Abnormal and silent posts"),
         t("危险、预警、失联的灯杆；最多 2000 杆。", "posts in danger, warned of or silent; at most 2,000."),
     )
@@ -267,7 +274,7 @@ fn highest(field: &str, unit: &'static str, steps: &'static [(f64, Hue)], title:
         column("zone", "zone", t("片区", "Zone")),
         column("Value", "top", t("1 小时最高", "Highest in 1 h")).unit(unit).steps(steps),
     ];
-    panel(Look::Table(columns, t("1 小时最高", "Highest in 1 h"), true), title, about).asks(ask(
+    panel(Look::Table(columns, vec![(t("1 小时最高", "Highest in 1 h"), true)]), title, about).asks(ask(
         format!("topk(10, max by (post, zone) (max_over_time(lamp_{field}{{zone=~\"$zone\"}}[1h])))"),
         format!(
             r#"SELECT top("v", "post", "zone", 10) FROM (SELECT max("{field}") AS "v" FROM "lamp" WHERE {back} AND {IN_ZONE} GROUP BY "post", "zone")"#

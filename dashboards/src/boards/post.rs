@@ -107,7 +107,7 @@ fn newest() -> Panel {
         r#"SELECT last("leakage_ma") AS "leakage", "shell_v" AS "shell" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone""#
     );
     panel(
-        Look::Table(columns, t("灯杆", "Post"), false),
+        Look::Table(columns, vec![(t("灯杆", "Post"), false)]),
         t("最新读数", "Newest reading"),
         t(
             "35 分钟内没有读数即为空：按失联看待。",
@@ -127,7 +127,7 @@ fn incidents() -> Panel {
         column("id", "id", t("险情编号", "Incident")).to(TO_INCIDENT),
     ];
     panel(
-        Look::Table(columns, t("险情编号", "Incident"), true),
+        Look::Table(columns, vec![(t("险情编号", "Incident"), true)]),
         t("本杆险情", "Incidents of this post"),
         t("所选时间范围内开着的险情。", "open at some moment of the time that is shown."),
     )

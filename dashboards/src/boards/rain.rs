@@ -92,7 +92,7 @@ fn steepest() -> Panel {
             .steps(&[(6.0, crate::spec::Hue::Orange)]),
     ];
     panel(
-        Look::Table(columns, t("每小时上升 mA", "Rise, mA an hour"), true),
+        Look::Table(columns, vec![(t("每小时上升 mA", "Rise, mA an hour"), true)]),
         t("上升最快的 20 杆", "Twenty steepest posts"),
         t("最近 1 小时漏电流的上升。", "how fast leakage rose in the last hour."),
     )
@@ -111,7 +111,7 @@ fn peaks() -> Panel {
         column("Value", "top", t("本时段峰值", "Peak in this time")).unit("mamp").steps(LEAKAGE),
     ];
     panel(
-        Look::Table(columns, t("本时段峰值", "Peak in this time"), true),
+        Look::Table(columns, vec![(t("本时段峰值", "Peak in this time"), true)]),
         t("雨中峰值最高的 20 杆", "Twenty highest peaks"),
         t("所选时间范围内的最大漏电流；下一场雨前先查这些。", "highest leakage of the time that is shown; look at these before the next rain."),
     )

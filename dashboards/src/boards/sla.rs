@@ -145,7 +145,7 @@ fn by_zone() -> Panel {
         column("Value #D", "closed", t("结案", "Closed")),
     ];
     let mut made = panel(
-        Look::Table(columns, t("超时", "Breached"), true),
+        Look::Table(columns, vec![(t("超时", "Breached"), true)]),
         t("各片区", "By zone"),
         t(
             "所选时间范围内，不含演练；超时最多的在上。",
