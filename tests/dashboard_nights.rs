@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use common::{Influx, Victoria, now_ms};
+use common::{Influx, Site, Victoria, now_ms, seconds, wait_until};
 use lampguard_dashboards::alerts::ALERTS;
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Range, queries, substitute};
@@ -169,4 +169,40 @@ fn by_day_and_where_nothing_is_measured_no_rule_tells_of_silence_and_no_wall_of_
     // Without rows of zones nobody says that nothing has to be heard.
     let alone = Planted::with(&silent).unwrap();
     assert_eq!(alone.at_once(expr(all_rule)).len(), 1);
+}
+
+#[test]
+fn with_the_shipped_scrape_the_rule_that_lampguard_is_down_is_quiet_while_it_runs_and_rings_when_it_ended() {
+    if Victoria::start().is_none() {
+        return;
+    }
+    let site = Site::new();
+    let lampguard = site.start();
+    let address = lampguard.url.trim_start_matches("http://").trim_end_matches('/');
+    let scrape = include_str!("../deploy/scrape.yml");
+    let faster = scrape.replace("127.0.0.1:8080", address).replace("15s", "1s");
+    assert_ne!(faster, scrape);
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("scrape.yml");
+    std::fs::write(&file, faster).unwrap();
+    let victoria = Victoria::start_scraping(&file).unwrap();
+    let rule = ALERTS.iter().find(|alert| alert.name == "LampguardDown").unwrap().expr;
+    let rings = || {
+        victoria.export("up");
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("query", rule).append_pair("nocache", "1");
+        let url = format!("http://127.0.0.1:{}/api/v1/query?{}", victoria.port, query.finish());
+        let answer = common::http::try_get(&url, None).unwrap();
+        !answer.json()["data"]["result"].as_array().unwrap().is_empty()
+    };
+    assert!(rings(), "nothing was scraped yet");
+    wait_until("the rule to be quiet", seconds(30), || {
+        std::thread::sleep(seconds(1));
+        !rings()
+    });
+    lampguard.stop();
+    wait_until("the rule to ring", seconds(30), || {
+        std::thread::sleep(seconds(1));
+        rings()
+    });
 }
