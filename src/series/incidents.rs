@@ -24,9 +24,9 @@ pub(super) struct Open {
     pub(super) by_severity: [u64; 4],
     /// With a deadline that nobody kept.
     pub(super) breached: u64,
-    /// P1 and P2 that nobody has.
+    /// Of those that people are told of at once: that nobody has. A worklist of a day is not the night's.
     pub(super) unacknowledged: u64,
-    /// Least time to a deadline where nobody has arrived.
+    /// Of these the least time to a deadline where nobody has arrived.
     pub(super) remaining_s: Option<i64>,
     /// The rules hold the whole zone to be silent. They know which posts have to be heard now: by day few have, and a
     /// zone that is tested by hand has none.
@@ -45,14 +45,14 @@ impl Open {
         self.blind |= incident.kinds.contains(&Kind::Blind) && incident.signal != Signal::Normal;
         let Some(due) = incident.due() else { return };
         self.breached += u64::from(incident.life.is_breached(due, now));
-        if incident.life.arrived.is_none() {
+        if incident.life.arrived.is_none() && incident.is_told() {
             let remaining_s = incident.life.remaining_s(due, now);
             self.remaining_s = Some(self.remaining_s.map_or(remaining_s, |least| least.min(remaining_s)));
         }
     }
 
     fn add_untaken(&mut self, incident: &Incident) {
-        let nobody = incident.life.state == Stage::Open && incident.severity >= Severity::P2;
+        let nobody = incident.life.state == Stage::Open && incident.is_told();
         self.unacknowledged += u64::from(nobody && !incident.life.drill);
     }
 }
@@ -319,7 +319,8 @@ mod tests {
             open.add_untaken(incident);
         }
         assert_eq!((top.kept.len(), top.seen), (OPEN_MAX, 100_000));
-        assert_eq!((open.by_severity, open.unacknowledged), ([25_000; 4], 50_000));
+        // Every P1, and of the P2s (1, 5, 9 …) those that were due within two hours of their opening.
+        assert_eq!((open.by_severity, open.unacknowledged), ([25_000; 4], 25_000 + 1800));
         assert_eq!(open.remaining_s, Some(-50_000));
         // Of 50,000 with a deadline those before now.
         assert_eq!(open.breached, 25_000);
@@ -347,6 +348,26 @@ mod tests {
         assert!(!says(&blind), "a drill");
         blind.life.drill = false;
         assert!(says(&blind), "that it has no supply by now does not say that it is heard");
+    }
+
+    #[test]
+    fn a_worklist_p2_that_nobody_took_counts_as_open_and_is_neither_untaken_nor_the_next_deadline() {
+        let mut worklist = incident(1);
+        worklist.due_at = T + Millis::hours(24);
+        let mut soon = incident(5);
+        soon.due_at = T + Millis::minutes(30);
+        let all = |incidents: &[&Incident]| {
+            let mut open = Open::default();
+            for incident in incidents {
+                open.add(incident, T);
+                open.add_untaken(incident);
+            }
+            (open.by_severity[1], open.unacknowledged, open.remaining_s)
+        };
+        assert_eq!(all(&[&worklist]), (1, 0, None));
+        assert_eq!(all(&[&worklist, &soon]), (2, 1, Some(1800)));
+        soon.life.job = Some("W1".to_owned());
+        assert_eq!(all(&[&soon]), (1, 0, None), "planned work goes on there: only recorded");
     }
 
     #[test]

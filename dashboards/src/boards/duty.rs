@@ -78,15 +78,18 @@ fn stats() -> Vec<Panel> {
         .steps(SOME),
         count(
             t("未签收", "Not acknowledged"),
-            t("还没有人接手的 P1、P2。", "P1 and P2 that nobody has taken."),
+            t(
+                "还没有人接手的 P1 与两小时内到期的 P2；24 小时清单不计。",
+                "P1, and P2 due within two hours, that nobody has taken; the worklist of a day aside.",
+            ),
             "open_unacknowledged",
         )
         .steps(ANY),
         count(
             t("已超时", "Breached"),
             t(
-                "到场时限已过、仍未到场的未结险情。",
-                "open, the deadline is over and nobody was there in time.",
+                "未按时到场的未结险情，含迟到的与 24 小时清单。",
+                "open, and nobody was there by the deadline; also where somebody came late, and the worklist of a day.",
             ),
             "open_breached",
         )
@@ -95,8 +98,8 @@ fn stats() -> Vec<Panel> {
             Look::Stat,
             t("最短剩余时间", "Least time left"),
             t(
-                "离最近一个到场时限还有多久；负数表示已超时。",
-                "to the next deadline to arrive; negative after it.",
+                "P1 与两小时内到期的 P2 中，离最近一个到场时限还有多久；负数表示已超时。",
+                "of P1, and P2 due within two hours, to the next deadline to arrive; negative after it.",
             ),
         )
         .size(3, 4)
