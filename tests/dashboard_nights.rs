@@ -171,6 +171,42 @@ fn by_day_and_where_nothing_is_measured_no_rule_tells_of_silence_and_no_wall_of_
     assert_eq!(alone.at_once(expr(all_rule)).len(), 1);
 }
 
+/// Rows of one zone whose counters stand still, and grow at the very end by what `grown` says.
+fn counters(fields: &[(&str, u32)], grown: &[(&str, u32)]) -> Vec<(String, i64)> {
+    let row = |late: bool| {
+        let value = |(name, value): &(&str, u32)| {
+            let more = grown.iter().find(|(grows, _)| grows == name).filter(|_| late);
+            format!("{name}={}", value + more.map_or(0, |(_, more)| *more))
+        };
+        format!("zone,zone=z1 {}", fields.iter().map(value).collect::<Vec<_>>().join(","))
+    };
+    (0..240).rev().map(|n| (row(n < 2), 30 * n + 5)).collect()
+}
+
+#[test]
+fn a_night_without_arrivals_has_no_rate_and_one_where_all_were_late_has_nought() {
+    let stand = [
+        ("opened_total", 900),
+        ("arrived_total", 700),
+        ("response_total", 500),
+        ("response_le_30m_total", 400),
+        ("response_s_total", 500_000),
+    ];
+    let numbers = |of: &Planted| {
+        ["Arrived within 30 minutes", "Mean response"].map(|title| of.number("lg-sla", title, 3600))
+    };
+    // Three incidents, and two people came to lamps of the worklist.
+    let Some(quiet) = Planted::with(&counters(&stand, &[("opened_total", 3), ("arrived_total", 2)])) else {
+        return;
+    };
+    assert_eq!(numbers(&quiet), [None, None]);
+    let late = [("opened_total", 3), ("arrived_total", 4), ("response_total", 2), ("response_s_total", 5000)];
+    assert_eq!(numbers(&Planted::with(&counters(&stand, &late)).unwrap()), [Some(0.0), Some(2500.0)]);
+    let mut half = late.to_vec();
+    half.push(("response_le_30m_total", 1));
+    assert_eq!(numbers(&Planted::with(&counters(&stand, &half)).unwrap()), [Some(50.0), Some(2500.0)]);
+}
+
 #[test]
 fn with_the_shipped_scrape_the_rule_that_lampguard_is_down_is_quiet_while_it_runs_and_rings_when_it_ended() {
     if Victoria::start().is_none() {

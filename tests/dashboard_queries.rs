@@ -11,6 +11,7 @@ use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, 
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
 use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 
 /// One line of an answer: its labels, and its values by time.
@@ -119,6 +120,14 @@ impl City {
         // The next round shows the lamp dark for longer than it may be.
         std::thread::sleep(seconds(7));
         self.send(8, 0, false);
+        // Somebody comes to a post whose deadline is over.
+        let late = || {
+            let open = self.lampguard.items("/api/v1/incidents?limit=1000");
+            open.into_iter().find(|incident| incident["post_id"] == "P022" && incident["breached"] == true)
+        };
+        wait_until("a deadline to pass", seconds(40), || late().is_some());
+        let at = format!("/api/v1/incidents/{}", late().unwrap()["id"].as_str().unwrap());
+        self.post(1, &format!("{at}/arrive"), &here);
     }
 
     fn ask(&self, query: &Query, variables: &BTreeMap<&str, &str>) -> Result<Vec<Frame>, String> {
@@ -211,6 +220,22 @@ struct Truth {
     abnormal: f64,
 }
 
+/// Seconds that a P1 or P2 had when it opened.
+fn given_s(incident: &Value) -> Option<i64> {
+    let at = |key: &str| incident[key].as_str().map(|text| Timestamp::from_rfc3339(text).unwrap());
+    Some(at("due_at")?.since(at("opened_at")?).as_seconds())
+}
+
+/// People are told of it at once.
+fn is_told(incident: &Value) -> bool {
+    incident["severity"] == "P1" || given_s(incident).is_some_and(|given_s| given_s <= 7200)
+}
+
+/// A P2 of the worklist.
+fn is_listed(incident: &Value) -> bool {
+    incident["severity"] == "P2" && !is_told(incident)
+}
+
 const OVER: [&str; 3] = ["closed", "void", "merged"];
 
 impl Truth {
@@ -228,13 +253,15 @@ impl Truth {
 
     /// The number that a panel with one number shows.
     fn number(&self, board: &str, panel: &str) -> Option<f64> {
-        let grave = |incident: &Value| incident["severity"] == "P1" || incident["severity"] == "P2";
         Some(match (board, panel) {
             ("lg-duty", "Open P1") => self.sum(|zone| &zone["open_p1"]),
             ("lg-duty", "Open P2") => self.open(|incident| incident["severity"] == "P2"),
             ("lg-duty", "Not acknowledged") => {
-                self.open(|incident| incident["state"] == "open" && grave(incident))
+                // The dark lamp is due in a day: nobody has it, and nobody has to hurry.
+                assert!(self.open(|incident| incident["state"] == "open" && is_listed(incident)) >= 1.0);
+                self.open(|incident| incident["state"] == "open" && is_told(incident))
             }
+            ("lg-sla", "Arrived within 30 minutes") => 100.0,
             ("lg-duty", "Breached") => self.open(|incident| incident["breached"] == true),
             ("lg-lit", "Due") => self.sum(|zone| &zone["lamps"]["due"]),
             ("lg-lit", "Burning") => self.sum(|zone| &zone["lamps"]["lit"]),

@@ -205,13 +205,14 @@ pub const ZONE: Measurement = Measurement {
         counter("arrived_total", "incidents", "of these where a crew arrived"),
         counter("breached_total", "incidents", "of these whose deadline passed with nobody there"),
         counter("closed_total", "incidents", "of these closed; void and merged aside"),
-        counter("response_le_5m_total", "incidents", "arrivals at most 5 min after the danger was known"),
+        counter("response_le_5m_total", "incidents", "arrivals at most 5 min after the danger was known, where somebody had to be there soon (P1, or due within 2 h)"),
         counter("response_le_10m_total", "incidents", "the same, 10 min"),
         counter("response_le_15m_total", "incidents", "the same, 15 min"),
         counter("response_le_20m_total", "incidents", "the same, 20 min"),
         counter("response_le_30m_total", "incidents", "the same, 30 min"),
-        counter("response_le_60m_total", "incidents", "the same, 60 min; all of them: `arrived_total`"),
-        counter("response_s_total", "s", "sum of the same times"),
+        counter("response_le_60m_total", "incidents", "the same, 60 min"),
+        counter("response_total", "incidents", "all of them"),
+        counter("response_s_total", "s", "sum of their times"),
     ],
 };
 

@@ -87,6 +87,7 @@ fn total_fields(totals: &Totals) -> Vec<Value> {
         ("arrived_total", whole(totals.arrived)),
         ("breached_total", whole(totals.breached)),
         ("closed_total", whole(totals.closed)),
+        ("response_total", whole(totals.responses)),
         // Milliseconds are thousandths of a second.
         ("response_s_total", Some(totals.response.0)),
     ];

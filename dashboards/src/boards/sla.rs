@@ -3,7 +3,7 @@
 use lampguard_model::series::RESPONSE_BUCKETS;
 
 use super::{ANY, incidents};
-use crate::ask::{ZONE, grown, growth, zones_over_time};
+use crate::ask::{IN_ZONE, ZONE, grown, growth, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -58,13 +58,14 @@ fn number(title: Text, field: &str) -> Panel {
         .asks(grown(field))
 }
 
-/// One counter of zones for each of another in the time that is shown.
-fn ratio(scale: u32, above: &str, below: &str) -> Ask {
+/// One counter of zones for each response in the time that is shown; nothing where there was none.
+fn by_response(scale: u32, above: &str) -> Ask {
     let grown = |field: &str| format!("sum(increase(zone_{field}{ZONE}[$__range]))");
+    let count = "response_total";
     ask(
-        format!("{scale} * {} / clamp_min({}, 1)", grown(above), grown(below)),
+        format!("{scale} * {} / ({} > 0)", grown(above), grown(count)),
         format!(
-            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "zone" WHERE $timeFilter AND "zone" =~ /^$zone$/ GROUP BY "zone", "node")"#
+            r#"SELECT {scale} * "a" / "b" FROM (SELECT sum("x") AS "a", sum("y") AS "b" FROM (SELECT non_negative_difference("{above}") AS "x", non_negative_difference("{count}") AS "y" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter) WHERE "b" > 0"#
         ),
     )
 }
@@ -74,27 +75,30 @@ fn in_time() -> Panel {
         Look::Stat,
         t("30 分钟到场率", "Arrived within 30 minutes"),
         t(
-            "所选时间范围内到场的险情中，30 分钟内到场的比例。",
-            "of the arrivals in the time that is shown, those within 30 minutes.",
+            "所选时间范围内 P1 与两小时内到期的 P2 的到场中，30 分钟内到场的比例，口径同月报；没有到场时无数据。",
+            "of the arrivals in the time that is shown, at P1 and at P2 due within two hours as in the monthly report, those within 30 minutes; no data without an arrival.",
         ),
     )
     .unit("percent")
     .decimals(1)
-    .words(Words::Range(Some(0.001), Some(89.999), Hue::Red))
-    .words(Words::Range(Some(90.0), Some(99.9), Hue::Orange))
-    .asks(ratio(100, "response_le_30m_total", "arrived_total"))
+    .words(Words::Range(None, Some(89.999), Hue::Red))
+    .words(Words::Range(Some(89.999), Some(99.9), Hue::Orange))
+    .asks(by_response(100, "response_le_30m_total"))
 }
 
 fn mean() -> Panel {
     panel(
         Look::Stat,
         t("平均响应时间", "Mean response"),
-        t("从险情成立到首次到场。", "from the moment the danger was known to the first arrival."),
+        t(
+            "P1 与两小时内到期的 P2，从险情成立到到场。",
+            "of P1, and P2 due within two hours, from the moment the danger was known to the arrival.",
+        ),
     )
     .unit("s")
     .decimals(0)
     .steps(&[(1200.0, Hue::Orange), (1800.0, Hue::Red)])
-    .asks(ratio(1, "response_s_total", "arrived_total"))
+    .asks(by_response(1, "response_s_total"))
 }
 
 fn within() -> Panel {
@@ -110,15 +114,15 @@ fn within() -> Panel {
         Look::Gauge,
         t("响应时间分布", "Response times"),
         t(
-            "在各时限内到场的比例；读到 50% 与 90% 处，就是中位数与 90 分位。",
-            "share of arrivals within each time; where it passes 50 % and 90 % are median and 90th percentile.",
+            "P1 与两小时内到期的 P2，在各时限内到场的比例。",
+            "of P1, and P2 due within two hours, the share of arrivals within each time.",
         ),
     )
     .unit("percent")
     .decimals(0)
     .scale(0.0, Some(100.0));
     for ((_, field), legend) in RESPONSE_BUCKETS.iter().zip(LEGENDS) {
-        made = made.asks(ratio(100, field, "arrived_total").legend(legend.zh, legend.en));
+        made = made.asks(by_response(100, field).legend(legend.zh, legend.en));
     }
     made
 }
