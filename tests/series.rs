@@ -326,3 +326,41 @@ fn an_outage_of_the_database_within_the_limit_loses_no_point_and_delays_no_readi
     lampguard.balanced();
     lampguard.stop();
 }
+
+#[test]
+fn two_nodes_that_judge_write_each_its_own_posts_so_that_their_rows_add_up_to_the_city() {
+    let Some(victoria) = Victoria::start() else { return };
+    let [one, two] = [(), ()].map(|()| Site::new().with_database(victoria.port).with(&lit_now()));
+    let ports = [("one", one.web, "zones = [\"z1\"]\n"), ("two", two.web, "zones = [\"z2\"]\nfeeders = [\"F1\"]\n")];
+    let join = |site: Site, name: &str| {
+        let mut text = format!("[nodes]\nname = \"{name}\"\n");
+        for (id, port, owns) in &ports {
+            site.write(&format!("{id}.token"), "none yet\n");
+            let token =
+                if *id == name { String::new() } else { format!("token_file = \"{id}.token\"\n") };
+            text += &format!("[[nodes.peer]]\nid = \"{id}\"\nurl = \"http://127.0.0.1:{port}\"\n{token}{owns}");
+        }
+        site.with(&text)
+    };
+    let (one, two) = (join(one, "one"), join(two, "two"));
+    let running = [one.start(), two.start()];
+    let of = |field: &str| -> BTreeMap<(String, String), f64> {
+        let found = newest(&victoria, &format!("zone_{field}"));
+        let read = |(labels, (_, value)): (BTreeMap<String, String>, (i64, f64))| {
+            ((labels["zone"].clone(), labels["node"].clone()), value)
+        };
+        found.into_iter().map(read).collect()
+    };
+    wait_until("rows of both nodes", TWO_LOOKS, || {
+        std::thread::sleep(seconds(1));
+        of("lamps_due").len() == 3
+    });
+    // Of the 20 posts of a zone five hang on F1.
+    let rows = |[one, of_feeder, two]: [f64; 3]| {
+        let of = [("z1", "one", one), ("z1", "two", of_feeder), ("z2", "two", two)];
+        BTreeMap::from(of.map(|(zone, node, value)| ((zone.to_owned(), node.to_owned()), value)))
+    };
+    assert_eq!(of("posts"), rows([15.0, 5.0, 20.0]));
+    assert_eq!(of("lamps_due"), rows([15.0, 5.0, 20.0]));
+    running.map(Lampguard::stop);
+}

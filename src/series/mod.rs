@@ -163,6 +163,11 @@ fn node(instance: &Instance) -> String {
     instance.nodes.as_ref().map_or_else(String::new, |nodes| nodes.owners.id(nodes.owners.own()).to_owned())
 }
 
+/// Whether another node writes of this post: the rows of all nodes add up to the city.
+fn is_foreign(instance: &Instance, zone: &str, feeder: &str) -> bool {
+    instance.nodes.as_ref().is_some_and(|nodes| nodes.owners.is_foreign(zone, feeder, None))
+}
+
 /// A node that judges nothing knows neither incidents nor colours: their owners write them.
 fn judges(instance: &Instance) -> bool {
     !nodes::is_silent(&instance.config)
