@@ -208,6 +208,31 @@ fn a_night_without_arrivals_has_no_rate_and_one_where_all_were_late_has_nought()
 }
 
 #[test]
+fn a_peak_and_an_opening_between_two_wide_steps_are_seen() {
+    // Six hours of 2 mA; once 60.5 mA for a look, and once two incidents, neither on a step of half an hour.
+    let row = |n: i64| {
+        let (leakage, opened) = (if n == 400 { "60.5" } else { "2" }, if n < 100 { 902 } else { 900 });
+        (format!("zone,zone=z1 posts=40,leakage_ma_max={leakage},opened_total={opened}"), 30 * n + 7)
+    };
+    let post = |n: i64| {
+        let leakage = if n == 45 { "33.5" } else { "1" };
+        (format!("lamp,post=P001,zone=z1 leakage_ma={leakage}"), 300 * n + 11)
+    };
+    let rows: Vec<_> = (0..760).rev().map(row).chain((0..80).rev().map(post)).collect();
+    let Some(night) = Planted::with(&rows) else { return };
+    for source in [Source::Prometheus, Source::Influxql] {
+        let values = |board, title, ref_id| -> Vec<f64> {
+            night.panel(source, board, title, ref_id, 6 * 3600, 1800).into_values().flatten().collect()
+        };
+        let peak = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
+        assert_eq!(peak(values("lg-duty", "Highest leakage by zone", "A")), 60.5, "{source:?}");
+        assert_eq!(peak(values("lg-post", "Leakage, and rain", "A")), 33.5, "{source:?}");
+        let opened = values("lg-duty", "Rain, and incidents opened", "B");
+        assert_eq!(opened.iter().sum::<f64>(), 2.0, "{source:?}: {opened:?}");
+    }
+}
+
+#[test]
 fn with_the_shipped_scrape_the_rule_that_lampguard_is_down_is_quiet_while_it_runs_and_rings_when_it_ended() {
     if Victoria::start().is_none() {
         return;

@@ -236,14 +236,14 @@ fn annotations(set: &Set) -> Vec<Annotation> {
         mark(
             t("气象预警", "Weather warnings"),
             "orange",
-            "max by (zone) (last_over_time(weather_warning[60m])) > 0",
+            "max by (zone) (max_over_time(weather_warning[$__interval]) or last_over_time(weather_warning[60m])) > 0",
             r#"SELECT "warning" FROM "weather" WHERE $timeFilter AND "warning" > 0"#,
             t("气象预警生效", "a weather warning is in force"),
         ),
         mark(
             t("新险情", "Incidents opened"),
             "red",
-            "sum by (zone) (increase(zone_opened_total[1m])) > 0",
+            "sum by (zone) (increase(zone_opened_total[$__interval])) > 0",
             r#"SELECT "d" FROM (SELECT non_negative_difference("opened_total") AS "d" FROM "zone" WHERE $timeFilter GROUP BY "zone", "node") WHERE "d" > 0"#,
             t("有新险情", "incidents were opened"),
         ),

@@ -1,7 +1,7 @@
 //! LG-06: lamps.
 
 use super::{incidents, lighting_rate, lighting_rate_over_time};
-use crate::ask::{IN_ZONE, STANDBY, back, city, zones_over_time};
+use crate::ask::{IN_ZONE, STANDBY, ZONE, back, city, newest, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -95,7 +95,7 @@ fn darkest() -> Panel {
 
 fn mean(field: &str) -> Ask {
     ask(
-        format!(r#"avg by (zone) (last_over_time(lamp_{field}{{zone=~"$zone"}}[35m]))"#),
+        format!("avg by (zone) ({})", newest(&format!("lamp_{field}{ZONE}"), STANDBY)),
         format!(
             r#"SELECT mean("{field}") FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone" fill(none)"#
         ),

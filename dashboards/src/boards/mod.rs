@@ -10,7 +10,7 @@ mod zone;
 
 use lampguard_model::series::{INCIDENT_STATES, POST_STATES, SEVERITIES, number_of};
 
-use crate::ask::{IN_ZONE, JUST, back, just};
+use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, just, newest};
 use crate::spec::{Ask, Board, Hue, Look, Panel, Text, To, Words, ask, column, panel, t};
 
 /// Every dashboard.
@@ -130,7 +130,7 @@ fn wall() -> Panel {
 /// How old the newest data are: of the posts, and of the database behind this screen.
 fn data_age() -> Panel {
     let (age, back) = ("zone_data_age_s", back(JUST));
-    let zone = crate::ask::ZONE;
+    let zone = ZONE;
     panel(
         Look::Stat,
         t("数据时效", "Data age"),
@@ -304,7 +304,7 @@ fn lighting_rate(upper: bool) -> Ask {
 
 /// The same over time, zone by zone, the lower bound.
 fn lighting_rate_over_time() -> Ask {
-    let just = |field: &str| just(&format!("zone_{field}"));
+    let just = |field: &str| newest(&format!("zone_{field}{ZONE}"), JUST);
     ask(
         format!(
             "100 - 100 * (sum by (zone) ({due}) - sum by (zone) ({lit})) / clamp_min(sum by (zone) ({due}), 1)",
@@ -321,7 +321,7 @@ fn lighting_rate_over_time() -> Ask {
 /// Rain by zone, as bars behind a picture or by itself.
 fn rain() -> Ask {
     ask(
-        "max by (zone) (last_over_time(weather_rain_mm_h[60m]))",
+        format!("max by (zone) ({})", greatest("weather_rain_mm_h", "60m")),
         r#"SELECT max("rain_mm_h") FROM "weather" WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#,
     )
     .legend("雨强 {zone}", "rain {zone}")

@@ -3,7 +3,7 @@
 use lampguard_model::series::WARNINGS;
 
 use super::{LEAKAGE, abnormal_table, hue_of_warning, map, rain};
-use crate::ask::{IN_ZONE, back, growth, zones_over_time};
+use crate::ask::{IN_ZONE, back, greatest, growth, zones_over_time};
 use crate::spec::{Board, Draw, Look, Panel, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -65,7 +65,7 @@ fn warnings() -> Panel {
     .words(Words::Codes(&WARNINGS, hue_of_warning))
     .asks(
         ask(
-            "max by (zone) (last_over_time(weather_warning[60m]))",
+            format!("max by (zone) ({})", greatest("weather_warning", "60m")),
             r#"SELECT max("warning") FROM "weather" WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#,
         )
         .legend("{zone}", "{zone}"),

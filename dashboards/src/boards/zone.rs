@@ -1,7 +1,7 @@
 //! LG-02: one zone after the other.
 
 use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time};
-use crate::ask::{IN_ZONE, LATEST, ZONE, city, grown, zones_over_time};
+use crate::ask::{IN_ZONE, LATEST, ZONE, city, greatest, grown, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Look, Panel, Var, ask, panel, t};
 
 pub(super) fn board() -> Board {
@@ -97,7 +97,7 @@ fn done() -> Panel {
 
 fn quantile(share: f64, percent: u32) -> Ask {
     ask(
-        format!("quantile({share}, last_over_time(lamp_leakage_ma{ZONE}[{LATEST}]))"),
+        format!("quantile({share}, {})", greatest(&format!("lamp_leakage_ma{ZONE}"), LATEST)),
         format!(
             r#"SELECT percentile("leakage_ma", {percent}) FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval) fill(none)"#
         ),

@@ -58,6 +58,8 @@ pub enum Rule {
     Name,
     /// A question about posts looks back, so that it shows posts between two readings.
     BareSelector,
+    /// A question over time looks at every value: its windows are as wide as its steps.
+    Window,
     /// A question about posts is bounded by zone or post.
     PerPost,
     /// A question is bounded in time.
@@ -93,6 +95,7 @@ impl Rule {
             Self::Query => "query",
             Self::Name => "name",
             Self::BareSelector => "bare-selector",
+            Self::Window => "window",
             Self::PerPost => "per-post",
             Self::Unbounded => "unbounded",
             Self::Neutral => "neutral",
