@@ -1,6 +1,6 @@
 //! LG-01: the night shift's wall.
 
-use super::{ANY, LEAKAGE, OVER, SHORT, SOME, TO_BOARD, data_age, incidents, lighting_rate, map, rain, wall};
+use super::{ANY, LEAKAGE, OVER, SHORT, SOME, TO_BOARD, incidents, lighting_rate, map, rain, strip};
 use crate::ask::{city, growth, zones, zones_over_time};
 use crate::spec::{Board, Draw, Hue, Look, Panel, Text, Var, Words, panel, t};
 
@@ -9,7 +9,7 @@ fn count(title: Text, about: Text, field: &str) -> Panel {
 }
 
 pub(super) fn board() -> Board {
-    let mut panels = vec![wall()];
+    let mut panels = Vec::from(strip());
     panels.extend(stats());
     panels.extend([
         incidents(("", "")).size(14, 11),
@@ -126,12 +126,11 @@ fn stats() -> Vec<Panel> {
                 "of the lamps that are due, those known to burn; goal 99.5 %. By day none are due: 100 %.",
             ),
         )
-        .size(3, 4)
+        .size(6, 4)
         .unit("percent")
         .decimals(2)
         .words(Words::Range(None, Some(99.5), Hue::Orange))
         .asks(lighting_rate(false)),
-        data_age().size(3, 4),
     ]
 }
 

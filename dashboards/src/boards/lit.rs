@@ -1,6 +1,6 @@
 //! LG-06: lamps.
 
-use super::{incidents, lighting_rate, lighting_rate_over_time};
+use super::{incidents, lighting_rate, lighting_rate_over_time, strip};
 use crate::ask::{IN_ZONE, STANDBY, ZONE, back, city, newest, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
 
@@ -15,7 +15,7 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-24h",
         vars: &[Var::Zones],
-        panels: vec![
+        panels: strip().into_iter().chain([
             rate(t("亮灯率（下限）", "Lighting rate, lower bound"), false),
             rate(t("亮灯率（上限）", "Lighting rate, upper bound"), true),
             number(t("应亮", "Due"), "lamps_due"),
@@ -52,7 +52,7 @@ pub(super) fn board() -> Board {
                 .titled(t("灯不亮与白天亮灯", "Lamps out, and burning by day")),
             power().size(12, 8),
             supply().size(12, 8),
-        ],
+        ]).collect(),
     }
 }
 

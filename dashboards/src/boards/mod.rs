@@ -10,7 +10,7 @@ mod zone;
 
 use lampguard_model::series::{INCIDENT_STATES, POST_STATES, SEVERITIES, number_of};
 
-use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, just, newest};
+use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, just, newest, own};
 use crate::spec::{Ask, Board, Hue, Look, Panel, Text, To, Words, ask, column, panel, t};
 
 /// Every dashboard.
@@ -34,6 +34,8 @@ const SOME: &[(f64, Hue)] = &[(1.0, Hue::Orange)];
 const LEAKAGE: &[(f64, Hue)] = &[(15.0, Hue::Orange), (30.0, Hue::Red)];
 /// Limits of shell voltage: 12 V in the wet, 25 V in the dry.
 const SHELL: &[(f64, Hue)] = &[(12.0, Hue::Orange), (25.0, Hue::Red)];
+/// How far the database is behind, seconds.
+const LAG: &[(f64, Hue)] = &[(60.0, Hue::Orange), (600.0, Hue::Red)];
 /// Age of the newest data of a zone, seconds.
 const AGE: &[(f64, Hue)] = &[(600.0, Hue::Orange), (1200.0, Hue::Red)];
 
@@ -112,22 +114,37 @@ pub const KINDS: [(&str, Text); 23] = [
     ("reported", t("市民报告", "reported by a person")),
 ];
 
-/// The words that every wall carries: Grafana has no alarm tone, nobody acknowledges here, and what it shows is as old as
-/// the data of its database.
-fn wall() -> Panel {
+/// What stands on top of every wall. Grafana has no alarm tone, nobody acknowledges here, and what it shows is as old as
+/// the data of its database: how old, stands beside the words.
+fn strip() -> [Panel; 3] {
     let words = t(
-        "**告警以值班页为准。** 本屏只供查看，不发声、不能签收；签收、派单、到场请用[值班页](${lampguard:raw}/)。看右上“数据时效”：超过 10 分钟，本屏不可信。",
-        "**Alarms: see the board.** This screen only shows; it makes no sound and acknowledges nothing. Acknowledge, dispatch and arrive on the [duty board](${lampguard:raw}/). Look at \"data age\": beyond 10 minutes do not trust this screen.",
+        "**告警以值班页为准。** 本屏只供查看，不发声、不能签收；签收、派单、到场请用[值班页](${lampguard:raw}/)。右侧“数据库落后”无数据或超过 10 分钟，本屏不可信。",
+        "**Alarms: see the board.** This screen only shows; it makes no sound and acknowledges nothing. Acknowledge, dispatch and arrive on the [duty board](${lampguard:raw}/). When \"database behind\" on the right shows no data or more than 10 minutes, do not trust this screen.",
     );
-    panel(
+    let words = panel(
         Look::Words(words),
         t("告警以值班页为准", "Alarms: see the board"),
         t("提醒：大屏不是告警通道", "a reminder: the wall is not the way of alarms"),
-    )
-    .size(24, 3)
+    );
+    [words.size(16, 4), data_age().size(4, 4), behind().size(4, 4).to(TO_BOARD)]
 }
 
-/// How old the newest data are: of the posts, and of the database behind this screen.
+/// How far the database behind this screen is behind.
+fn behind() -> Panel {
+    panel(
+        Look::Stat,
+        t("数据库落后", "Database behind"),
+        t(
+            "最老一条未入库记录的时间。显示“无数据”时，数据库 2 分钟没有收到 lampguard 的数据。",
+            "age of the oldest record that a database has not got. \"No data\": the database has heard nothing from lampguard for 2 minutes.",
+        ),
+    )
+    .unit("s")
+    .steps(LAG)
+    .asks(own("max", "tsdb_lag_s"))
+}
+
+/// How old the newest readings are, of the zones of which some have to come.
 fn data_age() -> Panel {
     let (age, back) = ("zone_data_age_s", back(JUST));
     let zone = ZONE;

@@ -2,7 +2,7 @@
 
 use lampguard_model::series::WARNINGS;
 
-use super::{LEAKAGE, abnormal_table, hue_of_warning, map, rain};
+use super::{LEAKAGE, abnormal_table, hue_of_warning, map, rain, strip};
 use crate::ask::{IN_ZONE, back, greatest, growth, zones_over_time};
 use crate::spec::{Board, Draw, Look, Panel, Var, Words, ask, column, panel, t};
 
@@ -17,7 +17,7 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-12h",
         vars: &[Var::Zones, Var::Roads, Var::Interval],
-        panels: vec![
+        panels: strip().into_iter().chain([
             warnings().size(8, 7),
             panel(
                 Look::Lines(Draw::Steps),
@@ -51,7 +51,7 @@ pub(super) fn board() -> Board {
             map(true).size(8, 9),
             hazards().size(12, 8),
             abnormal_table().size(12, 8),
-        ],
+        ]).collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lampguard_model::series::RESPONSE_BUCKETS;
 
-use super::{ANY, incidents};
+use super::{ANY, incidents, strip};
 use crate::ask::{IN_ZONE, ZONE, grown, growth, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
 
@@ -17,7 +17,7 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-7d",
         vars: &[Var::Zones, Var::Interval],
-        panels: vec![
+        panels: strip().into_iter().chain([
             in_time().size(5, 5),
             mean().size(5, 5),
             number(t("新开", "Opened"), "opened_total"),
@@ -47,7 +47,7 @@ pub(super) fn board() -> Board {
             .steps(ANY)
             .asks(zones_over_time("sum", "open_breached")),
             incidents(("", "")).size(24, 9),
-        ],
+        ]).collect(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! LG-02: one zone after the other.
 
-use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time};
+use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time, strip};
 use crate::ask::{IN_ZONE, LATEST, ZONE, city, greatest, grown, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Look, Panel, Var, ask, panel, t};
 
@@ -15,7 +15,7 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-12h",
         vars: &[Var::Zones],
-        panels: vec![
+        panels: strip().into_iter().chain([
             panel(Look::Row, t("片区 $zone", "Zone $zone"), t("", "")).size(24, 1),
             now(),
             posts(),
@@ -53,7 +53,7 @@ pub(super) fn board() -> Board {
             .scale(0.0, None)
             .steps(SHELL)
             .asks(zones_over_time("max", "shell_v_max")),
-        ],
+        ]).collect(),
     }
 }
 
