@@ -99,6 +99,24 @@ impl Planted {
         }
     }
 
+    /// What the variable `post` offers by PromQL.
+    fn prometheus_posts(&self) -> Vec<String> {
+        let set = Set { source: Source::Prometheus, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+        let files = export(&set).unwrap();
+        let file = files.iter().find(|file| file.name == "lg-post.json").unwrap();
+        let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
+        let asked = queries(&dashboard).into_iter().find(|query| query.of == "$post").unwrap();
+        let range = Range { from_ms: 0, to_ms: self.now, step_s: 60 };
+        let text = substitute(&asked.text, range, &BTreeMap::new());
+        let (selector, label) = lampguard_dashboards::query::label_values(&text).unwrap();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("match[]", selector);
+        let url = format!("http://127.0.0.1:{}/api/v1/series?{}", self.victoria.port, query.finish());
+        let answer = common::http::try_get(&url, None).unwrap().json();
+        let labels = answer["data"].as_array().unwrap().iter();
+        labels.filter_map(|labels| labels[label].as_str().map(str::to_owned)).collect()
+    }
+
     /// The one number that a panel shows in both sets; none where it shows nothing.
     fn number(&self, board: &str, title: &str, span_s: i64) -> Option<f64> {
         let [by_metric, by_row] = [Source::Prometheus, Source::Influxql].map(|source| {
@@ -230,6 +248,26 @@ fn a_peak_and_an_opening_between_two_wide_steps_are_seen() {
         let opened = values("lg-duty", "Rain, and incidents opened", "B");
         assert_eq!(opened.iter().sum::<f64>(), 2.0, "{source:?}: {opened:?}");
     }
+}
+
+#[test]
+fn a_post_with_a_shell_sensor_alone_can_be_chosen_and_shows_when_it_was_heard() {
+    let rows = [
+        ("lamp,post=P001,zone=z1 shell_v=7.5".to_owned(), 200),
+        ("lamp,post=P001,zone=z1 supply_v=229".to_owned(), 100),
+        ("lamp,post=P002,zone=z1 leakage_ma=1".to_owned(), 200),
+    ];
+    let Some(night) = Planted::with(&rows) else { return };
+    let shown = |ref_id| night.panel(Source::Prometheus, "lg-post", "Newest reading", ref_id, 3600, 60);
+    assert_eq!(shown("C").into_values().collect::<Vec<_>>(), [[7.5]]);
+    assert_eq!(shown("D").into_values().collect::<Vec<_>>(), [[229.0]]);
+    let heard = shown("A").into_values().next().unwrap()[0];
+    let newest = (night.now - 100_000) as f64;
+    assert!((heard - newest).abs() <= 1000.0, "heard {heard}, the newest is of {newest}");
+    let by_row = night.panel(Source::Influxql, "lg-post", "Newest reading", "A", 3600, 60);
+    assert_eq!(by_row.into_values().collect::<Vec<_>>(), [[229.0]], "the newest row");
+    let posts = night.prometheus_posts();
+    assert!(posts.contains(&"P001".to_owned()) && posts.contains(&"P002".to_owned()), "{posts:?}");
 }
 
 #[test]

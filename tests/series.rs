@@ -362,5 +362,5 @@ fn two_nodes_that_judge_write_each_its_own_posts_so_that_their_rows_add_up_to_th
     };
     assert_eq!(of("posts"), rows([15.0, 5.0, 20.0]));
     assert_eq!(of("lamps_due"), rows([15.0, 5.0, 20.0]));
-    running.map(Lampguard::stop);
+    running.into_iter().for_each(Lampguard::stop);
 }

@@ -191,7 +191,8 @@ fn variable(var: Var, set: &Set) -> Variable {
         Var::Post => asked(
             "post",
             t("灯杆", "Post"),
-            r#"label_values(lamp_leakage_ma{zone=~"$zone"}, post)"#,
+            // Some posts have a shell sensor alone, some are only tested by hand.
+            r#"label_values({__name__=~"lamp_leakage_ma|lamp_shell_v|lamp_supply_v|lamp_supply",zone=~"$zone"}, post)"#,
             r#"SHOW TAG VALUES FROM "lamp" WITH KEY = "post" WHERE "zone" =~ /^$zone$/"#,
         ),
         Var::Interval => {

@@ -98,13 +98,21 @@ fn newest() -> Panel {
         column("Value #A", "Time", t("最近读数时间", "Last heard")).unit("dateTimeFromNow"),
         column("Value #B", "leakage", t("漏电流", "Leakage")).unit("mamp").steps(LEAKAGE),
         column("Value #C", "shell", t("外壳电压", "Shell")).unit("volt").steps(SHELL),
+        column("Value #D", "volts", t("供电电压", "Supply")).unit("volt"),
+        column("Value #E", "on", t("有供电", "Supplied")),
         column("post", "post", t("灯杆", "Post")).to(super::TO_POST),
         column("zone", "zone", t("片区", "Zone")),
     ];
-    let time =
-        r#"1000 * max by (post, zone) (max_over_time(timestamp(lamp_leakage_ma{post=~"$post"})[35m:30s]))"#;
+    // Told apart by a label: `or` alone would keep the first of each post.
+    let heard = |field: &str| {
+        format!(
+            r#"label_replace(max_over_time(timestamp(lamp_{field}{{post=~"$post"}})[35m:30s]), "by", "{field}", "", "")"#
+        )
+    };
+    let heard = ["leakage_ma", "shell_v", "supply_v", "supply"].map(|field| heard(field)).join(" or ");
+    let time = format!("1000 * max by (post, zone) ({heard})");
     let influx = format!(
-        r#"SELECT last("leakage_ma") AS "leakage", "shell_v" AS "shell" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone""#
+        r#"SELECT "leakage_ma" AS "leakage", "shell_v" AS "shell", "supply_v" AS "volts", "supply" AS "on" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone" ORDER BY time DESC LIMIT 1"#
     );
     panel(
         Look::Table(columns, vec![(t("灯杆", "Post"), false)]),
@@ -118,6 +126,8 @@ fn newest() -> Panel {
     .asks(ask(time, influx))
     .asks(ask(latest("leakage_ma"), ""))
     .asks(ask(latest("shell_v"), ""))
+    .asks(ask(latest("supply_v"), ""))
+    .asks(ask(latest("supply"), ""))
 }
 
 fn incidents() -> Panel {

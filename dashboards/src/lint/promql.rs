@@ -249,6 +249,7 @@ impl Parser<'_> {
                 Ok(kind)
             }
             Some(Token::Word(word)) => self.named(word),
+            Some(Token::Sign("{")) => self.by_name(),
             other => Err(format!("a value is missing, there is {other:?}")),
         }
     }
@@ -265,6 +266,20 @@ impl Parser<'_> {
             self.conditions(&mut selector)?;
         }
         self.touched.selectors.push(selector);
+        Ok(Kind::Instant)
+    }
+
+    /// `{__name__=~"a|b",…}`: a selector for each name.
+    fn by_name(&mut self) -> Result<Kind, String> {
+        let mut selector = Selector { name: String::new(), labels: Vec::new(), window_ms: None };
+        self.conditions(&mut selector)?;
+        let place = selector.labels.iter().position(|(label, _)| label == "__name__");
+        let Some(place) = place else {
+            return Err("a selector without a name asks for everything".to_owned());
+        };
+        let (_, names) = selector.labels.remove(place);
+        let each = names.split('|').map(|name| Selector { name: name.to_owned(), ..selector.clone() });
+        self.touched.selectors.extend(each);
         Ok(Kind::Instant)
     }
 
