@@ -123,7 +123,7 @@ impl City {
         // Somebody comes to a post whose deadline is over.
         let late = || {
             let open = self.lampguard.items("/api/v1/incidents?limit=1000");
-            open.into_iter().find(|incident| incident["post_id"] == "P022" && incident["breached"] == true)
+            open.into_iter().find(|incident| incident["post_id"] == "P003" && incident["breached"] == true)
         };
         wait_until("a deadline to pass", seconds(40), || late().is_some());
         let at = format!("/api/v1/incidents/{}", late().unwrap()["id"].as_str().unwrap());

@@ -2,7 +2,8 @@
 //!
 //! `lamp` rows come every five minutes, and later by day; a bare selector would show posts only for the minutes after a
 //! reading. So every question about them looks back ([`LATEST`], [`STANDBY`]). The derived measurements come every 15 or
-//! 30 s: [`JUST`] is long enough for one that was missed and short enough for what is over to go.
+//! 30 s, so that a step without one is a gap (`fill(null)`); between readings of a post steps are empty as a rule, and a line
+//! is broken after a while alone (`insertNulls`). [`JUST`] is long enough for one that was missed and short enough for what is over to go.
 
 /// How far back the newest reading of a post may lie.
 pub(crate) const LATEST: &str = "20m";
@@ -70,7 +71,7 @@ pub(crate) fn zones_over_time(how: &str, field: &str) -> super::spec::Ask {
     super::spec::ask(
         format!("{how} by (zone) ({greatest})"),
         format!(
-            r#"SELECT {how}("v") FROM (SELECT max("{field}") AS "v" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#
+            r#"SELECT {how}("v") FROM (SELECT max("{field}") AS "v" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(null)"#
         ),
     )
     .legend("{zone}", "{zone}")
@@ -119,7 +120,7 @@ pub(crate) fn own_over_time(field: &str) -> super::spec::Ask {
     super::spec::ask(
         format!("max({})", greatest(&format!("lampguard_{field}{OWN}"), JUST)),
         format!(
-            r#"SELECT max("{field}") FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval) fill(none)"#
+            r#"SELECT max("{field}") FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval) fill(null)"#
         ),
     )
 }
@@ -129,7 +130,7 @@ pub(crate) fn own_rate(field: &str) -> super::spec::Ask {
     super::spec::ask(
         format!("sum(rate(lampguard_{field}{OWN}[$__rate_interval]))"),
         format!(
-            r#"SELECT sum("r") FROM (SELECT non_negative_derivative(max("{field}"), 1s) AS "r" FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval), "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval) fill(none)"#
+            r#"SELECT sum("r") FROM (SELECT non_negative_derivative(max("{field}"), 1s) AS "r" FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval), "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval) fill(null)"#
         ),
     )
 }
@@ -141,7 +142,7 @@ pub(crate) fn own_ratio(above: &str, below: &str, scale: u32) -> super::spec::As
             "{scale} * sum(increase(lampguard_{above}{OWN}[$__interval])) / clamp_min(sum(increase(lampguard_{below}{OWN}[$__interval])), 1)"
         ),
         format!(
-            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "lampguard" WHERE $timeFilter GROUP BY "node") WHERE $timeFilter GROUP BY time($interval) fill(none)"#
+            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "lampguard" WHERE $timeFilter GROUP BY "node") WHERE $timeFilter GROUP BY time($interval) fill(null)"#
         ),
     )
     .by_interval()

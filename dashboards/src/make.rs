@@ -395,7 +395,7 @@ fn fields(panel: &Panel, set: &Set) -> FieldConfig {
         thresholds: Some(thresholds(panel.steps)),
         mappings: (!panel.words.is_empty()).then(|| mappings(&panel.words, set)),
         no_value: Some(set.text(nothing)),
-        custom: custom(panel),
+        custom: custom(panel, set),
         links: (!panel.to.is_empty()).then(|| panel.to.iter().map(|to| set.link(*to)).collect()),
     };
     let overrides = match &panel.look {
@@ -405,7 +405,7 @@ fn fields(panel: &Panel, set: &Set) -> FieldConfig {
     FieldConfig { defaults, overrides }
 }
 
-fn custom(panel: &Panel) -> Option<Value> {
+fn custom(panel: &Panel, set: &Set) -> Option<Value> {
     match &panel.look {
         Look::Lines(draw) => {
             let limits = if panel.steps.is_empty() { "off" } else { "dashed" };
@@ -414,14 +414,29 @@ fn custom(panel: &Panel) -> Option<Value> {
                 "lineInterpolation": if *draw == Draw::Steps { "stepAfter" } else { "linear" },
                 "lineWidth": 2,
                 "fillOpacity": if *draw == Draw::Bars { 60 } else { 0 },
-                "showPoints": "never",
+                // Points where there is room: a value between two gaps has no line.
+                "showPoints": "auto",
                 "spanNulls": false,
+                "insertNulls": gap_ms(panel, set),
                 "axisPlacement": "auto",
                 "thresholdsStyle": { "mode": limits },
             }))
         }
-        Look::Timeline => Some(json!({ "lineWidth": 0, "fillOpacity": 70 })),
+        Look::Timeline => Some(json!({
+            "lineWidth": 0, "fillOpacity": 70, "spanNulls": false, "insertNulls": gap_ms(panel, set),
+        })),
         Look::Table(..) => Some(json!({ "align": "auto", "cellOptions": { "type": "auto" } })),
         _ => None,
+    }
+}
+
+/// After how long a line is broken; false where empty steps say it themselves. By PromQL a value holds as long as its window
+/// and is gone then; InfluxQL with `fill(none)` leaves steps out, and Grafana would draw through them.
+fn gap_ms(panel: &Panel, set: &Set) -> Value {
+    let leaves_out = |ask: &Ask| ask.influx.ends_with("fill(none)");
+    if set.source == Source::Influxql && panel.asks.iter().any(leaves_out) {
+        json!(panel.gap_min * 60_000)
+    } else {
+        json!(false)
     }
 }

@@ -265,6 +265,8 @@ pub struct Panel {
     pub nothing: Option<Text>,
     /// Least width of a step over time.
     pub every: &'static str,
+    /// A line of which nothing came for so many minutes is broken there.
+    pub gap_min: u32,
     /// Lines of the second question have this unit, on the right.
     pub right: Option<&'static str>,
 }
@@ -330,6 +332,12 @@ impl Panel {
         self
     }
 
+    /// With a line that is broken after so many minutes without a value.
+    pub fn gap(mut self, minutes: u32) -> Self {
+        self.gap_min = minutes;
+        self
+    }
+
     /// With another title.
     pub fn titled(mut self, title: Text) -> Self {
         self.title = title;
@@ -360,6 +368,7 @@ pub fn panel(look: Look, title: Text, about: Text) -> Panel {
         to: Vec::new(),
         nothing: None,
         every: "30s",
+        gap_min: 20,
         right: None,
     }
 }

@@ -32,7 +32,7 @@ fn what_we_make_breaks_no_rule() {
 }
 
 /// Each broken dashboard: one of the two good ones with one defect, the rule that it breaks, and what the finding says.
-const BROKEN: [(&str, Rule, &str); 39] = [
+const BROKEN: [(&str, Rule, &str); 40] = [
     ("unknown_top_key", Rule::Model, "pannels"),
     ("panels_not_list", Rule::Model, "expected a sequence"),
     ("no_type", Rule::Model, "missing field `type`"),
@@ -64,6 +64,7 @@ const BROKEN: [(&str, Rule, &str); 39] = [
     ("other_language", Rule::Texts, "not in English"),
     ("bare_selector", Rule::BareSelector, "lamp_leakage_ma"),
     ("narrow_window", Rule::Window, "weather_rain_mm_h"),
+    ("line_over_gap", Rule::Gap, "drawn over"),
     ("every_post", Rule::PerPost, "every post"),
     ("metricsql_only", Rule::Query, "median_over_time"),
     ("label_typo", Rule::Name, "label road"),

@@ -41,6 +41,7 @@ pub(super) fn board() -> Board {
         .unit("suffix: mm/h")
         .scale(0.0, None)
         .every("1m")
+        .gap(60)
         .asks(rain())
         .asks(growth("opened_total").legend("新险情", "opened"))
         .right("none"),

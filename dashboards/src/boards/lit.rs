@@ -112,6 +112,7 @@ fn power() -> Panel {
     .unit("watt")
     .scale(0.0, None)
     .every("5m")
+    .gap(35)
     .asks(mean("lamp_w"))
 }
 
@@ -123,5 +124,6 @@ fn supply() -> Panel {
     )
     .unit("volt")
     .every("5m")
+    .gap(35)
     .asks(mean("supply_v"))
 }

@@ -329,7 +329,7 @@ fn lighting_rate_over_time() -> Ask {
             lit = just("lamps_lit")
         ),
         format!(
-            r#"SELECT 100 - 100 * (sum("due") - sum("lit")) / (sum("due") + 0.000001) FROM (SELECT last("lamps_due") AS "due", last("lamps_lit") AS "lit" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#
+            r#"SELECT 100 - 100 * (sum("due") - sum("lit")) / (sum("due") + 0.000001) FROM (SELECT last("lamps_due") AS "due", last("lamps_lit") AS "lit" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(null)"#
         ),
     )
     .legend("{zone}", "{zone}")

@@ -31,6 +31,7 @@ pub(super) fn board() -> Board {
             .unit("suffix: mm/h")
             .scale(0.0, None)
             .every("1m")
+            .gap(60)
             .asks(rain()),
             risen().size(12, 8),
             panel(
@@ -62,6 +63,7 @@ fn warnings() -> Panel {
         t("官方暴雨预警等级；有预警即按潮湿限值判定。", "official rain warnings; while one is in force the wet limits hold."),
     )
     .every("1m")
+    .gap(60)
     .words(Words::Codes(&WARNINGS, hue_of_warning))
     .asks(
         ask(

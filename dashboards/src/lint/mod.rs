@@ -60,6 +60,8 @@ pub enum Rule {
     BareSelector,
     /// A question over time looks at every value: its windows are as wide as its steps.
     Window,
+    /// A line is not drawn over the time without data.
+    Gap,
     /// A question about posts is bounded by zone or post.
     PerPost,
     /// A question is bounded in time.
@@ -96,6 +98,7 @@ impl Rule {
             Self::Name => "name",
             Self::BareSelector => "bare-selector",
             Self::Window => "window",
+            Self::Gap => "gap",
             Self::PerPost => "per-post",
             Self::Unbounded => "unbounded",
             Self::Neutral => "neutral",

@@ -62,6 +62,30 @@ fn panel(panel: &Panel, plugin: &str, findings: &mut Findings) {
         }
         target(&of, one, plugin, findings);
     }
+    gaps(&of, panel, targets, findings);
+}
+
+/// Over time an empty step is a gap: by `fill(null)`, or by `insertNulls` where `fill(none)` leaves steps out.
+fn gaps(of: &str, panel: &Panel, targets: &[Target], findings: &mut Findings) {
+    if !matches!(panel.kind.as_str(), "timeseries" | "state-timeline") {
+        return;
+    }
+    let custom = panel.field_config.as_ref().and_then(|config| config.defaults.custom.as_ref());
+    let breaks = custom.is_some_and(|custom| custom.get("insertNulls").is_some_and(Value::is_number));
+    let leaves_out = |one: &&Target| one.query.as_deref().is_some_and(|text| ends_open(text));
+    for one in targets.iter().filter(leaves_out).filter(|_| !breaks) {
+        let letter = &one.ref_id;
+        findings.add(
+            Rule::Gap,
+            format!("{of} {letter}: fill(none) without insertNulls: a line is drawn over the time without data"),
+        );
+    }
+}
+
+/// The outermost question leaves empty steps out.
+fn ends_open(text: &str) -> bool {
+    let Some((_, rest)) = text.rsplit_once("fill(none)") else { return false };
+    rest.trim().is_empty() || rest.trim().starts_with("tz(")
 }
 
 /// The data source is an object, and the one that the variable chooses.
