@@ -99,6 +99,11 @@ impl PointWriter {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
+    /// Something waits for the database.
+    pub fn waits(&self) -> bool {
+        self.shared.waiting().first().is_some()
+    }
+
     /// Ends it in under two seconds. What waits is lost: points are no readings.
     pub fn stop(mut self) {
         self.shared.stop.store(true, Ordering::Release);
