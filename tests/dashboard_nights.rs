@@ -12,7 +12,7 @@ use common::{Influx, Site, Victoria, now_ms, seconds, wait_until};
 use lampguard_dashboards::alerts::ALERTS;
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Range, queries, substitute};
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export, TIME_ZONE};
 use serde_json::Value;
 
 /// Both databases, with what was planted.
@@ -74,7 +74,7 @@ impl Planted {
 
     /// What a panel's question shows of the last so many seconds, in steps of so many.
     fn panel(&self, source: Source, board: &str, title: &str, ref_id: &str, span_s: i64, step_s: u32) -> Shown {
-        let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+        let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
         let files = export(&set).unwrap();
         let file = files.iter().find(|file| file.name == format!("{board}.json")).unwrap();
         let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
@@ -101,7 +101,7 @@ impl Planted {
 
     /// What the variable `post` offers by PromQL.
     fn prometheus_posts(&self) -> Vec<String> {
-        let set = Set { source: Source::Prometheus, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+        let set = Set { source: Source::Prometheus, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
         let files = export(&set).unwrap();
         let file = files.iter().find(|file| file.name == "lg-post.json").unwrap();
         let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
@@ -268,6 +268,48 @@ fn a_post_with_a_shell_sensor_alone_can_be_chosen_and_shows_when_it_was_heard() 
     assert_eq!(by_row.into_values().collect::<Vec<_>>(), [[229.0]], "the newest row");
     let posts = night.prometheus_posts();
     assert!(posts.contains(&"P001".to_owned()) && posts.contains(&"P002".to_owned()), "{posts:?}");
+}
+
+#[test]
+fn victoria_metrics_takes_a_first_row_below_ten_for_growth_from_nothing_and_a_higher_one_not() {
+    let rows = |opened: u32| counters(&[("opened_total", opened)], &[("opened_total", 2)]);
+    let opened = |of: &Planted, span_s| {
+        [Source::Prometheus, Source::Influxql].map(|source| {
+            of.panel(source, "lg-sla", "Opened", "A", span_s, 60).into_values().next().unwrap()[0]
+        })
+    };
+    // The rows are of two hours: asked about one, there is a row before it.
+    let Some(few) = Planted::with(&rows(5)) else { return };
+    assert_eq!(opened(&few, 3600), [2.0, 2.0]);
+    assert_eq!(opened(&few, 3 * 3600), [7.0, 2.0], "docs/series.md says so");
+    let many = Planted::with(&rows(500)).unwrap();
+    assert_eq!(opened(&many, 3 * 3600), [2.0, 2.0]);
+}
+
+#[test]
+fn by_influxql_a_day_begins_at_midnight_of_the_site() {
+    let Some(night) = Planted::with(&counters(&[("opened_total", 5)], &[("opened_total", 2)])) else {
+        return;
+    };
+    let set = Set {
+        source: Source::Influxql,
+        lang: Lang::En,
+        public_url: PUBLIC_URL.to_owned(),
+        time_zone: TIME_ZONE.to_owned(),
+    };
+    let files = export(&set).unwrap();
+    let file = files.iter().find(|file| file.name == "lg-sla.json").unwrap();
+    let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
+    let title = "Opened, arrived, closed";
+    let asked = queries(&dashboard).into_iter().find(|query| query.of == title && query.ref_id == "A").unwrap();
+    let range = Range { from_ms: night.now - 3 * 86_400_000, to_ms: night.now, step_s: 60 };
+    let text = substitute(&asked.text, range, &BTreeMap::from([("interval", "1d")]));
+    let series = night.influx.series(&text);
+    let days: Vec<i64> =
+        series[0]["values"].as_array().unwrap().iter().map(|row| row[0].as_i64().unwrap()).collect();
+    assert!(days.len() >= 3, "{days:?}");
+    // 00:00 +08:00 is 16:00 UTC.
+    assert!(days.iter().all(|at| at.rem_euclid(86_400_000) == 16 * 3_600_000), "{days:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, wait_until};
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export, TIME_ZONE};
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 
@@ -327,7 +327,7 @@ struct Counts {
 fn ask_all(city: &City, source: Source, counts: &mut Counts) -> Vec<String> {
     let mut faults = Vec::new();
     let variables = BTreeMap::from([("post", "P003")]);
-    let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+    let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
     // What came last is in memory and hidden until then.
     city.victoria.export("zone_posts");
     for file in export(&set).unwrap() {

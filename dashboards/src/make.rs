@@ -10,7 +10,7 @@ use crate::grafana::{
     ThresholdsMode, Transformation, Variable, VariableKind,
 };
 use crate::spec::{Ask, Board, Draw, Hue, Lang, Look, Panel, Source, Text, To, Var, Words, t};
-use crate::{show, table};
+use crate::{BROWSER, show, table};
 
 /// The variable that holds where our own pages are. `:raw`, or Grafana would write `http%3A%2F%2F`.
 pub const OURS: &str = "${lampguard:raw}";
@@ -24,6 +24,8 @@ pub struct Set {
     pub lang: Lang,
     /// Address of our pages, without a `/` at its end.
     pub public_url: String,
+    /// IANA name of the zone in which times are shown and days begin, or `browser`.
+    pub time_zone: String,
 }
 
 impl Set {
@@ -64,7 +66,7 @@ pub fn dashboard(board: &Board, set: &Set) -> Dashboard {
         title: set.text(board.title),
         description: set.text(board.about),
         tags: ["lampguard", set.source.word(), set.lang.word()].map(ToOwned::to_owned).to_vec(),
-        timezone: "browser".to_owned(),
+        timezone: set.time_zone.clone(),
         editable: false,
         graph_tooltip: 1,
         schema_version: SCHEMA_VERSION,
@@ -271,13 +273,22 @@ fn target(set: &Set, ask: &Ask, ref_id: &str, over_time: bool, as_table: bool, e
         format: prometheus.then(|| format.clone()),
         editor_mode: prometheus.then(|| "code".to_owned()),
         interval: (prometheus && over_time).then(|| ask.every.unwrap_or(every).to_owned()),
-        query: influx.then(|| ask.influx.clone()),
+        query: influx.then(|| local(ask, set)),
         raw_query: influx.then_some(true),
         result_format: influx.then_some(format),
         alias: (influx && !legend.is_empty()).then_some(legend),
         text_editor: None,
         from_annotations: None,
         tags_column: None,
+    }
+}
+
+/// InfluxQL of a count over `$interval`, which may be a day: days begin where the site is.
+fn local(ask: &Ask, set: &Set) -> String {
+    if ask.is_by_interval() && set.time_zone != BROWSER {
+        format!("{} tz('{}')", ask.influx, set.time_zone)
+    } else {
+        ask.influx.clone()
     }
 }
 

@@ -111,6 +111,9 @@ pub enum Words {
     Range(Option<f64>, Option<f64>, Hue),
 }
 
+/// Width of a step that is counted over.
+const BY_INTERVAL: &str = "$interval";
+
 /// One question, in both languages of questions.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -133,8 +136,13 @@ impl Ask {
 
     /// Counted over `$interval`: one step of that width after the other.
     pub const fn by_interval(mut self) -> Self {
-        self.every = Some("$interval");
+        self.every = Some(BY_INTERVAL);
         self
+    }
+
+    /// It is counted over `$interval`.
+    pub(crate) fn is_by_interval(&self) -> bool {
+        self.every == Some(BY_INTERVAL)
     }
 }
 

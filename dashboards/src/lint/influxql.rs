@@ -154,7 +154,7 @@ impl<'t> Parser<'t> {
         Ok(out)
     }
 
-    /// `ORDER BY time DESC LIMIT 1`
+    /// `ORDER BY time DESC LIMIT 1 tz('Asia/Shanghai')`
     fn order(&mut self) -> Result<(), Fault> {
         if self.reader.word("ORDER") {
             self.key("BY")?;
@@ -163,6 +163,13 @@ impl<'t> Parser<'t> {
         }
         if self.reader.word("LIMIT") && !matches!(self.reader.next(), Some(Token::Number(_))) {
             return Err(Fault::Syntax("LIMIT has no number".to_owned()));
+        }
+        if self.reader.word("tz") {
+            self.reader.need("(")?;
+            if !matches!(self.reader.next(), Some(Token::Single(_))) {
+                return Err(Fault::Syntax("tz takes a time zone in single quotes".to_owned()));
+            }
+            self.reader.need(")")?;
         }
         Ok(())
     }
