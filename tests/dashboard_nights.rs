@@ -271,6 +271,27 @@ fn a_post_with_a_shell_sensor_alone_can_be_chosen_and_shows_when_it_was_heard() 
 }
 
 #[test]
+fn the_median_and_the_90th_percentile_of_responses_come_from_the_buckets() {
+    let names = ["5m", "10m", "15m", "20m", "30m", "60m"].map(|width| format!("response_le_{width}_total"));
+    let mut stand: Vec<(&str, u32)> = names.iter().map(|name| (&**name, 300)).collect();
+    stand.push(("response_total", 300));
+    let of = |counts: [u32; 7]| {
+        let grown: Vec<_> = stand.iter().zip(counts).map(|((name, _), count)| (*name, count)).collect();
+        let night = Planted::with(&counters(&stand, &grown))?;
+        let title = "Response, median and 90th percentile";
+        let shown = ["A", "B"].map(|ref_id| {
+            let shown = night.panel(Source::Prometheus, "lg-sla", title, ref_id, 3600, 60);
+            shown.into_values().next().map(|values| values[0])
+        });
+        Some(shown)
+    };
+    let Some(shown) = of([2, 5, 9, 10, 10, 10, 10]) else { return };
+    assert_eq!(shown, [Some(600.0), Some(900.0)]);
+    assert_eq!(of([0, 0, 0, 0, 0, 0, 2]), Some([Some(3600.0); 2]), "longer than the widest");
+    assert_eq!(of([0; 7]), Some([None; 2]), "nobody came");
+}
+
+#[test]
 fn victoria_metrics_takes_a_first_row_below_ten_for_growth_from_nothing_and_a_higher_one_not() {
     let rows = |opened: u32| counters(&[("opened_total", opened)], &[("opened_total", 2)]);
     let opened = |of: &Planted, span_s| {

@@ -292,10 +292,16 @@ fn local(ask: &Ask, set: &Set) -> String {
     }
 }
 
-/// Panels from left to right, row by row, as they are listed.
+/// There is such a question in the language of the set.
+fn has(ask: &Ask, set: &Set) -> bool {
+    !(if set.source == Source::Prometheus { &ask.prom } else { &ask.influx }).is_empty()
+}
+
+/// Panels from left to right, row by row, as they are listed; those that only the other language can ask are left out.
 fn panels(board: &Board, set: &Set) -> Vec<Made> {
     let (mut made, mut x, mut y, mut deep) = (Vec::new(), 0, 0, 0);
-    for (id, panel) in (1..).zip(&board.panels) {
+    let answers = |panel: &&Panel| panel.asks.is_empty() || panel.asks.iter().any(|ask| has(ask, set));
+    for (id, panel) in (1..).zip(board.panels.iter().filter(answers)) {
         if x + panel.w > 24 {
             (x, y, deep) = (0, y + deep, 0);
         }
@@ -314,8 +320,7 @@ fn one_panel(panel: &Panel, set: &Set, id: u32, grid_pos: GridPos) -> Made {
     };
     let letters = ["A", "B", "C", "D", "E", "F", "G", "H"];
     // A table that is one question in InfluxQL is several in PromQL.
-    let text = |ask: &Ask| if set.source == Source::Prometheus { ask.prom.len() } else { ask.influx.len() };
-    let asked = panel.asks.iter().filter(|ask| text(ask) > 0);
+    let asked = panel.asks.iter().filter(|ask| has(ask, set));
     let targets: Vec<Target> = letters
         .iter()
         .zip(asked)

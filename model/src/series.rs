@@ -264,6 +264,7 @@ pub const LAMPGUARD: Measurement = Measurement {
         counter("refused_total", "readings", "turned away"),
         counter("mended_total", "readings", "of payloads that were mended first"),
         counter("gap_total", "readings", "running numbers missing"),
+        counter("clock_ahead_total", "readings", "more than 5 min ahead of our clock"),
         gauge("pending", "readings", "without an outcome yet"),
         gauge("balanced", "", "the books agree"),
         gauge("held_bytes", "bytes", "of messages not acknowledged yet"),

@@ -14,7 +14,7 @@ pub(super) fn board() -> Board {
         ),
         refresh: "1m",
         back: "now-24h",
-        vars: &[Var::Zones],
+        vars: &[Var::Zones, Var::Interval],
         panels: strip().into_iter().chain([
             rate(t("亮灯率（下限）", "Lighting rate, lower bound"), false),
             rate(t("亮灯率（上限）", "Lighting rate, upper bound"), true),
@@ -52,6 +52,7 @@ pub(super) fn board() -> Board {
                 .titled(t("灯不亮与白天亮灯", "Lamps out, and burning by day")),
             power().size(12, 8),
             supply().size(12, 8),
+            energy().size(24, 7),
         ]).collect(),
     }
 }
@@ -126,4 +127,27 @@ fn supply() -> Panel {
     .every("5m")
     .gap(35)
     .asks(mean("supply_v"))
+}
+
+fn energy() -> Panel {
+    panel(
+        Look::Lines(Draw::Bars),
+        t("用电量", "Energy"),
+        t(
+            "每个统计间隔内各片区电表的增量；没有电表的灯杆不计。",
+            "what the meters of each zone grew by in each interval; posts without a meter count nothing.",
+        ),
+    )
+    .unit("kwatth")
+    .scale(0.0, None)
+    .asks(
+        ask(
+            format!("sum by (zone) (increase(lamp_energy_kwh{ZONE}[$__interval]))"),
+            format!(
+                r#"SELECT sum("d") FROM (SELECT non_negative_difference("energy_kwh") AS "d" FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "post") WHERE $timeFilter GROUP BY time($interval), "zone" fill(null)"#
+            ),
+        )
+        .legend("{zone}", "{zone}")
+        .by_interval(),
+    )
 }

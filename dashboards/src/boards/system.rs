@@ -121,13 +121,17 @@ fn curves() -> Vec<Panel> {
         .asks(own_rate("duplicate_total").legend("重复", "duplicates")),
         lines(
             t("有问题的读数（每秒）", "Readings with faults, a second"),
-            t("隔离、拒收、修补、缺号。", "quarantined, refused, mended, gaps."),
+            t(
+                "隔离、拒收、修补、缺号；时钟超前：时间比本机快 5 分钟以上。",
+                "quarantined, refused, mended, gaps; clock ahead: more than 5 minutes ahead of ours.",
+            ),
             "none",
         )
         .asks(own_rate("quarantined_total").legend("隔离", "quarantined"))
         .asks(own_rate("refused_total").legend("拒收", "refused"))
         .asks(own_rate("mended_total").legend("修补", "mended"))
-        .asks(own_rate("gap_total").legend("缺号", "gaps")),
+        .asks(own_rate("gap_total").legend("缺号", "gaps"))
+        .asks(own_rate("clock_ahead_total").legend("时钟超前", "clock ahead")),
         lines(
             t("收到至首个通道", "From receipt to the first channel"),
             t(
