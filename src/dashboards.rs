@@ -47,7 +47,8 @@ fn time_zone(name: &str) -> Result<String> {
     if name == BROWSER || jiff::tz::TimeZone::get(name).is_ok() {
         return Ok(name.to_owned());
     }
-    let text = format!("--time-zone {name:?} is no time zone; use a name such as Asia/Shanghai, or {BROWSER}");
+    let text =
+        format!("--time-zone {name:?} is no time zone; use a name such as Asia/Shanghai, or {BROWSER}");
     Err(UsageError(text).into())
 }
 
@@ -167,7 +168,12 @@ mod tests {
         let mut looked = 0;
         for source in SOURCES {
             for lang in LANGS {
-                let set = Set { source, lang, public_url: "https://lamp.example:8443".to_owned(), time_zone: BROWSER.to_owned() };
+                let set = Set {
+                    source,
+                    lang,
+                    public_url: "https://lamp.example:8443".to_owned(),
+                    time_zone: BROWSER.to_owned(),
+                };
                 let files: Vec<_> =
                     export(&set).unwrap().into_iter().map(|file| (file.name, file.text)).collect();
                 looked +=

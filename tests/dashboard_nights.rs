@@ -12,7 +12,7 @@ use common::{Influx, Site, Victoria, now_ms, seconds, wait_until};
 use lampguard_dashboards::alerts::ALERTS;
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Range, queries, substitute};
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export, TIME_ZONE};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
 use serde_json::Value;
 
 /// Both databases, with what was planted.
@@ -73,8 +73,21 @@ impl Planted {
     }
 
     /// What a panel's question shows of the last so many seconds, in steps of so many.
-    fn panel(&self, source: Source, board: &str, title: &str, ref_id: &str, span_s: i64, step_s: u32) -> Shown {
-        let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
+    fn panel(
+        &self,
+        source: Source,
+        board: &str,
+        title: &str,
+        ref_id: &str,
+        span_s: i64,
+        step_s: u32,
+    ) -> Shown {
+        let set = Set {
+            source,
+            lang: Lang::En,
+            public_url: PUBLIC_URL.to_owned(),
+            time_zone: TIME_ZONE.to_owned(),
+        };
         let files = export(&set).unwrap();
         let file = files.iter().find(|file| file.name == format!("{board}.json")).unwrap();
         let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
@@ -101,7 +114,12 @@ impl Planted {
 
     /// What the variable `post` offers by PromQL.
     fn prometheus_posts(&self) -> Vec<String> {
-        let set = Set { source: Source::Prometheus, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
+        let set = Set {
+            source: Source::Prometheus,
+            lang: Lang::En,
+            public_url: PUBLIC_URL.to_owned(),
+            time_zone: TIME_ZONE.to_owned(),
+        };
         let files = export(&set).unwrap();
         let file = files.iter().find(|file| file.name == "lg-post.json").unwrap();
         let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
@@ -137,8 +155,11 @@ impl Planted {
 /// Columns of numbers, each under its labels; nulls are left out.
 fn influx_shown(series: &Value) -> Vec<(String, Vec<f64>)> {
     let tags = series["tags"].as_object();
-    let labels: Vec<_> =
-        tags.into_iter().flatten().filter_map(|(_, value)| value.as_str().filter(|v| !v.is_empty())).collect();
+    let labels: Vec<_> = tags
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, value)| value.as_str().filter(|v| !v.is_empty()))
+        .collect();
     let labels = labels.join(" ");
     let columns = series["columns"].as_array().unwrap().len();
     let column = |place: usize| {
@@ -322,7 +343,8 @@ fn by_influxql_a_day_begins_at_midnight_of_the_site() {
     let file = files.iter().find(|file| file.name == "lg-sla.json").unwrap();
     let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
     let title = "Opened, arrived, closed";
-    let asked = queries(&dashboard).into_iter().find(|query| query.of == title && query.ref_id == "A").unwrap();
+    let asked =
+        queries(&dashboard).into_iter().find(|query| query.of == title && query.ref_id == "A").unwrap();
     let range = Range { from_ms: night.now - 3 * 86_400_000, to_ms: night.now, step_s: 60 };
     let text = substitute(&asked.text, range, &BTreeMap::from([("interval", "1d")]));
     let series = night.influx.series(&text);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, wait_until};
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export, TIME_ZONE};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 
@@ -48,7 +48,10 @@ impl City {
         let site = Site::new().with_database(victoria.port).with(&second).with(&lit_now());
         let site = site.with("[policy]\nfile = \"policy.toml\"\n");
         // Stricter than by rule, so that a deadline passes, a lamp counts as out and a leak is warned of (due in a day) while the test waits.
-        site.write("policy.toml", "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n[leak_warning]\nover = \"5 s\"\n");
+        site.write(
+            "policy.toml",
+            "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n[leak_warning]\nover = \"5 s\"\n",
+        );
         let lampguard = site.start();
         let tokens = [
             site.token_named("duty", "desk", &[]),
@@ -327,7 +330,8 @@ struct Counts {
 fn ask_all(city: &City, source: Source, counts: &mut Counts) -> Vec<String> {
     let mut faults = Vec::new();
     let variables = BTreeMap::from([("post", "P003")]);
-    let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
+    let set =
+        Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
     // What came last is in memory and hidden until then.
     city.victoria.export("zone_posts");
     for file in export(&set).unwrap() {

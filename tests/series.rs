@@ -356,14 +356,15 @@ fn an_outage_of_the_database_within_the_limit_loses_no_point_and_delays_no_readi
 fn two_nodes_that_judge_write_each_its_own_posts_so_that_their_rows_add_up_to_the_city() {
     let Some(victoria) = Victoria::start() else { return };
     let [one, two] = [(), ()].map(|()| Site::new().with_database(victoria.port).with(&lit_now()));
-    let ports = [("one", one.web, "zones = [\"z1\"]\n"), ("two", two.web, "zones = [\"z2\"]\nfeeders = [\"F1\"]\n")];
+    let ports =
+        [("one", one.web, "zones = [\"z1\"]\n"), ("two", two.web, "zones = [\"z2\"]\nfeeders = [\"F1\"]\n")];
     let join = |site: Site, name: &str| {
         let mut text = format!("[nodes]\nname = \"{name}\"\n");
         for (id, port, owns) in &ports {
             site.write(&format!("{id}.token"), "none yet\n");
-            let token =
-                if *id == name { String::new() } else { format!("token_file = \"{id}.token\"\n") };
-            text += &format!("[[nodes.peer]]\nid = \"{id}\"\nurl = \"http://127.0.0.1:{port}\"\n{token}{owns}");
+            let token = if *id == name { String::new() } else { format!("token_file = \"{id}.token\"\n") };
+            text +=
+                &format!("[[nodes.peer]]\nid = \"{id}\"\nurl = \"http://127.0.0.1:{port}\"\n{token}{owns}");
         }
         site.with(&text)
     };

@@ -75,7 +75,12 @@ impl Totals {
 
     fn of_incident(incident: &Incident) -> Self {
         let Incident { severity, scope, opened_at, p1_at, due_at, ref life, .. } = *incident;
-        Self::of(is_urgent((severity == Severity::P1, scope == Scope::System), opened_at, p1_at, due_at), opened_at, p1_at, life)
+        Self::of(
+            is_urgent((severity == Severity::P1, scope == Scope::System), opened_at, p1_at, due_at),
+            opened_at,
+            p1_at,
+            life,
+        )
     }
 
     /// Adds what an incident came further; never less.
@@ -153,7 +158,8 @@ impl Reads<'_> {
     pub(crate) fn totals(&self) -> Result<ByZone, StoreError> {
         let conn: &Connection = self.connection();
         let mut totals = ByZone::new();
-        let mut query = conn.prepare("SELECT id, zone, opened_at, p1_at, life, severity, scope, due_at FROM incident")?;
+        let mut query =
+            conn.prepare("SELECT id, zone, opened_at, p1_at, life, severity, scope, due_at FROM incident")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let life: String = row.get(4)?;

@@ -81,7 +81,10 @@ pub(crate) fn options(panel: &Panel, set: &Set) -> Value {
         Look::Table(_, sort) => value(Table {
             show_header: true,
             cell_height: "sm".to_owned(),
-            sort_by: sort.iter().map(|(title, desc)| Sort { display_name: set.text(*title), desc: *desc }).collect(),
+            sort_by: sort
+                .iter()
+                .map(|(title, desc)| Sort { display_name: set.text(*title), desc: *desc })
+                .collect(),
         }),
         Look::Words(words) => value(Words { mode: "markdown".to_owned(), content: set.text(*words) }),
         Look::Map => value(map(set)),

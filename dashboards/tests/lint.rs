@@ -127,8 +127,10 @@ fn in_every_list_of_open_incidents_the_gravest_stand_on_top_and_of_these_the_one
             for panel in dashboard.panels.iter().filter(|panel| panel.kind == "table") {
                 let options = panel.options.clone().unwrap();
                 let by = options["sortBy"].as_array().unwrap();
-                let by: Vec<_> =
-                    by.iter().map(|one| (one["displayName"].as_str().unwrap(), one["desc"].as_bool())).collect();
+                let by: Vec<_> = by
+                    .iter()
+                    .map(|one| (one["displayName"].as_str().unwrap(), one["desc"].as_bool()))
+                    .collect();
                 if by.iter().any(|(title, _)| *title == "Time left") {
                     let up = Some(false);
                     assert_eq!(by, [("Severity", up), ("State", up), ("Time left", up)], "{name}");

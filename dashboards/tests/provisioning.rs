@@ -316,11 +316,16 @@ fn victoria_metrics_scrapes_by_the_file_that_the_papers_put_there() {
     let text = |path: &str| std::fs::read_to_string(top().join(path)).unwrap();
     let flags = text("deploy/victoria-metrics.default");
     let file = flags.split("-promscrape.config=").last().unwrap().split([' ', '"', '\n']).next().unwrap();
-    assert!(file.starts_with('/') && !file.starts_with("/etc/lampguard/"), "{file}: only lampguard reads there");
-    for (paper, source) in [("docs/grafana.md", "deploy/scrape.yml"), ("deploy/debian/README.Debian", "examples/scrape.yml")]
+    assert!(
+        file.starts_with('/') && !file.starts_with("/etc/lampguard/"),
+        "{file}: only lampguard reads there"
+    );
+    for (paper, source) in
+        [("docs/grafana.md", "deploy/scrape.yml"), ("deploy/debian/README.Debian", "examples/scrape.yml")]
     {
         let paper_text = text(paper).replace("\\\n", " ");
-        let puts = |line: &&str| line.contains("install -D -m 644") && line.contains(source) && line.contains(file);
+        let puts =
+            |line: &&str| line.contains("install -D -m 644") && line.contains(source) && line.contains(file);
         assert!(paper_text.lines().any(|line| puts(&line)), "{paper} does not put {source} to {file}");
     }
 }

@@ -183,7 +183,11 @@ pub const ZONE: Measurement = Measurement {
         gauge("posts_unpowered", "posts", "posts in state unpowered"),
         gauge("posts_unmonitored", "posts", "posts in state unmonitored"),
         gauge("data_age_s", "s", "age of the newest reading; left out while there was none"),
-        gauge("blind", "", "nothing is heard of a zone that has to be: its incident `blind` is open and not normal again"),
+        gauge(
+            "blind",
+            "",
+            "nothing is heard of a zone that has to be: its incident `blind` is open and not normal again",
+        ),
         gauge("lamps_due", "lamps", "lamps that should burn now, excluded ones aside"),
         gauge("lamps_lit", "lamps", "of these burning"),
         gauge("lamps_unknown", "lamps", "of these unknown"),
@@ -194,8 +198,16 @@ pub const ZONE: Measurement = Measurement {
         gauge("open_p2", "incidents", "open P2, drills aside"),
         gauge("open_p3", "incidents", "open P3, drills aside"),
         gauge("open_p4", "incidents", "open P4, drills aside"),
-        gauge("open_breached", "incidents", "open with a deadline that nobody kept, also where somebody came late"),
-        gauge("open_unacknowledged", "incidents", "open and told at once (P1, or due within 2 h), and nobody has it"),
+        gauge(
+            "open_breached",
+            "incidents",
+            "open with a deadline that nobody kept, also where somebody came late",
+        ),
+        gauge(
+            "open_unacknowledged",
+            "incidents",
+            "open and told at once (P1, or due within 2 h), and nobody has it",
+        ),
         gauge(
             "remaining_s_min",
             "s",
@@ -205,7 +217,11 @@ pub const ZONE: Measurement = Measurement {
         counter("arrived_total", "incidents", "of these where a crew arrived"),
         counter("breached_total", "incidents", "of these whose deadline passed with nobody there"),
         counter("closed_total", "incidents", "of these closed; void and merged aside"),
-        counter("response_le_5m_total", "incidents", "arrivals at most 5 min after the danger was known, where somebody had to be there soon (P1, or due within 2 h)"),
+        counter(
+            "response_le_5m_total",
+            "incidents",
+            "arrivals at most 5 min after the danger was known, where somebody had to be there soon (P1, or due within 2 h)",
+        ),
         counter("response_le_10m_total", "incidents", "the same, 10 min"),
         counter("response_le_15m_total", "incidents", "the same, 15 min"),
         counter("response_le_20m_total", "incidents", "the same, 20 min"),
@@ -229,7 +245,11 @@ pub const INCIDENT: Measurement = Measurement {
     fields: &[
         gauge("state", "", "where it stands, see the codes"),
         gauge("severity", "", "1 to 4 for P1 to P4"),
-        gauge("remaining_s", "s", "to the deadline, negative after it; left out without one and while somebody is there"),
+        gauge(
+            "remaining_s",
+            "s",
+            "to the deadline, negative after it; left out without one and while somebody is there",
+        ),
         gauge("value", "", "measured value, in the unit of its kind; left out when unknown"),
         gauge("signal", "", "whether the danger still shows, see the codes"),
         gauge("breached", "", "nobody arrived by the deadline"),

@@ -95,7 +95,10 @@ impl Brief {
             kind: incident.evidence.kind.name(),
             post: incident.post_id.clone(),
             opened_at: incident.opened_at,
-            remaining_s: incident.due().filter(|_| life.arrived.is_none()).map(|due| life.remaining_s(due, now)),
+            remaining_s: incident
+                .due()
+                .filter(|_| life.arrived.is_none())
+                .map(|due| life.remaining_s(due, now)),
             breached: incident.due().is_some_and(|due| life.is_breached(due, now)),
             state: life.state,
             signal: incident.signal,

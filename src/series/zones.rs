@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use lampguard_alerting::Totals;
 use lampguard_ingester::tsdb::{Points, whole};
-use lampguard_model::{Post, Timestamp};
 use lampguard_model::series::{RESPONSE_BUCKETS, ZONE};
+use lampguard_model::{Post, Timestamp};
 
 use super::abnormal::{Colours, ColoursByZone};
 use super::incidents::{Open, OpenByZone};

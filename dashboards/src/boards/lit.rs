@@ -15,45 +15,48 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-24h",
         vars: &[Var::Zones, Var::Interval],
-        panels: strip().into_iter().chain([
-            rate(t("亮灯率（下限）", "Lighting rate, lower bound"), false),
-            rate(t("亮灯率（上限）", "Lighting rate, upper bound"), true),
-            number(t("应亮", "Due"), "lamps_due"),
-            number(t("实亮", "Burning"), "lamps_lit"),
-            number(t("不明", "Unknown"), "lamps_unknown").steps(&[(1.0, Hue::Purple)]),
-            number(t("不计", "Left out"), "lamps_excluded"),
-            panel(
-                Look::Lines(Draw::Lines),
-                t("各片区亮灯率（下限）", "Rate by zone, lower bound"),
-                t(
-                    "目标 99.5%；白天无应亮灯，按 100% 显示。",
-                    "goal 99.5 %; by day none are due and it shows 100 %.",
-                ),
-            )
-            .size(12, 8)
-            .unit("percent")
-            .scale(0.0, Some(100.0))
-            .asks(lighting_rate_over_time()),
-            panel(
-                Look::Lines(Draw::Steps),
-                t("应亮与实亮", "Due and burning"),
-                t(
-                    "开关灯时刻在此可见：两线应同时起落。",
-                    "the times of switching are seen here: both lines should move together.",
-                ),
-            )
-            .size(12, 8)
-            .scale(0.0, None)
-            .asks(zones_over_time("sum", "lamps_due").legend("应亮 {zone}", "due {zone}"))
-            .asks(zones_over_time("sum", "lamps_lit").legend("实亮 {zone}", "burning {zone}")),
-            darkest().size(8, 9),
-            incidents((r#",kind=~"lamp_out|day_burn""#, r#" AND "kind" =~ /^(lamp_out|day_burn)$/"#))
-                .size(16, 9)
-                .titled(t("灯不亮与白天亮灯", "Lamps out, and burning by day")),
-            power().size(12, 8),
-            supply().size(12, 8),
-            energy().size(24, 7),
-        ]).collect(),
+        panels: strip()
+            .into_iter()
+            .chain([
+                rate(t("亮灯率（下限）", "Lighting rate, lower bound"), false),
+                rate(t("亮灯率（上限）", "Lighting rate, upper bound"), true),
+                number(t("应亮", "Due"), "lamps_due"),
+                number(t("实亮", "Burning"), "lamps_lit"),
+                number(t("不明", "Unknown"), "lamps_unknown").steps(&[(1.0, Hue::Purple)]),
+                number(t("不计", "Left out"), "lamps_excluded"),
+                panel(
+                    Look::Lines(Draw::Lines),
+                    t("各片区亮灯率（下限）", "Rate by zone, lower bound"),
+                    t(
+                        "目标 99.5%；白天无应亮灯，按 100% 显示。",
+                        "goal 99.5 %; by day none are due and it shows 100 %.",
+                    ),
+                )
+                .size(12, 8)
+                .unit("percent")
+                .scale(0.0, Some(100.0))
+                .asks(lighting_rate_over_time()),
+                panel(
+                    Look::Lines(Draw::Steps),
+                    t("应亮与实亮", "Due and burning"),
+                    t(
+                        "开关灯时刻在此可见：两线应同时起落。",
+                        "the times of switching are seen here: both lines should move together.",
+                    ),
+                )
+                .size(12, 8)
+                .scale(0.0, None)
+                .asks(zones_over_time("sum", "lamps_due").legend("应亮 {zone}", "due {zone}"))
+                .asks(zones_over_time("sum", "lamps_lit").legend("实亮 {zone}", "burning {zone}")),
+                darkest().size(8, 9),
+                incidents((r#",kind=~"lamp_out|day_burn""#, r#" AND "kind" =~ /^(lamp_out|day_burn)$/"#))
+                    .size(16, 9)
+                    .titled(t("灯不亮与白天亮灯", "Lamps out, and burning by day")),
+                power().size(12, 8),
+                supply().size(12, 8),
+                energy().size(24, 7),
+            ])
+            .collect(),
     }
 }
 

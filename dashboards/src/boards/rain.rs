@@ -17,42 +17,45 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-12h",
         vars: &[Var::Zones, Var::Roads, Var::Interval],
-        panels: strip().into_iter().chain([
-            warnings().size(8, 7),
-            panel(
-                Look::Lines(Draw::Steps),
-                t("雨强", "Rain"),
-                t(
-                    "各片区最近报告的雨强，最多沿用 60 分钟。",
-                    "the newest rate of each zone, held for at most 60 minutes.",
-                ),
-            )
-            .size(16, 7)
-            .unit("suffix: mm/h")
-            .scale(0.0, None)
-            .every("1m")
-            .gap(60)
-            .asks(rain()),
-            risen().size(12, 8),
-            panel(
-                Look::Lines(Draw::Lines),
-                t("各片区最大漏电流", "Highest leakage by zone"),
-                t(
-                    "随雨上升、雨后回落的是潮湿；不回落的是故障。",
-                    "what rises with the rain and falls behind it is wetness; what stays is a fault.",
-                ),
-            )
-            .size(12, 8)
-            .unit("mamp")
-            .scale(0.0, None)
-            .steps(LEAKAGE)
-            .asks(zones_over_time("max", "leakage_ma_max")),
-            steepest().size(8, 9),
-            peaks().size(8, 9),
-            map(true).size(8, 9),
-            hazards().size(12, 8),
-            abnormal_table().size(12, 8),
-        ]).collect(),
+        panels: strip()
+            .into_iter()
+            .chain([
+                warnings().size(8, 7),
+                panel(
+                    Look::Lines(Draw::Steps),
+                    t("雨强", "Rain"),
+                    t(
+                        "各片区最近报告的雨强，最多沿用 60 分钟。",
+                        "the newest rate of each zone, held for at most 60 minutes.",
+                    ),
+                )
+                .size(16, 7)
+                .unit("suffix: mm/h")
+                .scale(0.0, None)
+                .every("1m")
+                .gap(60)
+                .asks(rain()),
+                risen().size(12, 8),
+                panel(
+                    Look::Lines(Draw::Lines),
+                    t("各片区最大漏电流", "Highest leakage by zone"),
+                    t(
+                        "随雨上升、雨后回落的是潮湿；不回落的是故障。",
+                        "what rises with the rain and falls behind it is wetness; what stays is a fault.",
+                    ),
+                )
+                .size(12, 8)
+                .unit("mamp")
+                .scale(0.0, None)
+                .steps(LEAKAGE)
+                .asks(zones_over_time("max", "leakage_ma_max")),
+                steepest().size(8, 9),
+                peaks().size(8, 9),
+                map(true).size(8, 9),
+                hazards().size(12, 8),
+                abnormal_table().size(12, 8),
+            ])
+            .collect(),
     }
 }
 

@@ -17,38 +17,41 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-7d",
         vars: &[Var::Zones, Var::Interval],
-        panels: strip().into_iter().chain([
-            in_time().size(5, 5),
-            mean().size(5, 5),
-            number(t("新开", "Opened"), "opened_total"),
-            number(t("到场", "Arrived"), "arrived_total"),
-            number(t("超时", "Breached"), "breached_total").steps(ANY),
-            number(t("结案", "Closed"), "closed_total").size(5, 5),
-            within().size(7, 9),
-            quantiles().size(4, 9),
-            by_zone().size(13, 9),
-            panel(
-                Look::Lines(Draw::Bars),
-                t("新开、到场、结案", "Opened, arrived, closed"),
-                t("每个统计间隔内的次数。", "how many in each interval."),
-            )
-            .size(12, 8)
-            .scale(0.0, None)
-            .every("1m")
-            .asks(growth("opened_total").legend("新开", "opened"))
-            .asks(growth("arrived_total").legend("到场", "arrived"))
-            .asks(growth("closed_total").legend("结案", "closed")),
-            panel(
-                Look::Lines(Draw::Steps),
-                t("未结且已超时", "Open and breached"),
-                t("各片区；应始终为 0。", "by zone; should always be 0."),
-            )
-            .size(12, 8)
-            .scale(0.0, None)
-            .steps(ANY)
-            .asks(zones_over_time("sum", "open_breached")),
-            incidents(("", "")).size(24, 9),
-        ]).collect(),
+        panels: strip()
+            .into_iter()
+            .chain([
+                in_time().size(5, 5),
+                mean().size(5, 5),
+                number(t("新开", "Opened"), "opened_total"),
+                number(t("到场", "Arrived"), "arrived_total"),
+                number(t("超时", "Breached"), "breached_total").steps(ANY),
+                number(t("结案", "Closed"), "closed_total").size(5, 5),
+                within().size(7, 9),
+                quantiles().size(4, 9),
+                by_zone().size(13, 9),
+                panel(
+                    Look::Lines(Draw::Bars),
+                    t("新开、到场、结案", "Opened, arrived, closed"),
+                    t("每个统计间隔内的次数。", "how many in each interval."),
+                )
+                .size(12, 8)
+                .scale(0.0, None)
+                .every("1m")
+                .asks(growth("opened_total").legend("新开", "opened"))
+                .asks(growth("arrived_total").legend("到场", "arrived"))
+                .asks(growth("closed_total").legend("结案", "closed")),
+                panel(
+                    Look::Lines(Draw::Steps),
+                    t("未结且已超时", "Open and breached"),
+                    t("各片区；应始终为 0。", "by zone; should always be 0."),
+                )
+                .size(12, 8)
+                .scale(0.0, None)
+                .steps(ANY)
+                .asks(zones_over_time("sum", "open_breached")),
+                incidents(("", "")).size(24, 9),
+            ])
+            .collect(),
     }
 }
 

@@ -103,7 +103,9 @@ fn nothing(title: &str, words: &str, findings: &mut Findings) {
     if !NO_DATA.iter().any(|no_data| words.to_lowercase().contains(no_data)) {
         findings.add(
             Rule::Nothing,
-            format!("panel {title:?}: noValue {words:?} reassures where there may be no data: it has to say so"),
+            format!(
+                "panel {title:?}: noValue {words:?} reassures where there may be no data: it has to say so"
+            ),
         );
     }
 }

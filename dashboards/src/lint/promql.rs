@@ -218,7 +218,9 @@ impl Parser<'_> {
                     return Err("only a selector takes a range; anything else one with a colon".to_owned());
                 }
                 self.reader.need("]")?;
-                self.touched.selectors[before..].iter_mut().for_each(|one| one.window_ms = one.window_ms.max(window_ms));
+                self.touched.selectors[before..]
+                    .iter_mut()
+                    .for_each(|one| one.window_ms = one.window_ms.max(window_ms));
                 kind = Kind::Range;
             } else if self.reader.word("offset") {
                 self.reader.sign("-");

@@ -77,7 +77,9 @@ fn gaps(of: &str, panel: &Panel, targets: &[Target], findings: &mut Findings) {
         let letter = &one.ref_id;
         findings.add(
             Rule::Gap,
-            format!("{of} {letter}: fill(none) without insertNulls: a line is drawn over the time without data"),
+            format!(
+                "{of} {letter}: fill(none) without insertNulls: a line is drawn over the time without data"
+            ),
         );
     }
 }

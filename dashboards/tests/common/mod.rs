@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export, TIME_ZONE};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
 
 /// Pages that links may lead to. `src/api` holds the same list to its routes.
 pub const PAGES: [&str; 5] = ["/", "/posts/{id}", "/incidents/{id}", "/tiles/{z}/{x}/{y}", "/zones.geojson"];
