@@ -320,9 +320,12 @@ fn victoria_metrics_scrapes_by_the_file_that_the_papers_put_there() {
         file.starts_with('/') && !file.starts_with("/etc/lampguard/"),
         "{file}: only lampguard reads there"
     );
-    for (paper, source) in
-        [("docs/grafana.md", "deploy/scrape.yml"), ("deploy/debian/README.Debian", "examples/scrape.yml")]
-    {
+    for (paper, source) in [
+        ("docs/grafana.md", "deploy/scrape.yml"),
+        ("deploy/debian/README.Debian", "examples/scrape.yml"),
+        ("docs/book/en/3-sensors.md", "examples/scrape.yml"),
+        ("docs/book/zh/3-sensors.md", "examples/scrape.yml"),
+    ] {
         let paper_text = text(paper).replace("\\\n", " ");
         let puts =
             |line: &&str| line.contains("install -D -m 644") && line.contains(source) && line.contains(file);

@@ -40,7 +40,7 @@ const CITY_EVERY: u64 = 2;
 /// So long the first look waits for the totals of the store.
 const TOTALS_WAIT: Duration = Duration::from_secs(5);
 /// So long the writers have for the rows of the last look.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_millis(1500);
 /// How often the thread looks for `stop`.
 const TICK: Duration = Duration::from_millis(50);
 
