@@ -299,7 +299,11 @@ fn an_incident_that_ends_right_before_an_ordinary_stop_has_its_last_row() {
     assert_eq!(office.post(2, &at, &second)["state"], "void");
     office.lampguard.stop();
     let void = f64::from(number_of(&INCIDENT_STATES, "void").unwrap());
-    assert_eq!(value(&office.victoria, &format!("incident_state{{id=\"{id}\"}}")), Some(void));
+    // It answers before the rows can be asked for.
+    wait_until("the last row", seconds(10), || {
+        std::thread::sleep(seconds(1));
+        state() == Some(void)
+    });
     let rows = office.influx.series(&format!("SELECT last(state) FROM incident WHERE id = '{id}'"));
     assert_eq!(rows[0]["values"][0][1].as_f64(), Some(void));
 }

@@ -30,6 +30,7 @@ use lampguard_model::Timestamp;
 use prometheus::{IntGauge, Registry};
 use tracing::{error, warn};
 
+use crate::metrics::series_up;
 use crate::nodes;
 use crate::serve::Instance;
 
@@ -50,9 +51,7 @@ struct Alive(IntGauge);
 
 impl Alive {
     fn register(registry: &Registry) -> Result<Self> {
-        let help = "1 while rows of zones, incidents and our own metrics are made for the databases.";
-        let gauge = IntGauge::new("lampguard_series_up", help)?;
-        registry.register(Box::new(gauge.clone()))?;
+        let gauge = series_up(registry)?;
         gauge.set(1);
         Ok(Self(gauge))
     }

@@ -119,20 +119,24 @@ fn stats() -> Vec<Panel> {
             "posts_silent",
         )
         .steps(&[(1.0, Hue::Purple)]),
-        panel(
-            Look::Stat,
-            t("亮灯率（下限）", "Lighting rate, lower bound"),
-            t(
-                "应亮而确知亮着的比例，目标 99.5%；白天无应亮灯，显示 100%。",
-                "of the lamps that are due, those known to burn; goal 99.5 %. By day none are due: 100 %.",
-            ),
-        )
-        .size(6, 4)
-        .unit("percent")
-        .decimals(2)
-        .words(Words::Range(None, Some(99.5), Hue::Orange))
-        .asks(lighting_rate(false)),
+        lit(),
     ]
+}
+
+fn lit() -> Panel {
+    panel(
+        Look::Stat,
+        t("亮灯率（下限）", "Lighting rate, lower bound"),
+        t(
+            "应亮而确知亮着的比例，目标 99.5%；白天无应亮灯，显示 100%。",
+            "of the lamps that are due, those known to burn; goal 99.5 %. By day none are due: 100 %.",
+        ),
+    )
+    .size(6, 4)
+    .unit("percent")
+    .decimals(2)
+    .words(Words::Range(None, Some(99.5), Hue::Orange))
+    .asks(lighting_rate(false))
 }
 
 fn by_zone() -> Panel {

@@ -109,7 +109,7 @@ fn newest() -> Panel {
             r#"label_replace(max_over_time(timestamp(lamp_{field}{{post=~"$post"}})[35m:30s]), "by", "{field}", "", "")"#
         )
     };
-    let heard = ["leakage_ma", "shell_v", "supply_v", "supply"].map(|field| heard(field)).join(" or ");
+    let heard = ["leakage_ma", "shell_v", "supply_v", "supply"].map(heard).join(" or ");
     let time = format!("1000 * max by (post, zone) ({heard})");
     let influx = format!(
         r#"SELECT "leakage_ma" AS "leakage", "shell_v" AS "shell", "supply_v" AS "volts", "supply" AS "on" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone" ORDER BY time DESC LIMIT 1"#

@@ -72,7 +72,7 @@ fn gaps(of: &str, panel: &Panel, targets: &[Target], findings: &mut Findings) {
     }
     let custom = panel.field_config.as_ref().and_then(|config| config.defaults.custom.as_ref());
     let breaks = custom.is_some_and(|custom| custom.get("insertNulls").is_some_and(Value::is_number));
-    let leaves_out = |one: &&Target| one.query.as_deref().is_some_and(|text| ends_open(text));
+    let leaves_out = |one: &&Target| one.query.as_deref().is_some_and(ends_open);
     for one in targets.iter().filter(leaves_out).filter(|_| !breaks) {
         let letter = &one.ref_id;
         findings.add(
