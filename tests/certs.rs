@@ -5,7 +5,7 @@
 mod common;
 
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
@@ -138,6 +138,39 @@ fn what_is_there_is_kept_until_renewal_is_asked_for_and_the_authority_always() {
             "{name}: {said}"
         );
     }
+}
+
+#[test]
+fn a_renewed_pair_is_read_by_whoever_read_the_old_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("certs");
+    good(&certs(home.path(), "--client gateway-1"));
+    let is_root = rustix::process::geteuid().is_root();
+    for (name, mode) in [("server.key", 0o640), ("server.pem", 0o444)] {
+        let path = dir.join(name);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        if is_root {
+            std::os::unix::fs::chown(&path, Some(65534), Some(65533)).unwrap();
+        }
+    }
+    // What a try that was broken off left is in nobody's way.
+    std::fs::write(dir.join("server.key.new"), "half").unwrap();
+    let old = ["server.key", "server.pem"].map(|name| read(&dir, name));
+    good(&certs(home.path(), "--renew"));
+    assert_ne!(["server.key", "server.pem"].map(|name| read(&dir, name)), old);
+    for (name, mode) in [("server.key", 0o640), ("server.pem", 0o444), ("gateway-1.key", 0o600)] {
+        let meta = std::fs::metadata(dir.join(name)).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, mode, "{name}");
+        if is_root && name.starts_with("server") {
+            assert_eq!((meta.uid(), meta.gid()), (65534, 65533), "{name}");
+        }
+    }
+    // A certificate that cannot be written leaves the old pair as it was.
+    let old = ["server.key", "server.pem"].map(|name| read(&dir, name));
+    std::fs::create_dir_all(dir.join("server.pem.new/x")).unwrap();
+    assert!(!certs(home.path(), "--renew").status.success());
+    assert_eq!(["server.key", "server.pem"].map(|name| read(&dir, name)), old);
+    assert!(!dir.join("server.key.new").exists());
 }
 
 #[test]
