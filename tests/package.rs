@@ -219,6 +219,20 @@ fn the_package_holds_program_unit_configuration_and_papers_and_calls_conffiles_s
 }
 
 #[test]
+fn the_configuration_is_checked_as_the_user_who_reads_it_and_a_failed_restart_leaves_the_package_whole() {
+    let as_service = "runuser -u lampguard -- ";
+    for (name, checks) in [("debian/postinst", 2), ("debian/README.Debian", 1)] {
+        let text = text(name);
+        let found: Vec<&str> = text.lines().filter(|line| line.contains("lampguard config check")).collect();
+        assert_eq!(found.len(), checks, "{name}: {found:?}");
+        assert!(found.iter().all(|line| line.contains(as_service)), "{name}: {found:?}");
+    }
+    let postinst = text("debian/postinst");
+    let restart = postinst.lines().find(|line| line.contains("systemctl try-restart")).unwrap();
+    assert!(restart.ends_with("||"), "{restart}");
+}
+
+#[test]
 fn wrong_words_end_the_packing_with_2() {
     let home = tempfile::tempdir().unwrap();
     for (arguments, wanted) in [
