@@ -145,6 +145,46 @@ fn both_files_for_mosquitto_keep_as_much_and_take_packets_below_our_own_limit() 
     }
 }
 
+/// The settings of a HOCON file, each under its whole name, comments left out: as much of HOCON as emqx.hocon uses.
+fn hocon(text: &str) -> BTreeMap<String, String> {
+    let (mut folders, mut found) = (Vec::<&str>::new(), BTreeMap::new());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(name) = line.strip_suffix('{') {
+            folders.push(name.trim());
+        } else if line == "}" {
+            folders.pop().expect("a brace that was opened");
+        } else {
+            let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("no setting: {line}"));
+            let name = folders.iter().copied().chain([key.trim()]).collect::<Vec<_>>().join(".");
+            assert_eq!(found.insert(name, value.trim().trim_matches('"').to_owned()), None, "twice: {line}");
+        }
+    }
+    assert!(folders.is_empty(), "{folders:?}");
+    found
+}
+
+#[test]
+fn at_emqx_a_name_is_that_of_the_certificate_and_no_listener_is_open_without_one() {
+    let found = hocon(&text("emqx.hocon"));
+    for (key, value) in [
+        ("mqtt.peer_cert_as_username", "cn"),
+        ("listeners.tcp.default.enable", "false"),
+        ("listeners.ws.default.enable", "false"),
+        ("listeners.wss.default.enable", "false"),
+        ("listeners.ssl.default.ssl_options.verify", "verify_peer"),
+        ("listeners.ssl.default.ssl_options.fail_if_no_peer_cert", "true"),
+        ("authorization.no_match", "deny"),
+    ] {
+        assert_eq!(found.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let rights = text("emqx-acl.conf");
+    let rights: Vec<&str> =
+        rights.lines().filter(|line| !line.is_empty() && !line.starts_with("%%")).collect();
+    assert_eq!(rights.last(), Some(&"{deny, all}."));
+    let to_all: Vec<_> = rights.iter().filter(|line| line.starts_with("{allow, all")).collect();
+    assert!(!to_all.is_empty() && to_all.iter().all(|line| line.contains("${username}")), "{to_all:?}");
+}
+
 /// Packs a stub in place of the program: the packing is looked at, and a debug build takes half a minute to compress.
 fn build(home: &Path, arguments: &[&str]) -> Output {
     let stub = home.join("stub");
