@@ -429,6 +429,7 @@ fn start_alerting(
         proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
         tests: watchers.tests.clone(),
         ladders: config.ladders.clone(),
+        restored: watchers.restored_moment(),
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),

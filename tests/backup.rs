@@ -199,6 +199,71 @@ fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_i
 }
 
 #[test]
+fn a_restored_instance_says_so_until_people_end_it_and_confirms_no_isolation_of_before() {
+    let impatient = || {
+        let site = Site::new().with("[policy]\nfile = \"policy.toml\"\n");
+        site.write("policy.toml", "[system]\nfailing_for = \"1 s\"\n");
+        site
+    };
+    let old = impatient();
+    let lampguard = old.start();
+    two_incidents(&old, &lampguard);
+    let id = lampguard.items("/api/v1/incidents")[0]["id"].as_str().unwrap().to_owned();
+    let act = |lampguard: &Lampguard, token: &str, id: &str, verb: &str, more: Value| {
+        let mut body = json!({ "key": verb, "on_behalf_of": "c2", "method": "isolated", "breaker": "Q1",
+            "extent": "post", "cause": "x", "parts": "-", "reason": "called" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let url = format!("{}/api/v1/incidents/{id}/{verb}", lampguard.url);
+        let answer = http::try_post(&url, Some(token), body.to_string().as_bytes()).unwrap();
+        assert!([200, 202].contains(&answer.status), "{verb}: {}", answer.text);
+        answer.json()
+    };
+    let duty = old.token_named("duty", "shen", &[]);
+    act(&lampguard, &duty, &id, "arrive", json!({}));
+    act(&lampguard, &duty, &id, "make_safe", json!({}));
+    let safety = |lampguard: &Lampguard| lampguard.json(&format!("/api/v1/incidents/{id}"))["safety"].clone();
+    assert_eq!(safety(&lampguard), "已断电");
+    let out = old.path("backup");
+    good(&old.run(&["backup", "--out", &words(&out)]));
+    assert!(!old.data().join("restored").exists());
+    lampguard.stop();
+
+    let new = impatient();
+    let told = good(&new.run(&["restore", &words(&out)]));
+    for wanted in ["isolations", "open again", "taken back"] {
+        assert!(told.contains(wanted), "{wanted}: {told}");
+    }
+    let lampguard = new.start();
+    assert_eq!(safety(&lampguard), "未确认断电，视为带电");
+    let notice = |lampguard: &Lampguard| {
+        let mut all = lampguard.items("/api/v1/incidents?state=all");
+        all.retain(|case| case["kind"] == "system" && case["place"] == "restored");
+        all
+    };
+    wait_until("the notice", seconds(30), || !notice(&lampguard).is_empty());
+    assert!(notice(&lampguard)[0]["notes"].to_string().contains("数据恢复至"), "{:?}", notice(&lampguard));
+    lampguard.stop();
+    // Another start neither forgets it nor tells it twice, and what somebody confirmed holds.
+    let lampguard = new.start();
+    assert_eq!(safety(&lampguard), "未确认断电，视为带电");
+    act(&lampguard, &duty, &id, "make_safe", json!({ "key": "confirmed" }));
+    assert_eq!(safety(&lampguard), "已断电");
+    let system = notice(&lampguard);
+    assert_eq!(system.len(), 1, "{system:?}");
+    let system = system[0]["id"].as_str().unwrap().to_owned();
+    let asked = act(&lampguard, &duty, &system, "void", json!({ "on_behalf_of": null }));
+    let second = new.token_named("duty", "lin", &[]);
+    let agreed = json!({ "on_behalf_of": null, "second": asked["pending_id"] });
+    act(&lampguard, &second, &system, "void", agreed);
+    wait_until("the file to go", seconds(20), || !new.data().join("restored").exists());
+    lampguard.stop();
+    let lampguard = new.start();
+    assert_eq!(safety(&lampguard), "已断电");
+    std::thread::sleep(seconds(4));
+    assert_eq!(notice(&lampguard).len(), 1, "it is told no more");
+}
+
+#[test]
 fn a_backup_that_is_killed_at_any_moment_is_whole_or_no_backup() {
     let site = Site::new();
     let lampguard = site.start();

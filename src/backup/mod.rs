@@ -16,6 +16,7 @@
 
 mod copy;
 mod restore;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,6 +32,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use restore::{MARK, restore};
+pub(crate) use restored::{PART, Restored};
 
 use crate::config::{self, Config};
 use crate::{clock, data_dir, tools};
