@@ -11,6 +11,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::backup::{self, Restored};
+use crate::certificates::Certificates;
 use crate::clock;
 use crate::config::Config;
 use crate::heartbeat::{self, Pulse};
@@ -31,6 +32,7 @@ pub(crate) struct Watchers {
     pub(crate) metrics: Watching,
     /// The data came from a backup, and nobody has ended that notice.
     restored: Option<Restored>,
+    certificates: Certificates,
 }
 
 impl Watchers {
@@ -44,7 +46,8 @@ impl Watchers {
         let proofs = proof::Watch::open(config, register, metrics.clone())?;
         let tests = if nodes::is_silent(config) { None } else { test_dispatch::setup(config, dir)? };
         let restored = Restored::find(dir, &config.site.time_zone, clock::now());
-        Ok(Self { proofs, tests, pulse: Pulse::default(), metrics, restored })
+        let certificates = Certificates::of(config, metrics.certificate_ends.clone());
+        Ok(Self { proofs, tests, pulse: Pulse::default(), metrics, restored, certificates })
     }
 
     /// The backup's moment, where the data came from one.
@@ -67,7 +70,9 @@ impl Watchers {
     /// Parts of the system, each with what is wrong with it.
     pub(crate) fn parts(&self) -> Vec<(String, bool, String)> {
         let proofs = self.proofs.iter().flat_map(|proofs| proofs.parts());
-        proofs.chain(self.pulse.part()).chain(self.restored.as_ref().map(Restored::part)).collect()
+        let of_data = self.restored.as_ref().map(Restored::part);
+        let certificates = self.certificates.parts(clock::now());
+        proofs.chain(self.pulse.part()).chain(of_data).chain(certificates).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::mqtt::{Hello, publish_five};
 use common::process::{run, texts};
-use common::{Ending, Mqtt, Site, reading, seconds};
+use common::{Ending, Mqtt, Site, reading, seconds, wait_until};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -92,6 +92,9 @@ fn a_listener_with_these_files_takes_a_gateway_by_its_certificate_and_no_strange
         assert_eq!(connect(site.listener, &office, own, host).err(), Some(Ending::Closed), "{case}");
     }
     assert_eq!(lampguard.balanced()["stored"], 3);
+    // The server's two years and the authority's ten.
+    let ends_in = || lampguard.metric("lampguard_certificate_ends_in_seconds");
+    wait_until("the ends to be looked at", seconds(20), || ends_in() > (700 + 3600) as f64 * 86_400.0);
 }
 
 #[test]
@@ -118,6 +121,12 @@ fn what_is_there_is_kept_until_renewal_is_asked_for_and_the_authority_always() {
     );
     assert!(said.contains("made client") && dir.join("P002.pem").exists(), "{said}");
     assert_eq!(all(), first);
+    // Whoever calls it sees of every certificate of the folder when it ends.
+    let said = good(&certs(home.path(), ""));
+    for name in ["P001", "P002"] {
+        let line = said.lines().find(|line| line.starts_with("there client") && line.ends_with(name));
+        assert!(line.is_some_and(|line| line.contains("valid until 20")), "{name}: {said}");
+    }
     let output = certs(home.path(), "--server other.example");
     let (_, err) = texts(&output);
     assert!(output.status.code() == Some(1) && err.contains("--renew"), "{err}");

@@ -105,6 +105,7 @@ pub(crate) fn certs(file: Option<&Path>, asked: &Certs) -> Result<()> {
     for name in &asked.clients {
         text += &client(&dir, &authority, name, asked, today)?;
     }
+    text += &others(&dir, &asked.clients, today)?;
     text += &where_it_goes(&dir, &asked.clients);
     tools::print(&text)
 }
@@ -276,6 +277,26 @@ fn client(dir: &Path, authority: &Authority, name: &str, asked: &Certs, today: D
     let until =
         sign(&pair, authority, name, ExtendedKeyUsagePurpose::ClientAuth, Vec::new(), asked.days, today)?;
     Ok(line(word, "client", &pair, until, today, name))
+}
+
+/// The other certificates of the folder, that none ends unseen.
+fn others(dir: &Path, asked: &[String], today: Date) -> Result<String> {
+    let doing = || format!("listing {}", dir.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).with_context(doing)? {
+        let name = entry.with_context(doing)?.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".pem")).map(str::to_owned);
+        names.extend(name.filter(|name| !["ca", "server"].contains(&name.as_str()) && !asked.contains(name)));
+    }
+    names.sort();
+    let lines = names.iter().map(|name| {
+        let pair = Pair::of(dir, name);
+        match pair.shown() {
+            Ok(shown) => line("there", "client", &pair, shown.until, today, shown.common_name.as_deref().unwrap_or("")),
+            Err(e) => format!("there {e:#}\n"),
+        }
+    });
+    Ok(lines.collect())
 }
 
 fn line(word: &str, what: &str, pair: &Pair, until: Date, today: Date, names: &str) -> String {
