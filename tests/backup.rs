@@ -264,6 +264,69 @@ fn a_restored_instance_says_so_until_people_end_it_and_confirms_no_isolation_of_
 }
 
 #[test]
+fn what_is_damaged_is_backed_up_all_the_same_and_told() {
+    let site = Site::new();
+    for run in 0..3 {
+        let lampguard = site.start();
+        if run == 0 {
+            two_incidents(&site, &lampguard);
+        }
+        let mut sensor = Mqtt::connect(site.listener, "P001");
+        for seq in 1..=5 {
+            sensor.publish_and_wait("lamp/z1/P001/reading", reading(run + 1, seq, 1.0).as_bytes());
+        }
+        lampguard.stop();
+    }
+    let journal = site.data().join("journal");
+    let mut segments: Vec<_> =
+        std::fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|end| end == "lgj"));
+    segments.sort();
+    let rows = rusqlite::Connection::open(site.data().join("incidents.db")).unwrap();
+    let bytes = std::fs::read(&segments[0]).unwrap();
+    for (case, wanted) in
+        [("chain", "audit_fault"), ("frame", "journal_damaged_bytes"), ("segment", "missing")]
+    {
+        match case {
+            "chain" => rows
+                .execute_batch(
+                    "DROP TRIGGER event_is_never_changed; UPDATE event SET kind = 'x' WHERE seq = 2;",
+                )
+                .unwrap(),
+            // Between two whole frames.
+            "frame" => {
+                let mut flipped = bytes.clone();
+                flipped[bytes.len() / 2] ^= 1;
+                std::fs::write(&segments[0], flipped).unwrap();
+            }
+            _ => {
+                std::fs::write(&segments[0], &bytes).unwrap();
+                assert!(segments.len() > 2, "{segments:?}");
+                std::fs::remove_file(&segments[1]).unwrap();
+            }
+        }
+        let out = site.path(case);
+        let (code, text) = refused(&site.run(&["backup", "--out", &words(&out)]));
+        assert!(code == Some(1) && text.contains(&words(&out)) && text.contains("damaged"), "{case}: {text}");
+        let manifest: Value =
+            serde_json::from_str(&std::fs::read_to_string(out.join("backup.json")).unwrap()).unwrap();
+        assert!(manifest["audit_fault"].as_str().unwrap().contains("row 2"), "{manifest}");
+        match wanted {
+            "journal_damaged_bytes" => assert!(manifest[wanted].as_u64().unwrap() > 0, "{manifest}"),
+            "missing" => assert!(manifest["journal_missing_records"].as_u64().unwrap() > 0, "{manifest}"),
+            _ => assert_eq!(manifest["journal_missing_records"], 0, "{manifest}"),
+        }
+        let told = good(&site.run(&[
+            "restore",
+            &words(&out),
+            "--into",
+            &words(&site.path(&format!("{case}-into"))),
+        ]));
+        assert!(told.contains("DAMAGED"), "{told}");
+    }
+}
+
+#[test]
 fn a_backup_that_is_killed_at_any_moment_is_whole_or_no_backup() {
     let site = Site::new();
     let lampguard = site.start();

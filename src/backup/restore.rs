@@ -33,6 +33,7 @@ pub(crate) fn restore(file: Option<&Path>, from: &Path, into: Option<&Path>) -> 
         None => config::load(&config::find(file)?)?.site.data_dir,
     };
     let manifest = read(from)?;
+    let damage = manifest.damage().map(|damage| format!("DAMAGED when it was backed up: {damage}\n"));
     let files = verified(from, manifest.files)?;
     data_dir::make(&into)?;
     let held = DataDir::hold(&into)?;
@@ -61,13 +62,14 @@ pub(crate) fn restore(file: Option<&Path>, from: &Path, into: Option<&Path>) -> 
     tools::print(&format!(
         "{}: {} file(s) of lampguard {}, readings acknowledged up to {} ({} stored). \
          Never let the old instance run beside this one: both would read as the same client. \
-         Configuration and register of then: {}\n{AFTERWARDS}",
+         Configuration and register of then: {}\n{}{AFTERWARDS}",
         into.display(),
         files.len(),
         manifest.lampguard,
         manifest.moment,
         manifest.stored,
-        from.join("config").display()
+        from.join("config").display(),
+        damage.unwrap_or_default()
     ))
 }
 

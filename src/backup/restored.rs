@@ -106,7 +106,9 @@ mod tests {
         let restored = find().unwrap();
         assert_eq!(restored.moment(), Timestamp::from_rfc3339("2026-11-23T02:30:00Z").unwrap());
         let (part, good, because) = restored.part();
-        assert!(part == PART && !good && because.contains("2026-11-23 10:30") && because.contains("逐一电话核实"));
+        assert!(
+            part == PART && !good && because.contains("2026-11-23 10:30") && because.contains("逐一电话核实")
+        );
         restored.end();
         assert!(restored.part().1 && find().is_none());
     }
