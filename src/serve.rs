@@ -136,9 +136,9 @@ pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
     let config = config::load(&file)?;
     runtime()?.block_on(async {
         let hangups = reload::hangups()?;
-        let running = start(config).await?;
-        first_login(&running.instance)?;
         let supervisor = Supervisor::of_environment();
+        let running = supervisor.while_starting(start(config)).await?;
+        first_login(&running.instance)?;
         supervisor.say("READY=1");
         info!(web = %running.web, "ready");
         tokio::select! {

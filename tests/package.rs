@@ -86,7 +86,9 @@ fn serve_tells_its_supervisor_that_it_is_ready_that_it_lives_and_that_it_ends() 
     command.arg("--config").arg(site.path("lampguard.toml")).arg("serve");
     command.env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "4500000");
     let mut process = Program::start("lampguard serve", command);
-    assert_eq!(hear(), "READY=1");
+    // A slow machine asks for more time before.
+    let first = std::iter::repeat_with(hear).find(|word| !word.starts_with("EXTEND_TIMEOUT_USEC="));
+    assert_eq!(first.as_deref(), Some("READY=1"));
     let began = Instant::now();
     let lives: Vec<String> = (0..4).map(|_| hear()).collect();
     assert_eq!(lives, ["WATCHDOG=1"; 4]);
