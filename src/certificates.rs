@@ -55,8 +55,12 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn of(config: &Config, ends_in: IntGaugeVec) -> Self {
-        let look =
-            |(word, key, file): (String, String, &Path)| Look { word, key, file: file.to_owned(), ends: None };
+        let look = |(word, key, file): (String, String, &Path)| Look {
+            word,
+            key,
+            file: file.to_owned(),
+            ends: None,
+        };
         let looks = files(config).into_iter().map(look).collect();
         Self { looks: Mutex::new((None, looks)), ends_in }
     }
@@ -87,7 +91,10 @@ fn parts(looks: &[Look], now: Timestamp) -> Vec<(String, bool, String)> {
         let bad: Vec<String> = bad.map(|look| said(look, now)).collect();
         let because = match bad.is_empty() {
             true => String::new(),
-            false => format!("证书即将到期, 请更换文件 (certificates: {}; put new files in their place)", bad.join("; ")),
+            false => format!(
+                "证书即将到期, 请更换文件 (certificates: {}; put new files in their place)",
+                bad.join("; ")
+            ),
         };
         (part.to_owned(), bad.is_empty(), because)
     };
@@ -128,7 +135,10 @@ mod tests {
         assert_eq!(good(-1, Some(end)), [false, false]);
         assert_eq!(good(31, None), [false, false], "one that cannot be read");
         let told = parts(&[look("web", Some(end)), look("listener", Some(end))], end);
-        assert!(told[0].2.contains("[web] tls_cert x.pem ended on") && told[0].2.contains("[listener]"), "{told:?}");
+        assert!(
+            told[0].2.contains("[web] tls_cert x.pem ended on") && told[0].2.contains("[listener]"),
+            "{told:?}"
+        );
         assert!(parts(&[], end).is_empty());
     }
 }

@@ -114,7 +114,9 @@ impl Staged {
         if let Some(old) = &old {
             std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid())).with_context(|| {
                 let (path, uid, gid) = (path.display(), old.uid(), old.gid());
-                format!("giving the new {path} to the owner {uid} and group {gid} of the old one: do it as root")
+                format!(
+                    "giving the new {path} to the owner {uid} and group {gid} of the old one: do it as root"
+                )
             })?;
         }
         let mode = old.map_or(mode, |old| old.permissions().mode() & 0o777);

@@ -225,7 +225,9 @@ fn a_stolen_certificate_writes_nothing_at_mosquitto_once_its_line_stands_in_the_
     // 0x10: taken, and nobody reads it.
     let taken = [0, 0x10];
     let (mut thief, mut other) = (enter("P007"), enter("P008"));
-    assert!(taken.contains(&publish(&mut thief, "P007", 1)) && taken.contains(&publish(&mut other, "P008", 1)));
+    assert!(
+        taken.contains(&publish(&mut thief, "P007", 1)) && taken.contains(&publish(&mut other, "P008", 1))
+    );
     assert_eq!(publish(&mut thief, "P008", 2), 0x87, "another sensor's topic");
     // The example, as it stands in the file.
     let example = shipped.replace("# user P007\n# topic deny", "user P007\ntopic deny");

@@ -292,7 +292,9 @@ fn others(dir: &Path, asked: &[String], today: Date) -> Result<String> {
     let lines = names.iter().map(|name| {
         let pair = Pair::of(dir, name);
         match pair.shown() {
-            Ok(shown) => line("there", "client", &pair, shown.until, today, shown.common_name.as_deref().unwrap_or("")),
+            Ok(shown) => {
+                line("there", "client", &pair, shown.until, today, shown.common_name.as_deref().unwrap_or(""))
+            }
             Err(e) => format!("there {e:#}\n"),
         }
     });

@@ -17,8 +17,7 @@ const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: g
 /// Names of posts and sensors that an isolation keeps: more than hang on any feeder of a street.
 const COVERED_MAX: usize = 2_000;
 const NOTE_SWITCH_ON: &str = "即将按时间表送电 (the timetable switches on soon)";
-const NOTE_RESTORED: &str =
-    "数据由备份恢复, 断电和围护未经确认, 请致电核实 (data are from a backup: whether it is still dead or guarded has to be asked)";
+const NOTE_RESTORED: &str = "数据由备份恢复, 断电和围护未经确认, 请致电核实 (data are from a backup: whether it is still dead or guarded has to be asked)";
 /// Two switchings of a feeder lie further apart; a sunset computed twice does not.
 const SAME_SWITCHING: Millis = Millis::hours(1);
 /// The event by which they hear it.

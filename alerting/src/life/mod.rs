@@ -229,7 +229,8 @@ impl Safe {
     /// What was said up to `moment` comes from a backup: whether it still holds has to be asked. True when it was not
     /// doubted before.
     pub fn doubt(&mut self, moment: Timestamp, now: Timestamp) -> bool {
-        let doubtful = self.restored.is_none() && self.mark.received_at <= moment && self.doubted_at.is_none();
+        let doubtful =
+            self.restored.is_none() && self.mark.received_at <= moment && self.doubted_at.is_none();
         if doubtful {
             self.doubted_at = Some(now);
         }
