@@ -18,8 +18,6 @@ pub(crate) const SOON: Millis = Millis::hours(30 * 24);
 const LAST_DAYS: Millis = Millis::hours(3 * 24);
 /// The files are looked at so often; a renewed one ends the incident then.
 const EVERY: Millis = Millis::minutes(10);
-/// Parts of the system.
-const PARTS: [(&str, Millis); 2] = [("certificate", SOON), ("certificate:last_days", LAST_DAYS)];
 
 /// Every certificate of the configuration: its word in metrics, its key, its file.
 pub(crate) fn files(config: &Config) -> Vec<(String, String, &Path)> {
@@ -86,7 +84,7 @@ fn parts(looks: &[Look], now: Timestamp) -> Vec<(String, bool, String)> {
     if looks.is_empty() {
         return Vec::new();
     }
-    let of = |(part, before): (&str, Millis)| {
+    let of = |(part, before): (String, Millis)| {
         let bad = looks.iter().filter(|look| look.ends.is_none_or(|ends| ends.since(now) < before));
         let bad: Vec<String> = bad.map(|look| said(look, now)).collect();
         let because = match bad.is_empty() {
@@ -96,9 +94,9 @@ fn parts(looks: &[Look], now: Timestamp) -> Vec<(String, bool, String)> {
                 bad.join("; ")
             ),
         };
-        (part.to_owned(), bad.is_empty(), because)
+        (part, bad.is_empty(), because)
     };
-    PARTS.map(of).into()
+    [("certificate".to_owned(), SOON), ("certificate:last_days".to_owned(), LAST_DAYS)].map(of).into()
 }
 
 /// No counts of days in it: a text that changes is another word to the rules.

@@ -71,7 +71,7 @@ impl Restored {
     /// A part of the system: bad until people end its incident.
     pub(crate) fn part(&self) -> (String, bool, String) {
         let over = self.over.load(Ordering::Relaxed);
-        (PART.to_owned(), over, if over { String::new() } else { self.because.clone() })
+        ("restored".to_owned(), over, if over { String::new() } else { self.because.clone() })
     }
 
     /// People have ended it: no later start tells it again. Tried again when the file cannot be removed.
