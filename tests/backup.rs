@@ -235,6 +235,9 @@ fn a_restored_instance_says_so_until_people_end_it_and_confirms_no_isolation_of_
     }
     let lampguard = new.start();
     assert_eq!(safety(&lampguard), "未确认断电，视为带电");
+    let told = lampguard.items("/api/v1/notices?limit=1000");
+    let doubts = |item: &&Value| item["incident_id"] == id.as_str() && item["event"] == "incident.repeated";
+    assert!(told.iter().any(|item| doubts(&item)), "{told:?}");
     let notice = |lampguard: &Lampguard| {
         let mut all = lampguard.items("/api/v1/incidents?state=all");
         all.retain(|case| case["kind"] == "system" && case["place"] == "restored");
