@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -80,6 +80,62 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(doing)?;
     file.write_all(text.as_bytes()).with_context(doing)
+}
+
+/// A file that is durable under a name beside its own, and takes that one's place when it is told to.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Owner, group and mode are those of the file that it replaces: a service that could read that one reads this one
+    /// too. Without one it is ours and has `mode`.
+    pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<Self> {
+        let doing = || format!("writing {}", path.display());
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let staged = Self { beside: beside.into(), path: path.to_owned() };
+        let old = match std::fs::metadata(path) {
+            Ok(old) => Some(old),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e).with_context(doing),
+        };
+        // What was broken off earlier.
+        let _ = std::fs::remove_file(&staged.beside);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&staged.beside)
+            .with_context(doing)?;
+        file.write_all(text.as_bytes()).with_context(doing)?;
+        if let Some(old) = &old {
+            std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid())).with_context(|| {
+                let (path, uid, gid) = (path.display(), old.uid(), old.gid());
+                format!(
+                    "giving the new {path} to the owner {uid} and group {gid} of the old one: do it as root"
+                )
+            })?;
+        }
+        let mode = old.map_or(mode, |old| old.permissions().mode() & 0o777);
+        file.set_permissions(std::fs::Permissions::from_mode(mode)).with_context(doing)?;
+        file.sync_all().with_context(doing)?;
+        Ok(staged)
+    }
+
+    /// From here on its name is the new file's.
+    pub(crate) fn replace(&self) -> Result<()> {
+        std::fs::rename(&self.beside, &self.path).with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+impl Drop for Staged {
+    /// What took its place is there no longer under this name; what did not is left to nobody.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.beside);
+    }
 }
 
 /// Makes a data directory that others may not look into; one that is there keeps its mode.

@@ -6,6 +6,7 @@ mod backtest;
 mod backup;
 mod bench;
 mod brokers;
+mod certificates;
 mod certs;
 mod cli;
 mod clock;

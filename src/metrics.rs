@@ -94,7 +94,7 @@ impl NodesMetrics {
     }
 }
 
-/// Every metric of proofs and the heartbeat.
+/// Every metric of proofs, the heartbeat and certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct Watching {
     /// Rounds by zone and outcome: `told`, or the step at which a proof failed.
@@ -107,6 +107,8 @@ pub(crate) struct Watching {
     pub(crate) heartbeats: IntCounterVec,
     /// 1 while the last heartbeat was taken.
     pub(crate) heartbeat_up: IntGauge,
+    /// Until a certificate of ours ends.
+    pub(crate) certificate_ends: IntGaugeVec,
 }
 
 impl Watching {
@@ -136,7 +138,15 @@ impl Watching {
                 "lampguard_heartbeat_up",
                 "1 while the last heartbeat was sent and taken",
             )?,
+            certificate_ends: IntGaugeVec::new(
+                Opts::new(
+                    "lampguard_certificate_ends_in_seconds",
+                    "Until a certificate of ours ends; 0 when it cannot be read, below when it has ended",
+                ),
+                &["certificate"],
+            )?,
         };
+        registry.register(Box::new(metrics.certificate_ends.clone()))?;
         if proofs {
             registry.register(Box::new(metrics.proofs.clone()))?;
             registry.register(Box::new(metrics.proof_up.clone()))?;

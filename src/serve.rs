@@ -136,9 +136,9 @@ pub(crate) fn serve(file: Option<&Path>) -> Result<()> {
     let config = config::load(&file)?;
     runtime()?.block_on(async {
         let hangups = reload::hangups()?;
-        let running = start(config).await?;
-        first_login(&running.instance)?;
         let supervisor = Supervisor::of_environment();
+        let running = supervisor.while_starting(start(config)).await?;
+        first_login(&running.instance)?;
         supervisor.say("READY=1");
         info!(web = %running.web, "ready");
         tokio::select! {
@@ -429,6 +429,7 @@ fn start_alerting(
         proof: watchers.proofs.as_ref().map(|proofs| proofs.for_alerting(config)).transpose()?,
         tests: watchers.tests.clone(),
         ladders: config.ladders.clone(),
+        restored: watchers.restored_moment(),
         site: SiteText {
             name: config.site.name.clone(),
             language: config.site.language.clone(),

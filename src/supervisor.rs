@@ -6,10 +6,16 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use prometheus::Registry;
 use tracing::{error, warn};
+
+/// While we start it is asked for more time so often, as long as something moves.
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+/// Asked for each time; TimeoutStartSec= of the unit is what a start without any word gets.
+const EXTEND_BY: Duration = Duration::from_secs(120);
 
 /// Where the supervisor listens, and how often it wants to hear of us.
 #[derive(Debug, Default)]
@@ -45,6 +51,38 @@ impl Supervisor {
         }
     }
 
+    /// Starts, and asks for more time meanwhile for as long as files are read: the journal of a long outage takes longer to
+    /// replay than any limit that finds a hang, and a start that is broken off begins anew with all of it.
+    pub(crate) async fn while_starting<T>(&self, start: impl Future<Output = T>) -> T {
+        let (ended, end) = mpsc::channel::<()>();
+        let own =
+            self.socket.as_ref().and_then(|(socket, place)| Some((socket.try_clone().ok()?, place.clone())));
+        // A thread: the start does its work where the runtime would turn.
+        let thread = own.map(|own| {
+            let asker = Self { socket: Some(own), watchdog: None };
+            std::thread::spawn(move || asker.ask_for_time(EXTEND_EVERY, &end, bytes_read))
+        });
+        let started = start.await;
+        drop(ended);
+        if let Some(thread) = thread {
+            // It ends at once, and no word of it comes behind READY.
+            let _ = thread.join();
+        }
+        started
+    }
+
+    /// Until the other end of `end` is gone.
+    fn ask_for_time(&self, every: Duration, end: &mpsc::Receiver<()>, moved: impl Fn() -> Option<u64>) {
+        let mut seen = moved();
+        while end.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let now = moved();
+            if now != seen {
+                self.say(&format!("EXTEND_TIMEOUT_USEC={}", EXTEND_BY.as_micros()));
+            }
+            seen = now;
+        }
+    }
+
     /// Says that we live, three times in each span of the watchdog, for as long as time passes for the rules.
     pub(crate) async fn feed(&self, registry: &Registry) {
         let (Some(span), true) = (self.watchdog, self.socket.is_some()) else {
@@ -65,6 +103,14 @@ impl Supervisor {
             (lives, seen) = (ticks != seen, ticks);
         }
     }
+}
+
+/// Bytes that this process has read, of whatever; none where the kernel does not count them.
+fn bytes_read() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/io").ok()?;
+    // Looking reads, too: some hundred bytes are no progress.
+    let read: u64 = text.lines().find_map(|line| line.strip_prefix("rchar: "))?.parse().ok()?;
+    Some(read >> 16)
 }
 
 /// A socket of ours, and the supervisor's; one that begins with @ has no file.
@@ -132,6 +178,38 @@ mod tests {
             }
         });
         assert_eq!(words, [1, 1, 1], "one word for each time that it moved, however long it stood");
+    }
+
+    #[test]
+    fn while_a_start_moves_more_time_is_asked_for_and_none_when_it_stands_or_has_ended() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("notify");
+        let hears = UnixDatagram::bind(&place).unwrap();
+        hears.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let word = || {
+            let mut word = [0; 64];
+            let length = hears.recv(&mut word).ok()?;
+            Some(String::from_utf8_lossy(&word[..length]).into_owned())
+        };
+        let socket = Some(reach(place.to_str().unwrap()).unwrap());
+        let supervisor = Supervisor { socket, watchdog: None };
+        let (ended, end) = mpsc::channel();
+        let (moves, read) = (AtomicU64::new(1), AtomicU64::new(0));
+        let moved = || Some(read.fetch_add(moves.load(Ordering::Relaxed), Ordering::Relaxed));
+        let ask = |end: mpsc::Receiver<()>| supervisor.ask_for_time(Duration::from_millis(20), &end, moved);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| ask(end));
+            for _ in 0..3 {
+                assert_eq!(word().as_deref(), Some("EXTEND_TIMEOUT_USEC=120000000"));
+            }
+            moves.store(0, Ordering::Relaxed);
+            while word().is_some() {}
+            assert!(!thread.is_finished());
+            drop(ended);
+            thread.join().unwrap();
+        });
+        assert!(bytes_read().is_some(), "the kernel counts what we read");
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
             plain.extend(others);
         }
         for (part, good, because) in plain.into_iter().chain(instance.watchers.parts()) {
+            if !good && instance.alerting.is_dismissed(&part) {
+                instance.watchers.dismiss(&part);
+            }
             let word = (good, because);
             if told.get(&part) != Some(&word) && instance.alerting.system(&part, word.0, &word.1) {
                 told.insert(part, word);

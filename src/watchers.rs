@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use lampguard_alerting::{Secret, TestSetup};
-use lampguard_model::Register;
+use lampguard_model::{Register, Timestamp};
 use prometheus::Registry;
 use tokio::sync::watch;
 
+use crate::backup::{self, Restored};
+use crate::certificates::Certificates;
+use crate::clock;
 use crate::config::Config;
 use crate::heartbeat::{self, Pulse};
 use crate::metrics::Watching;
@@ -27,6 +30,9 @@ pub(crate) struct Watchers {
     /// How the last heartbeat went.
     pub(crate) pulse: Pulse,
     pub(crate) metrics: Watching,
+    /// The data came from a backup, and nobody has ended that notice.
+    restored: Option<Restored>,
+    certificates: Certificates,
 }
 
 impl Watchers {
@@ -39,7 +45,21 @@ impl Watchers {
         let metrics = Watching::register(registry, config.proof.is_some(), config.heartbeat.is_some())?;
         let proofs = proof::Watch::open(config, register, metrics.clone())?;
         let tests = if nodes::is_silent(config) { None } else { test_dispatch::setup(config, dir)? };
-        Ok(Self { proofs, tests, pulse: Pulse::default(), metrics })
+        let restored = Restored::find(dir, &config.site.time_zone, clock::now());
+        let certificates = Certificates::of(config, metrics.certificate_ends.clone());
+        Ok(Self { proofs, tests, pulse: Pulse::default(), metrics, restored, certificates })
+    }
+
+    /// The backup's moment, where the data came from one.
+    pub(crate) fn restored_moment(&self) -> Option<Timestamp> {
+        self.restored.as_ref().map(Restored::moment)
+    }
+
+    /// A part's incident was ended by people while the part was bad.
+    pub(crate) fn dismiss(&self, part: &str) {
+        if let Some(restored) = self.restored.as_ref().filter(|_| part == backup::PART) {
+            restored.end();
+        }
     }
 
     /// Signs the links by which people confirm a test.
@@ -50,7 +70,9 @@ impl Watchers {
     /// Parts of the system, each with what is wrong with it.
     pub(crate) fn parts(&self) -> Vec<(String, bool, String)> {
         let proofs = self.proofs.iter().flat_map(|proofs| proofs.parts());
-        proofs.chain(self.pulse.part()).collect()
+        let of_data = self.restored.as_ref().map(Restored::part);
+        let certificates = self.certificates.parts(clock::now());
+        proofs.chain(self.pulse.part()).chain(of_data).chain(certificates).collect()
     }
 }
 

@@ -199,6 +199,137 @@ fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_i
 }
 
 #[test]
+fn a_restored_instance_says_so_until_people_end_it_and_confirms_no_isolation_of_before() {
+    let impatient = || {
+        let site = Site::new().with("[policy]\nfile = \"policy.toml\"\n");
+        site.write("policy.toml", "[system]\nfailing_for = \"1 s\"\n");
+        site
+    };
+    let old = impatient();
+    let lampguard = old.start();
+    two_incidents(&old, &lampguard);
+    let id = lampguard.items("/api/v1/incidents")[0]["id"].as_str().unwrap().to_owned();
+    let act = |lampguard: &Lampguard, token: &str, id: &str, verb: &str, more: Value| {
+        let mut body = json!({ "key": verb, "on_behalf_of": "c2", "method": "isolated", "breaker": "Q1",
+            "extent": "post", "cause": "x", "parts": "-", "reason": "called" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let url = format!("{}/api/v1/incidents/{id}/{verb}", lampguard.url);
+        let answer = http::try_post(&url, Some(token), body.to_string().as_bytes()).unwrap();
+        assert!([200, 202].contains(&answer.status), "{verb}: {}", answer.text);
+        answer.json()
+    };
+    let duty = old.token_named("duty", "shen", &[]);
+    act(&lampguard, &duty, &id, "arrive", json!({}));
+    act(&lampguard, &duty, &id, "make_safe", json!({}));
+    let safety = |lampguard: &Lampguard| lampguard.json(&format!("/api/v1/incidents/{id}"))["safety"].clone();
+    assert_eq!(safety(&lampguard), "已断电");
+    let out = old.path("backup");
+    good(&old.run(&["backup", "--out", &words(&out)]));
+    assert!(!old.data().join("restored").exists());
+    lampguard.stop();
+
+    let new = impatient();
+    let told = good(&new.run(&["restore", &words(&out)]));
+    for wanted in ["isolations", "open again", "taken back"] {
+        assert!(told.contains(wanted), "{wanted}: {told}");
+    }
+    let lampguard = new.start();
+    assert_eq!(safety(&lampguard), "未确认断电，视为带电");
+    let told = lampguard.items("/api/v1/notices?limit=1000");
+    let doubts = |item: &&Value| item["incident_id"] == id.as_str() && item["event"] == "incident.repeated";
+    assert!(told.iter().any(|item| doubts(&item)), "{told:?}");
+    let notice = |lampguard: &Lampguard| {
+        let mut all = lampguard.items("/api/v1/incidents?state=all");
+        all.retain(|case| case["kind"] == "system" && case["place"] == "restored");
+        all
+    };
+    wait_until("the notice", seconds(30), || !notice(&lampguard).is_empty());
+    assert!(notice(&lampguard)[0]["notes"].to_string().contains("数据恢复至"), "{:?}", notice(&lampguard));
+    lampguard.stop();
+    // Another start neither forgets it nor tells it twice, and what somebody confirmed holds.
+    let lampguard = new.start();
+    assert_eq!(safety(&lampguard), "未确认断电，视为带电");
+    act(&lampguard, &duty, &id, "make_safe", json!({ "key": "confirmed" }));
+    assert_eq!(safety(&lampguard), "已断电");
+    let system = notice(&lampguard);
+    assert_eq!(system.len(), 1, "{system:?}");
+    let system = system[0]["id"].as_str().unwrap().to_owned();
+    let asked = act(&lampguard, &duty, &system, "void", json!({ "on_behalf_of": null }));
+    let second = new.token_named("duty", "lin", &[]);
+    let agreed = json!({ "on_behalf_of": null, "second": asked["pending_id"] });
+    act(&lampguard, &second, &system, "void", agreed);
+    wait_until("the file to go", seconds(20), || !new.data().join("restored").exists());
+    lampguard.stop();
+    let lampguard = new.start();
+    assert_eq!(safety(&lampguard), "已断电");
+    std::thread::sleep(seconds(4));
+    assert_eq!(notice(&lampguard).len(), 1, "it is told no more");
+}
+
+#[test]
+fn what_is_damaged_is_backed_up_all_the_same_and_told() {
+    let site = Site::new();
+    for run in 0..3 {
+        let lampguard = site.start();
+        if run == 0 {
+            two_incidents(&site, &lampguard);
+        }
+        let mut sensor = Mqtt::connect(site.listener, "P001");
+        for seq in 1..=5 {
+            sensor.publish_and_wait("lamp/z1/P001/reading", reading(run + 1, seq, 1.0).as_bytes());
+        }
+        lampguard.stop();
+    }
+    let journal = site.data().join("journal");
+    let mut segments: Vec<_> =
+        std::fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|end| end == "lgj"));
+    segments.sort();
+    let rows = rusqlite::Connection::open(site.data().join("incidents.db")).unwrap();
+    let bytes = std::fs::read(&segments[0]).unwrap();
+    for (case, wanted) in
+        [("chain", "audit_fault"), ("frame", "journal_damaged_bytes"), ("segment", "missing")]
+    {
+        match case {
+            "chain" => rows
+                .execute_batch(
+                    "DROP TRIGGER event_is_never_changed; UPDATE event SET kind = 'x' WHERE seq = 2;",
+                )
+                .unwrap(),
+            // Between two whole frames.
+            "frame" => {
+                let mut flipped = bytes.clone();
+                flipped[bytes.len() / 2] ^= 1;
+                std::fs::write(&segments[0], flipped).unwrap();
+            }
+            _ => {
+                std::fs::write(&segments[0], &bytes).unwrap();
+                assert!(segments.len() > 2, "{segments:?}");
+                std::fs::remove_file(&segments[1]).unwrap();
+            }
+        }
+        let out = site.path(case);
+        let (code, text) = refused(&site.run(&["backup", "--out", &words(&out)]));
+        assert!(code == Some(1) && text.contains(&words(&out)) && text.contains("damaged"), "{case}: {text}");
+        let manifest: Value =
+            serde_json::from_str(&std::fs::read_to_string(out.join("backup.json")).unwrap()).unwrap();
+        assert!(manifest["audit_fault"].as_str().unwrap().contains("row 2"), "{manifest}");
+        match wanted {
+            "journal_damaged_bytes" => assert!(manifest[wanted].as_u64().unwrap() > 0, "{manifest}"),
+            "missing" => assert!(manifest["journal_missing_records"].as_u64().unwrap() > 0, "{manifest}"),
+            _ => assert_eq!(manifest["journal_missing_records"], 0, "{manifest}"),
+        }
+        let told = good(&site.run(&[
+            "restore",
+            &words(&out),
+            "--into",
+            &words(&site.path(&format!("{case}-into"))),
+        ]));
+        assert!(told.contains("DAMAGED"), "{told}");
+    }
+}
+
+#[test]
 fn a_backup_that_is_killed_at_any_moment_is_whole_or_no_backup() {
     let site = Site::new();
     let lampguard = site.start();

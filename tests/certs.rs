@@ -5,7 +5,7 @@
 mod common;
 
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::mqtt::{Hello, publish_five};
 use common::process::{run, texts};
-use common::{Ending, Mqtt, Site, reading, seconds};
+use common::{Ending, Mosquitto, Mqtt, Site, reading, seconds, wait_until};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -92,6 +92,9 @@ fn a_listener_with_these_files_takes_a_gateway_by_its_certificate_and_no_strange
         assert_eq!(connect(site.listener, &office, own, host).err(), Some(Ending::Closed), "{case}");
     }
     assert_eq!(lampguard.balanced()["stored"], 3);
+    // The server's two years and the authority's ten.
+    let ends_in = || lampguard.metric("lampguard_certificate_ends_in_seconds");
+    wait_until("the ends to be looked at", seconds(20), || ends_in() > (700 + 3600) as f64 * 86_400.0);
 }
 
 #[test]
@@ -118,6 +121,12 @@ fn what_is_there_is_kept_until_renewal_is_asked_for_and_the_authority_always() {
     );
     assert!(said.contains("made client") && dir.join("P002.pem").exists(), "{said}");
     assert_eq!(all(), first);
+    // Whoever calls it sees of every certificate of the folder when it ends.
+    let said = good(&certs(home.path(), ""));
+    for name in ["P001", "P002"] {
+        let line = said.lines().find(|line| line.starts_with("there client") && line.ends_with(name));
+        assert!(line.is_some_and(|line| line.contains("valid until 20")), "{name}: {said}");
+    }
     let output = certs(home.path(), "--server other.example");
     let (_, err) = texts(&output);
     assert!(output.status.code() == Some(1) && err.contains("--renew"), "{err}");
@@ -138,6 +147,98 @@ fn what_is_there_is_kept_until_renewal_is_asked_for_and_the_authority_always() {
             "{name}: {said}"
         );
     }
+}
+
+#[test]
+fn a_renewed_pair_is_read_by_whoever_read_the_old_one() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("certs");
+    good(&certs(home.path(), "--client gateway-1"));
+    let is_root = rustix::process::geteuid().is_root();
+    for (name, mode) in [("server.key", 0o640), ("server.pem", 0o444)] {
+        let path = dir.join(name);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        if is_root {
+            std::os::unix::fs::chown(&path, Some(65534), Some(65533)).unwrap();
+        }
+    }
+    // What a try that was broken off left is in nobody's way.
+    std::fs::write(dir.join("server.key.new"), "half").unwrap();
+    let old = ["server.key", "server.pem"].map(|name| read(&dir, name));
+    good(&certs(home.path(), "--renew"));
+    assert_ne!(["server.key", "server.pem"].map(|name| read(&dir, name)), old);
+    for (name, mode) in [("server.key", 0o640), ("server.pem", 0o444), ("gateway-1.key", 0o600)] {
+        let meta = std::fs::metadata(dir.join(name)).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, mode, "{name}");
+        if is_root && name.starts_with("server") {
+            assert_eq!((meta.uid(), meta.gid()), (65534, 65533), "{name}");
+        }
+    }
+    // A certificate that cannot be written leaves the old pair as it was.
+    let old = ["server.key", "server.pem"].map(|name| read(&dir, name));
+    std::fs::create_dir_all(dir.join("server.pem.new/x")).unwrap();
+    assert!(!certs(home.path(), "--renew").status.success());
+    assert_eq!(["server.key", "server.pem"].map(|name| read(&dir, name)), old);
+    assert!(!dir.join("server.key.new").exists());
+}
+
+/// Mosquitto by its snippet for the field, with the certificates of a folder and these rights.
+fn in_the_field(office: &Path, rights: &Path) -> Option<Mosquitto> {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/mosquitto-tls.conf");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    Mosquitto::start_with(|home, port| {
+        let line = |line: &str| {
+            let place = |name: &str| office.join(name).display().to_string();
+            match line.split_whitespace().next() {
+                Some("listener") => format!("listener {port} 127.0.0.1\n"),
+                Some("certfile") => format!("certfile {}\n", place("server.pem")),
+                Some("keyfile") => format!("keyfile {}\n", place("server.key")),
+                Some("cafile") => format!("cafile {}\n", place("ca.pem")),
+                Some("acl_file") => format!("acl_file {}\n", rights.display()),
+                Some("persistence") => format!("{line}\npersistence_location {}/\n", home.display()),
+                _ => format!("{line}\n"),
+            }
+        };
+        shipped.lines().map(line).collect()
+    })
+}
+
+#[test]
+fn a_stolen_certificate_writes_nothing_at_mosquitto_once_its_line_stands_in_the_acl() {
+    let home = tempfile::tempdir().unwrap();
+    let office = home.path().join("office");
+    good(&certs(home.path(), "--dir office --client P007 --client P008"));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/mosquitto.acl");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let rights = home.path().join("rights.acl");
+    std::fs::write(&rights, &shipped).unwrap();
+    let Some(mut mosquitto) = in_the_field(&office, &rights) else { return };
+    let publish = |client: &mut Mqtt, post: &str, id: u16| {
+        let topic = format!("lamp/z1/{post}/reading");
+        client.send(&publish_five(&topic, reading(1, u64::from(id), 1.0).as_bytes(), 1, id, &[]));
+        let answer = client.next(seconds(10)).unwrap();
+        assert_eq!(answer.first, 0x40);
+        answer.body.get(2).copied().unwrap_or(0)
+    };
+    let port = mosquitto.port;
+    let enter = |name: &str| connect(port, &office, Some((&office, name)), "localhost").unwrap();
+    // 0x10: taken, and nobody reads it.
+    let taken = [0, 0x10];
+    let (mut thief, mut other) = (enter("P007"), enter("P008"));
+    assert!(
+        taken.contains(&publish(&mut thief, "P007", 1)) && taken.contains(&publish(&mut other, "P008", 1))
+    );
+    assert_eq!(publish(&mut thief, "P008", 2), 0x87, "another sensor's topic");
+    // The example, as it stands in the file.
+    let example = shipped.replace("# user P007\n# topic deny", "user P007\ntopic deny");
+    assert_ne!(example, shipped);
+    std::fs::write(&rights, example).unwrap();
+    mosquitto.process.hang_up();
+    wait_until("the line to count on the open connection", seconds(20), || {
+        publish(&mut thief, "P007", 3) == 0x87
+    });
+    assert_eq!(publish(&mut enter("P007"), "P007", 4), 0x87, "on a new one");
+    assert!(taken.contains(&publish(&mut other, "P008", 5)), "the others write on");
 }
 
 #[test]

@@ -340,6 +340,48 @@ fn readings_that_the_journal_lost_on_the_way_to_an_owner_are_counted_and_stand_i
 }
 
 #[test]
+fn what_an_owner_lost_by_a_restore_comes_again_from_the_journal_of_a_node_whose_cursor_was_set_back() {
+    let (hub, n1) = (Site::new(), Site::new());
+    let urls = [("hub", hub.web), ("n1", n1.web)];
+    let join = |site: Site, name: &str| {
+        let other = if name == "hub" { "n1" } else { "hub" };
+        site.write(&format!("{other}.token"), "none yet\n");
+        site.with(&nodes(name, &urls, ""))
+    };
+    let (hub, n1) = (join(hub, "hub"), join(n1, "n1"));
+    let owner = hub.start();
+    introduce(&hub, "hub", "n1", &n1);
+    let receiver = n1.start();
+    publish(n1.listener, 0, 400);
+    wait_until("the first ones at the owner", seconds(60), || owner.stored() == 400);
+    let out = hub.path("backup").display().to_string();
+    assert!(hub.run(&["backup", "--out", &out]).status.success());
+    publish(n1.listener, 400, 800);
+    wait_until("all of it at the owner", seconds(60), || owner.stored() == 800);
+    owner.stop();
+    std::fs::rename(hub.data(), hub.path("data.lost")).unwrap();
+    assert!(hub.run(&["restore", &out]).status.success());
+    let owner = hub.start();
+    wait_until("the node to be back", seconds(30), || receiver.metric("lampguard_nodes_peer_up") > 0.0);
+    assert_eq!(owner.stored(), 400, "nobody sends the others by himself");
+    // The words of docs/nodes.md.
+    receiver.stop();
+    let cursor = n1.data().join("forward-hub.cursor");
+    assert!(cursor.exists());
+    std::fs::write(cursor, "0\n").unwrap();
+    let _receiver = n1.start();
+    wait_until("what was lost", seconds(60), || owner.stored() == 800);
+    let mut numbers = kept(&owner);
+    wait_until("the history", seconds(30), || {
+        numbers = kept(&owner);
+        numbers.len() >= 800
+    });
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..800).collect::<Vec<_>>(), "each once");
+    owner.balanced();
+}
+
+#[test]
 fn a_node_with_another_list_of_owners_is_told_by_readyz_and_doctor() {
     let (hub, n1) = (Site::new(), Site::new());
     let urls = [("hub", hub.web), ("n1", n1.web)];

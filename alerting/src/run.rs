@@ -98,6 +98,8 @@ pub struct Setup {
     pub tests: Option<TestSetup>,
     /// When to tell the next one.
     pub ladders: Ladders,
+    /// The directory was put back from a backup of this moment, and nobody has ended that notice yet.
+    pub restored: Option<Timestamp>,
     /// Words for texts.
     pub site: SiteText,
     /// Wall clock.
@@ -221,6 +223,10 @@ impl Alerting {
         let writes = story.writes.clone();
         engine.set_rota(story.duty.now());
         story.take_up_lists(&engine, &crate::store::Reads::new(&lock(&reads)))?;
+        if let Some(moment) = setup.restored {
+            engine.doubt_isolations(moment, (setup.clock)(), &mut story.effects);
+            story.handle(true);
+        }
         engine.replaying(true);
         story.replay(&mut engine, &setup.journal_dir, from, cursor.is_some())?;
         engine.replaying(false);
@@ -253,6 +259,11 @@ impl Alerting {
     /// More is raised than people can take in: messages are grouped.
     pub fn is_flood(&self) -> bool {
         lock(&self.engine).is_flood()
+    }
+
+    /// People have ended the incident of a part of the system that is bad still.
+    pub fn is_dismissed(&self, part: &str) -> bool {
+        lock(&self.engine).is_dismissed(part)
     }
 
     /// Judges what is queued, lets the channels finish, commits and closes. Under 2 s unless the disk hangs.

@@ -261,6 +261,7 @@ pub(crate) fn isolated(now: Timestamp) -> crate::life::Life {
         covers: Vec::new(),
         restored: None,
         reenergised_at: None,
+        doubted_at: None,
     };
     crate::life::Life { safe: Some(safe), ..crate::life::Life::default() }
 }

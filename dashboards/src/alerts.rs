@@ -58,7 +58,7 @@ const fn alert(
 use Urgency::{Critical, Warning};
 
 /// Every rule, the most urgent first.
-pub const ALERTS: [Alert; 20] = [
+pub const ALERTS: [Alert; 21] = [
     alert(
         "LampguardDown",
         Critical,
@@ -257,6 +257,20 @@ pub const ALERTS: [Alert; 20] = [
             "zone {{ .Labels.zone }} has hours without a crew in the next 7 days",
         ),
         t("lampguard plan 查看，补排班。", "see lampguard plan, and fill the rota."),
+    ),
+    alert(
+        "LampguardCertificateEnds",
+        Warning,
+        "1h",
+        "lampguard_certificate_ends_in_seconds < 30 * 86400",
+        t(
+            "证书 {{ .Labels.certificate }} 将在 30 天内到期",
+            "certificate {{ .Labels.certificate }} ends within 30 days",
+        ),
+        t(
+            "到期后传感器、broker 或浏览器连不上：lampguard certs --renew，把新文件放回原处，不必重启。",
+            "sensors, broker or browsers stay outside then: lampguard certs --renew, new files in the old place, no restart.",
+        ),
     ),
     alert(
         "LampguardReloadFailing",

@@ -81,6 +81,8 @@ pub struct SegmentInfo {
     pub kinds: BTreeMap<u8, u64>,
     /// Bytes that belong to no whole frame.
     pub damaged_bytes: u64,
+    /// Records that are missing inside it: what was damaged had been whole once. What is torn at its end never was.
+    pub missing: u64,
     /// When the last frame was closed, milliseconds UTC.
     pub closed_at: Option<i64>,
     /// Meta of the last frame.
@@ -92,17 +94,19 @@ pub struct SegmentInfo {
 /// # Errors
 /// [`JournalError`] when the directory or a file cannot be read; damage inside a file is told, not an error.
 pub fn inspect(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentInfo>, JournalError> {
-    list(disk, dir)?.into_iter().map(|name| inspect_one(disk, &name.path(dir))).collect()
+    list(disk, dir)?.into_iter().map(|name| inspect_one(disk, &name.path(dir), name.first_seq)).collect()
 }
 
-fn inspect_one(disk: &dyn Disk, path: &Path) -> Result<SegmentInfo, JournalError> {
+fn inspect_one(disk: &dyn Disk, path: &Path, first_seq: u64) -> Result<SegmentInfo, JournalError> {
     let file = disk.open(path).map_err(JournalError::new("opening", path))?;
     let mut info =
         SegmentInfo { path: path.to_owned(), created_at: created_at(&*file), ..SegmentInfo::default() };
-    let mut scan = Scan::new(file);
+    let (mut scan, mut expected) = (Scan::new(file), first_seq);
     while let Some(frame) = scan.next_whole().map_err(JournalError::new("reading", path))? {
         let first = info.records.map_or(frame.first_seq, |(first, _)| first);
         info.records = Some((first, frame.end_seq()));
+        info.missing += frame.first_seq.saturating_sub(expected);
+        expected = frame.end_seq();
         info.frames += 1;
         info.closed_at = Some(frame.closed_at);
         info.meta = frame.meta.to_vec();

@@ -16,6 +16,7 @@
 
 mod copy;
 mod restore;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -25,12 +26,13 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use lampguard_ingester::accounts::Totals;
-use lampguard_journal::{Disk, RealDisk};
+use lampguard_journal::{Disk, RealDisk, SegmentInfo};
 use lampguard_model::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use restore::{MARK, restore};
+pub(crate) use restored::{PART, Restored};
 
 use crate::config::{self, Config};
 use crate::{clock, data_dir, tools};
@@ -60,7 +62,30 @@ struct Manifest {
     stored: u64,
     /// `number:hash` of the newest row of the chain; none before the first start.
     audit_head: Option<String>,
+    /// Why the chain of the incident store does not hold; it was so before it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audit_fault: Option<String>,
+    /// Bytes of segments of the journal in which records are missing that belong to no whole frame.
+    #[serde(default)]
+    journal_damaged_bytes: u64,
+    /// Records missing between those that are there.
+    #[serde(default)]
+    journal_missing_records: u64,
     files: Vec<Sum>,
+}
+
+impl Manifest {
+    /// What is wrong with the data that were copied; nothing of it came from copying.
+    fn damage(&self) -> Option<String> {
+        let chain =
+            self.audit_fault.iter().map(|fault| format!("the chain of incidents.db is broken: {fault}"));
+        let (records, bytes) = (self.journal_missing_records, self.journal_damaged_bytes);
+        let journal = (records > 0).then(|| {
+            format!("the journal lacks {records} record(s), {bytes} damaged bytes (journal_damaged_bytes)")
+        });
+        let all: Vec<String> = chain.chain(journal).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }
 
 /// One file: where it lies in the backup, its size, what it holds.
@@ -104,7 +129,7 @@ pub(crate) fn backup(file: Option<&Path>, out: &Path) -> Result<()> {
             copy.take(path, &Path::new("config").join(name))?;
         }
     }
-    let manifest = check(&unfinished.path, format, moment, copy.finish()?)?;
+    let manifest = check(&unfinished.path, &dir.join("journal"), format, moment, copy.finish()?)?;
     unfinished.name(out, &manifest)?;
     let bytes = manifest.files.iter().map(|entry| entry.bytes).sum::<u64>();
     tools::print(&format!(
@@ -114,7 +139,16 @@ pub(crate) fn backup(file: Option<&Path>, out: &Path) -> Result<()> {
         bytes >> 20,
         manifest.moment,
         manifest.stored
-    ))
+    ))?;
+    // A backup of what is damaged is better than none; whoever waits for a good one has to hear it.
+    match manifest.damage() {
+        Some(damage) => bail!(
+            "the backup {} is there and can be restored, and what it was made of is damaged: {damage}; keep the backups \
+             of before, and see `lampguard audit verify` and `lampguard journal inspect`",
+            out.display()
+        ),
+        None => Ok(()),
+    }
 }
 
 /// The folder in which a backup grows, before it has its name.
@@ -277,21 +311,53 @@ fn copy_journal(copy: &mut copy::Copy, journal: &Path, mut pinned: BTreeMap<Path
     Ok(())
 }
 
-/// Reads the copy back: what cannot be read now is no backup.
-fn check(path: &Path, format: u32, moment: Timestamp, files: Vec<Sum>) -> Result<Manifest> {
+/// A place where records are missing between two segments: the one before it, how many.
+fn holes(segments: &[SegmentInfo]) -> impl Iterator<Item = (&SegmentInfo, u64)> {
+    let with_records = segments.iter().filter_map(|segment| Some((segment, segment.records?)));
+    let behind = with_records.clone().skip(1);
+    with_records
+        .zip(behind)
+        .map(|((segment, (_, end)), (_, (next, _)))| (segment, next.saturating_sub(end)))
+        .filter(|(_, missing)| *missing > 0)
+}
+
+/// Bytes and records that the journal had lost before it was copied. A segment that was made and trimmed while we copied is
+/// another thing: it was whole, and the next try has everything.
+fn lost_before(segments: &[SegmentInfo], journal: &Path) -> Result<(u64, u64)> {
+    let inside = segments.iter().filter(|segment| segment.missing > 0);
+    let (mut bytes, mut records) = inside
+        .fold((0, 0), |(bytes, records), segment| (bytes + segment.damaged_bytes, records + segment.missing));
+    for (segment, missing) in holes(segments) {
+        // The oldest goes first: were the hole the journal's own, the segment before it would be there still.
+        let is_there = segment.path.file_name().is_some_and(|name| journal.join(name).exists());
+        if segment.damaged_bytes == 0 && !is_there {
+            bail!(
+                "{missing} record(s) behind {} are missing: the journal is trimmed faster than it is copied; try again",
+                segment.path.display()
+            );
+        }
+        records += missing;
+        if segment.missing == 0 {
+            bytes += segment.damaged_bytes;
+        }
+    }
+    Ok((bytes, records))
+}
+
+/// Reads the copy back: what cannot be read now is no backup. What was damaged before it was copied is told.
+fn check(path: &Path, source: &Path, format: u32, moment: Timestamp, files: Vec<Sum>) -> Result<Manifest> {
     let journal = path.join("data/journal");
     let segments =
         lampguard_journal::inspect(&RealDisk, &journal).context("reading the copied journal back")?;
+    let (journal_damaged_bytes, journal_missing_records) = lost_before(&segments, source)?;
     let records = segments.iter().filter_map(|segment| Some(segment.records?.1)).max().unwrap_or(0);
     let totals = segments.iter().rev().find_map(|segment| Totals::decode(&segment.meta));
     let incidents = path.join("data/incidents.db");
-    let audit_head = match incidents.exists() {
-        false => None,
-        true => {
-            let audit =
-                lampguard_alerting::verify_file(&incidents).context("checking the copied incidents.db")?;
-            Some(audit.head)
-        }
+    let audit = incidents.exists().then(|| lampguard_alerting::verify_file(&incidents));
+    let (audit_head, audit_fault) = match audit {
+        None => (None, None),
+        Some(Ok(audit)) => (Some(audit.head), None),
+        Some(Err(fault)) => (None, Some(fault.to_string())),
     };
     Ok(Manifest {
         backup: BACKUP_FORMAT,
@@ -301,6 +367,9 @@ fn check(path: &Path, format: u32, moment: Timestamp, files: Vec<Sum>) -> Result
         records,
         stored: totals.map_or(0, |totals| totals.stored),
         audit_head,
+        audit_fault,
+        journal_damaged_bytes,
+        journal_missing_records,
         files,
     })
 }
@@ -346,6 +415,35 @@ mod tests {
             "tsdb-main.cursor",
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_hole_that_copying_made_is_refused_and_one_that_was_there_is_counted() {
+        let home = tempfile::tempdir().unwrap();
+        let segment = |name: &str, records, damaged_bytes, missing| SegmentInfo {
+            path: PathBuf::from(name),
+            records,
+            damaged_bytes,
+            missing,
+            ..SegmentInfo::default()
+        };
+        let lost = |segments: &[SegmentInfo]| lost_before(segments, home.path());
+        fs::write(home.path().join("there"), "x").unwrap();
+        // Frames that stand in two segments, a torn end, a segment without any.
+        let whole = [
+            segment("gone", Some((0, 10)), 0, 0),
+            segment("gone", Some((8, 20)), 7, 0),
+            segment("gone", None, 0, 0),
+            segment("gone", Some((20, 30)), 9, 0),
+        ];
+        assert_eq!(lost(&whole).unwrap(), (0, 0));
+        let trimmed = [segment("gone", Some((0, 10)), 0, 0), segment("there", Some((15, 20)), 0, 0)];
+        let refused = lost(&trimmed).unwrap_err().to_string();
+        assert!(refused.contains("5 record(s)") && refused.contains("try again"), "{refused}");
+        let missing = [segment("there", Some((0, 10)), 0, 0), segment("there", Some((15, 20)), 0, 0)];
+        assert_eq!(lost(&missing).unwrap(), (0, 5));
+        let damaged = [segment("gone", Some((0, 10)), 40, 2), segment("gone", Some((15, 20)), 3, 0)];
+        assert_eq!(lost(&damaged).unwrap(), (40, 7));
     }
 
     #[test]

@@ -6,14 +6,25 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::copy::{give_to_owner_of, make_folders, stream, sum, sync_folders};
+use super::restored::{self, leave_word};
 use super::{BACKUP_FORMAT, MANIFEST, Manifest, Sum, is_below, sync_dir};
 use crate::data_dir::{self, DataDir, FORMAT};
-use crate::{config, tools};
+use crate::{clock, config, tools};
 
 /// In a data directory that is being filled: no instance starts on half of one.
 pub(crate) const MARK: &str = "restoring";
 /// What an empty data directory may hold.
 const NOTHING: [&str; 2] = ["lock", "lost+found"];
+
+/// What was done after the moment is lost, and only people know it.
+const AFTERWARDS: &str = "
+What happened after that moment is not in it. The next start tells the desk so (P1, part `restored`), until somebody ends it:
+  isolations   nobody knows whether they hold: each prints 未确认断电 until it is made safe again (make_safe)
+  incidents    closed after the moment: open again. Call who had them, then record what they say (on_behalf_of)
+  deadlines    rungs and breaches that passed meanwhile fire at the start, in lists, at most 10 messages a person in 10 min
+  tokens       and users and links taken back after the moment are good again: revoke them once more
+  rota         changes of duty after the moment are lost: lampguard plan
+";
 
 /// Puts a backup into `into`, or into the data directory of the configuration.
 pub(crate) fn restore(file: Option<&Path>, from: &Path, into: Option<&Path>) -> Result<()> {
@@ -22,6 +33,7 @@ pub(crate) fn restore(file: Option<&Path>, from: &Path, into: Option<&Path>) -> 
         None => config::load(&config::find(file)?)?.site.data_dir,
     };
     let manifest = read(from)?;
+    let damage = manifest.damage().map(|damage| format!("DAMAGED when it was backed up: {damage}\n"));
     let files = verified(from, manifest.files)?;
     data_dir::make(&into)?;
     let held = DataDir::hold(&into)?;
@@ -37,7 +49,10 @@ pub(crate) fn restore(file: Option<&Path>, from: &Path, into: Option<&Path>) -> 
             bail!("{} changed while it was copied: empty {} and try again", source.display(), into.display());
         }
     }
+    leave_word(&into, &manifest.moment, clock::now())?;
+    let word = Sum { path: restored::FILE.to_owned(), bytes: 0, sha256: String::new() };
     give_to_owner_of(&into, &into, &files)?;
+    give_to_owner_of(&into, &into, &[word])?;
     sync_folders(&into, &files)?;
     fs::remove_file(into.join(MARK)).with_context(|| format!("finishing {}", into.display()))?;
     sync_dir(&into)?;
@@ -47,13 +62,14 @@ pub(crate) fn restore(file: Option<&Path>, from: &Path, into: Option<&Path>) -> 
     tools::print(&format!(
         "{}: {} file(s) of lampguard {}, readings acknowledged up to {} ({} stored). \
          Never let the old instance run beside this one: both would read as the same client. \
-         Configuration and register of then: {}\n",
+         Configuration and register of then: {}\n{}{AFTERWARDS}",
         into.display(),
         files.len(),
         manifest.lampguard,
         manifest.moment,
         manifest.stored,
-        from.join("config").display()
+        from.join("config").display(),
+        damage.unwrap_or_default()
     ))
 }
 

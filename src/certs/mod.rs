@@ -20,6 +20,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::UsageError;
 use crate::cli::Certs;
+use crate::data_dir::Staged;
 use crate::{clock, config, data_dir, tools};
 use read::Shown;
 
@@ -47,10 +48,16 @@ impl Pair {
         self.cert.exists() || self.key.exists()
     }
 
-    /// The key first: a certificate without one is seen at once, a key without a certificate is in nobody's way.
+    /// Both are durable beside the old ones before either takes its place: a full disk leaves the old pair.
     fn write(&self, cert: &str, key: &str) -> Result<()> {
-        data_dir::write_private(&self.key, key)?;
-        fs::write(&self.cert, cert).with_context(|| format!("writing {}", self.cert.display()))
+        let (new_key, new_cert) =
+            (Staged::write(&self.key, key, 0o600)?, Staged::write(&self.cert, cert, 0o644)?);
+        new_key.replace()?;
+        new_cert.replace()?;
+        let folder = self.cert.parent().unwrap_or(Path::new("."));
+        fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("writing {}", self.cert.display()))
     }
 
     fn shown(&self) -> Result<Shown> {
@@ -98,6 +105,7 @@ pub(crate) fn certs(file: Option<&Path>, asked: &Certs) -> Result<()> {
     for name in &asked.clients {
         text += &client(&dir, &authority, name, asked, today)?;
     }
+    text += &others(&dir, &asked.clients, today)?;
     text += &where_it_goes(&dir, &asked.clients);
     tools::print(&text)
 }
@@ -271,6 +279,28 @@ fn client(dir: &Path, authority: &Authority, name: &str, asked: &Certs, today: D
     Ok(line(word, "client", &pair, until, today, name))
 }
 
+/// The other certificates of the folder, that none ends unseen.
+fn others(dir: &Path, asked: &[String], today: Date) -> Result<String> {
+    let doing = || format!("listing {}", dir.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).with_context(doing)? {
+        let name = entry.with_context(doing)?.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".pem")).map(str::to_owned);
+        names.extend(name.filter(|name| !["ca", "server"].contains(&name.as_str()) && !asked.contains(name)));
+    }
+    names.sort();
+    let lines = names.iter().map(|name| {
+        let pair = Pair::of(dir, name);
+        match pair.shown() {
+            Ok(shown) => {
+                line("there", "client", &pair, shown.until, today, shown.common_name.as_deref().unwrap_or(""))
+            }
+            Err(e) => format!("there {e:#}\n"),
+        }
+    });
+    Ok(lines.collect())
+}
+
 fn line(word: &str, what: &str, pair: &Pair, until: Date, today: Date, names: &str) -> String {
     let over = if until < today { "  EXPIRED: --renew makes it anew" } else { "" };
     format!("{word} {what} {}  valid until {until}{over}  {names}\n", pair.cert.display())
@@ -294,8 +324,9 @@ fn where_it_goes(dir: &Path, clients: &[String]) -> String {
     let one = clients.first().map_or("NAME", String::as_str);
     format!(
         "
-ca.key signs whatever is asked: keep it away from this machine, and bring it back to renew. Keys are readable by their
-owner alone: who runs the server has to be able to read server.key (chgrp and chmod 640, or a copy).
+ca.key signs whatever is asked: keep it away from this machine, and bring it back to renew. New keys are readable by their
+owner alone: who runs the server has to be able to read server.key (chgrp and chmod 640, or a copy). Renewed ones keep
+owner, group and mode; who read the old ones has to be restarted.
 
 lampguard.toml, sensors that come straight to lampguard:
   [listener]

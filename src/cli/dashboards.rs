@@ -39,7 +39,7 @@ pub(crate) struct Export {
     /// Language of titles.
     #[arg(long, value_enum, requires = "datasource")]
     pub(crate) lang: Option<Lang>,
-    /// Where the browsers of the wall find lampguard: [web] public_url.
+    /// Where the browsers of the wall find lampguard: `[web] public_url`.
     #[arg(long, value_name = "URL", default_value = lampguard_dashboards::PUBLIC_URL)]
     pub(crate) public_url: String,
     /// Zone in which times are shown and days begin: [site] time_zone, or browser for that of who looks.

@@ -9,7 +9,7 @@ pub(crate) struct Certs {
     /// Folder for them. What is there is kept: calling it again makes what is missing, and shows when each ends.
     #[arg(long, value_name = "DIR", default_value = "certs")]
     pub(crate) dir: PathBuf,
-    /// Host name or address by which the server is reached, besides localhost, 127.0.0.1 and the host of [web] public_url;
+    /// Host name or address by which the server is reached, besides localhost, 127.0.0.1 and the host of `[web] public_url`;
     /// several times.
     #[arg(long = "server", value_name = "HOST")]
     pub(crate) servers: Vec<String>,

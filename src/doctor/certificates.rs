@@ -3,25 +3,15 @@
 use std::path::Path;
 
 use lampguard_ingester::source::listener;
-use lampguard_model::{Millis, Timestamp};
+use lampguard_model::Timestamp;
 
 use super::{Findings, Grade};
+use crate::certificates::{self, SOON};
 use crate::clock;
 use crate::config::Config;
 
-/// So long before its end a certificate is named.
-const SOON: Millis = Millis::hours(30 * 24);
-
 pub(super) fn check(config: &Config, findings: &mut Findings) {
-    let web = config.web.tls_cert.as_deref().map(|file| ("[web] tls_cert".to_owned(), file));
-    let listener = config.listener.iter().flat_map(|listener| {
-        let named = [("tls_cert", &listener.tls_cert), ("client_ca", &listener.client_ca)];
-        named.map(|(key, file)| file.as_deref().map(|file| (format!("[listener] {key}"), file)))
-    });
-    let brokers = config.brokers.iter().filter_map(|broker| {
-        broker.cert_file.as_deref().map(|file| (format!("[[broker]] {} cert_file", broker.id), file))
-    });
-    for (what, file) in web.into_iter().chain(listener.flatten()).chain(brokers) {
+    for (_, what, file) in certificates::files(config) {
         match listener::ends_at(file) {
             Some(end) => look(&what, file, end, clock::now(), findings),
             None => findings.add(
@@ -49,6 +39,8 @@ fn look(what: &str, file: &Path, end: Timestamp, now: Timestamp, findings: &mut 
 
 #[cfg(test)]
 mod tests {
+    use lampguard_model::Millis;
+
     use super::*;
 
     #[test]

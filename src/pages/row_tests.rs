@@ -91,6 +91,7 @@ fn only_an_isolation_in_force_is_shown_as_dead() {
             covers: Vec::new(),
             restored: restored.then(|| mark(NOW)),
             reenergised_at: again.then_some(NOW),
+            doubted_at: None,
         });
         safety(&test_look(Lang::Zh, None), &incident).0
     };

@@ -400,6 +400,7 @@ pub(crate) fn event(word: &str) -> Option<Text> {
         "reported" => Text("市民报告", "Reported by a person"),
         "verify_again" => Text("复核作废，重新计时", "Verification taken back"),
         "above_after_repair" => Text("修复后仍超限", "Above the limit after the repair"),
+        "isolation_doubted" => Text("断电待核实", "Isolation not confirmed"),
         "switch_on_soon" => Text("即将送电", "Power will come on"),
         "call_wanted" => Text("到场未核实，请致电", "Arrival not proven: call"),
         "isolation_offered" => Text("建议请求断电", "Isolation offered"),

@@ -17,6 +17,7 @@ const NOTE_CREW: &str = "隔离区内重新带电, 立即撤离 (re-energised: g
 /// Names of posts and sensors that an isolation keeps: more than hang on any feeder of a street.
 const COVERED_MAX: usize = 2_000;
 const NOTE_SWITCH_ON: &str = "即将按时间表送电 (the timetable switches on soon)";
+const NOTE_RESTORED: &str = "数据由备份恢复, 断电和围护未经确认, 请致电核实 (data are from a backup: whether it is still dead or guarded has to be asked)";
 /// Two switchings of a feeder lie further apart; a sunset computed twice does not.
 const SAME_SWITCHING: Millis = Millis::hours(1);
 /// The event by which they hear it.
@@ -43,6 +44,8 @@ pub(super) struct Isolation {
     /// Names of posts and sensors that were in it when it was made, sorted.
     covers: Vec<Arc<str>>,
     since: Timestamp,
+    /// Out of a backup, and nobody has confirmed it: voltage in it is told, and its silence counts.
+    doubted: bool,
 }
 
 /// A slot's post or its sensor was inside when the isolation was made.
@@ -61,7 +64,7 @@ impl Engine {
     /// An extent made dead without an incident, for tests of what follows.
     #[cfg(test)]
     pub(crate) fn isolate(&mut self, extent: Extent, since: Timestamp) {
-        self.isolations.push(Isolation { extent, covers: Vec::new(), since });
+        self.isolations.push(Isolation { extent, covers: Vec::new(), since, doubted: false });
     }
 
     /// The end of it.
@@ -86,11 +89,11 @@ impl Engine {
             let incident = &open.incident;
             let in_force = incident.life.isolation_in_force().filter(|_| !incident.life.drill);
             let Some(safe) = in_force else { continue };
-            let since = safe.mark.at;
+            let (since, doubted) = (safe.mark.at, safe.doubted_at.is_some());
             let whole = is_whole_feeder(incident, safe.extent);
             if whole {
                 let (extent, covers) = (Extent::Feeder(incident.feeder.clone()), safe.covers.clone());
-                isolations.push(Isolation { extent, covers, since });
+                isolations.push(Isolation { extent, covers, since, doubted });
             }
             // Its post is inside whatever feeder the register says today; and it may have been a device that nobody
             // had registered.
@@ -99,7 +102,7 @@ impl Engine {
                 _ => Some(&incident.post_id).filter(|_| !whole),
             };
             let extent = post.map(|post| Extent::Post(post.clone()));
-            isolations.extend(extent.map(|extent| Isolation { extent, covers: Vec::new(), since }));
+            isolations.extend(extent.map(|extent| Isolation { extent, covers: Vec::new(), since, doubted }));
         }
         self.isolations = isolations;
     }
@@ -214,18 +217,40 @@ impl Engine {
         expected.until.filter(|at| !expected.on && at.since(now) <= self.policy.isolation.switch_on_warning)
     }
 
-    fn isolated_since(&self, slot: usize) -> Option<Timestamp> {
+    /// The isolations that a slot is inside of.
+    fn isolations_of(&self, slot: usize) -> impl Iterator<Item = &Isolation> {
         let owner = &self.owners[slot];
-        let covers = |isolation: &&Isolation| match &isolation.extent {
+        let covers = |isolation: &Isolation| match &isolation.extent {
             Extent::Post(name) => *name == *owner.name(),
             Extent::Feeder(name) => owner.post().is_some_and(|post| post.feeder == *name),
         };
-        let inside = |isolation: &&Isolation| covers(isolation) || is_covered(&isolation.covers, owner);
-        self.isolations.iter().filter(inside).map(|isolation| isolation.since).min()
+        self.isolations
+            .iter()
+            .filter(move |isolation| covers(isolation) || is_covered(&isolation.covers, owner))
     }
 
+    fn isolated_since(&self, slot: usize) -> Option<Timestamp> {
+        self.isolations_of(slot).map(|isolation| isolation.since).min()
+    }
+
+    /// Silence is expected there.
     pub(super) fn is_isolated(&self, slot: usize) -> bool {
-        !self.isolations.is_empty() && self.isolated_since(slot).is_some()
+        !self.isolations.is_empty() && self.isolations_of(slot).any(|isolation| !isolation.doubted)
+    }
+
+    /// Everything known comes from a backup: what was made safe up to its moment is confirmed by nobody until somebody
+    /// makes it safe again. Crew and desk hear it.
+    pub(crate) fn doubt_isolations(&mut self, moment: Timestamp, now: Timestamp, effects: &mut Vec<Effect>) {
+        for place in 0..self.open.len() {
+            let open = &mut self.open[place];
+            if open.over || !open.incident.life.safe.as_mut().is_some_and(|safe| safe.doubt(moment, now)) {
+                continue;
+            }
+            let body = json!({ "moment": moment.to_rfc3339(), "body": { "note": NOTE_RESTORED } });
+            let key = format!("restored_data:{}", moment.0);
+            self.say(place, now, &key, "isolation_doubted", &body, Some(REPEATED), effects);
+        }
+        self.renew_isolations();
     }
 
     /// Voltage in an extent that was made dead, in a sample measured after the isolation: P1 at once.

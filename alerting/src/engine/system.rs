@@ -100,6 +100,15 @@ impl Engine {
         }
     }
 
+    /// People have ended what was raised about a part that is bad still.
+    pub(crate) fn is_dismissed(&self, part: &str) -> bool {
+        let known = self.parts.iter().find(|known| *known.name == *part);
+        known.is_some_and(|part| {
+            let subject = Subject::System(part.name.clone());
+            part.raised && !part.good && self.taking(&subject, Family::System).is_none()
+        })
+    }
+
     /// Since when the source of that number is connected; `None` while it is down. A source of several parts is
     /// down only when all of them are: with one broker of two away, the posts of the other may not go unwatched.
     pub(super) fn connected_since(&self, source: u8) -> Option<Timestamp> {

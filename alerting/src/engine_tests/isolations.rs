@@ -74,6 +74,87 @@ fn an_isolation_for_what_a_whole_feeder_says_covers_the_feeder_whatever_extent_w
 }
 
 #[test]
+fn an_isolation_out_of_a_backup_prints_dead_only_when_it_is_made_again_and_voltage_in_it_is_told_meanwhile() {
+    let mut city = City::new();
+    for minute in [0, 5] {
+        city.read(&volts(minutes(minute), 40.0, 230.0));
+    }
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+    city.moved(minutes(11), &id, isolated("1", Extent::Post));
+    let slot = city.engine.slot(&city.the_incident().post_id.clone()).unwrap();
+    let state = |city: &City| (city.the_incident().life.safety(), city.engine.is_isolated(slot));
+    let doubt = |city: &mut City, moment| {
+        city.engine.doubt_isolations(minutes(moment), minutes(60), &mut city.effects);
+    };
+    doubt(&mut city, 10);
+    assert_eq!(state(&city), (crate::life::DEAD, true), "it was made after the backup's moment");
+    for start in 0..2 {
+        doubt(&mut city, 30);
+        assert_eq!(state(&city), (crate::life::TREAT_AS_LIVE, false), "start {start}: its silence counts");
+        assert_eq!(told_of(&city, "isolation_doubted").len(), 1, "told once, start {start}");
+    }
+    assert!(told_of(&city, "isolation_doubted")[0].1, "crew and desk hear it");
+    let kept = serde_json::to_string(&city.the_incident().life).unwrap();
+    let kept: crate::life::Life = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept.safety(), crate::life::TREAT_AS_LIVE, "the next start knows it");
+    city.read(&volts(minutes(61), 0.1, 230.0));
+    assert_eq!(told_of(&city, "reenergised").len(), 1);
+    city.moved(minutes(62), &id, isolated("2", Extent::Post));
+    doubt(&mut city, 30);
+    assert_eq!(state(&city), (crate::life::DEAD, true), "somebody confirmed it");
+}
+
+#[test]
+fn a_guard_out_of_a_backup_is_not_confirmed_either() {
+    let mut city = City::new();
+    for minute in [0, 5] {
+        city.read(&volts(minutes(minute), 40.0, 230.0));
+    }
+    let id = city.the_incident().id.to_string();
+    city.moved(minutes(10), &id, crew(Verb::Arrive, "1"));
+    let mut guarded = crew(Verb::MakeSafe, "1");
+    guarded.body.method = Some(Method::Guarded);
+    city.moved(minutes(11), &id, guarded);
+    assert_eq!(city.the_incident().life.safety(), crate::life::GUARDED);
+    city.engine.doubt_isolations(minutes(30), minutes(60), &mut city.effects);
+    assert_eq!(city.the_incident().life.safety(), crate::life::TREAT_AS_LIVE);
+}
+
+#[test]
+fn what_people_ended_about_a_part_that_is_bad_still_is_known_and_not_told_again() {
+    let mut city = City::new();
+    let bad = |city: &mut City, minute| {
+        let input = Input::System { part: "restored", good: false, because: "数据恢复" };
+        city.engine.step(minutes(minute), input, &mut city.effects);
+    };
+    bad(&mut city, 0);
+    city.tick(minutes(2));
+    let incident = city.the(Family::System).clone();
+    assert!(incident.notes.iter().any(|note| note.contains("数据恢复")), "{:?}", incident.notes);
+    assert!(!city.engine.is_dismissed("restored"));
+    let ways = [Verb::Arrive, Verb::MakeSafe, Verb::Repair];
+    for (minute, verb) in (3..).zip(ways) {
+        let mut m = crew(verb, "1");
+        m.body.method = (verb == Verb::MakeSafe).then_some(Method::Guarded);
+        (m.body.cause, m.body.parts) = (Some("restored".to_owned()), Some("-".to_owned()));
+        city.moved(minutes(minute), &incident.id, m);
+    }
+    let desk = |verb| {
+        let mut m = crew(verb, "2");
+        m.actor = crate::life::Actor { name: "desk".to_owned(), desk: true };
+        m.body.reason = Some("called everybody".to_owned());
+        m
+    };
+    city.moved(minutes(8), &incident.id, desk(Verb::Verify));
+    city.moved(minutes(9), &incident.id, desk(Verb::Close));
+    assert!(city.engine.is_dismissed("restored"));
+    bad(&mut city, 10);
+    city.tick(minutes(20));
+    assert_eq!(city.opened_of(Family::System).len(), 1);
+}
+
+#[test]
 fn entries_of_lists_are_nobodys_work_and_hold_up_no_parent() {
     let mut city = City::street(10);
     for minute in [-15, -10, -5, 0] {

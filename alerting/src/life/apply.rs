@@ -442,6 +442,7 @@ impl Act<'_> {
             covers: Vec::new(),
             restored: None,
             reenergised_at: None,
+            doubted_at: None,
         });
         Ok(())
     }

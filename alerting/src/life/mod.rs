@@ -214,12 +214,27 @@ pub struct Safe {
     /// Voltage was seen in the isolated extent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reenergised_at: Option<Timestamp>,
+    /// Nobody knows any more whether it still holds: it comes from a backup, and what followed the backup's moment is
+    /// lost. Another `make_safe` confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubted_at: Option<Timestamp>,
 }
 
 impl Safe {
     /// An isolation that has not been ended.
     pub fn isolates(&self) -> bool {
         self.method == Method::Isolated && self.restored.is_none()
+    }
+
+    /// What was said up to `moment` comes from a backup: whether it still holds has to be asked. True when it was not
+    /// doubted before.
+    pub fn doubt(&mut self, moment: Timestamp, now: Timestamp) -> bool {
+        let doubtful =
+            self.restored.is_none() && self.mark.received_at <= moment && self.doubted_at.is_none();
+        if doubtful {
+            self.doubted_at = Some(now);
+        }
+        doubtful
     }
 }
 

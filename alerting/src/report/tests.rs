@@ -68,6 +68,7 @@ fn case(n: usize, crew: &str, told: Option<i64>, arrived: Option<i64>, safe: Opt
         covers: Vec::new(),
         restored: None,
         reenergised_at: None,
+        doubted_at: None,
     };
     i.life.safe = safe.map(made);
     Case {

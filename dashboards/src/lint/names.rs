@@ -4,7 +4,7 @@ use lampguard_model::series;
 
 /// What `/metrics` tells and our alert rules use, with the labels of each. `tests/dashboards.rs` holds them to the running
 /// program.
-pub const SCRAPED: [(&str, &[&str]); 22] = [
+pub const SCRAPED: [(&str, &[&str]); 23] = [
     ("up", &[]),
     ("process_start_time_seconds", &[]),
     ("lampguard_ingester_received_total", &["source"]),
@@ -26,6 +26,7 @@ pub const SCRAPED: [(&str, &[&str]); 22] = [
     ("lampguard_reload_failing", &[]),
     ("lampguard_proof_up", &["zone"]),
     ("lampguard_heartbeat_up", &[]),
+    ("lampguard_certificate_ends_in_seconds", &["certificate"]),
     ("lampguard_nodes_peer_up", &["peer"]),
 ];
 

@@ -168,6 +168,7 @@ fn start(options: &TellingsChild, tail: Tail, clock: Clock) -> Result<Alerting> 
         rota: Rota::default(),
         channels: CHANNELS.map(channel).to_vec(),
         ladders: Ladders::default(),
+        restored: None,
         proof: None,
         tests: None,
         site: SiteText {
