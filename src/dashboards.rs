@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use lampguard_dashboards::{File, LANGS, Lang, SOURCES, Set, Source, alerts, export, folder, lint};
+use lampguard_dashboards::{BROWSER, File, LANGS, Lang, SOURCES, Set, Source, alerts, export, folder, lint};
 
 use crate::UsageError;
 use crate::api;
@@ -42,8 +42,19 @@ fn address(url: &str) -> Result<String> {
     Err(UsageError(text).into())
 }
 
+/// A time zone that Grafana and InfluxDB know.
+fn time_zone(name: &str) -> Result<String> {
+    if name == BROWSER || jiff::tz::TimeZone::get(name).is_ok() {
+        return Ok(name.to_owned());
+    }
+    let text =
+        format!("--time-zone {name:?} is no time zone; use a name such as Asia/Shanghai, or {BROWSER}");
+    Err(UsageError(text).into())
+}
+
 fn write_dashboards(asked: &Export) -> Result<()> {
     let public_url = address(&asked.public_url)?;
+    let time_zone = time_zone(&asked.time_zone)?;
     let sets: Vec<(PathBuf, Source, Lang)> = match (asked.datasource, asked.lang) {
         (Some(source), Some(lang)) => {
             let source = match source {
@@ -59,7 +70,7 @@ fn write_dashboards(asked: &Export) -> Result<()> {
     };
     let mut told = String::new();
     for (dir, source, lang) in sets {
-        let set = Set { source, lang, public_url: public_url.clone() };
+        let set = Set { source, lang, public_url: public_url.clone(), time_zone: time_zone.clone() };
         let files = export(&set).context("making the dashboards")?;
         files.iter().try_for_each(|file| write(&dir, file))?;
         told +=
@@ -157,7 +168,12 @@ mod tests {
         let mut looked = 0;
         for source in SOURCES {
             for lang in LANGS {
-                let set = Set { source, lang, public_url: "https://lamp.example:8443".to_owned() };
+                let set = Set {
+                    source,
+                    lang,
+                    public_url: "https://lamp.example:8443".to_owned(),
+                    time_zone: BROWSER.to_owned(),
+                };
                 let files: Vec<_> =
                     export(&set).unwrap().into_iter().map(|file| (file.name, file.text)).collect();
                 looked +=
@@ -181,6 +197,16 @@ mod tests {
         let shown: Vec<_> =
             lampguard_dashboards::KINDS.iter().map(|(kind, text)| (*kind, text.zh, text.en)).collect();
         assert_eq!(shown, told);
+    }
+
+    #[test]
+    fn a_time_zone_is_one_that_exists_or_that_of_who_looks() {
+        for good in ["Asia/Shanghai", "UTC", "browser"] {
+            assert_eq!(time_zone(good).unwrap(), good);
+        }
+        for wrong in ["", "Beijing", "Asia/Shanghai'", "../../etc/passwd"] {
+            assert!(time_zone(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -33,6 +33,14 @@ impl Reloads {
     }
 }
 
+/// Whether rows are made for the databases: see `series/mod.rs`. Registered only where there is one.
+pub(crate) fn series_up(registry: &Registry) -> Result<IntGauge> {
+    let help = "1 while rows of zones, incidents and our own metrics are made for the databases.";
+    let gauge = IntGauge::new("lampguard_series_up", help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
 /// What `/metrics` tells of other nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct NodesMetrics {

@@ -115,7 +115,12 @@ pub(crate) fn parts(instance: &Instance) -> Vec<(String, bool)> {
         of("lampguard_alerting_channel_up").into_iter().map(|(id, up)| (format!("channel:{id}"), up > 0.0));
     let stopped = instance.ingester.get().is_some_and(|handles| handles.inlet.gate.is_stopped());
     let disk = ("disk".to_owned(), !stopped);
-    brokers.chain(databases).chain(store).chain(channels).chain([disk]).collect()
+    brokers.chain(databases).chain(of_series(registry)).chain(store).chain(channels).chain([disk]).collect()
+}
+
+/// The thread that makes rows for the databases: without it walls stand still.
+pub(crate) fn of_series(registry: &Registry) -> impl Iterator<Item = (String, bool)> {
+    gauges(registry, "lampguard_series_up").into_iter().map(|(_, up)| ("series".to_owned(), up > 0.0))
 }
 
 /// A counter's value.

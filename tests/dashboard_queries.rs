@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, wait_until};
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
+use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 
 /// One line of an answer: its labels, and its values by time.
@@ -46,8 +47,11 @@ impl City {
         );
         let site = Site::new().with_database(victoria.port).with(&second).with(&lit_now());
         let site = site.with("[policy]\nfile = \"policy.toml\"\n");
-        // Stricter than by rule, so that a deadline passes and a lamp counts as out while the test waits.
-        site.write("policy.toml", "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n");
+        // Stricter than by rule, so that a deadline passes, a lamp counts as out and a leak is warned of (due in a day) while the test waits.
+        site.write(
+            "policy.toml",
+            "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n[leak_warning]\nover = \"5 s\"\n",
+        );
         let lampguard = site.start();
         let tokens = [
             site.token_named("duty", "desk", &[]),
@@ -119,6 +123,16 @@ impl City {
         // The next round shows the lamp dark for longer than it may be.
         std::thread::sleep(seconds(7));
         self.send(8, 0, false);
+        // Somebody comes to a post whose deadline is over.
+        let late = || {
+            let open = self.lampguard.items("/api/v1/incidents?limit=1000");
+            open.into_iter().find(|incident| incident["post_id"] == "P003" && incident["breached"] == true)
+        };
+        wait_until("a deadline to pass", seconds(40), || late().is_some());
+        // The next tick records it; who arrives before that is late and no breach was counted.
+        std::thread::sleep(seconds(3));
+        let at = format!("/api/v1/incidents/{}", late().unwrap()["id"].as_str().unwrap());
+        self.post(1, &format!("{at}/arrive"), &here);
     }
 
     fn ask(&self, query: &Query, variables: &BTreeMap<&str, &str>) -> Result<Vec<Frame>, String> {
@@ -211,6 +225,22 @@ struct Truth {
     abnormal: f64,
 }
 
+/// Seconds that a P1 or P2 had when it opened.
+fn given_s(incident: &Value) -> Option<i64> {
+    let at = |key: &str| incident[key].as_str().map(|text| Timestamp::from_rfc3339(text).unwrap());
+    Some(at("due_at")?.since(at("opened_at")?).as_seconds())
+}
+
+/// People are told of it at once.
+fn is_told(incident: &Value) -> bool {
+    incident["severity"] == "P1" || given_s(incident).is_some_and(|given_s| given_s <= 7200)
+}
+
+/// A P2 of the worklist.
+fn is_listed(incident: &Value) -> bool {
+    incident["severity"] == "P2" && !is_told(incident)
+}
+
 const OVER: [&str; 3] = ["closed", "void", "merged"];
 
 impl Truth {
@@ -228,13 +258,13 @@ impl Truth {
 
     /// The number that a panel with one number shows.
     fn number(&self, board: &str, panel: &str) -> Option<f64> {
-        let grave = |incident: &Value| incident["severity"] == "P1" || incident["severity"] == "P2";
         Some(match (board, panel) {
             ("lg-duty", "Open P1") => self.sum(|zone| &zone["open_p1"]),
             ("lg-duty", "Open P2") => self.open(|incident| incident["severity"] == "P2"),
             ("lg-duty", "Not acknowledged") => {
-                self.open(|incident| incident["state"] == "open" && grave(incident))
+                self.open(|incident| incident["state"] == "open" && is_told(incident))
             }
+            ("lg-sla", "Arrived within 30 minutes") => 100.0,
             ("lg-duty", "Breached") => self.open(|incident| incident["breached"] == true),
             ("lg-lit", "Due") => self.sum(|zone| &zone["lamps"]["due"]),
             ("lg-lit", "Burning") => self.sum(|zone| &zone["lamps"]["lit"]),
@@ -302,7 +332,8 @@ struct Counts {
 fn ask_all(city: &City, source: Source, counts: &mut Counts) -> Vec<String> {
     let mut faults = Vec::new();
     let variables = BTreeMap::from([("post", "P003")]);
-    let set = Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned() };
+    let set =
+        Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
     // What came last is in memory and hidden until then.
     city.victoria.export("zone_posts");
     for file in export(&set).unwrap() {
@@ -384,6 +415,11 @@ fn every_question_of_every_dashboard_is_answered_by_real_databases_and_numbers_a
         );
         assert!(counts.compared >= 30, "{counts:?}");
     }
+    // What was told apart was there: a warning that is due in a day and nobody has, and somebody who came late.
+    let truth = city.truth();
+    assert!(truth.open(|incident| incident["state"] == "open" && is_listed(incident)) >= 1.0);
+    let late = |incident: &Value| incident["breached"] == true && !incident["arrived_at"].is_null();
+    assert!(truth.open(late) >= 1.0);
     city.lampguard.balanced();
     city.lampguard.stop();
 }

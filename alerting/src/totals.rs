@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use tracing::{info, warn};
 
 use crate::engine::State;
-use crate::incident::Incident;
+use crate::incident::{Incident, Scope, Severity, TOLD_WITHIN};
 use crate::life::{Life, Stage};
 use crate::run::{Alerting, lock};
 use crate::store::{Reads, StoreError, open_for_reading};
@@ -37,15 +37,17 @@ pub struct Totals {
     pub breached: u64,
     /// Closed; void and merged ones are not.
     pub closed: u64,
-    /// From the moment at which the danger was known as what it is to the arrival, summed.
+    /// Of the arrivals those where somebody had to be there soon, as the reports count them (`report/mod.rs`).
+    pub responses: u64,
+    /// Of these from the moment at which the danger was known as what it is to the arrival, summed.
     pub response: Millis,
-    /// Arrivals within each of [`RESPONSE_BUCKETS`].
+    /// And those within each of [`RESPONSE_BUCKETS`].
     pub within: [u64; RESPONSE_BUCKETS.len()],
 }
 
 impl Totals {
-    /// How far one incident came.
-    pub(crate) fn of(opened_at: Timestamp, p1_at: Option<Timestamp>, life: &Life) -> Self {
+    /// How far one incident came; `urgent` when somebody had to be there soon. One that is urgent stays so.
+    pub(crate) fn of(urgent: bool, opened_at: Timestamp, p1_at: Option<Timestamp>, life: &Life) -> Self {
         let mut totals = Self::default();
         if life.drill {
             return totals;
@@ -59,6 +61,10 @@ impl Totals {
             let known_at = p1_at.filter(|p1_at| *p1_at <= at).unwrap_or(opened_at);
             let took = at.since(known_at).max(Millis(0));
             totals.arrived += 1;
+            if !urgent {
+                continue;
+            }
+            totals.responses += 1;
             totals.response = Millis(totals.response.0 + took.0);
             for ((minutes, _), within) in RESPONSE_BUCKETS.iter().zip(&mut totals.within) {
                 *within += u64::from(took <= Millis::minutes(i64::from(*minutes)));
@@ -68,7 +74,13 @@ impl Totals {
     }
 
     fn of_incident(incident: &Incident) -> Self {
-        Self::of(incident.opened_at, incident.p1_at, &incident.life)
+        let Incident { severity, scope, opened_at, p1_at, due_at, ref life, .. } = *incident;
+        Self::of(
+            is_urgent((severity == Severity::P1, scope == Scope::System), opened_at, p1_at, due_at),
+            opened_at,
+            p1_at,
+            life,
+        )
     }
 
     /// Adds what an incident came further; never less.
@@ -78,11 +90,22 @@ impl Totals {
         self.arrived += after.arrived.saturating_sub(before.arrived);
         self.breached += after.breached.saturating_sub(before.breached);
         self.closed += after.closed.saturating_sub(before.closed);
+        self.responses += after.responses.saturating_sub(before.responses);
         self.response.0 += (after.response.0 - before.response.0).max(0);
         for (within, (after, before)) in self.within.iter_mut().zip(after.within.iter().zip(before.within)) {
             *within += after.saturating_sub(before);
         }
     }
+}
+
+/// Somebody had to stand there soon: every P1, and a P2 that is due within two hours. A deadline only comes nearer.
+fn is_urgent(
+    (p1, system): (bool, bool),
+    opened_at: Timestamp,
+    p1_at: Option<Timestamp>,
+    due_at: Timestamp,
+) -> bool {
+    !system && (p1 || due_at.since(p1_at.unwrap_or(opened_at)) <= TOLD_WITHIN)
 }
 
 impl AddAssign<&Self> for Totals {
@@ -91,6 +114,7 @@ impl AddAssign<&Self> for Totals {
         self.arrived += other.arrived;
         self.breached += other.breached;
         self.closed += other.closed;
+        self.responses += other.responses;
         self.response.0 += other.response.0;
         for (within, more) in self.within.iter_mut().zip(other.within) {
             *within += more;
@@ -134,14 +158,18 @@ impl Reads<'_> {
     pub(crate) fn totals(&self) -> Result<ByZone, StoreError> {
         let conn: &Connection = self.connection();
         let mut totals = ByZone::new();
-        let mut query = conn.prepare("SELECT id, zone, opened_at, p1_at, life FROM incident")?;
+        let mut query =
+            conn.prepare("SELECT id, zone, opened_at, p1_at, life, severity, scope, due_at FROM incident")?;
         let mut rows = query.query([])?;
         while let Some(row) = rows.next()? {
             let life: String = row.get(4)?;
             let life: Life = serde_json::from_str(&life)
                 .map_err(|_| StoreError::Unreadable { what: "life", id: row.get(0).unwrap_or_default() })?;
             let p1_at = row.get::<_, Option<i64>>(3)?.map(Timestamp);
-            let mut of = Totals::of(Timestamp(row.get(2)?), p1_at, &life);
+            let (severity, scope): (String, String) = (row.get(5)?, row.get(6)?);
+            let is = (severity == Severity::P1.name(), scope == Scope::System.name());
+            let (opened_at, due_at) = (Timestamp(row.get(2)?), Timestamp(row.get(7)?));
+            let mut of = Totals::of(is_urgent(is, opened_at, p1_at, due_at), opened_at, p1_at, &life);
             // Told by the record below: one that became a P1 may have been breached twice, and its life says the last.
             of.breached = 0;
             *totals.entry(row.get(1)?).or_default() += &of;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::board::Board;
 use crate::engine::tests::mix;
-use crate::incident::{Event, Severity};
+use crate::incident::Event;
 use crate::life::{Arrival, Channel, Mark, Proof};
 use crate::store::{Store, Write};
 use crate::testkit::{T, incident};
@@ -71,7 +71,8 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
         let now = T + Millis::seconds(30 * step as i64);
         if step.is_multiple_of(12) {
             let mut new = incident(incidents.len());
-            (new.opened_at, new.due_at) = (now, now + Millis::minutes(30));
+            let due = if dice >> 24 & 1 == 0 { Millis::minutes(30) } else { Millis::hours(24) };
+            (new.opened_at, new.due_at) = (now, now + due);
             (new.severity, new.p1_at) = (Severity::P2, None);
             new.zone = Arc::from(["z1", "z2"][(dice >> 4) as usize % 2]);
             new.life.drill = (dice >> 16).is_multiple_of(9);
@@ -98,6 +99,7 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
                 let now = &counted[zone];
                 assert!(now.opened >= grown.opened && now.arrived >= grown.arrived, "{zone} {step}");
                 assert!(now.breached >= was.breached && now.closed >= was.closed, "{zone} {step}");
+                assert!(now.responses >= was.responses && now.response >= was.response, "{zone} {step}");
                 assert!(now.within.iter().zip(was.within).all(|(now, was)| *now >= was), "{zone} {step}");
             }
             before = counted;
@@ -106,6 +108,7 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
     let all = store.reads().totals().unwrap();
     let sum = |of: fn(&Totals) -> u64| all.values().map(of).sum::<u64>();
     assert!(sum(|t| t.opened) > 80 && sum(|t| t.arrived) > 40 && sum(|t| t.breached) > 40, "{all:?}");
+    assert!(sum(|t| t.responses) > 10 && sum(|t| t.responses) < sum(|t| t.arrived), "{all:?}");
     assert!(sum(|t| t.closed) > 20 && sum(|t| t.within[4]) > 0, "{all:?}");
 }
 
@@ -113,7 +116,7 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
 fn an_arrival_is_measured_from_when_the_danger_was_known_as_what_it_is() {
     let minutes = |minutes: i64| T + Millis::minutes(minutes);
     let mut life = Life { arrived: Some(arrival(minutes(40))), ..Life::default() };
-    let of = |p1_at, life: &Life| Totals::of(T, p1_at, life);
+    let of = |p1_at, life: &Life| Totals::of(true, T, p1_at, life);
     assert_eq!(of(None, &life).response, Millis::minutes(40));
     let p1 = of(Some(minutes(30)), &life);
     assert_eq!((p1.response, p1.within), (Millis::minutes(10), [0, 1, 1, 1, 1, 1]));
@@ -124,6 +127,22 @@ fn an_arrival_is_measured_from_when_the_danger_was_known_as_what_it_is() {
     assert_eq!(of(None, &life).within, [1; 6]);
     life.drill = true;
     assert_eq!(of(None, &life), Totals::default());
+}
+
+#[test]
+fn a_response_is_that_of_the_reports_a_worklist_and_a_fault_of_the_system_have_none() {
+    let mut one = incident(1);
+    one.life.arrived = Some(arrival(T + Millis::minutes(20)));
+    let of = |incident: &Incident| {
+        let totals = Totals::of_incident(incident);
+        (totals.arrived, totals.responses, totals.within[4], totals.response)
+    };
+    (one.severity, one.p1_at, one.opened_at, one.due_at) = (Severity::P2, None, T, T + Millis::hours(24));
+    assert_eq!(of(&one), (1, 0, 0, Millis(0)), "due in a day");
+    one.due_at = T + Millis::hours(2);
+    assert_eq!(of(&one), (1, 1, 1, Millis::minutes(20)));
+    one.scope = Scope::System;
+    assert_eq!(of(&one), (1, 0, 0, Millis(0)), "the system's own");
 }
 
 #[test]

@@ -58,7 +58,7 @@ const fn alert(
 use Urgency::{Critical, Warning};
 
 /// Every rule, the most urgent first.
-pub const ALERTS: [Alert; 20] = [
+pub const ALERTS: [Alert; 21] = [
     alert(
         "LampguardDown",
         Critical,
@@ -74,7 +74,8 @@ pub const ALERTS: [Alert; 20] = [
         "LampguardIngesterSilent",
         Critical,
         "5m",
-        "sum(increase(lampguard_ingester_received_total[10m])) == 0",
+        // By day whole cities have no supply. Without rows of zones nothing is taken back: then it is told.
+        "sum(increase(lampguard_ingester_received_total[10m])) == 0 unless on () (sum(last_over_time(zone_posts[5m])) <= sum(last_over_time(zone_posts_unpowered[5m])) + sum(last_over_time(zone_posts_unmonitored[5m])))",
         t("10 分钟没有收到任何读数", "no reading was received for 10 minutes"),
         t(
             "查 broker、网络、接入端口；lampguard doctor。",
@@ -85,10 +86,11 @@ pub const ALERTS: [Alert; 20] = [
         "LampguardZoneWithoutData",
         Critical,
         "2m",
-        "max by (zone) (last_over_time(zone_data_age_s[5m])) > 600",
+        // Longer than the longest stand-by (30 min). A zone whose posts have no supply or no sensor need not be heard.
+        "max by (zone) (last_over_time(zone_data_age_s[5m])) > 2400 unless on (zone) (sum by (zone) (last_over_time(zone_posts[5m])) <= sum by (zone) (last_over_time(zone_posts_unpowered[5m])) + sum by (zone) (last_over_time(zone_posts_unmonitored[5m])))",
         t(
-            "片区 {{ .Labels.zone }} 10 分钟没有新数据",
-            "zone {{ .Labels.zone }} has had no data for 10 minutes",
+            "片区 {{ .Labels.zone }} 40 分钟没有新数据",
+            "zone {{ .Labels.zone }} has had no data for 40 minutes",
         ),
         t(
             "查该片区网关与网络；值班台安排巡查。",
@@ -213,6 +215,17 @@ pub const ALERTS: [Alert; 20] = [
         t(
             "大屏不可信；数据留在流水，恢复后补写。",
             "do not trust the walls; the journal keeps the data and sends them later.",
+        ),
+    ),
+    alert(
+        "LampguardSeriesDown",
+        Warning,
+        "1m",
+        "lampguard_series_up == 0",
+        t("片区与险情不再写入时序库", "rows of zones and incidents are not made any more"),
+        t(
+            "大屏停在旧数据；告警不受影响。看日志，重启 lampguard。",
+            "walls stand still; alarms are not affected. See the log, restart lampguard.",
         ),
     ),
     alert(

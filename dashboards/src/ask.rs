@@ -2,7 +2,8 @@
 //!
 //! `lamp` rows come every five minutes, and later by day; a bare selector would show posts only for the minutes after a
 //! reading. So every question about them looks back ([`LATEST`], [`STANDBY`]). The derived measurements come every 15 or
-//! 30 s: [`JUST`] is long enough for one that was missed and short enough for what is over to go.
+//! 30 s, so that a step without one is a gap (`fill(null)`); between readings of a post steps are empty as a rule, and a line
+//! is broken after a while alone (`insertNulls`). [`JUST`] is long enough for one that was missed and short enough for what is over to go.
 
 /// How far back the newest reading of a post may lie.
 pub(crate) const LATEST: &str = "20m";
@@ -17,6 +18,17 @@ pub(crate) const ZONE: &str = r#"{zone=~"$zone"}"#;
 /// PromQL: newest values of a derived measurement in the zones of the dashboard.
 pub(crate) fn just(metric: &str) -> String {
     format!("last_over_time({metric}{ZONE}[{JUST}])")
+}
+
+/// PromQL: the greatest value of each step, so that a wide step hides no peak; where a step has none, the newest of so far
+/// back. Steps of a wall are seconds or hours, by the time that is shown.
+pub(crate) fn greatest(selector: &str, hold: &str) -> String {
+    format!("(max_over_time({selector}[$__interval]) or last_over_time({selector}[{hold}]))")
+}
+
+/// PromQL: the newest value of each step, else of so far back.
+pub(crate) fn newest(selector: &str, hold: &str) -> String {
+    format!("(last_over_time({selector}[$__interval]) or last_over_time({selector}[{hold}]))")
 }
 
 /// PromQL: rows that lampguard writes, and not the same names of `/metrics` where the database scrapes these as well.
@@ -55,11 +67,11 @@ pub(crate) fn zones(how: &str, field: &str) -> super::spec::Ask {
 
 /// A field of `zone` over time, zone by zone: its greatest of each step.
 pub(crate) fn zones_over_time(how: &str, field: &str) -> super::spec::Ask {
-    let just = just(&format!("zone_{field}"));
+    let greatest = greatest(&format!("zone_{field}{ZONE}"), JUST);
     super::spec::ask(
-        format!("{how} by (zone) ({just})"),
+        format!("{how} by (zone) ({greatest})"),
         format!(
-            r#"SELECT {how}("v") FROM (SELECT max("{field}") AS "v" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#
+            r#"SELECT {how}("v") FROM (SELECT max("{field}") AS "v" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(null)"#
         ),
     )
     .legend("{zone}", "{zone}")
@@ -80,10 +92,11 @@ pub(crate) fn grown_by_zone(field: &str) -> String {
     )
 }
 
-/// What a counter of `zone` grows by in each `$interval`, all zones.
+/// What a counter of `zone` grows by in each `$interval`, all zones. The step is never less (`by_interval`), and more where a
+/// longer time is shown: then the count is that of the step.
 pub(crate) fn growth(field: &str) -> super::spec::Ask {
     super::spec::ask(
-        format!("sum(increase(zone_{field}{ZONE}[$interval]))"),
+        format!("sum(increase(zone_{field}{ZONE}[$__interval]))"),
         format!(
             r#"SELECT sum("d") FROM (SELECT non_negative_difference("{field}") AS "d" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter GROUP BY time($interval) fill(0)"#
         ),
@@ -105,9 +118,9 @@ pub(crate) fn own(how: &str, field: &str) -> super::spec::Ask {
 /// A field of `lampguard` over time: its greatest of each step, of all nodes.
 pub(crate) fn own_over_time(field: &str) -> super::spec::Ask {
     super::spec::ask(
-        format!("max(last_over_time(lampguard_{field}{OWN}[{JUST}]))"),
+        format!("max({})", greatest(&format!("lampguard_{field}{OWN}"), JUST)),
         format!(
-            r#"SELECT max("{field}") FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval) fill(none)"#
+            r#"SELECT max("{field}") FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval) fill(null)"#
         ),
     )
 }
@@ -117,7 +130,7 @@ pub(crate) fn own_rate(field: &str) -> super::spec::Ask {
     super::spec::ask(
         format!("sum(rate(lampguard_{field}{OWN}[$__rate_interval]))"),
         format!(
-            r#"SELECT sum("r") FROM (SELECT non_negative_derivative(max("{field}"), 1s) AS "r" FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval), "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval) fill(none)"#
+            r#"SELECT sum("r") FROM (SELECT non_negative_derivative(max("{field}"), 1s) AS "r" FROM "lampguard" WHERE $timeFilter GROUP BY time($__interval), "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval) fill(null)"#
         ),
     )
 }
@@ -126,10 +139,10 @@ pub(crate) fn own_rate(field: &str) -> super::spec::Ask {
 pub(crate) fn own_ratio(above: &str, below: &str, scale: u32) -> super::spec::Ask {
     super::spec::ask(
         format!(
-            "{scale} * sum(increase(lampguard_{above}{OWN}[$interval])) / clamp_min(sum(increase(lampguard_{below}{OWN}[$interval])), 1)"
+            "{scale} * sum(increase(lampguard_{above}{OWN}[$__interval])) / clamp_min(sum(increase(lampguard_{below}{OWN}[$__interval])), 1)"
         ),
         format!(
-            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "lampguard" WHERE $timeFilter GROUP BY "node") WHERE $timeFilter GROUP BY time($interval) fill(none)"#
+            r#"SELECT {scale} * sum("a") / (sum("b") + 0.000001) FROM (SELECT non_negative_difference("{above}") AS "a", non_negative_difference("{below}") AS "b" FROM "lampguard" WHERE $timeFilter GROUP BY "node") WHERE $timeFilter GROUP BY time($interval) fill(null)"#
         ),
     )
     .by_interval()
@@ -138,7 +151,7 @@ pub(crate) fn own_ratio(above: &str, below: &str, scale: u32) -> super::spec::As
 /// One field of one post over time.
 pub(crate) fn post(field: &str) -> super::spec::Ask {
     super::spec::ask(
-        format!(r#"max(last_over_time(lamp_{field}{{post=~"$post"}}[{LATEST}]))"#),
+        format!("max({})", greatest(&format!(r#"lamp_{field}{{post=~"$post"}}"#), LATEST)),
         format!(
             r#"SELECT max("{field}") FROM "lamp" WHERE $timeFilter AND "post" =~ /^$post$/ GROUP BY time($__interval) fill(none)"#
         ),

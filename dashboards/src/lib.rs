@@ -30,6 +30,11 @@ pub use spec::{Lang, Source};
 /// Address of our pages in the committed files: where `lampguard serve` is found on its own machine.
 pub const PUBLIC_URL: &str = "http://127.0.0.1:8080";
 
+/// Time zone of the committed files: the default of `[site] time_zone`. A wall's own machine often stands at UTC.
+pub const TIME_ZONE: &str = "Asia/Shanghai";
+/// The zone of whoever looks.
+pub const BROWSER: &str = "browser";
+
 /// Both kinds of data source.
 pub const SOURCES: [Source; 2] = [Source::Prometheus, Source::Influxql];
 /// Both languages.

@@ -10,7 +10,7 @@ use crate::grafana::{
     ThresholdsMode, Transformation, Variable, VariableKind,
 };
 use crate::spec::{Ask, Board, Draw, Hue, Lang, Look, Panel, Source, Text, To, Var, Words, t};
-use crate::{show, table};
+use crate::{BROWSER, show, table};
 
 /// The variable that holds where our own pages are. `:raw`, or Grafana would write `http%3A%2F%2F`.
 pub const OURS: &str = "${lampguard:raw}";
@@ -24,6 +24,8 @@ pub struct Set {
     pub lang: Lang,
     /// Address of our pages, without a `/` at its end.
     pub public_url: String,
+    /// IANA name of the zone in which times are shown and days begin, or `browser`.
+    pub time_zone: String,
 }
 
 impl Set {
@@ -64,7 +66,7 @@ pub fn dashboard(board: &Board, set: &Set) -> Dashboard {
         title: set.text(board.title),
         description: set.text(board.about),
         tags: ["lampguard", set.source.word(), set.lang.word()].map(ToOwned::to_owned).to_vec(),
-        timezone: "browser".to_owned(),
+        timezone: set.time_zone.clone(),
         editable: false,
         graph_tooltip: 1,
         schema_version: SCHEMA_VERSION,
@@ -191,7 +193,8 @@ fn variable(var: Var, set: &Set) -> Variable {
         Var::Post => asked(
             "post",
             t("灯杆", "Post"),
-            r#"label_values(lamp_leakage_ma{zone=~"$zone"}, post)"#,
+            // Some posts have a shell sensor alone, some are only tested by hand.
+            r#"label_values({__name__=~"lamp_leakage_ma|lamp_shell_v|lamp_supply_v|lamp_supply",zone=~"$zone"}, post)"#,
             r#"SHOW TAG VALUES FROM "lamp" WITH KEY = "post" WHERE "zone" =~ /^$zone$/"#,
         ),
         Var::Interval => {
@@ -236,14 +239,14 @@ fn annotations(set: &Set) -> Vec<Annotation> {
         mark(
             t("气象预警", "Weather warnings"),
             "orange",
-            "max by (zone) (last_over_time(weather_warning[60m])) > 0",
+            "max by (zone) (max_over_time(weather_warning[$__interval]) or last_over_time(weather_warning[60m])) > 0",
             r#"SELECT "warning" FROM "weather" WHERE $timeFilter AND "warning" > 0"#,
             t("气象预警生效", "a weather warning is in force"),
         ),
         mark(
             t("新险情", "Incidents opened"),
             "red",
-            "sum by (zone) (increase(zone_opened_total[1m])) > 0",
+            "sum by (zone) (increase(zone_opened_total[$__interval])) > 0",
             r#"SELECT "d" FROM (SELECT non_negative_difference("opened_total") AS "d" FROM "zone" WHERE $timeFilter GROUP BY "zone", "node") WHERE "d" > 0"#,
             t("有新险情", "incidents were opened"),
         ),
@@ -270,7 +273,7 @@ fn target(set: &Set, ask: &Ask, ref_id: &str, over_time: bool, as_table: bool, e
         format: prometheus.then(|| format.clone()),
         editor_mode: prometheus.then(|| "code".to_owned()),
         interval: (prometheus && over_time).then(|| ask.every.unwrap_or(every).to_owned()),
-        query: influx.then(|| ask.influx.clone()),
+        query: influx.then(|| local(ask, set)),
         raw_query: influx.then_some(true),
         result_format: influx.then_some(format),
         alias: (influx && !legend.is_empty()).then_some(legend),
@@ -280,10 +283,25 @@ fn target(set: &Set, ask: &Ask, ref_id: &str, over_time: bool, as_table: bool, e
     }
 }
 
-/// Panels from left to right, row by row, as they are listed.
+/// InfluxQL of a count over `$interval`, which may be a day: days begin where the site is.
+fn local(ask: &Ask, set: &Set) -> String {
+    if ask.is_by_interval() && set.time_zone != BROWSER {
+        format!("{} tz('{}')", ask.influx, set.time_zone)
+    } else {
+        ask.influx.clone()
+    }
+}
+
+/// There is such a question in the language of the set.
+fn has(ask: &Ask, set: &Set) -> bool {
+    !(if set.source == Source::Prometheus { &ask.prom } else { &ask.influx }).is_empty()
+}
+
+/// Panels from left to right, row by row, as they are listed; those that only the other language can ask are left out.
 fn panels(board: &Board, set: &Set) -> Vec<Made> {
     let (mut made, mut x, mut y, mut deep) = (Vec::new(), 0, 0, 0);
-    for (id, panel) in (1..).zip(&board.panels) {
+    let answers = |panel: &&Panel| panel.asks.is_empty() || panel.asks.iter().any(|ask| has(ask, set));
+    for (id, panel) in (1..).zip(board.panels.iter().filter(answers)) {
         if x + panel.w > 24 {
             (x, y, deep) = (0, y + deep, 0);
         }
@@ -302,8 +320,7 @@ fn one_panel(panel: &Panel, set: &Set, id: u32, grid_pos: GridPos) -> Made {
     };
     let letters = ["A", "B", "C", "D", "E", "F", "G", "H"];
     // A table that is one question in InfluxQL is several in PromQL.
-    let text = |ask: &Ask| if set.source == Source::Prometheus { ask.prom.len() } else { ask.influx.len() };
-    let asked = panel.asks.iter().filter(|ask| text(ask) > 0);
+    let asked = panel.asks.iter().filter(|ask| has(ask, set));
     let targets: Vec<Target> = letters
         .iter()
         .zip(asked)
@@ -394,7 +411,7 @@ fn fields(panel: &Panel, set: &Set) -> FieldConfig {
         thresholds: Some(thresholds(panel.steps)),
         mappings: (!panel.words.is_empty()).then(|| mappings(&panel.words, set)),
         no_value: Some(set.text(nothing)),
-        custom: custom(panel),
+        custom: custom(panel, set),
         links: (!panel.to.is_empty()).then(|| panel.to.iter().map(|to| set.link(*to)).collect()),
     };
     let overrides = match &panel.look {
@@ -404,7 +421,7 @@ fn fields(panel: &Panel, set: &Set) -> FieldConfig {
     FieldConfig { defaults, overrides }
 }
 
-fn custom(panel: &Panel) -> Option<Value> {
+fn custom(panel: &Panel, set: &Set) -> Option<Value> {
     match &panel.look {
         Look::Lines(draw) => {
             let limits = if panel.steps.is_empty() { "off" } else { "dashed" };
@@ -413,14 +430,29 @@ fn custom(panel: &Panel) -> Option<Value> {
                 "lineInterpolation": if *draw == Draw::Steps { "stepAfter" } else { "linear" },
                 "lineWidth": 2,
                 "fillOpacity": if *draw == Draw::Bars { 60 } else { 0 },
-                "showPoints": "never",
+                // Points where there is room: a value between two gaps has no line.
+                "showPoints": "auto",
                 "spanNulls": false,
+                "insertNulls": gap_ms(panel, set),
                 "axisPlacement": "auto",
                 "thresholdsStyle": { "mode": limits },
             }))
         }
-        Look::Timeline => Some(json!({ "lineWidth": 0, "fillOpacity": 70 })),
+        Look::Timeline => Some(json!({
+            "lineWidth": 0, "fillOpacity": 70, "spanNulls": false, "insertNulls": gap_ms(panel, set),
+        })),
         Look::Table(..) => Some(json!({ "align": "auto", "cellOptions": { "type": "auto" } })),
         _ => None,
+    }
+}
+
+/// After how long a line is broken; false where empty steps say it themselves. By PromQL a value holds as long as its window
+/// and is gone then; InfluxQL with `fill(none)` leaves steps out, and Grafana would draw through them.
+fn gap_ms(panel: &Panel, set: &Set) -> Value {
+    let leaves_out = |ask: &Ask| ask.influx.ends_with("fill(none)");
+    if set.source == Source::Influxql && panel.asks.iter().any(leaves_out) {
+        json!(panel.gap_min * 60_000)
+    } else {
+        json!(false)
     }
 }

@@ -78,10 +78,13 @@ pub(crate) fn options(panel: &Panel, set: &Set) -> Value {
             legend: legend(false),
             tooltip: Tooltip { mode: "single".to_owned(), sort: "none".to_owned() },
         }),
-        Look::Table(_, sort, desc) => value(Table {
+        Look::Table(_, sort) => value(Table {
             show_header: true,
             cell_height: "sm".to_owned(),
-            sort_by: vec![Sort { display_name: set.text(*sort), desc: *desc }],
+            sort_by: sort
+                .iter()
+                .map(|(title, desc)| Sort { display_name: set.text(*title), desc: *desc })
+                .collect(),
         }),
         Look::Words(words) => value(Words { mode: "markdown".to_owned(), content: set.text(*words) }),
         Look::Map => value(map(set)),

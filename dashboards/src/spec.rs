@@ -111,6 +111,9 @@ pub enum Words {
     Range(Option<f64>, Option<f64>, Hue),
 }
 
+/// Width of a step that is counted over.
+const BY_INTERVAL: &str = "$interval";
+
 /// One question, in both languages of questions.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -133,8 +136,13 @@ impl Ask {
 
     /// Counted over `$interval`: one step of that width after the other.
     pub const fn by_interval(mut self) -> Self {
-        self.every = Some("$interval");
+        self.every = Some(BY_INTERVAL);
         self
+    }
+
+    /// It is counted over `$interval`.
+    pub(crate) fn is_by_interval(&self) -> bool {
+        self.every == Some(BY_INTERVAL)
     }
 }
 
@@ -222,8 +230,8 @@ pub enum Look {
     Gauge,
     /// Lines over time.
     Lines(Draw),
-    /// A table, sorted by the column of this title, greatest first or not.
-    Table(Vec<Column>, Text, bool),
+    /// A table, sorted by columns of these titles, greatest first or not; among equals by the next one.
+    Table(Vec<Column>, Vec<(Text, bool)>),
     /// Words over time, one row for each line.
     Timeline,
     /// Posts on a map.
@@ -265,6 +273,8 @@ pub struct Panel {
     pub nothing: Option<Text>,
     /// Least width of a step over time.
     pub every: &'static str,
+    /// A line of which nothing came for so many minutes is broken there.
+    pub gap_min: u32,
     /// Lines of the second question have this unit, on the right.
     pub right: Option<&'static str>,
 }
@@ -318,7 +328,7 @@ impl Panel {
         self
     }
 
-    /// What it says where there is nothing and that is good.
+    /// What it says where there is nothing. Nothing may always be that there are no data, and the words have to say so.
     pub fn nothing(mut self, zh: &'static str, en: &'static str) -> Self {
         self.nothing = Some(t(zh, en));
         self
@@ -327,6 +337,12 @@ impl Panel {
     /// With a least width of a step.
     pub fn every(mut self, width: &'static str) -> Self {
         self.every = width;
+        self
+    }
+
+    /// With a line that is broken after so many minutes without a value.
+    pub fn gap(mut self, minutes: u32) -> Self {
+        self.gap_min = minutes;
         self
     }
 
@@ -360,6 +376,7 @@ pub fn panel(look: Look, title: Text, about: Text) -> Panel {
         to: Vec::new(),
         nothing: None,
         every: "30s",
+        gap_min: 20,
         right: None,
     }
 }

@@ -32,7 +32,7 @@ fn what_we_make_breaks_no_rule() {
 }
 
 /// Each broken dashboard: one of the two good ones with one defect, the rule that it breaks, and what the finding says.
-const BROKEN: [(&str, Rule, &str); 37] = [
+const BROKEN: [(&str, Rule, &str); 40] = [
     ("unknown_top_key", Rule::Model, "pannels"),
     ("panels_not_list", Rule::Model, "expected a sequence"),
     ("no_type", Rule::Model, "missing field `type`"),
@@ -59,9 +59,12 @@ const BROKEN: [(&str, Rule, &str); 37] = [
     ("green_base", Rule::Neutral, "green"),
     ("link_nowhere", Rule::Link, "/board"),
     ("page_of_50", Rule::PageSize, "50 rows"),
+    ("reassuring", Rule::Nothing, "no open incident"),
     ("no_description", Rule::Texts, "description"),
     ("other_language", Rule::Texts, "not in English"),
     ("bare_selector", Rule::BareSelector, "lamp_leakage_ma"),
+    ("narrow_window", Rule::Window, "weather_rain_mm_h"),
+    ("line_over_gap", Rule::Gap, "drawn over"),
     ("every_post", Rule::PerPost, "every post"),
     ("metricsql_only", Rule::Query, "median_over_time"),
     ("label_typo", Rule::Name, "label road"),
@@ -113,4 +116,28 @@ fn two_dashboards_of_one_uid_are_found() {
     for findings in lint_all(&both, &PAGES).values() {
         assert!(findings.iter().any(|finding| finding.rule == Rule::Uid), "{findings:?}");
     }
+}
+
+#[test]
+fn in_every_list_of_open_incidents_the_gravest_stand_on_top_and_of_these_the_ones_that_nobody_has() {
+    let mut lists = 0;
+    for source in SOURCES {
+        for (name, text) in made(source, lampguard_dashboards::Lang::En) {
+            let dashboard: lampguard_dashboards::grafana::Dashboard = serde_json::from_str(&text).unwrap();
+            for panel in dashboard.panels.iter().filter(|panel| panel.kind == "table") {
+                let options = panel.options.clone().unwrap();
+                let by = options["sortBy"].as_array().unwrap();
+                let by: Vec<_> = by
+                    .iter()
+                    .map(|one| (one["displayName"].as_str().unwrap(), one["desc"].as_bool()))
+                    .collect();
+                if by.iter().any(|(title, _)| *title == "Time left") {
+                    let up = Some(false);
+                    assert_eq!(by, [("Severity", up), ("State", up), ("Time left", up)], "{name}");
+                    lists += 1;
+                }
+            }
+        }
+    }
+    assert!(lists >= 8, "{lists} lists");
 }

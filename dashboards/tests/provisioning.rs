@@ -310,3 +310,25 @@ fn the_example_of_alertmanager_tells_the_desk_what_is_critical() {
     assert!(receivers.contains(&first["receiver"].as_str().unwrap()));
     assert_eq!(first["matchers"][0], r#"severity="critical""#);
 }
+
+#[test]
+fn victoria_metrics_scrapes_by_the_file_that_the_papers_put_there() {
+    let text = |path: &str| std::fs::read_to_string(top().join(path)).unwrap();
+    let flags = text("deploy/victoria-metrics.default");
+    let file = flags.split("-promscrape.config=").last().unwrap().split([' ', '"', '\n']).next().unwrap();
+    assert!(
+        file.starts_with('/') && !file.starts_with("/etc/lampguard/"),
+        "{file}: only lampguard reads there"
+    );
+    for (paper, source) in [
+        ("docs/grafana.md", "deploy/scrape.yml"),
+        ("deploy/debian/README.Debian", "examples/scrape.yml"),
+        ("docs/book/en/3-sensors.md", "examples/scrape.yml"),
+        ("docs/book/zh/3-sensors.md", "examples/scrape.yml"),
+    ] {
+        let paper_text = text(paper).replace("\\\n", " ");
+        let puts =
+            |line: &&str| line.contains("install -D -m 644") && line.contains(source) && line.contains(file);
+        assert!(paper_text.lines().any(|line| puts(&line)), "{paper} does not put {source} to {file}");
+    }
+}

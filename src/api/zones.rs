@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use lampguard_alerting::lighting::{Rates, Seen, Tally, rates};
+use lampguard_alerting::lighting::{Rates, Seen, Tally, rates_of};
 use lampguard_alerting::{Filter, Policy};
 use lampguard_history::LatestReading;
 use lampguard_model::units::to_f64;
@@ -129,11 +129,18 @@ fn seen(post: &Post, last: Option<&LatestReading>, policy: &Policy, now: Timesta
 
 /// Lamps due, lit, dark and unknown right now.
 pub(crate) fn rates_now(instance: &Instance, now: Timestamp) -> Rates {
+    rates_of_own(instance, now, |_| true)
+}
+
+/// The same of the posts that are `own`.
+pub(crate) fn rates_of_own(instance: &Instance, now: Timestamp, own: impl Fn(&Post) -> bool) -> Rates {
     let policies = instance.policies.get();
     let policy = &policies.at(now).policy;
     let see = |post: &Post| seen(post, instance.latest.get(&post.post_id).as_ref(), policy, now);
     let exemptions = instance.alerting.exemptions(now);
-    rates(&instance.lighting.get(), &instance.register.get(), now, see, |post| exemptions.of(post))
+    let register = instance.register.get();
+    let posts = register.posts().iter().map(AsRef::as_ref).filter(|post| own(post));
+    rates_of(&instance.lighting.get(), posts, now, see, |post| exemptions.of(post))
 }
 
 fn rate_json(tally: Tally) -> Value {
@@ -152,10 +159,19 @@ pub(super) async fn list(State(instance): Shared, Query(query): Query<ZonesQuery
 
 /// What the posts of every zone say at `now`.
 pub(crate) fn look(instance: &Instance, now: Timestamp) -> BTreeMap<Arc<str>, Zone> {
+    look_at_own(instance, now, |_| true)
+}
+
+/// The same of the posts that are `own`.
+pub(crate) fn look_at_own(
+    instance: &Instance,
+    now: Timestamp,
+    own: impl Fn(&Post) -> bool,
+) -> BTreeMap<Arc<str>, Zone> {
     let mut zones: BTreeMap<Arc<str>, Zone> = BTreeMap::new();
     let policies = instance.policies.get();
     let policy = &policies.at(now).policy;
-    for post in instance.register.get().posts() {
+    for post in instance.register.get().posts().iter().filter(|post| own(post)) {
         let last = instance.latest.get(&post.post_id);
         zones.entry(post.zone.clone()).or_default().add(post, last.as_ref(), policy, now);
     }

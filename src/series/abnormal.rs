@@ -9,6 +9,7 @@ use lampguard_ingester::tsdb::{Points, whole};
 use lampguard_model::series::{ABNORMAL, POST_STATES, number_of};
 use lampguard_model::{Post, PostKind, Timestamp, geohash};
 
+use super::is_foreign;
 use crate::serve::Instance;
 
 /// Posts that are written at a time, the worst ones; the rest is a count.
@@ -85,7 +86,7 @@ fn rank(state: State) -> Option<u8> {
     }
 }
 
-/// Writes the worst posts, and counts all of them by zone.
+/// Writes the worst posts, and counts our own by zone. Of another node's posts it writes what it found while it stood in.
 pub(super) fn look(
     instance: &Instance,
     known: &mut Known,
@@ -100,7 +101,9 @@ pub(super) fn look(
         asked.clear();
         instance.alerting.post_states(posts.iter().map(|post| &*post.post_id), &mut asked);
         for (post, state) in posts.iter().zip(&asked).filter(|(post, _)| post.kind == PostKind::Post) {
-            colours.entry(post.zone.clone()).or_default().add(*state);
+            if !is_foreign(instance, &post.zone, &post.feeder) {
+                colours.entry(post.zone.clone()).or_default().add(*state);
+            }
             if let Some(rank) = rank(*state) {
                 worst.push((rank, post.clone(), *state));
             } else if known.written.contains_key(&post.post_id) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::sync::Arc;
 
 use lampguard_alerting::life::{Stage, is_over};
-use lampguard_alerting::{Incident, Severity, Signal};
+use lampguard_alerting::{Incident, Kind, Severity, Signal};
 use lampguard_ingester::tsdb::{Points, whole};
 use lampguard_model::series::{INCIDENT, INCIDENT_STATES, SEVERITIES, SIGNALS, number_of};
 use lampguard_model::{Millis, Timestamp};
@@ -24,10 +24,13 @@ pub(super) struct Open {
     pub(super) by_severity: [u64; 4],
     /// With a deadline that nobody kept.
     pub(super) breached: u64,
-    /// P1 and P2 that nobody has.
+    /// Of those that people are told of at once: that nobody has. A worklist of a day is not the night's.
     pub(super) unacknowledged: u64,
-    /// Least time to a deadline where nobody has arrived.
+    /// Of these the least time to a deadline where nobody has arrived.
     pub(super) remaining_s: Option<i64>,
+    /// The rules hold the whole zone to be silent. They know which posts have to be heard now: by day few have, and a
+    /// zone that is tested by hand has none.
+    pub(super) blind: bool,
 }
 
 /// By zone whose crew acts on them.
@@ -39,16 +42,17 @@ impl Open {
             return;
         }
         self.by_severity[usize::from(severity(incident.severity)) - 1] += 1;
+        self.blind |= incident.kinds.contains(&Kind::Blind) && incident.signal != Signal::Normal;
         let Some(due) = incident.due() else { return };
         self.breached += u64::from(incident.life.is_breached(due, now));
-        if incident.life.arrived.is_none() {
+        if incident.life.arrived.is_none() && incident.is_told() {
             let remaining_s = incident.life.remaining_s(due, now);
             self.remaining_s = Some(self.remaining_s.map_or(remaining_s, |least| least.min(remaining_s)));
         }
     }
 
     fn add_untaken(&mut self, incident: &Incident) {
-        let nobody = incident.life.state == Stage::Open && incident.severity >= Severity::P2;
+        let nobody = incident.life.state == Stage::Open && incident.is_told();
         self.unacknowledged += u64::from(nobody && !incident.life.drill);
     }
 }
@@ -73,7 +77,9 @@ struct Brief {
     kind: &'static str,
     post: Arc<str>,
     opened_at: Timestamp,
-    due: Option<(i64, bool)>,
+    /// Nothing once somebody is there: that clock has stopped.
+    remaining_s: Option<i64>,
+    breached: bool,
     state: Stage,
     signal: Signal,
     value: Option<i64>,
@@ -89,7 +95,11 @@ impl Brief {
             kind: incident.evidence.kind.name(),
             post: incident.post_id.clone(),
             opened_at: incident.opened_at,
-            due: incident.due().map(|due| (life.remaining_s(due, now), life.is_breached(due, now))),
+            remaining_s: incident
+                .due()
+                .filter(|_| life.arrived.is_none())
+                .map(|due| life.remaining_s(due, now)),
+            breached: incident.due().is_some_and(|due| life.is_breached(due, now)),
             state: life.state,
             signal: incident.signal,
             value: incident.evidence.thousandths,
@@ -107,10 +117,10 @@ impl Brief {
         let fields = [
             ("state", code(&INCIDENT_STATES, self.state.name())),
             ("severity", whole(u64::from(severity(self.danger.0)))),
-            ("remaining_s", self.due.and_then(|(remaining_s, _)| remaining_s.checked_mul(1000))),
+            ("remaining_s", self.remaining_s.and_then(|seconds| seconds.checked_mul(1000))),
             ("value", self.value),
             ("signal", code(&SIGNALS, self.signal.name())),
-            ("breached", whole(u64::from(self.due.is_some_and(|(_, breached)| breached)))),
+            ("breached", whole(u64::from(self.breached))),
             ("age_s", Some(seconds_between(self.opened_at, at))),
             ("drill", whole(u64::from(self.drill))),
         ];
@@ -242,8 +252,8 @@ fn write_ended(
 #[cfg(test)]
 mod tests {
     use lampguard_alerting::incident::{Evidence, NO_DUE};
-    use lampguard_alerting::life::Life;
-    use lampguard_alerting::{Family, Kind, Scope};
+    use lampguard_alerting::life::{Arrival, Channel, Life, Mark, Proof};
+    use lampguard_alerting::{Family, Scope};
 
     use super::*;
 
@@ -286,6 +296,19 @@ mod tests {
         }
     }
 
+    fn arrival(at: Timestamp) -> Arrival {
+        let mark = Mark {
+            by: "张三".to_owned(),
+            recorded_by: None,
+            channel: Channel::Web,
+            at,
+            claimed_at: None,
+            received_at: at,
+            heard_through: None,
+        };
+        Arrival { mark, proof: Proof::Unproven, distance_m: None, confirmed: None }
+    }
+
     #[test]
     fn of_a_hundred_thousand_open_incidents_the_thousand_most_dangerous_are_written_and_the_rest_is_a_count()
     {
@@ -299,7 +322,8 @@ mod tests {
             open.add_untaken(incident);
         }
         assert_eq!((top.kept.len(), top.seen), (OPEN_MAX, 100_000));
-        assert_eq!((open.by_severity, open.unacknowledged), ([25_000; 4], 50_000));
+        // Every P1, and of the P2s (1, 5, 9 …) those that were due within two hours of their opening.
+        assert_eq!((open.by_severity, open.unacknowledged), ([25_000; 4], 25_000 + 1800));
         assert_eq!(open.remaining_s, Some(-50_000));
         // Of 50,000 with a deadline those before now.
         assert_eq!(open.breached, 25_000);
@@ -308,6 +332,45 @@ mod tests {
         kept.sort_unstable();
         let expected: Vec<_> = (0..1000).map(|n| format!("LG-{:06}", n * 8 + 4)).collect();
         assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn a_zone_is_blind_while_its_incident_says_so_and_not_any_more_once_it_is_heard_or_in_a_drill() {
+        let mut blind = incident(1);
+        let says = |of: &Incident| {
+            let mut open = Open::default();
+            open.add(of, T);
+            open.blind
+        };
+        assert!(!says(&blind), "a leak");
+        blind.kinds = vec![Kind::Blind];
+        assert!(says(&blind));
+        blind.signal = Signal::Normal;
+        assert!(!says(&blind), "heard again");
+        (blind.signal, blind.life.drill) = (Signal::Unpowered, true);
+        assert!(!says(&blind), "a drill");
+        blind.life.drill = false;
+        assert!(says(&blind), "that it has no supply by now does not say that it is heard");
+    }
+
+    #[test]
+    fn a_worklist_p2_that_nobody_took_counts_as_open_and_is_neither_untaken_nor_the_next_deadline() {
+        let mut worklist = incident(1);
+        worklist.due_at = T + Millis::hours(24);
+        let mut soon = incident(5);
+        soon.due_at = T + Millis::minutes(30);
+        let all = |incidents: &[&Incident]| {
+            let mut open = Open::default();
+            for incident in incidents {
+                open.add(incident, T);
+                open.add_untaken(incident);
+            }
+            (open.by_severity[1], open.unacknowledged, open.remaining_s)
+        };
+        assert_eq!(all(&[&worklist]), (1, 0, None));
+        assert_eq!(all(&[&worklist, &soon]), (2, 1, Some(1800)));
+        soon.life.job = Some("W1".to_owned());
+        assert_eq!(all(&[&soon]), (1, 0, None), "planned work goes on there: only recorded");
     }
 
     #[test]
@@ -322,6 +385,14 @@ mod tests {
             row(&incident(4)),
             "incident,id=LG-000004,zone=z1,kind=leak_critical,post=P4 \
              state=0,severity=1,remaining_s=-86,value=35.5,signal=0,breached=1,age_s=90,drill=0 1795435290000\n"
+        );
+        let mut reached = incident(4);
+        reached.life.arrived = Some(arrival(T + Millis::seconds(60)));
+        assert_eq!(
+            row(&reached),
+            "incident,id=LG-000004,zone=z1,kind=leak_critical,post=P4 \
+             state=0,severity=1,value=35.5,signal=0,breached=1,age_s=90,drill=0 1795435290000\n",
+            "late, and there: no time is left any more"
         );
         let mut system = incident(3);
         (system.zone, system.post_id) = (Arc::from(""), Arc::from(""));

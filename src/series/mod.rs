@@ -27,8 +27,10 @@ use lampguard_ingester::Ingester;
 use lampguard_ingester::config::TsdbConfig;
 use lampguard_ingester::tsdb::{PointWriter, Points};
 use lampguard_model::Timestamp;
+use prometheus::{IntGauge, Registry};
 use tracing::{error, warn};
 
+use crate::metrics::series_up;
 use crate::nodes;
 use crate::serve::Instance;
 
@@ -38,8 +40,32 @@ const OWN_EVERY: Duration = Duration::from_secs(15);
 const CITY_EVERY: u64 = 2;
 /// So long the first look waits for the totals of the store.
 const TOTALS_WAIT: Duration = Duration::from_secs(5);
+/// So long the writers have for the rows of the last look.
+const LAST_WAIT: Duration = Duration::from_millis(1500);
 /// How often the thread looks for `stop`.
 const TICK: Duration = Duration::from_millis(50);
+
+/// 1 while the thread and its writers run: in `/metrics`, and a part of the system of which people are told
+/// (`watch.rs`). It falls with the thread, also in panic.
+struct Alive(IntGauge);
+
+impl Alive {
+    fn register(registry: &Registry) -> Result<Self> {
+        let gauge = series_up(registry)?;
+        gauge.set(1);
+        Ok(Self(gauge))
+    }
+
+    fn say(&self, all_run: bool) {
+        self.0.set(i64::from(all_run));
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
+}
 
 /// What is remembered between two looks.
 #[derive(Default)]
@@ -69,13 +95,14 @@ pub(crate) fn start(instance: &Arc<Instance>, ingester: &Ingester) -> Result<Opt
     }
     let stop = Arc::<AtomicBool>::default();
     let (instance, stopped) = (instance.clone(), stop.clone());
-    let work = move || run(&instance, writers, &stopped);
+    let alive = Alive::register(&instance.registry)?;
+    let work = move || run(&instance, writers, &stopped, &alive);
     let thread = std::thread::Builder::new().name("series".to_owned()).spawn(work);
     Ok(Some(Running { stop, thread: thread.context("starting the thread of series")? }))
 }
 
 impl Running {
-    /// Ends it in about two seconds.
+    /// Ends it in about three seconds.
     pub(crate) fn stop(self) {
         self.stop.store(true, Ordering::Release);
         if self.thread.join().is_err() {
@@ -84,7 +111,7 @@ impl Running {
     }
 }
 
-fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool) {
+fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool, alive: &Alive) {
     wait_for_totals(instance, stopped);
     let (mut known, began) = (Known::default(), Instant::now());
     for look in 0u64.. {
@@ -98,12 +125,25 @@ fn run(instance: &Arc<Instance>, writers: Vec<PointWriter>, stopped: &AtomicBool
         }
         let points = look_around(instance, &mut known, began.elapsed(), look % CITY_EVERY == 0);
         writers.iter().for_each(|writer| writer.put(&points));
+        alive.say(writers.iter().all(PointWriter::runs));
     }
+    say_last(instance, &mut known, began.elapsed(), &writers);
     std::thread::scope(|scope| {
         for writer in writers {
             scope.spawn(move || writer.stop());
         }
     });
+}
+
+/// One more look before the end: what was closed since the one before gets its last row now, because the next start does
+/// not know of it. A database that takes nothing is waited for in vain, and not for long.
+fn say_last(instance: &Arc<Instance>, known: &mut Known, up: Duration, writers: &[PointWriter]) {
+    let points = look_around(instance, known, up, true);
+    writers.iter().for_each(|writer| writer.put(&points));
+    let until = Instant::now() + LAST_WAIT;
+    while writers.iter().any(PointWriter::waits) && Instant::now() < until {
+        std::thread::sleep(TICK);
+    }
 }
 
 /// What a counter grew by before its first row shows in no difference: the first look has the totals, as a rule.
@@ -136,6 +176,11 @@ fn node(instance: &Instance) -> String {
     instance.nodes.as_ref().map_or_else(String::new, |nodes| nodes.owners.id(nodes.owners.own()).to_owned())
 }
 
+/// Whether another node writes of this post: the rows of all nodes add up to the city.
+fn is_foreign(instance: &Instance, zone: &str, feeder: &str) -> bool {
+    instance.nodes.as_ref().is_some_and(|nodes| nodes.owners.is_foreign(zone, feeder, None))
+}
+
 /// A node that judges nothing knows neither incidents nor colours: their owners write them.
 fn judges(instance: &Instance) -> bool {
     !nodes::is_silent(&instance.config)
@@ -144,4 +189,27 @@ fn judges(instance: &Instance) -> bool {
 /// Whole seconds from `from` to `to`, as a field's value.
 fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
     to.since(from).0.max(0) / 1000 * 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_in_panic_or_loses_a_writer_is_a_part_of_the_system_that_fails() {
+        let registry = Registry::new();
+        let alive = Alive::register(&registry).unwrap();
+        let shown = || crate::watch::of_series(&registry).collect::<Vec<_>>();
+        assert_eq!(shown(), [("series".to_owned(), true)]);
+        alive.say(false);
+        assert_eq!(shown(), [("series".to_owned(), false)]);
+        alive.say(true);
+        let work = move || {
+            let _alive = alive;
+            panic!("a look that goes wrong");
+        };
+        assert!(std::thread::spawn(work).join().is_err());
+        assert_eq!(shown(), [("series".to_owned(), false)]);
+        assert_eq!(crate::watch::of_series(&Registry::new()).count(), 0, "without a database there is none");
+    }
 }

@@ -16,9 +16,10 @@ const PROMISED_S: f64 = 0.25;
 const TICKS_PER_S: i64 = 100;
 
 /// Sums of counters, each under the name it has in the row.
-const SUMS: [(&str, &str); 9] = [
+const SUMS: [(&str, &str); 10] = [
     ("mended_total", "lampguard_ingester_mended_total"),
     ("gap_total", "lampguard_ingester_gap_total"),
+    ("clock_ahead_total", "lampguard_ingester_clock_ahead_total"),
     ("tsdb_written_total", "lampguard_tsdb_written_total"),
     ("tsdb_rejected_total", "lampguard_tsdb_rejected_total"),
     ("points_dropped_total", "lampguard_tsdb_points_dropped_total"),

@@ -1,23 +1,23 @@
 //! One row a zone: what its posts say, its lamps, what is open, and how far incidents came. The same looks as those of
-//! `GET /api/v1/zones`, so that both never differ.
+//! `GET /api/v1/zones`, so that both never differ; whether a zone is blind is what the rules found.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lampguard_alerting::Totals;
 use lampguard_ingester::tsdb::{Points, whole};
-use lampguard_model::Timestamp;
 use lampguard_model::series::{RESPONSE_BUCKETS, ZONE};
+use lampguard_model::{Post, Timestamp};
 
 use super::abnormal::{Colours, ColoursByZone};
 use super::incidents::{Open, OpenByZone};
-use super::seconds_between;
+use super::{is_foreign, seconds_between};
 use crate::api::zones;
 use crate::serve::Instance;
 
 type Value = (&'static str, Option<i64>);
 
-/// Writes every configured zone, and every other that something is open of or was.
+/// Writes every configured zone that is ours, and every other that something is open of or was.
 pub(super) fn look(
     instance: &Instance,
     node: &str,
@@ -25,24 +25,25 @@ pub(super) fn look(
     now: Timestamp,
     points: &mut Points,
 ) {
-    let posts = zones::look(instance, now);
-    let rates = zones::rates_now(instance, now);
+    let own = |post: &Post| !is_foreign(instance, &post.zone, &post.feeder);
+    let posts = zones::look_at_own(instance, now, own);
+    let rates = zones::rates_of_own(instance, now, own);
     let totals = instance.alerting.totals();
     let configured = instance.config.zones.iter().map(|zone| Arc::<str>::from(&*zone.id));
     let with_incidents = open.keys().chain(totals.iter().flat_map(|totals| totals.keys()));
     // The system has no zone.
     let others = with_incidents.filter(|zone| !zone.is_empty()).cloned();
-    let all: BTreeSet<Arc<str>> = configured.chain(others).collect();
+    // A zone that is another node's has a row here while it has incidents of this one, which stood in for it.
+    let is_own = |zone: &Arc<str>| posts.contains_key(zone) || !is_foreign(instance, zone, "");
+    let all: BTreeSet<Arc<str>> = configured.filter(is_own).chain(others).collect();
     for id in &all {
         let zone = posts.get(id).cloned().unwrap_or_default();
         let lamps = rates.zones.get(id).copied().unwrap_or_default();
-        let never = zone.newest.is_none() && zone.posts > 0;
-        let blind = never || zone.blind_since(now).is_some();
+        let open = open.get(id).copied().unwrap_or_default();
         let mut fields: Vec<Value> = vec![
             ("posts", whole(zone.posts)),
             ("reporting", whole(zone.reporting)),
             ("data_age_s", zone.newest.map(|newest| seconds_between(newest, now))),
-            ("blind", whole(u64::from(blind))),
             ("lamps_due", whole(lamps.due)),
             ("lamps_lit", whole(lamps.lit)),
             ("lamps_unknown", whole(lamps.unknown)),
@@ -51,7 +52,11 @@ pub(super) fn look(
             ("shell_v_max", zone.shell.map(|(value, _)| value)),
         ];
         fields.extend(colour_fields(colours.get(id).copied().unwrap_or_default()));
-        fields.extend(open_fields(open.get(id).copied().unwrap_or_default()));
+        if !is_own(id) {
+            fields.clear();
+        }
+        fields.push(("blind", whole(u64::from(open.blind))));
+        fields.extend(open_fields(open));
         if let Some(totals) = &totals {
             fields.extend(total_fields(totals.get(id).unwrap_or(&Totals::default())));
         }
@@ -88,6 +93,7 @@ fn total_fields(totals: &Totals) -> Vec<Value> {
         ("arrived_total", whole(totals.arrived)),
         ("breached_total", whole(totals.breached)),
         ("closed_total", whole(totals.closed)),
+        ("response_total", whole(totals.responses)),
         // Milliseconds are thousandths of a second.
         ("response_s_total", Some(totals.response.0)),
     ];

@@ -119,7 +119,7 @@ pub struct Victoria {
     program: PathBuf,
     home: TempDir,
     pub port: u16,
-    flags: Vec<&'static str>,
+    flags: Vec<String>,
     pub process: Program,
 }
 
@@ -128,15 +128,21 @@ impl Victoria {
     pub fn start() -> Option<Self> {
         let text = include_str!("../../deploy/victoria-metrics.default");
         SHIPPED.iter().for_each(|flag| assert!(text.contains(flag), "{flag} is not shipped"));
-        Self::start_with(SHIPPED.to_vec())
+        Self::start_with(SHIPPED.map(str::to_owned).to_vec())
+    }
+
+    /// With the shipped flags, scraping by this file.
+    pub fn start_scraping(config: &Path) -> Option<Self> {
+        let scrape = format!("-promscrape.config={}", config.display());
+        Self::start_with(SHIPPED.map(str::to_owned).into_iter().chain([scrape]).collect())
     }
 
     /// Without deduplication.
     pub fn start_without_dedup() -> Option<Self> {
-        Self::start_with(vec!["-retentionPeriod=13"])
+        Self::start_with(vec!["-retentionPeriod=13".to_owned()])
     }
 
-    fn start_with(flags: Vec<&'static str>) -> Option<Self> {
+    fn start_with(flags: Vec<String>) -> Option<Self> {
         let program = installed("victoria-metrics")?;
         let (home, port) = (tempfile::tempdir().unwrap(), free_port());
         let process = spawn_victoria(&program, home.path(), port, &flags);
@@ -199,7 +205,7 @@ fn samples(export: &str) -> BTreeMap<(String, i64), Vec<u64>> {
     found
 }
 
-fn spawn_victoria(program: &Path, home: &Path, port: u16, flags: &[&str]) -> Program {
+fn spawn_victoria(program: &Path, home: &Path, port: u16, flags: &[String]) -> Program {
     let mut command = Command::new(program);
     command
         .arg(format!("-storageDataPath={}", home.display()))

@@ -29,7 +29,7 @@ use lampguard_model::{Millis, Post, Timestamp};
 pub use build::LightingFault;
 pub use clock::LampClock;
 pub use config::{DimConfig, LightingConfig, PlanConfig, TimetableConfig};
-pub use rate::{Exempt, Rates, Seen, Tally, lit_of, rates};
+pub use rate::{Exempt, Rates, Seen, Tally, lit_of, rates, rates_of};
 pub use sun::{Day, day_near, noon_near};
 
 /// A whole lamp, thousandths of rated power.

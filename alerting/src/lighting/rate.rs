@@ -127,8 +127,19 @@ pub fn rates(
     see: impl Fn(&Post) -> Seen,
     exempt: impl Fn(&Post) -> Exempt,
 ) -> Rates {
+    rates_of(lighting, register.posts().iter().map(AsRef::as_ref), now, see, exempt)
+}
+
+/// The same for some posts.
+pub fn rates_of<'p>(
+    lighting: &Arc<Lighting>,
+    posts: impl Iterator<Item = &'p Post>,
+    now: Timestamp,
+    see: impl Fn(&Post) -> Seen,
+    exempt: impl Fn(&Post) -> Exempt,
+) -> Rates {
     let (mut rates, clock) = (Rates::default(), LampClock::new(lighting.clone()));
-    for post in register.posts().iter().filter(|post| post.kind == PostKind::Post) {
+    for post in posts.filter(|post| post.kind == PostKind::Post) {
         // Where nobody knows whether it is dark, nothing is due.
         let power = clock.lamp_power(post, now).unwrap_or(0);
         let tally =

@@ -119,6 +119,9 @@ impl Outcome {
     }
 }
 
+/// The words of all outcomes.
+pub const OUTCOME_WORDS: [&str; 5] = ["sent", "retry", "failed", "delivered", "undelivered"];
+
 /// One group of changes that belong together.
 #[derive(Clone, Debug)]
 pub enum Write {

@@ -1,6 +1,6 @@
 //! LG-01: the night shift's wall.
 
-use super::{ANY, LEAKAGE, OVER, SHORT, SOME, TO_BOARD, data_age, incidents, lighting_rate, map, rain, wall};
+use super::{ANY, LEAKAGE, OVER, SHORT, SOME, TO_BOARD, incidents, lighting_rate, map, rain, strip};
 use crate::ask::{city, growth, zones, zones_over_time};
 use crate::spec::{Board, Draw, Hue, Look, Panel, Text, Var, Words, panel, t};
 
@@ -9,7 +9,7 @@ fn count(title: Text, about: Text, field: &str) -> Panel {
 }
 
 pub(super) fn board() -> Board {
-    let mut panels = vec![wall()];
+    let mut panels = Vec::from(strip());
     panels.extend(stats());
     panels.extend([
         incidents(("", "")).size(14, 11),
@@ -41,6 +41,7 @@ pub(super) fn board() -> Board {
         .unit("suffix: mm/h")
         .scale(0.0, None)
         .every("1m")
+        .gap(60)
         .asks(rain())
         .asks(growth("opened_total").legend("新险情", "opened"))
         .right("none"),
@@ -78,15 +79,18 @@ fn stats() -> Vec<Panel> {
         .steps(SOME),
         count(
             t("未签收", "Not acknowledged"),
-            t("还没有人接手的 P1、P2。", "P1 and P2 that nobody has taken."),
+            t(
+                "还没有人接手的 P1 与两小时内到期的 P2；24 小时清单不计。",
+                "P1, and P2 due within two hours, that nobody has taken; the worklist of a day aside.",
+            ),
             "open_unacknowledged",
         )
         .steps(ANY),
         count(
             t("已超时", "Breached"),
             t(
-                "到场时限已过、仍未到场的未结险情。",
-                "open, the deadline is over and nobody was there in time.",
+                "未按时到场的未结险情，含迟到的与 24 小时清单。",
+                "open, and nobody was there by the deadline; also where somebody came late, and the worklist of a day.",
             ),
             "open_breached",
         )
@@ -95,15 +99,15 @@ fn stats() -> Vec<Panel> {
             Look::Stat,
             t("最短剩余时间", "Least time left"),
             t(
-                "离最近一个到场时限还有多久；负数表示已超时。",
-                "to the next deadline to arrive; negative after it.",
+                "P1 与两小时内到期的 P2 中，离最近一个到场时限还有多久；负数表示已超时。",
+                "of P1, and P2 due within two hours, to the next deadline to arrive; negative after it.",
             ),
         )
         .size(3, 4)
         .unit("s")
         .words(OVER)
         .words(SHORT)
-        .nothing("无时限", "none running")
+        .nothing("无时限，或无数据", "none running, or no data")
         .asks(city("min", "remaining_s_min"))
         .to(TO_BOARD),
         count(
@@ -115,21 +119,24 @@ fn stats() -> Vec<Panel> {
             "posts_silent",
         )
         .steps(&[(1.0, Hue::Purple)]),
-        panel(
-            Look::Stat,
-            t("亮灯率（下限）", "Lighting rate, lower bound"),
-            t(
-                "应亮而确知亮着的比例，目标 99.5%；白天无应亮灯，显示 100%。",
-                "of the lamps that are due, those known to burn; goal 99.5 %. By day none are due: 100 %.",
-            ),
-        )
-        .size(3, 4)
-        .unit("percent")
-        .decimals(2)
-        .words(Words::Range(None, Some(99.5), Hue::Orange))
-        .asks(lighting_rate(false)),
-        data_age().size(3, 4),
+        lit(),
     ]
+}
+
+fn lit() -> Panel {
+    panel(
+        Look::Stat,
+        t("亮灯率（下限）", "Lighting rate, lower bound"),
+        t(
+            "应亮而确知亮着的比例，目标 99.5%；白天无应亮灯，显示 100%。",
+            "of the lamps that are due, those known to burn; goal 99.5 %. By day none are due: 100 %.",
+        ),
+    )
+    .size(6, 4)
+    .unit("percent")
+    .decimals(2)
+    .words(Words::Range(None, Some(99.5), Hue::Orange))
+    .asks(lighting_rate(false))
 }
 
 fn by_zone() -> Panel {
@@ -149,8 +156,8 @@ fn worst() -> Panel {
         Look::Timeline,
         t("各片区 P1 数与失联", "P1 and blindness by zone"),
         t(
-            "红色：该时段有 P1，或整个片区没有数据。",
-            "red: there were P1, or nothing was heard of the whole zone.",
+            "红色：该时段有 P1，或整个片区失联（应有数据而没有，由规则判定）。",
+            "red: there were P1, or the whole zone was blind: it had to be heard and was not, as the rules found.",
         ),
     )
     .steps(ANY)

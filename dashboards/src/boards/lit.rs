@@ -1,7 +1,7 @@
 //! LG-06: lamps.
 
-use super::{incidents, lighting_rate, lighting_rate_over_time};
-use crate::ask::{IN_ZONE, STANDBY, back, city, zones_over_time};
+use super::{incidents, lighting_rate, lighting_rate_over_time, strip};
+use crate::ask::{IN_ZONE, STANDBY, ZONE, back, city, newest, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -14,45 +14,49 @@ pub(super) fn board() -> Board {
         ),
         refresh: "1m",
         back: "now-24h",
-        vars: &[Var::Zones],
-        panels: vec![
-            rate(t("亮灯率（下限）", "Lighting rate, lower bound"), false),
-            rate(t("亮灯率（上限）", "Lighting rate, upper bound"), true),
-            number(t("应亮", "Due"), "lamps_due"),
-            number(t("实亮", "Burning"), "lamps_lit"),
-            number(t("不明", "Unknown"), "lamps_unknown").steps(&[(1.0, Hue::Purple)]),
-            number(t("不计", "Left out"), "lamps_excluded"),
-            panel(
-                Look::Lines(Draw::Lines),
-                t("各片区亮灯率（下限）", "Rate by zone, lower bound"),
-                t(
-                    "目标 99.5%；白天无应亮灯，按 100% 显示。",
-                    "goal 99.5 %; by day none are due and it shows 100 %.",
-                ),
-            )
-            .size(12, 8)
-            .unit("percent")
-            .scale(0.0, Some(100.0))
-            .asks(lighting_rate_over_time()),
-            panel(
-                Look::Lines(Draw::Steps),
-                t("应亮与实亮", "Due and burning"),
-                t(
-                    "开关灯时刻在此可见：两线应同时起落。",
-                    "the times of switching are seen here: both lines should move together.",
-                ),
-            )
-            .size(12, 8)
-            .scale(0.0, None)
-            .asks(zones_over_time("sum", "lamps_due").legend("应亮 {zone}", "due {zone}"))
-            .asks(zones_over_time("sum", "lamps_lit").legend("实亮 {zone}", "burning {zone}")),
-            darkest().size(8, 9),
-            incidents((r#",kind=~"lamp_out|day_burn""#, r#" AND "kind" =~ /^(lamp_out|day_burn)$/"#))
-                .size(16, 9)
-                .titled(t("灯不亮与白天亮灯", "Lamps out, and burning by day")),
-            power().size(12, 8),
-            supply().size(12, 8),
-        ],
+        vars: &[Var::Zones, Var::Interval],
+        panels: strip()
+            .into_iter()
+            .chain([
+                rate(t("亮灯率（下限）", "Lighting rate, lower bound"), false),
+                rate(t("亮灯率（上限）", "Lighting rate, upper bound"), true),
+                number(t("应亮", "Due"), "lamps_due"),
+                number(t("实亮", "Burning"), "lamps_lit"),
+                number(t("不明", "Unknown"), "lamps_unknown").steps(&[(1.0, Hue::Purple)]),
+                number(t("不计", "Left out"), "lamps_excluded"),
+                panel(
+                    Look::Lines(Draw::Lines),
+                    t("各片区亮灯率（下限）", "Rate by zone, lower bound"),
+                    t(
+                        "目标 99.5%；白天无应亮灯，按 100% 显示。",
+                        "goal 99.5 %; by day none are due and it shows 100 %.",
+                    ),
+                )
+                .size(12, 8)
+                .unit("percent")
+                .scale(0.0, Some(100.0))
+                .asks(lighting_rate_over_time()),
+                panel(
+                    Look::Lines(Draw::Steps),
+                    t("应亮与实亮", "Due and burning"),
+                    t(
+                        "开关灯时刻在此可见：两线应同时起落。",
+                        "the times of switching are seen here: both lines should move together.",
+                    ),
+                )
+                .size(12, 8)
+                .scale(0.0, None)
+                .asks(zones_over_time("sum", "lamps_due").legend("应亮 {zone}", "due {zone}"))
+                .asks(zones_over_time("sum", "lamps_lit").legend("实亮 {zone}", "burning {zone}")),
+                darkest().size(8, 9),
+                incidents((r#",kind=~"lamp_out|day_burn""#, r#" AND "kind" =~ /^(lamp_out|day_burn)$/"#))
+                    .size(16, 9)
+                    .titled(t("灯不亮与白天亮灯", "Lamps out, and burning by day")),
+                power().size(12, 8),
+                supply().size(12, 8),
+                energy().size(24, 7),
+            ])
+            .collect(),
     }
 }
 
@@ -81,7 +85,7 @@ fn darkest() -> Panel {
         column("Value", "bottom", t("功率", "Power")).unit("watt"),
     ];
     panel(
-        Look::Table(columns, t("功率", "Power"), false),
+        Look::Table(columns, vec![(t("功率", "Power"), false)]),
         t("功率最低的 20 杆", "Twenty darkest posts"),
         t("最新读数中功率最低的；夜里就是暗灯。", "lowest power of the newest readings; by night these are the dark ones."),
     )
@@ -95,7 +99,7 @@ fn darkest() -> Panel {
 
 fn mean(field: &str) -> Ask {
     ask(
-        format!(r#"avg by (zone) (last_over_time(lamp_{field}{{zone=~"$zone"}}[35m]))"#),
+        format!("avg by (zone) ({})", newest(&format!("lamp_{field}{ZONE}"), STANDBY)),
         format!(
             r#"SELECT mean("{field}") FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone" fill(none)"#
         ),
@@ -112,6 +116,7 @@ fn power() -> Panel {
     .unit("watt")
     .scale(0.0, None)
     .every("5m")
+    .gap(35)
     .asks(mean("lamp_w"))
 }
 
@@ -123,5 +128,29 @@ fn supply() -> Panel {
     )
     .unit("volt")
     .every("5m")
+    .gap(35)
     .asks(mean("supply_v"))
+}
+
+fn energy() -> Panel {
+    panel(
+        Look::Lines(Draw::Bars),
+        t("用电量", "Energy"),
+        t(
+            "每个统计间隔内各片区电表的增量；没有电表的灯杆不计。",
+            "what the meters of each zone grew by in each interval; posts without a meter count nothing.",
+        ),
+    )
+    .unit("kwatth")
+    .scale(0.0, None)
+    .asks(
+        ask(
+            format!("sum by (zone) (increase(lamp_energy_kwh{ZONE}[$__interval]))"),
+            format!(
+                r#"SELECT sum("d") FROM (SELECT non_negative_difference("energy_kwh") AS "d" FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "post") WHERE $timeFilter GROUP BY time($interval), "zone" fill(null)"#
+            ),
+        )
+        .legend("{zone}", "{zone}")
+        .by_interval(),
+    )
 }

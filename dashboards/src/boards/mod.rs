@@ -10,7 +10,7 @@ mod zone;
 
 use lampguard_model::series::{INCIDENT_STATES, POST_STATES, SEVERITIES, number_of};
 
-use crate::ask::{IN_ZONE, JUST, back, just};
+use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, just, newest, own};
 use crate::spec::{Ask, Board, Hue, Look, Panel, Text, To, Words, ask, column, panel, t};
 
 /// Every dashboard.
@@ -34,6 +34,8 @@ const SOME: &[(f64, Hue)] = &[(1.0, Hue::Orange)];
 const LEAKAGE: &[(f64, Hue)] = &[(15.0, Hue::Orange), (30.0, Hue::Red)];
 /// Limits of shell voltage: 12 V in the wet, 25 V in the dry.
 const SHELL: &[(f64, Hue)] = &[(12.0, Hue::Orange), (25.0, Hue::Red)];
+/// How far the database is behind, seconds.
+const LAG: &[(f64, Hue)] = &[(60.0, Hue::Orange), (600.0, Hue::Red)];
 /// Age of the newest data of a zone, seconds.
 const AGE: &[(f64, Hue)] = &[(600.0, Hue::Orange), (1200.0, Hue::Red)];
 
@@ -112,39 +114,60 @@ pub const KINDS: [(&str, Text); 23] = [
     ("reported", t("市民报告", "reported by a person")),
 ];
 
-/// The words that every wall carries: Grafana has no alarm tone, nobody acknowledges here, and what it shows is as old as
-/// the data of its database.
-fn wall() -> Panel {
+/// What stands on top of every wall. Grafana has no alarm tone, nobody acknowledges here, and what it shows is as old as
+/// the data of its database: how old, stands beside the words.
+fn strip() -> [Panel; 3] {
     let words = t(
-        "**告警以值班页为准。** 本屏只供查看，不发声、不能签收；签收、派单、到场请用[值班页](${lampguard:raw}/)。看右上“数据时效”：超过 10 分钟，本屏不可信。",
-        "**Alarms: see the board.** This screen only shows; it makes no sound and acknowledges nothing. Acknowledge, dispatch and arrive on the [duty board](${lampguard:raw}/). Look at \"data age\": beyond 10 minutes do not trust this screen.",
+        "**告警以值班页为准。** 本屏只供查看，不发声、不能签收；签收、派单、到场请用[值班页](${lampguard:raw}/)。右侧“数据库落后”无数据或超过 10 分钟，本屏不可信。",
+        "**Alarms: see the board.** This screen only shows; it makes no sound and acknowledges nothing. Acknowledge, dispatch and arrive on the [duty board](${lampguard:raw}/). When \"database behind\" on the right shows no data or more than 10 minutes, do not trust this screen.",
     );
-    panel(
+    let words = panel(
         Look::Words(words),
         t("告警以值班页为准", "Alarms: see the board"),
         t("提醒：大屏不是告警通道", "a reminder: the wall is not the way of alarms"),
-    )
-    .size(24, 3)
+    );
+    [words.size(16, 4), data_age().size(4, 4), behind().size(4, 4).to(TO_BOARD)]
 }
 
-/// How old the newest data are: of the posts, and of the database behind this screen.
+/// How far the database behind this screen is behind.
+fn behind() -> Panel {
+    panel(
+        Look::Stat,
+        t("数据库落后", "Database behind"),
+        t(
+            "最老一条未入库记录的时间。显示“无数据”时，数据库 2 分钟没有收到 lampguard 的数据。",
+            "age of the oldest record that a database has not got. \"No data\": the database has heard nothing from lampguard for 2 minutes.",
+        ),
+    )
+    .unit("s")
+    .steps(LAG)
+    .asks(own("max", "tsdb_lag_s"))
+}
+
+/// How old the newest readings are, of the zones of which some have to come.
 fn data_age() -> Panel {
     let (age, back) = ("zone_data_age_s", back(JUST));
-    let zone = crate::ask::ZONE;
+    let zone = ZONE;
     panel(
         Look::Stat,
         t("数据时效", "Data age"),
         t(
-            "最久没有新数据的片区：距最新读数多久。显示“无数据”时，数据库 2 分钟没有收到 lampguard 的数据。",
-            "the zone whose newest reading is the oldest. \"No data\" means that the database has heard nothing from lampguard for 2 minutes.",
+            "应有数据的片区中，最新读数最旧的有多旧。白天灯杆断电，可能没有片区须上报。",
+            "of the zones that have to be heard now, the age of the oldest newest reading. By day posts have no supply, and it may be that none has to.",
         ),
     )
     .unit("s")
     .steps(AGE)
+    .nothing("无片区须上报，或无数据：看数据库落后", "no zone has to report, or no data: see \"database behind\"")
     .asks(ask(
-        format!("max({age}{zone} + (time() - timestamp({age}{zone})))"),
         format!(
-            r#"SELECT max("v") FROM (SELECT last("data_age_s") AS "v" FROM "zone" WHERE {back} AND {IN_ZONE} GROUP BY "zone", "node")"#
+            "max(({age}{zone} + (time() - timestamp({age}{zone}))) and on (zone, node) ({} > {} + {}))",
+            just("zone_posts"),
+            just("zone_posts_unpowered"),
+            just("zone_posts_unmonitored")
+        ),
+        format!(
+            r#"SELECT max("v") FROM (SELECT last("data_age_s") AS "v", last("posts") - last("posts_unpowered") - last("posts_unmonitored") AS "due" FROM "zone" WHERE {back} AND {IN_ZONE} GROUP BY "zone", "node") WHERE "due" > 0"#
         ),
     ))
     .to(TO_BOARD)
@@ -189,15 +212,22 @@ fn incidents(which: (&str, &str)) -> Panel {
         column("Value #D", "value", t("测量值", "Value")),
         column("id", "id", t("险情编号", "Incident")).to(TO_INCIDENT),
     ];
+    // By state before time: Grafana sorts what is empty first, and a P1 where somebody is would stand above one that
+    // nobody has.
+    let danger_first = vec![
+        (t("级别", "Severity"), false),
+        (t("处置状态", "State"), false),
+        (t("剩余时间", "Time left"), false),
+    ];
     let mut made = panel(
-        Look::Table(columns, t("剩余时间", "Time left"), false),
+        Look::Table(columns, danger_first),
         t("未结险情", "Open incidents"),
         t(
-            "剩余时间最少的在上；没有到场时限的剩余时间为空。点险情编号到值班系统处理。最多 1000 条，最危险的在前。",
-            "least time left on top; empty where there is no deadline. Click an incident to act on it. At most 1,000, the most dangerous ones.",
+            "级别高的在上，同级中尚无人接手的在前，再按剩余时间。无时限或已到场的，剩余时间为空。点险情编号到值班系统处理。最多 1000 条，最危险的。",
+            "the gravest on top, of these the ones that nobody has, then the least time left, which is empty without a deadline and once somebody is there. Click an incident to act on it. At most 1,000, the most dangerous ones.",
         ),
     )
-    .nothing("没有未结险情", "no open incident")
+    .nothing("没有未结险情，或无数据：看数据库落后", "none open, or no data: see \"database behind\"")
     .asks(ask(one(fields[0]), influx));
     // The other columns are questions of their own in PromQL, and in the first one in InfluxQL.
     made.asks.extend(fields[1..].iter().map(|field| ask(one(field), String::new())));
@@ -245,11 +275,11 @@ fn abnormal_table() -> Panel {
         column("geohash", "geohash", t("位置编码", "Geohash")),
     ];
     panel(
-        Look::Table(columns, t("灯杆", "Post"), false),
+        Look::Table(columns, vec![(t("灯杆", "Post"), false)]),
         t("异常与失联灯杆", "Abnormal and silent posts"),
         t("危险、预警、失联的灯杆；最多 2000 杆。", "posts in danger, warned of or silent; at most 2,000."),
     )
-    .nothing("没有异常灯杆", "no abnormal post")
+    .nothing("没有异常灯杆，或无数据：看数据库落后", "none, or no data: see \"database behind\"")
     .asks(abnormal(false))
 }
 
@@ -261,7 +291,7 @@ fn highest(field: &str, unit: &'static str, steps: &'static [(f64, Hue)], title:
         column("zone", "zone", t("片区", "Zone")),
         column("Value", "top", t("1 小时最高", "Highest in 1 h")).unit(unit).steps(steps),
     ];
-    panel(Look::Table(columns, t("1 小时最高", "Highest in 1 h"), true), title, about).asks(ask(
+    panel(Look::Table(columns, vec![(t("1 小时最高", "Highest in 1 h"), true)]), title, about).asks(ask(
         format!("topk(10, max by (post, zone) (max_over_time(lamp_{field}{{zone=~\"$zone\"}}[1h])))"),
         format!(
             r#"SELECT top("v", "post", "zone", 10) FROM (SELECT max("{field}") AS "v" FROM "lamp" WHERE {back} AND {IN_ZONE} GROUP BY "post", "zone")"#
@@ -291,7 +321,7 @@ fn lighting_rate(upper: bool) -> Ask {
 
 /// The same over time, zone by zone, the lower bound.
 fn lighting_rate_over_time() -> Ask {
-    let just = |field: &str| just(&format!("zone_{field}"));
+    let just = |field: &str| newest(&format!("zone_{field}{ZONE}"), JUST);
     ask(
         format!(
             "100 - 100 * (sum by (zone) ({due}) - sum by (zone) ({lit})) / clamp_min(sum by (zone) ({due}), 1)",
@@ -299,7 +329,7 @@ fn lighting_rate_over_time() -> Ask {
             lit = just("lamps_lit")
         ),
         format!(
-            r#"SELECT 100 - 100 * (sum("due") - sum("lit")) / (sum("due") + 0.000001) FROM (SELECT last("lamps_due") AS "due", last("lamps_lit") AS "lit" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#
+            r#"SELECT 100 - 100 * (sum("due") - sum("lit")) / (sum("due") + 0.000001) FROM (SELECT last("lamps_due") AS "due", last("lamps_lit") AS "lit" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter GROUP BY time($__interval), "zone" fill(null)"#
         ),
     )
     .legend("{zone}", "{zone}")
@@ -308,7 +338,7 @@ fn lighting_rate_over_time() -> Ask {
 /// Rain by zone, as bars behind a picture or by itself.
 fn rain() -> Ask {
     ask(
-        "max by (zone) (last_over_time(weather_rain_mm_h[60m]))",
+        format!("max by (zone) ({})", greatest("weather_rain_mm_h", "60m")),
         r#"SELECT max("rain_mm_h") FROM "weather" WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#,
     )
     .legend("雨强 {zone}", "rain {zone}")

@@ -98,26 +98,36 @@ fn newest() -> Panel {
         column("Value #A", "Time", t("最近读数时间", "Last heard")).unit("dateTimeFromNow"),
         column("Value #B", "leakage", t("漏电流", "Leakage")).unit("mamp").steps(LEAKAGE),
         column("Value #C", "shell", t("外壳电压", "Shell")).unit("volt").steps(SHELL),
+        column("Value #D", "volts", t("供电电压", "Supply")).unit("volt"),
+        column("Value #E", "on", t("有供电", "Supplied")),
         column("post", "post", t("灯杆", "Post")).to(super::TO_POST),
         column("zone", "zone", t("片区", "Zone")),
     ];
-    let time =
-        r#"1000 * max by (post, zone) (max_over_time(timestamp(lamp_leakage_ma{post=~"$post"})[35m:30s]))"#;
+    // Told apart by a label: `or` alone would keep the first of each post.
+    let heard = |field: &str| {
+        format!(
+            r#"label_replace(max_over_time(timestamp(lamp_{field}{{post=~"$post"}})[35m:30s]), "by", "{field}", "", "")"#
+        )
+    };
+    let heard = ["leakage_ma", "shell_v", "supply_v", "supply"].map(heard).join(" or ");
+    let time = format!("1000 * max by (post, zone) ({heard})");
     let influx = format!(
-        r#"SELECT last("leakage_ma") AS "leakage", "shell_v" AS "shell" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone""#
+        r#"SELECT "leakage_ma" AS "leakage", "shell_v" AS "shell", "supply_v" AS "volts", "supply" AS "on" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone" ORDER BY time DESC LIMIT 1"#
     );
     panel(
-        Look::Table(columns, t("灯杆", "Post"), false),
+        Look::Table(columns, vec![(t("灯杆", "Post"), false)]),
         t("最新读数", "Newest reading"),
         t(
             "35 分钟内没有读数即为空：按失联看待。",
             "empty without a reading in 35 minutes: take it as silent.",
         ),
     )
-    .nothing("35 分钟内没有读数", "no reading in 35 minutes")
+    .nothing("35 分钟内无数据：按失联看待", "no data in 35 minutes: take it as silent")
     .asks(ask(time, influx))
     .asks(ask(latest("leakage_ma"), ""))
     .asks(ask(latest("shell_v"), ""))
+    .asks(ask(latest("supply_v"), ""))
+    .asks(ask(latest("supply"), ""))
 }
 
 fn incidents() -> Panel {
@@ -127,11 +137,11 @@ fn incidents() -> Panel {
         column("id", "id", t("险情编号", "Incident")).to(TO_INCIDENT),
     ];
     panel(
-        Look::Table(columns, t("险情编号", "Incident"), true),
+        Look::Table(columns, vec![(t("险情编号", "Incident"), true)]),
         t("本杆险情", "Incidents of this post"),
         t("所选时间范围内开着的险情。", "open at some moment of the time that is shown."),
     )
-    .nothing("本时段没有险情", "none in this time")
+    .nothing("本时段没有险情，或无数据", "none in this time, or no data")
     .asks(ask(
         r#"max by (id, kind) (1 * min_over_time(incident_severity{post=~"$post"}[$__range]))"#,
         r#"SELECT min("severity") AS "severity" FROM "incident" WHERE $timeFilter AND "post" =~ /^$post$/ GROUP BY "id", "kind""#,

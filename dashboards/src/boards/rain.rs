@@ -2,8 +2,8 @@
 
 use lampguard_model::series::WARNINGS;
 
-use super::{LEAKAGE, abnormal_table, hue_of_warning, map, rain};
-use crate::ask::{IN_ZONE, back, growth, zones_over_time};
+use super::{LEAKAGE, abnormal_table, hue_of_warning, map, rain, strip};
+use crate::ask::{IN_ZONE, back, greatest, growth, zones_over_time};
 use crate::spec::{Board, Draw, Look, Panel, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -17,41 +17,45 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-12h",
         vars: &[Var::Zones, Var::Roads, Var::Interval],
-        panels: vec![
-            warnings().size(8, 7),
-            panel(
-                Look::Lines(Draw::Steps),
-                t("雨强", "Rain"),
-                t(
-                    "各片区最近报告的雨强，最多沿用 60 分钟。",
-                    "the newest rate of each zone, held for at most 60 minutes.",
-                ),
-            )
-            .size(16, 7)
-            .unit("suffix: mm/h")
-            .scale(0.0, None)
-            .every("1m")
-            .asks(rain()),
-            risen().size(12, 8),
-            panel(
-                Look::Lines(Draw::Lines),
-                t("各片区最大漏电流", "Highest leakage by zone"),
-                t(
-                    "随雨上升、雨后回落的是潮湿；不回落的是故障。",
-                    "what rises with the rain and falls behind it is wetness; what stays is a fault.",
-                ),
-            )
-            .size(12, 8)
-            .unit("mamp")
-            .scale(0.0, None)
-            .steps(LEAKAGE)
-            .asks(zones_over_time("max", "leakage_ma_max")),
-            steepest().size(8, 9),
-            peaks().size(8, 9),
-            map(true).size(8, 9),
-            hazards().size(12, 8),
-            abnormal_table().size(12, 8),
-        ],
+        panels: strip()
+            .into_iter()
+            .chain([
+                warnings().size(8, 7),
+                panel(
+                    Look::Lines(Draw::Steps),
+                    t("雨强", "Rain"),
+                    t(
+                        "各片区最近报告的雨强，最多沿用 60 分钟。",
+                        "the newest rate of each zone, held for at most 60 minutes.",
+                    ),
+                )
+                .size(16, 7)
+                .unit("suffix: mm/h")
+                .scale(0.0, None)
+                .every("1m")
+                .gap(60)
+                .asks(rain()),
+                risen().size(12, 8),
+                panel(
+                    Look::Lines(Draw::Lines),
+                    t("各片区最大漏电流", "Highest leakage by zone"),
+                    t(
+                        "随雨上升、雨后回落的是潮湿；不回落的是故障。",
+                        "what rises with the rain and falls behind it is wetness; what stays is a fault.",
+                    ),
+                )
+                .size(12, 8)
+                .unit("mamp")
+                .scale(0.0, None)
+                .steps(LEAKAGE)
+                .asks(zones_over_time("max", "leakage_ma_max")),
+                steepest().size(8, 9),
+                peaks().size(8, 9),
+                map(true).size(8, 9),
+                hazards().size(12, 8),
+                abnormal_table().size(12, 8),
+            ])
+            .collect(),
     }
 }
 
@@ -62,10 +66,11 @@ fn warnings() -> Panel {
         t("官方暴雨预警等级；有预警即按潮湿限值判定。", "official rain warnings; while one is in force the wet limits hold."),
     )
     .every("1m")
+    .gap(60)
     .words(Words::Codes(&WARNINGS, hue_of_warning))
     .asks(
         ask(
-            "max by (zone) (last_over_time(weather_warning[60m]))",
+            format!("max by (zone) ({})", greatest("weather_warning", "60m")),
             r#"SELECT max("warning") FROM "weather" WHERE $timeFilter GROUP BY time($__interval), "zone" fill(none)"#,
         )
         .legend("{zone}", "{zone}"),
@@ -92,7 +97,7 @@ fn steepest() -> Panel {
             .steps(&[(6.0, crate::spec::Hue::Orange)]),
     ];
     panel(
-        Look::Table(columns, t("每小时上升 mA", "Rise, mA an hour"), true),
+        Look::Table(columns, vec![(t("每小时上升 mA", "Rise, mA an hour"), true)]),
         t("上升最快的 20 杆", "Twenty steepest posts"),
         t("最近 1 小时漏电流的上升。", "how fast leakage rose in the last hour."),
     )
@@ -111,7 +116,7 @@ fn peaks() -> Panel {
         column("Value", "top", t("本时段峰值", "Peak in this time")).unit("mamp").steps(LEAKAGE),
     ];
     panel(
-        Look::Table(columns, t("本时段峰值", "Peak in this time"), true),
+        Look::Table(columns, vec![(t("本时段峰值", "Peak in this time"), true)]),
         t("雨中峰值最高的 20 杆", "Twenty highest peaks"),
         t("所选时间范围内的最大漏电流；下一场雨前先查这些。", "highest leakage of the time that is shown; look at these before the next rain."),
     )

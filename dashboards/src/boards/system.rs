@@ -1,17 +1,14 @@
 //! LG-07: lampguard itself.
 
-use super::{ANY, data_age};
+use super::{ANY, LAG, behind, data_age};
 use crate::ask::{own, own_over_time, own_rate, own_ratio};
 use crate::spec::{Board, Draw, Hue, Look, Panel, Text, Var, Words, panel, t};
-
-/// A second, and ten.
-const LAG: &[(f64, Hue)] = &[(60.0, Hue::Orange), (600.0, Hue::Red)];
 
 pub(super) fn board() -> Board {
     let mut panels = numbers();
     panels.extend(further());
     panels.extend(curves());
-    panels.extend(behind());
+    panels.extend(behind_us());
     Board {
         uid: "lg-system",
         title: t("LG-07 系统健康", "LG-07 System health"),
@@ -82,14 +79,7 @@ fn further() -> Vec<Panel> {
             "store_failing",
         )
         .steps(ANY),
-        number(
-            t("数据库落后", "Database behind"),
-            t("最老一条未入库记录的时间。", "age of the oldest record that a database has not got."),
-            "max",
-            "tsdb_lag_s",
-        )
-        .unit("s")
-        .steps(LAG),
+        behind().size(4, 4),
         number(
             t("在途读数", "Readings pending"),
             t("还没有去向的读数。", "readings without an outcome yet."),
@@ -131,13 +121,17 @@ fn curves() -> Vec<Panel> {
         .asks(own_rate("duplicate_total").legend("重复", "duplicates")),
         lines(
             t("有问题的读数（每秒）", "Readings with faults, a second"),
-            t("隔离、拒收、修补、缺号。", "quarantined, refused, mended, gaps."),
+            t(
+                "隔离、拒收、修补、缺号；时钟超前：时间比本机快 5 分钟以上。",
+                "quarantined, refused, mended, gaps; clock ahead: more than 5 minutes ahead of ours.",
+            ),
             "none",
         )
         .asks(own_rate("quarantined_total").legend("隔离", "quarantined"))
         .asks(own_rate("refused_total").legend("拒收", "refused"))
         .asks(own_rate("mended_total").legend("修补", "mended"))
-        .asks(own_rate("gap_total").legend("缺号", "gaps")),
+        .asks(own_rate("gap_total").legend("缺号", "gaps"))
+        .asks(own_rate("clock_ahead_total").legend("时钟超前", "clock ahead")),
         lines(
             t("收到至首个通道", "From receipt to the first channel"),
             t(
@@ -159,7 +153,7 @@ fn curves() -> Vec<Panel> {
     ]
 }
 
-fn behind() -> Vec<Panel> {
+fn behind_us() -> Vec<Panel> {
     vec![
         lines(
             t("磁盘缓存", "Disk buffer"),

@@ -1,7 +1,7 @@
 //! LG-02: one zone after the other.
 
-use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time};
-use crate::ask::{IN_ZONE, LATEST, ZONE, city, grown, zones_over_time};
+use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time, strip};
+use crate::ask::{IN_ZONE, LATEST, ZONE, city, greatest, grown, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Look, Panel, Var, ask, panel, t};
 
 pub(super) fn board() -> Board {
@@ -15,45 +15,48 @@ pub(super) fn board() -> Board {
         refresh: "1m",
         back: "now-12h",
         vars: &[Var::Zones],
-        panels: vec![
-            panel(Look::Row, t("片区 $zone", "Zone $zone"), t("", "")).size(24, 1),
-            now(),
-            posts(),
-            done(),
-            incidents(("", "")).size(14, 9),
-            highest(
-                "leakage_ma",
-                "mamp",
-                LEAKAGE,
-                t("漏电流最高的 10 杆", "Ten posts with the highest leakage"),
-                t("最近 1 小时的最大值。", "highest of the last hour."),
-            )
-            .size(10, 9),
-            abnormal_table().size(8, 8),
-            distribution().size(8, 8),
-            panel(
-                Look::Lines(Draw::Lines),
-                t("亮灯率（下限）", "Lighting rate, lower bound"),
-                t("目标 99.5%。", "goal 99.5 %."),
-            )
-            .size(8, 8)
-            .unit("percent")
-            .scale(0.0, Some(100.0))
-            .asks(lighting_rate_over_time()),
-            panel(
-                Look::Lines(Draw::Lines),
-                t("最大外壳电压", "Highest shell voltage"),
-                t(
-                    "虚线为默认限值：潮湿 12 V、干燥 25 V。",
-                    "dashed: the default limits, 12 V in the wet and 25 V in the dry.",
-                ),
-            )
-            .size(24, 6)
-            .unit("volt")
-            .scale(0.0, None)
-            .steps(SHELL)
-            .asks(zones_over_time("max", "shell_v_max")),
-        ],
+        panels: strip()
+            .into_iter()
+            .chain([
+                panel(Look::Row, t("片区 $zone", "Zone $zone"), t("", "")).size(24, 1),
+                now(),
+                posts(),
+                done(),
+                incidents(("", "")).size(14, 9),
+                highest(
+                    "leakage_ma",
+                    "mamp",
+                    LEAKAGE,
+                    t("漏电流最高的 10 杆", "Ten posts with the highest leakage"),
+                    t("最近 1 小时的最大值。", "highest of the last hour."),
+                )
+                .size(10, 9),
+                abnormal_table().size(8, 8),
+                distribution().size(8, 8),
+                panel(
+                    Look::Lines(Draw::Lines),
+                    t("亮灯率（下限）", "Lighting rate, lower bound"),
+                    t("目标 99.5%。", "goal 99.5 %."),
+                )
+                .size(8, 8)
+                .unit("percent")
+                .scale(0.0, Some(100.0))
+                .asks(lighting_rate_over_time()),
+                panel(
+                    Look::Lines(Draw::Lines),
+                    t("最大外壳电压", "Highest shell voltage"),
+                    t(
+                        "虚线为默认限值：潮湿 12 V、干燥 25 V。",
+                        "dashed: the default limits, 12 V in the wet and 25 V in the dry.",
+                    ),
+                )
+                .size(24, 6)
+                .unit("volt")
+                .scale(0.0, None)
+                .steps(SHELL)
+                .asks(zones_over_time("max", "shell_v_max")),
+            ])
+            .collect(),
     }
 }
 
@@ -97,7 +100,7 @@ fn done() -> Panel {
 
 fn quantile(share: f64, percent: u32) -> Ask {
     ask(
-        format!("quantile({share}, last_over_time(lamp_leakage_ma{ZONE}[{LATEST}]))"),
+        format!("quantile({share}, {})", greatest(&format!("lamp_leakage_ma{ZONE}"), LATEST)),
         format!(
             r#"SELECT percentile("leakage_ma", {percent}) FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval) fill(none)"#
         ),

@@ -146,11 +146,32 @@ impl<'t> Parser<'t> {
             self.condition(&known)?;
         }
         let groups = if self.reader.word("GROUP") { self.groups(&known)? } else { Columns::new() };
+        self.order()?;
         let mut out: Columns = asked.into_iter().flat_map(|(_, outs)| outs).collect();
         out.extend(groups.iter().cloned());
         out.insert("time".to_owned());
         self.touched.groups = groups;
         Ok(out)
+    }
+
+    /// `ORDER BY time DESC LIMIT 1 tz('Asia/Shanghai')`
+    fn order(&mut self) -> Result<(), Fault> {
+        if self.reader.word("ORDER") {
+            self.key("BY")?;
+            self.key("time")?;
+            self.key("DESC")?;
+        }
+        if self.reader.word("LIMIT") && !matches!(self.reader.next(), Some(Token::Number(_))) {
+            return Err(Fault::Syntax("LIMIT has no number".to_owned()));
+        }
+        if self.reader.word("tz") {
+            self.reader.need("(")?;
+            if !matches!(self.reader.next(), Some(Token::Single(_))) {
+                return Err(Fault::Syntax("tz takes a time zone in single quotes".to_owned()));
+            }
+            self.reader.need(")")?;
+        }
+        Ok(())
     }
 
     /// What is asked for.
@@ -338,6 +359,7 @@ mod tests {
             r#"SELECT sum("v") FROM (SELECT last("open_p1") AS "v" FROM "zone" WHERE time > now() - 2m GROUP BY "zone", "node")"#,
             r#"SELECT top("v", "post", "zone", 10) FROM (SELECT max("leakage_ma") AS "v" FROM "lamp" WHERE time >= 1ms GROUP BY "post", "zone")"#,
             r#"SELECT 100 * sum("a") / (sum("b") + 0.1) FROM (SELECT non_negative_difference("opened_total") AS "a", non_negative_difference("closed_total") AS "b" FROM "zone" WHERE time > 1ms) WHERE time > 1ms GROUP BY time(5m) fill(none)"#,
+            r#"SELECT "leakage_ma" AS "l" FROM "lamp" WHERE time > 1ms GROUP BY "post" ORDER BY time DESC LIMIT 1"#,
             r#"SHOW TAG VALUES FROM "abnormal" WITH KEY = "road" WHERE "zone" =~ /^z1$/"#,
         ] {
             assert!(read(good).is_ok(), "{good}: {:?}", read(good));
@@ -355,5 +377,6 @@ mod tests {
         assert!(syntax(r#"SELECT last("open_p1") FROM "zone" WHERE "zone" = "z1""#));
         assert!(syntax(r#"SELECT last("open_p1" FROM "zone""#));
         assert!(syntax(r#"SELECT last("open_p1") FROM "zone" GROUP BY time(fast)"#));
+        assert!(syntax(r#"SELECT "open_p1" FROM "zone" WHERE time > 1ms ORDER BY "zone""#));
     }
 }

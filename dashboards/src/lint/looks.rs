@@ -29,6 +29,8 @@ const UNITS: [&str; 17] = [
 ];
 /// Colours that say nothing.
 const NEUTRAL: [&str; 4] = ["text", "transparent", "#8494a8", "super-light-grey"];
+/// Words of which one stands wherever an answer is empty.
+const NO_DATA: [&str; 2] = ["无数据", "no data"];
 /// Rows of one page of a state timeline.
 const PER_PAGE_MAX: u32 = 20;
 
@@ -96,9 +98,22 @@ fn neutral(title: &str, thresholds: &Thresholds, findings: &mut Findings) {
     }
 }
 
+/// An empty answer may be a quiet night, and may be a database that hears nothing: the words have to hold for both.
+fn nothing(title: &str, words: &str, findings: &mut Findings) {
+    if !NO_DATA.iter().any(|no_data| words.to_lowercase().contains(no_data)) {
+        findings.add(
+            Rule::Nothing,
+            format!(
+                "panel {title:?}: noValue {words:?} reassures where there may be no data: it has to say so"
+            ),
+        );
+    }
+}
+
 fn fields(panel: &Panel, findings: &mut Findings) {
     let (title, Some(config)) = (&panel.title, &panel.field_config) else { return };
     let defaults = &config.defaults;
+    defaults.no_value.iter().for_each(|words| nothing(title, words, findings));
     defaults.unit.iter().for_each(|one| unit(title, one, findings));
     match &defaults.thresholds {
         Some(thresholds) => neutral(title, thresholds, findings),
@@ -124,6 +139,7 @@ fn fields(panel: &Panel, findings: &mut Findings) {
                     findings.add(Rule::Model, format!("panel {title:?}: links: {e}"));
                 }
             }
+            "noValue" => nothing(title, property.value.as_str().unwrap_or(""), findings),
             "displayName"
             | "custom.cellOptions"
             | "custom.axisPlacement"

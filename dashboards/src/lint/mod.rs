@@ -58,6 +58,10 @@ pub enum Rule {
     Name,
     /// A question about posts looks back, so that it shows posts between two readings.
     BareSelector,
+    /// A question over time looks at every value: its windows are as wide as its steps.
+    Window,
+    /// A line is not drawn over the time without data.
+    Gap,
     /// A question about posts is bounded by zone or post.
     PerPost,
     /// A question is bounded in time.
@@ -68,6 +72,8 @@ pub enum Rule {
     Link,
     /// A page of a state timeline can be read.
     PageSize,
+    /// What stands where nothing was found says that there may be no data: it never reassures.
+    Nothing,
 }
 
 impl Rule {
@@ -91,11 +97,14 @@ impl Rule {
             Self::Query => "query",
             Self::Name => "name",
             Self::BareSelector => "bare-selector",
+            Self::Window => "window",
+            Self::Gap => "gap",
             Self::PerPost => "per-post",
             Self::Unbounded => "unbounded",
             Self::Neutral => "neutral",
             Self::Link => "link",
             Self::PageSize => "page-size",
+            Self::Nothing => "nothing",
         }
     }
 }

@@ -4,7 +4,7 @@ use lampguard_model::series;
 
 /// What `/metrics` tells and our alert rules use, with the labels of each. `tests/dashboards.rs` holds them to the running
 /// program.
-pub const SCRAPED: [(&str, &[&str]); 22] = [
+pub const SCRAPED: [(&str, &[&str]); 23] = [
     ("up", &[]),
     ("process_start_time_seconds", &[]),
     ("lampguard_ingester_received_total", &["source"]),
@@ -16,6 +16,7 @@ pub const SCRAPED: [(&str, &[&str]); 22] = [
     ("lampguard_tsdb_up", &[]),
     ("lampguard_tsdb_lag_seconds", &[]),
     ("lampguard_tsdb_rejected_total", &["reason"]),
+    ("lampguard_series_up", &[]),
     ("lampguard_broker_up", &["broker"]),
     ("lampguard_alerting_notice_total", &["channel", "outcome"]),
     ("lampguard_alerting_channel_up", &["channel"]),

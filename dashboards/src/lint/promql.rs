@@ -70,8 +70,8 @@ pub(super) struct Selector {
     pub(super) name: String,
     /// Labels of its conditions, with their texts.
     pub(super) labels: Vec<(String, String)>,
-    /// Over a range, or inside of a question over one.
-    pub(super) ranged: bool,
+    /// Over a range of so many milliseconds, or inside of a question over one.
+    pub(super) window_ms: Option<u64>,
 }
 
 /// What a question touches.
@@ -124,6 +124,30 @@ fn binding(token: Option<&Token>) -> Option<u8> {
         Token::Sign("^") => 6,
         _ => return None,
     })
+}
+
+/// `1h30m`.
+fn milliseconds(span: &str) -> Option<u64> {
+    let (mut all, mut rest) = (0u64, span);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            "y" => 31_536_000_000,
+            _ => return None,
+        };
+        rest = &rest[letters..];
+        all = all.checked_add(number.checked_mul(unit)?)?;
+    }
+    Some(all)
 }
 
 impl Parser<'_> {
@@ -185,7 +209,7 @@ impl Parser<'_> {
     fn postfix(&mut self, mut kind: Kind, before: usize) -> Result<Kind, String> {
         loop {
             if self.reader.sign("[") {
-                self.span()?;
+                let window_ms = Some(self.span()?);
                 if self.reader.sign(":") {
                     if self.reader.peek() != Some(&Token::Sign("]")) {
                         self.span()?;
@@ -194,7 +218,9 @@ impl Parser<'_> {
                     return Err("only a selector takes a range; anything else one with a colon".to_owned());
                 }
                 self.reader.need("]")?;
-                self.touched.selectors[before..].iter_mut().for_each(|one| one.ranged = true);
+                self.touched.selectors[before..]
+                    .iter_mut()
+                    .for_each(|one| one.window_ms = one.window_ms.max(window_ms));
                 kind = Kind::Range;
             } else if self.reader.word("offset") {
                 self.reader.sign("-");
@@ -205,9 +231,12 @@ impl Parser<'_> {
         }
     }
 
-    fn span(&mut self) -> Result<(), String> {
+    /// Milliseconds.
+    fn span(&mut self) -> Result<u64, String> {
         match self.reader.next() {
-            Some(Token::Span(_)) => Ok(()),
+            Some(Token::Span(span)) => {
+                milliseconds(span).ok_or_else(|| format!("{span} is no time such as 5m or 1h30m"))
+            }
             other => Err(format!("a time such as 5m is missing, there is {other:?}")),
         }
     }
@@ -222,6 +251,7 @@ impl Parser<'_> {
                 Ok(kind)
             }
             Some(Token::Word(word)) => self.named(word),
+            Some(Token::Sign("{")) => self.by_name(),
             other => Err(format!("a value is missing, there is {other:?}")),
         }
     }
@@ -233,11 +263,25 @@ impl Parser<'_> {
         if self.reader.peek() == Some(&Token::Sign("(")) {
             return self.call(word);
         }
-        let mut selector = Selector { name: word.to_owned(), labels: Vec::new(), ranged: false };
+        let mut selector = Selector { name: word.to_owned(), labels: Vec::new(), window_ms: None };
         if self.reader.sign("{") {
             self.conditions(&mut selector)?;
         }
         self.touched.selectors.push(selector);
+        Ok(Kind::Instant)
+    }
+
+    /// `{__name__=~"a|b",…}`: a selector for each name.
+    fn by_name(&mut self) -> Result<Kind, String> {
+        let mut selector = Selector { name: String::new(), labels: Vec::new(), window_ms: None };
+        self.conditions(&mut selector)?;
+        let place = selector.labels.iter().position(|(label, _)| label == "__name__");
+        let Some(place) = place else {
+            return Err("a selector without a name asks for everything".to_owned());
+        };
+        let (_, names) = selector.labels.remove(place);
+        let each = names.split('|').map(|name| Selector { name: name.to_owned(), ..selector.clone() });
+        self.touched.selectors.extend(each);
         Ok(Kind::Instant)
     }
 
@@ -323,5 +367,17 @@ impl Parser<'_> {
             return Err(format!("{name} has no argument"));
         }
         Ok(if matches!(name, "time" | "scalar") { Kind::Scalar } else { Kind::Instant })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_sum_of_numbers_with_their_units() {
+        assert_eq!(milliseconds("1h30m"), Some(5_400_000));
+        assert_eq!((milliseconds("5ms"), milliseconds("2d")), (Some(5), Some(172_800_000)));
+        assert_eq!((milliseconds("5"), milliseconds("m"), milliseconds("5q")), (None, None, None));
     }
 }

@@ -10,6 +10,8 @@ use crate::query::{self, Range};
 
 /// Variables of Grafana's own.
 const GRAFANA: &str = "__";
+/// A step as wide as that of a month.
+const WIDE_STEP_S: u32 = 7200;
 /// Any time will do: a question is read, not run.
 const RANGE: Range = Range { from_ms: 1_700_000_000_000, to_ms: 1_700_043_200_000, step_s: 30 };
 
@@ -60,6 +62,32 @@ fn panel(panel: &Panel, plugin: &str, findings: &mut Findings) {
         }
         target(&of, one, plugin, findings);
     }
+    gaps(&of, panel, targets, findings);
+}
+
+/// Over time an empty step is a gap: by `fill(null)`, or by `insertNulls` where `fill(none)` leaves steps out.
+fn gaps(of: &str, panel: &Panel, targets: &[Target], findings: &mut Findings) {
+    if !matches!(panel.kind.as_str(), "timeseries" | "state-timeline") {
+        return;
+    }
+    let custom = panel.field_config.as_ref().and_then(|config| config.defaults.custom.as_ref());
+    let breaks = custom.is_some_and(|custom| custom.get("insertNulls").is_some_and(Value::is_number));
+    let leaves_out = |one: &&Target| one.query.as_deref().is_some_and(ends_open);
+    for one in targets.iter().filter(leaves_out).filter(|_| !breaks) {
+        let letter = &one.ref_id;
+        findings.add(
+            Rule::Gap,
+            format!(
+                "{of} {letter}: fill(none) without insertNulls: a line is drawn over the time without data"
+            ),
+        );
+    }
+}
+
+/// The outermost question leaves empty steps out.
+fn ends_open(text: &str) -> bool {
+    let Some((_, rest)) = text.rsplit_once("fill(none)") else { return false };
+    rest.trim().is_empty() || rest.trim().starts_with("tz(")
 }
 
 /// The data source is an object, and the one that the variable chooses.
@@ -74,7 +102,13 @@ fn source(of: &str, given: Option<&Value>, plugin: &str, findings: &mut Findings
 fn target(of: &str, target: &Target, plugin: &str, findings: &mut Findings) {
     source(of, target.datasource.as_ref(), plugin, findings);
     match (plugin, &target.expr, &target.query) {
-        ("prometheus", Some(expr), None) => promql_of(of, expr, target.instant == Some(true), findings),
+        ("prometheus", Some(expr), None) => {
+            let instant = target.instant == Some(true);
+            promql_of(of, expr, instant, findings);
+            if !instant {
+                windows(of, expr, findings);
+            }
+        }
         ("influxdb", None, Some(text)) => influx(of, text, findings),
         _ => findings.add(Rule::Query, format!("{of}: no question in the language of {plugin}")),
     }
@@ -163,7 +197,7 @@ fn promql_of(of: &str, text: &str, instant: bool, findings: &mut Findings) {
     let mut posts = false;
     for selector in &touched.selectors {
         let measurement = names::measurement_of(&selector.name);
-        if measurement == Some("lamp") && !selector.ranged {
+        if measurement == Some("lamp") && selector.window_ms.is_none() {
             findings.add(
                 Rule::BareSelector,
                 format!(
@@ -187,6 +221,28 @@ fn promql_of(of: &str, text: &str, instant: bool, findings: &mut Findings) {
             format!(
                 "{of}: asks every post; give it a zone, and one post or the first few (topk at one moment)"
             ),
+        );
+    }
+}
+
+/// Over time every value is shown in some step: a window that is shorter than the step loses what lies between. Steps grow
+/// with the time that is shown, so a window of a fixed width is good only beside one of the step's.
+fn windows(of: &str, text: &str, findings: &mut Findings) {
+    let range = Range { step_s: WIDE_STEP_S, ..RANGE };
+    let wide = query::substitute(text, range, &BTreeMap::from([("post", "P1")]));
+    let Ok(touched) = language::read(&wide) else { return };
+    let mut widest: BTreeMap<&str, u64> = BTreeMap::new();
+    for one in &touched.selectors {
+        if let Some(window_ms) = one.window_ms {
+            let of_name = widest.entry(&one.name).or_default();
+            *of_name = (*of_name).max(window_ms);
+        }
+    }
+    let step_ms = u64::from(WIDE_STEP_S) * 1000;
+    for (name, _) in widest.into_iter().filter(|(_, window_ms)| *window_ms < step_ms) {
+        findings.add(
+            Rule::Window,
+            format!("{of}: the window of {name} is shorter than a wide step and loses what lies between: [$__interval]"),
         );
     }
 }

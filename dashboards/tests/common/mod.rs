@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, export};
+use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
 
 /// Pages that links may lead to. `src/api` holds the same list to its routes.
 pub const PAGES: [&str; 5] = ["/", "/posts/{id}", "/incidents/{id}", "/tiles/{z}/{x}/{y}", "/zones.geojson"];
@@ -21,7 +21,7 @@ pub fn top() -> &'static Path {
 
 /// The dashboards of one set, by name, made now.
 pub fn made(source: Source, lang: Lang) -> Vec<(String, String)> {
-    let set = Set { source, lang, public_url: PUBLIC_URL.to_owned() };
+    let set = Set { source, lang, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
     export(&set).unwrap().into_iter().map(|file| (file.name, file.text)).collect()
 }
 

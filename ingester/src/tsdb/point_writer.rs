@@ -94,6 +94,16 @@ impl PointWriter {
         self.metrics.points_waiting.with_label_values(&[&self.id]).set(bytes as i64);
     }
 
+    /// False once its thread has ended by itself: then nothing is written any more.
+    pub fn runs(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Something waits for the database.
+    pub fn waits(&self) -> bool {
+        self.shared.waiting().first().is_some()
+    }
+
     /// Ends it in under two seconds. What waits is lost: points are no readings.
     pub fn stop(mut self) {
         self.shared.stop.store(true, Ordering::Release);
