@@ -75,8 +75,11 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
         let plain = parts(&instance).into_iter().chain([("clock".to_owned(), of_clock)]);
         let plain = plain.map(|(part, good)| (part, good, String::new()));
         let mut plain: Vec<_> = plain.collect();
+        // Asked on every node, also where nobody is told by it: the others hear of them, `/metrics` has them.
+        let watched = instance.watchers.parts();
         if let Some(nodes) = &instance.nodes {
-            let bad = plain.iter().filter(|(_, good, _)| !good).map(|(part, ..)| part.as_str());
+            let all = plain.iter().chain(&watched);
+            let bad = all.filter(|(_, good, _)| !good).map(|(part, ..)| part.as_str());
             nodes.set_faults(bad, has_source(&instance, &plain));
             let others = nodes.parts();
             if !nodes.owners.judges_here() {
@@ -85,7 +88,7 @@ pub(crate) async fn run(instance: Arc<Instance>, mut ending: watch::Receiver<boo
             }
             plain.extend(others);
         }
-        for (part, good, because) in plain.into_iter().chain(instance.watchers.parts()) {
+        for (part, good, because) in plain.into_iter().chain(watched) {
             if !good && instance.alerting.is_dismissed(&part) {
                 instance.watchers.dismiss(&part);
             }

@@ -10,7 +10,7 @@ use lampguard_model::{Register, Timestamp};
 use prometheus::Registry;
 use tokio::sync::watch;
 
-use crate::backup::{self, Restored};
+use crate::backup::Restored;
 use crate::certificates::Certificates;
 use crate::clock;
 use crate::config::Config;
@@ -46,7 +46,7 @@ impl Watchers {
         let proofs = proof::Watch::open(config, register, metrics.clone())?;
         let tests = if nodes::is_silent(config) { None } else { test_dispatch::setup(config, dir)? };
         let restored = Restored::find(dir, &config.site.time_zone, clock::now());
-        let certificates = Certificates::of(config, metrics.certificate_ends.clone());
+        let certificates = Certificates::of(config, dir, metrics.certificate_ends.clone());
         Ok(Self { proofs, tests, pulse: Pulse::default(), metrics, restored, certificates })
     }
 
@@ -57,9 +57,10 @@ impl Watchers {
 
     /// A part's incident was ended by people while the part was bad.
     pub(crate) fn dismiss(&self, part: &str) {
-        if let Some(restored) = self.restored.as_ref().filter(|_| part == backup::PART) {
-            restored.end();
+        if let Some(restored) = &self.restored {
+            restored.dismiss(part);
         }
+        self.certificates.dismiss(part);
     }
 
     /// Signs the links by which people confirm a test.

@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, wait_until};
+use common::{Mqtt, Office, now_ms, seconds, wait_until};
 use lampguard_dashboards::grafana::Dashboard;
 use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
 use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
@@ -29,46 +29,11 @@ impl Frame {
     }
 }
 
-struct City {
-    victoria: Victoria,
-    influx: Influx,
-    site: Site,
-    lampguard: Lampguard,
-    tokens: [String; 3],
-}
+/// Stricter than by rule, so that a deadline passes, a lamp counts as out and a leak is warned of (due in a day) while the
+/// test waits.
+const POLICY: &str = "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n[leak_warning]\nover = \"5 s\"\n";
 
-impl City {
-    /// None when a database is not installed.
-    fn open() -> Option<Self> {
-        let (victoria, influx) = (Victoria::start()?, Influx::start()?);
-        let second = format!(
-            "[[tsdb]]\nid = \"influx\"\nurl = \"http://127.0.0.1:{}\"\napi = \"v1\"\nbatch_ms = 200\n",
-            influx.port
-        );
-        let site = Site::new().with_database(victoria.port).with(&second).with(&lit_now());
-        let site = site.with("[policy]\nfile = \"policy.toml\"\n");
-        // Stricter than by rule, so that a deadline passes, a lamp counts as out and a leak is warned of (due in a day) while the test waits.
-        site.write(
-            "policy.toml",
-            "[due]\np1 = \"20 s\"\n[lamp_out]\ndark_for = \"5 s\"\n[leak_warning]\nover = \"5 s\"\n",
-        );
-        let lampguard = site.start();
-        let tokens = [
-            site.token_named("duty", "desk", &[]),
-            site.token_named("crew", "c1", &["--zone", "z1"]),
-            site.token_named("admin", "head", &[]),
-        ];
-        Some(Self { victoria, influx, site, lampguard, tokens })
-    }
-
-    fn post(&self, by: usize, path: &str, body: &Value) -> Value {
-        let url = format!("{}{path}", self.lampguard.url);
-        let answer =
-            common::http::try_post(&url, Some(&self.tokens[by]), body.to_string().as_bytes()).unwrap();
-        assert!(answer.status < 300, "{path} {body}: {} {}", answer.status, answer.text);
-        answer.json()
-    }
-
+impl Office {
     /// One round of readings with every field, measured so long ago.
     fn send(&self, round: u64, ago_s: i64, rising: bool) {
         let mut client = Mqtt::connect(self.site.listener, "gateway");
@@ -329,7 +294,7 @@ struct Counts {
 }
 
 /// Asks everything of one source once; what is wrong.
-fn ask_all(city: &City, source: Source, counts: &mut Counts) -> Vec<String> {
+fn ask_all(city: &Office, source: Source, counts: &mut Counts) -> Vec<String> {
     let mut faults = Vec::new();
     let variables = BTreeMap::from([("post", "P003")]);
     let set =
@@ -391,7 +356,7 @@ fn ask_all(city: &City, source: Source, counts: &mut Counts) -> Vec<String> {
 
 #[test]
 fn every_question_of_every_dashboard_is_answered_by_real_databases_and_numbers_are_the_programs_own() {
-    let Some(city) = City::open() else { return };
+    let Some(city) = Office::open(POLICY) else { return };
     city.live();
     for source in [Source::Prometheus, Source::Influxql] {
         let (mut faults, mut counts) = (Vec::new(), Counts::default());

@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Influx, Lampguard, Mqtt, Site, Victoria, lit_now, now_ms, seconds, wait_until};
+use common::{Lampguard, Mqtt, Office, Site, Victoria, lit_now, now_ms, seconds, wait_until};
 use lampguard_model::series::{self, INCIDENT_STATES, MEASUREMENTS, POST_STATES, number_of};
 use serde_json::{Value, json};
 
@@ -32,40 +32,7 @@ fn value(victoria: &Victoria, selector: &str) -> Option<f64> {
     found.into_values().next().map(|(_, value)| value)
 }
 
-struct Office {
-    victoria: Victoria,
-    influx: Influx,
-    site: Site,
-    lampguard: Lampguard,
-    tokens: [String; 3],
-}
-
 impl Office {
-    /// None when a database is not installed.
-    fn open() -> Option<Self> {
-        let (victoria, influx) = (Victoria::start()?, Influx::start()?);
-        let second = format!(
-            "[[tsdb]]\nid = \"influx\"\nurl = \"http://127.0.0.1:{}\"\napi = \"v1\"\nbatch_ms = 200\n",
-            influx.port
-        );
-        let site = Site::new().with_database(victoria.port).with(&second).with(&lit_now());
-        let lampguard = site.start();
-        let tokens = [
-            site.token_named("duty", "desk", &[]),
-            site.token_named("crew", "c1", &["--zone", "z1"]),
-            site.token_named("admin", "head", &[]),
-        ];
-        Some(Self { victoria, influx, site, lampguard, tokens })
-    }
-
-    fn post(&self, by: usize, path: &str, body: &Value) -> Value {
-        let url = format!("{}{path}", self.lampguard.url);
-        let answer =
-            common::http::try_post(&url, Some(&self.tokens[by]), body.to_string().as_bytes()).unwrap();
-        assert!(answer.status < 300, "{path} {body}: {} {}", answer.status, answer.text);
-        answer.json()
-    }
-
     /// One round of readings with every field: two posts dangerous, one near it.
     fn send(&self, round: u64) {
         let mut client = Mqtt::connect(self.site.listener, "gateway");
@@ -212,7 +179,7 @@ fn every_field_is_there(office: &Office) -> usize {
 
 #[test]
 fn every_measurement_and_field_arrives_in_both_databases_and_says_what_the_interface_says() {
-    let Some(office) = Office::open() else { return };
+    let Some(office) = Office::open("") else { return };
     let weather = json!({"zone": "all", "rain_mm_h": 12.5, "warning": "yellow", "wet": true});
     office.post(0, "/api/v1/weather", &weather);
     office.send(1);
@@ -285,7 +252,7 @@ fn every_measurement_and_field_arrives_in_both_databases_and_says_what_the_inter
 
 #[test]
 fn an_incident_that_ends_right_before_an_ordinary_stop_has_its_last_row() {
-    let Some(office) = Office::open() else { return };
+    let Some(office) = Office::open("") else { return };
     let told = json!({"key": "call", "what": "shock", "post_id": "P010"});
     let id = office.post(0, "/api/v1/incidents", &told)["id"].as_str().unwrap().to_owned();
     let state = || value(&office.victoria, &format!("incident_state{{id=\"{id}\"}}"));

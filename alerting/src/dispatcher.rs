@@ -427,14 +427,12 @@ impl Dispatcher {
             let untold = incident.life.climb.listed && incident.life.told_at.is_none();
             let opening = untold.then(|| (Timestamp(i64::MAX), engine.opening_of(incident, now)));
             for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
-                for person in reached(scene, incident, &to).people {
-                    if !has_heard(incident, &person, at) {
+                let reached = reached(scene, incident, &to);
+                for person in &reached.people {
+                    if !has_heard(incident, person, at) {
                         let word = to.handover.then_some(HANDOVER);
-                        self.crowd.add(
-                            &person,
-                            incident,
-                            Wording { word, again: true, ..Wording::default() },
-                        );
+                        let wording = Wording { word, again: true, ..Wording::default() };
+                        self.list(scene, &reached, person, incident, wording);
                     }
                 }
             }

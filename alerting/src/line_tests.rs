@@ -329,3 +329,79 @@ fn help_and_power_that_is_back_share_no_message_and_keep_their_place_before_late
         assert_eq!(sent, [vec!["1:1", "3:4"], vec!["2:2"], vec!["2:3"]], "{event}");
     }
 }
+
+/// Word of an event about incident `n`, as people are told it.
+fn told_of(n: usize, event: &'static str, now: Instant) -> Job {
+    let (incident, site) = (incident(n), crate::testkit::site());
+    let moved = crate::testkit::event(&incident, "moved");
+    let to = crate::notice::Address { channel: "c", to: "a", phone: None };
+    let mut notice = Notice::moved(&incident, &moved, event, None, &site, to);
+    notice.id = Arc::from(format!("{event}:{n}"));
+    Job { notice: Arc::new(notice), ..job(n, "a", true, now) }
+}
+
+/// A line without tokens: everybody waits, and shares.
+fn dry(sharing: Sharing, now: Instant) -> Line {
+    let mut line = line(sharing, Some(1), now);
+    line.push(job(0, "a", true, now));
+    let first = line.take(now).unwrap();
+    line.back(&first);
+    line
+}
+
+#[test]
+fn on_a_storm_evening_thirty_feeders_that_switch_on_are_one_message_and_a_danger_waits_behind_no_thirty() {
+    let now = Instant::now();
+    for event in [crate::notice::HELP, "incident.restored", "incident.switch_on_soon"] {
+        for sharing in [Sharing::Channel, Sharing::Person, Sharing::Name] {
+            let mut line = dry(sharing, now);
+            (1..=30).for_each(|n| _ = line.push(told_of(n, event, now)));
+            line.push(told_of(31, crate::notice::OPENED, now));
+            assert!(line.take(now).is_none());
+            let minute = |n: u64| now + Duration::from_secs(60 * n);
+            let shared = line.take(minute(1)).unwrap();
+            line.back(&shared);
+            assert_eq!(shared.len(), 30, "{event} {sharing:?}");
+            assert!(shared.iter().all(|job| *job.notice.event == *event));
+            assert_eq!(ids(&line.take(minute(2)).unwrap()), ["incident.opened:31"], "{event} {sharing:?}");
+            // Each line says what it is, also where it is of no P1, and whom no line names is told by the next message.
+            let letter = crate::notify::letter::Letter { jobs: &shared, phone: None };
+            let ((chat, named), (sms, _)) =
+                (letter.chat(4000, crate::testkit::T), letter.sms(crate::testkit::T));
+            let title = &shared[0].notice.words.title;
+            assert_eq!(chat.matches(&**title).count(), named, "{chat}");
+            assert!(named > 1 && sms.contains(&**title), "{sms}");
+            let mut quiet = (*shared[29].notice).clone();
+            quiet.words.severity = "P2".to_owned();
+            assert!(quiet.is_told_by_name(), "{event}");
+        }
+    }
+}
+
+#[test]
+fn of_what_shares_with_its_own_kind_alone_each_stays_behind_earlier_urgent_word_of_its_incident() {
+    let now = Instant::now();
+    let soon = |n| told_of(n, "incident.switch_on_soon", now);
+    let ordinary = |n: usize| {
+        let mut job = told_of(n, "incident.departed", now);
+        let notice = Arc::make_mut(&mut job.notice);
+        notice.words.urgent = false;
+        job
+    };
+    let mut line = dry(Sharing::Person, now);
+    for job in [soon(1), told_of(2, crate::notice::OPENED, now), ordinary(3), soon(2), soon(3), soon(4)] {
+        line.push(job);
+    }
+    assert!(line.take(now).is_none());
+    let mut sent = Vec::new();
+    for minute in 1..6 {
+        if let Some(jobs) = line.take(now + Duration::from_secs(60 * minute)) {
+            line.back(&jobs);
+            sent.push(ids(&jobs));
+        }
+    }
+    let soon = |n: usize| format!("incident.switch_on_soon:{n}");
+    let first = vec![soon(1), soon(3), soon(4)];
+    let second = vec!["incident.opened:2".to_owned(), "incident.departed:3".to_owned()];
+    assert_eq!(sent, [first, second, vec![soon(2)]]);
+}

@@ -284,10 +284,11 @@ impl Notice {
 
     /// It is told by its name or not at all: a count tells nobody which post is live, nor whether a test arrived.
     pub fn is_told_by_name(&self) -> bool {
-        self.words.is_p1() || matches!(&*self.event, DIGEST | TEST_DISPATCH)
+        self.words.is_p1() || self.goes_alone() || matches!(&*self.event, DIGEST | TEST_DISPATCH)
     }
 
-    /// A call for help, power that is back or will be: among other lines somebody would read over it.
+    /// A call for help, power that is back or will be: among other lines somebody would read over it. With lines of the same
+    /// event it may stand: a timetable that switches on a whole street is one message, and no danger waits behind thirty.
     pub(crate) fn goes_alone(&self) -> bool {
         matches!(&*self.event, HELP | "incident.restored" | "incident.switch_on_soon")
     }

@@ -31,7 +31,8 @@ const WALK: usize = 256;
 pub struct Totals {
     /// Opened.
     pub opened: u64,
-    /// Arrivals, those that the desk denied included.
+    /// Arrivals that count for a deadline, also for that of the P2 that it was, and those that the desk denied. One of a
+    /// further crew counts once it becomes one of these.
     pub arrived: u64,
     /// Deadlines that passed with nobody there.
     pub breached: u64,

@@ -32,7 +32,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use restore::{MARK, restore};
-pub(crate) use restored::{PART, Restored};
+pub(crate) use restored::Restored;
 
 use crate::config::{self, Config};
 use crate::{clock, data_dir, tools};

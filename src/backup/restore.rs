@@ -18,7 +18,7 @@ const NOTHING: [&str; 2] = ["lock", "lost+found"];
 
 /// What was done after the moment is lost, and only people know it.
 const AFTERWARDS: &str = "
-What happened after that moment is not in it. The next start tells the desk so (P1, part `restored`), until somebody ends it:
+What happened after that moment is not in it. The next start tells the desk so (P1, part `restored:MOMENT`), until somebody ends it:
   isolations   nobody knows whether they hold: each prints 未确认断电 until it is made safe again (make_safe)
   incidents    closed after the moment: open again. Call who had them, then record what they say (on_behalf_of)
   deadlines    rungs and breaches that passed meanwhile fire at the start, in lists, at most 10 messages a person in 10 min

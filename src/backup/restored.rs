@@ -12,8 +12,6 @@ use crate::data_dir::Staged;
 
 /// In the data directory, from the restore until people have ended the incident.
 pub(super) const FILE: &str = "restored";
-/// Part of the system by which it is told.
-pub(crate) const PART: &str = "restored";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
@@ -28,6 +26,9 @@ struct Note {
 pub(crate) struct Restored {
     file: PathBuf,
     moment: Timestamp,
+    /// The moment, as the name of the part has it: what a second backup brings back is an incident of its own, also when it
+    /// holds the open one of the first.
+    of: String,
     because: String,
     /// People have ended its incident.
     over: AtomicBool,
@@ -61,7 +62,7 @@ impl Restored {
             "数据恢复至 {local}: 逐一电话核实停电范围和未结案件 (data are those of a backup of {local}: confirm by phone \
              every isolation and every open incident)"
         );
-        Some(Self { file, moment, because, over: AtomicBool::new(false) })
+        Some(Self { file, moment, of: local.replace(' ', "T"), because, over: AtomicBool::new(false) })
     }
 
     pub(crate) fn moment(&self) -> Timestamp {
@@ -71,11 +72,18 @@ impl Restored {
     /// A part of the system: bad until people end its incident.
     pub(crate) fn part(&self) -> (String, bool, String) {
         let over = self.over.load(Ordering::Relaxed);
-        ("restored".to_owned(), over, if over { String::new() } else { self.because.clone() })
+        (format!("restored:{}", self.of), over, if over { String::new() } else { self.because.clone() })
+    }
+
+    /// People have ended the incident of this part while it was bad.
+    pub(crate) fn dismiss(&self, part: &str) {
+        if part == self.part().0 {
+            self.end();
+        }
     }
 
     /// People have ended it: no later start tells it again. Tried again when the file cannot be removed.
-    pub(crate) fn end(&self) {
+    fn end(&self) {
         match std::fs::remove_file(&self.file) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 warn!(file = %self.file.display(), error = %e, "cannot be removed: the next start tells it again");
@@ -107,9 +115,14 @@ mod tests {
         assert_eq!(restored.moment(), Timestamp::from_rfc3339("2026-11-23T02:30:00Z").unwrap());
         let (part, good, because) = restored.part();
         assert!(
-            part == PART && !good && because.contains("2026-11-23 10:30") && because.contains("逐一电话核实")
+            part == "restored:2026-11-23T10:30"
+                && !good
+                && because.contains("2026-11-23 10:30")
+                && because.contains("逐一电话核实")
         );
-        restored.end();
+        restored.dismiss("restored:2026-11-20T10:30");
+        assert!(!restored.part().1, "another backup's");
+        restored.dismiss(&part);
         assert!(restored.part().1 && find().is_none());
     }
 

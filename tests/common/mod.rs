@@ -8,6 +8,7 @@
 //! | `mqtt.rs` | an MQTT client, 3.1.1 and 5, that keeps its own list of acknowledgements |
 //! | `schema.rs` | real answers against the schemas of the interface |
 //! | `servers.rs` | real Mosquitto, VictoriaMetrics and InfluxDB 1, left out when they are not installed |
+//! | `office.rs` | a running instance with both databases behind it |
 //! | `certs.rs` | an authority of our own, certificates of servers and sensors |
 //! | `browser.rs` | Chromium without a window, left out when it is not installed |
 //! | `disk.rs` | a small disk that can be filled |
@@ -24,6 +25,7 @@ pub mod certs;
 pub mod disk;
 pub mod http;
 pub mod mqtt;
+pub mod office;
 pub mod process;
 pub mod schema;
 pub mod servers;
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use http::{Answer, Browser, WebhookStub};
 pub use mqtt::{Ending, Mqtt};
+pub use office::Office;
 pub use process::{Program, program};
 pub use servers::{Influx, Mosquitto, Victoria};
 pub use site::{Lampguard, Site};

@@ -285,6 +285,40 @@ fn that_nobody_is_named_for_a_duty_stands_in_every_form_and_list_of_the_desk() {
 }
 
 #[test]
+fn after_a_restart_the_list_of_the_desk_still_says_that_a_duty_has_nobody() {
+    let (mut city, _) = flood();
+    ladder::watch(&mut city, T, 400);
+    let open: Vec<Incident> = city.engine.open_incidents().cloned().collect();
+    let person = |name: &str| {
+        let channels = vec![Arc::from("chat"), Arc::from("voice")];
+        Arc::new(rota::Person { name: Arc::from(name), phone: None, channels })
+    };
+    for leader in [None, Some(person("Lee"))] {
+        let mut rota = Rota { desk: Some(person("Desk")), ..with_ann() };
+        for (id, members) in [("A", ["Ann", "Al"]), ("B", ["Bob", "Bill"])] {
+            let members = members.map(person).to_vec();
+            let crew = rota::Crew { id: Arc::from(id), members, ..rota::Crew::default() };
+            rota.crews.insert(crew.id.clone(), Arc::new(crew));
+        }
+        let has_leader = leader.is_some();
+        let (crew, backup_crew) = (Arc::from("A"), Some(Arc::from("B")));
+        rota.zones.insert(Arc::from("z1"), ZoneDuty { crew, backup_crew, leader, ..ZoneDuty::default() });
+        let mut office = Office::new(rota, &city);
+        office.known.clone_from(&open);
+        let now = T + Millis::seconds(401);
+        office.scene(now, |dispatcher, scene, _| {
+            dispatcher.take_up(scene, &city.engine, Vec::new(), Vec::new());
+        });
+        let lists = office.lists(now);
+        let of = |name: &str| lists.iter().find(|(list, _)| *list.person.name == *name).unwrap();
+        let (list, notice) = of("Desk");
+        assert!(list.again);
+        assert_eq!(notice.text(1).contains("有岗位无人可通知"), !has_leader, "{}", notice.text(1));
+        assert!(!of("Ann").1.text(1).contains("有岗位无人可通知"));
+    }
+}
+
+#[test]
 fn whatever_a_list_takes_out_of_a_box_it_names_withdrawals_too() {
     let (city, open) = flood();
     let mut office = Office::new(with_ann(), &city);

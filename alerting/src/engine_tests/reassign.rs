@@ -75,6 +75,35 @@ fn who_arrives_behind_an_arrival_that_was_none_has_the_rungs_of_who_stands_there
 }
 
 #[test]
+fn a_crew_that_was_clear_and_says_again_that_it_arrived_moves_no_rung_of_who_stands_there() {
+    let back = |city: &mut City, id: &str, minute: i64| {
+        let mut clear = crew(Verb::Note, "clear");
+        clear.body.clear = true;
+        city.moved(minutes(minute), id, clear);
+        let again = city.moved(minutes(minute + 1), id, crew(Verb::Arrive, "back"));
+        assert_eq!(again.life.present_arrival().map(|arrival| arrival.mark.at), Some(minutes(minute + 1)));
+    };
+    // Of the first crew that came, of one that came in its place, and of one behind an arrival that was none.
+    for case in 0..3 {
+        let (mut city, id) = raised_until(6, 0);
+        if case > 0 {
+            city.moved(minutes(6), &id, other(Verb::Arrive, "1"));
+            let mut next =
+                if case == 1 { desk(Verb::Reassign, "2") } else { desk(Verb::ConfirmArrival, "2") };
+            next.body.answer = (case == 2).then(|| "no".to_owned());
+            city.moved(minutes(7), &id, next);
+        }
+        city.moved(minutes(8), &id, crew(Verb::Arrive, "3"));
+        back(&mut city, &id, 12);
+        city.effects.clear();
+        watch(&mut city, minutes(13), 11 * 60);
+        let told: Vec<(i64, u32)> =
+            rungs(&city, minutes(8)).iter().map(|(s, step, ..)| (*s, *step)).collect();
+        assert_eq!(told, [(600, 8), (900, 9)], "case {case}");
+    }
+}
+
+#[test]
 fn another_crew_that_gets_what_a_crew_had_arrived_at_is_awaited_at_the_board() {
     let (mut city, id) = raised_until(6, 0);
     city.moved(minutes(6), &id, crew(Verb::Arrive, "1"));

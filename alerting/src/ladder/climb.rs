@@ -181,7 +181,8 @@ impl Milestones {
         let first = life.job.is_some() && life.climb.called_at.is_none();
         let grace = if first { policy.maintenance.acknowledge_within } else { Millis(0) };
         // The system has no crew: whoever says that he looks after it does.
-        let arrived = life.present_arrival().filter(|_| life.state == Stage::Arrived);
+        // Who was clear of it and is back stands there since he first came; whoever begins anew has `there_at`.
+        let arrived = life.arrived.as_ref().filter(|_| life.state == Stage::Arrived);
         let taken = if system { life.acknowledged.as_ref() } else { life.taken.as_ref() };
         Some(Self {
             opened,

@@ -10,6 +10,9 @@ use crate::policy;
 /// Mean radius of the earth, metres.
 const EARTH_M: f64 = 6_371_000.0;
 
+/// Arrivals remembered between the first and the newest one; beyond, the oldest is forgotten. The record has them all.
+const BETWEEN_MAX: usize = 20;
+
 /// The times of one move: what counts, what was claimed, when we had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
@@ -94,14 +97,18 @@ impl Life {
             self.climb.there_at = Some(now);
         }
         match &self.arrived {
-            Some(_) => self.there = Some(arrival),
+            Some(_) => self.between.extend(self.there.replace(arrival)),
             None => self.arrived = Some(arrival),
+        }
+        if self.between.len() > BETWEEN_MAX {
+            self.between.remove(0);
         }
     }
 
-    /// The newest arrival was none; one before it, of another crew, stays.
+    /// The newest arrival was none; those before it stay.
     pub(super) fn deny_arrival(&mut self) {
         let denied = self.there.take().or_else(|| self.arrived.take());
+        self.there = self.between.pop();
         self.denied.extend(denied);
         (self.climb.desk_calls, self.climb.there_at) = (false, None);
     }

@@ -421,6 +421,9 @@ pub struct Life {
     /// Newest arrival of a crew that came after the first one had gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub there: Option<Arrival>,
+    /// Arrivals between the first and `there`, the oldest first: a denied `there` gives way to the newest of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<Arrival>,
     /// Arrivals that the desk found not to be so.
     pub denied: Vec<Arrival>,
     /// Arrivals at the P2 that it was, by crews that had gone when it became a P1.

@@ -29,11 +29,14 @@ impl Life {
         if there && let Some(present) = self.there.take() {
             // The first one went while it was a P2.
             self.earlier.extend(self.arrived.replace(present));
+            self.earlier.append(&mut self.between);
         }
         if there || !takes_evidence(self.state) {
             return;
         }
-        self.earlier.extend(self.arrived.take().into_iter().chain(self.there.take()));
+        self.earlier.extend(self.arrived.take());
+        self.earlier.append(&mut self.between);
+        self.earlier.extend(self.there.take());
         (self.clear, self.taken) = (None, None);
         if self.state == Stage::Arrived {
             (self.state, self.acknowledged, self.departed) = (Stage::Open, None, None);

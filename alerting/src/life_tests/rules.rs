@@ -118,6 +118,50 @@ fn a_second_crew_that_was_not_there_takes_nothing_from_the_first_that_was() {
     assert!(!gone.is_breached(minutes(30), minutes(90)), "the first was in time");
 }
 
+/// Crew `n` has it from the desk and says that it stands there.
+fn another(life: &Life, n: i64) -> Life {
+    let key = n.to_string();
+    let handed = done(life, &facts(), minutes(10 * n - 1), &desk(Verb::Reassign, &key));
+    let mut claims = crew(Verb::Arrive, &key);
+    claims.actor.name = format!("Crew {n}");
+    done(&handed, &facts(), minutes(10 * n), &claims)
+}
+
+#[test]
+fn a_third_crew_that_was_not_there_takes_nothing_from_the_second_that_was() {
+    let mut life = done(&Life::default(), &facts(), minutes(10), &crew(Verb::Arrive, "1"));
+    for n in 2..=4 {
+        life = another(&life, n);
+    }
+    let there = |life: &Life| life.present_arrival().map(|arrival| arrival.mark.by.clone());
+    let kept = serde_json::to_string(&life).unwrap();
+    life = serde_json::from_str(&kept).unwrap();
+    for (by, left) in [("Crew 4", Some("Crew 3")), ("Crew 3", Some("Crew 2")), ("Crew 2", Some("Crew 1"))] {
+        assert_eq!(there(&life).as_deref(), Some(by));
+        life = done(&life, &facts(), minutes(50), &denied(by));
+        assert_eq!((life.state, there(&life).as_deref()), (Stage::Departed, left));
+        assert_eq!(life.denied.last().unwrap().mark.by, by);
+        life.state = Stage::Arrived;
+    }
+    life = done(&life, &facts(), minutes(50), &denied("first"));
+    assert_eq!((there(&life), life.denied.len()), (None, 4));
+}
+
+#[test]
+fn of_many_crews_that_came_one_after_the_other_the_first_and_the_newest_are_remembered() {
+    let first = done(&Life::default(), &facts(), minutes(10), &crew(Verb::Arrive, "1"));
+    let many = (2..60).fold(first.clone(), |life, n| another(&life, n));
+    assert_eq!((many.arrived.clone(), many.between.len()), (first.arrived, 20));
+    assert_eq!(many.between[19].mark.by, "Crew 58");
+    let mut graver = many.clone();
+    graver.on_p1(false);
+    assert_eq!((graver.earlier.len(), graver.between.len(), graver.there), (21, 0, None));
+    let mut gone = done(&many, &facts(), minutes(700), &desk(Verb::Reassign, "r"));
+    gone.on_p1(false);
+    assert_eq!((gone.earlier.len(), gone.between.len(), gone.arrived), (22, 0, None));
+    assert_eq!(gone.earlier[21].mark.by, "Crew 59");
+}
+
 #[test]
 fn the_promise_is_kept_when_somebody_arrived_by_the_deadline_and_nothing_edits_that() {
     let due = minutes(30);

@@ -3,8 +3,8 @@
 //! 1. What is urgent goes before what is not; among equals the first that came.
 //! 2. Of one incident and person only one is on the way at a time, so the order is kept.
 //! 3. A message costs a token of the bucket. Who had to wait for one, or comes while tokens are low, shares the message
-//!    with everybody who waits for the same recipients; what is urgent and no danger shares with nobody
-//!    ([`Notice::goes_alone`]).
+//!    with everybody who waits for the same recipients; help, and power that is back or will be, shares with its own kind
+//!    alone ([`Notice::goes_alone`]).
 //! 4. A failed notice waits between attempts; a newer one about the same incident for the same person brings it
 //!    forward, so that they go in order.
 //! 5. New word waits for no pause of old word: where the old one fails while the new one is there, or is ordinary and the new
@@ -174,35 +174,14 @@ impl Line {
         self.promote(now);
         let place = self.first()?;
         let urgent = self.ready[place].job.notice.words.urgent;
-        let alone = self.sharing == Sharing::Nobody || self.ready[place].job.notice.goes_alone();
-        let shares = !alone && (self.ready[place].dry || self.bucket.is_low());
+        let shares = self.sharing != Sharing::Nobody && (self.ready[place].dry || self.bucket.is_low());
         if !self.bucket.take(urgent, now) {
             self.ready.iter_mut().for_each(|waiting| waiting.dry = true);
             return None;
         }
-        let first = self.ready.remove(place);
-        let (whom, name) = (person(&first.job.notice), first.job.notice.to.clone());
-        let mut taken = vec![first];
+        let mut taken = vec![self.ready.remove(place)];
         if shares {
-            // What goes alone keeps its place before later word of the same incident.
-            let read = |waiting: &Waiting| (waiting.key.0.clone(), self.sharing.reader(&waiting.job.notice));
-            let mut alone: Vec<Key> = Vec::new();
-            let mut place = 0;
-            while let Some(other) = self.ready.get(place) {
-                if other.job.notice.goes_alone() {
-                    alone.push(read(other));
-                }
-                let same = match self.sharing {
-                    Sharing::Channel => true,
-                    Sharing::Name => other.job.notice.to == name,
-                    Sharing::Person | Sharing::Nobody => person(&other.job.notice) == whom,
-                };
-                if same && !self.away.contains(&other.key) && !alone.contains(&read(other)) {
-                    taken.push(self.ready.remove(place));
-                } else {
-                    place += 1;
-                }
-            }
+            self.share(&mut taken);
         }
         taken.sort_by_key(|waiting| {
             let words = &waiting.job.notice.words;
@@ -216,6 +195,38 @@ impl Line {
             }
         }
         Some(taken.into_iter().map(|waiting| waiting.job).collect())
+    }
+
+    /// Takes out whoever shares the message of the first of `taken`.
+    fn share(&mut self, taken: &mut Vec<Waiting>) {
+        let Some(first) = taken.first().map(|waiting| waiting.job.notice.clone()) else { return };
+        let whom = person(&first);
+        let read = |waiting: &Waiting| (waiting.key.0.clone(), self.sharing.reader(&waiting.job.notice));
+        // What stays behind keeps its place before later word of the same incident; ordinary word holds up no urgent one.
+        let mut behind: Vec<(Key, bool)> = Vec::new();
+        let mut place = 0;
+        while let Some(other) = self.ready.get(place) {
+            let notice = &other.job.notice;
+            let fits = match first.goes_alone() {
+                true => notice.event == first.event,
+                false => !notice.goes_alone(),
+            };
+            let same = match self.sharing {
+                Sharing::Channel => true,
+                Sharing::Name => notice.to == first.to,
+                Sharing::Person | Sharing::Nobody => person(notice) == whom,
+            };
+            if !fits {
+                behind.push((read(other), notice.goes_alone() || notice.words.urgent));
+            }
+            let is_held =
+                |(key, holds): &(Key, bool)| *key == read(other) && (*holds || !notice.words.urgent);
+            if fits && same && !self.away.contains(&other.key) && !behind.iter().any(is_held) {
+                taken.push(self.ready.remove(place));
+            } else {
+                place += 1;
+            }
+        }
     }
 
     /// Those of one incident and reader, in the order in which they were made.

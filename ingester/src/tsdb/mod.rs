@@ -136,23 +136,28 @@ impl Running {
     pub fn stop(mut self) {
         self.shared.stop.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else { return };
-        let until = Instant::now() + STOP_MAX;
-        while !thread.is_finished() {
-            if Instant::now() > until {
-                tracing::warn!(tsdb = self.id, "follower hangs and is left behind");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if thread.join().is_err() {
-            tracing::error!(tsdb = self.id, "follower had panicked");
-        }
+        end(thread, &self.id, "follower");
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
+    }
+}
+
+/// Waits [`STOP_MAX`] for a thread of database `id` that was told to stop.
+fn end(thread: JoinHandle<()>, id: &str, what: &str) {
+    let until = Instant::now() + STOP_MAX;
+    while !thread.is_finished() {
+        if Instant::now() > until {
+            tracing::warn!(tsdb = id, "{what} hangs and is left behind");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if thread.join().is_err() {
+        tracing::error!(tsdb = id, "{what} had panicked");
     }
 }
 

@@ -14,11 +14,10 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lampguard_model::Millis;
 
-use super::STOP_MAX;
 use super::points::{Points, Waiting};
 use super::send::{Answer, Sink, pack};
 use super::window::Life;
@@ -108,17 +107,7 @@ impl PointWriter {
     pub fn stop(mut self) {
         self.shared.stop.store(true, Ordering::Release);
         let Some(thread) = self.thread.take() else { return };
-        let until = Instant::now() + STOP_MAX;
-        while !thread.is_finished() {
-            if Instant::now() > until {
-                tracing::warn!(tsdb = self.id, "writer of points hangs and is left behind");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if thread.join().is_err() {
-            tracing::error!(tsdb = self.id, "writer of points had panicked");
-        }
+        super::end(thread, &self.id, "writer of points");
     }
 }
 

@@ -52,10 +52,12 @@ pub fn common_name(mut names: &[u8]) -> Option<&str> {
     found
 }
 
-/// When the first certificate of a PEM file ends; `None` where there is none that can be read.
+/// When the first certificate of a PEM file ends that ends of all in it: a chain breaks there, and who stands behind an
+/// authority of a bundle stays outside from then on. `None` where there is none, or one that cannot be read.
 pub fn ends_at(file: &Path) -> Option<Timestamp> {
-    let certificate = CertificateDer::pem_file_iter(file).ok()?.next()?.ok()?;
-    end_of(&certificate)
+    let all = CertificateDer::pem_file_iter(file).ok()?;
+    // None is less than any time.
+    all.map(|certificate| end_of(&certificate.ok()?)).min()?
 }
 
 /// `Certificate { tbs { [0] version, serial, algorithm, issuer, validity { from, to } … } … }`, and a time as
