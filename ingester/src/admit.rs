@@ -161,11 +161,12 @@ impl Admission {
             reading.marks.add(Marks::RETAINED);
         }
         let identity = self.identity(reading, device, received_at);
-        self.look_again(identity, reading, (place, device), measured_at, received_at)
+        let known_again = !reading.marks.has(Marks::NO_IDENTITY);
+        self.look_again((identity, known_again), reading, (place, device), measured_at, received_at)
     }
 
     /// The same for a reading that another node has admitted. Its identity is the word of that node: nodes that got the
-    /// same reading say the same.
+    /// same reading say the same. So it is known again too where it has none of its own and that node sends it twice.
     pub fn admit_as(
         &mut self,
         identity: u64,
@@ -175,12 +176,13 @@ impl Admission {
         received_at: Timestamp,
     ) -> Decision {
         let measured_at = mark_time(reading, place.period(reading), received_at);
-        self.look_again(identity, reading, (place, device), measured_at, received_at)
+        self.look_again((identity, true), reading, (place, device), measured_at, received_at)
     }
 
+    /// `known_again`: equal identity is the same reading.
     fn look_again(
         &mut self,
-        identity: u64,
+        (identity, known_again): (u64, bool),
         reading: &mut Reading,
         (place, device): (&Place, &str),
         measured_at: Timestamp,
@@ -188,9 +190,11 @@ impl Admission {
     ) -> Decision {
         let foreign = reading.marks.has(Marks::FOREIGN);
         let known_as = known_as(identity, foreign);
-        if !reading.marks.has(Marks::NO_IDENTITY) {
+        if known_again {
             match self.look_up(known_as) {
                 Seen::Same => return Decision::Duplicate,
+                // Without numbers none is used again: a batch came at one time.
+                Seen::OtherContent if reading.marks.has(Marks::NO_IDENTITY) => {}
                 Seen::OtherContent => reading.marks.add(Marks::SEQ_REUSED),
                 Seen::Never => {}
             }

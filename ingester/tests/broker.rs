@@ -288,7 +288,7 @@ fn a_filter_that_left_the_configuration_is_ended_in_the_session_that_the_broker_
         let home = tempfile::tempdir().unwrap();
         let with = |more: Option<&str>, test: fn(&Site)| {
             let more = more.map(|filter| Mapping { filter: filter.to_owned(), profile: None });
-            run(|| start_with(home.path(), NOW, protocol, (true, false), more), test);
+            run(|| start_with(home.path(), NOW, protocol, (true, false), (more, None)), test);
         };
         with(Some("old/+/reading"), |site| {
             let mut peer = Peer::accept(site, false);
@@ -321,6 +321,39 @@ fn a_filter_that_left_the_configuration_is_ended_in_the_session_that_the_broker_
 }
 
 #[test]
+fn a_broker_that_refuses_the_new_filter_or_the_share_leaves_us_the_old_subscription() {
+    for (protocol, group) in BOTH.into_iter().flat_map(|protocol| [(protocol, None), (protocol, Some("g"))]) {
+        let home = tempfile::tempdir().unwrap();
+        let with = |more: Option<&str>, group, test: &dyn Fn(&Site)| {
+            let more = more.map(|filter| Mapping { filter: filter.to_owned(), profile: None });
+            run(|| start_with(home.path(), NOW, protocol, (true, false), (more, group)), test);
+        };
+        with(Some("old/+/reading"), None, &|site| {
+            Peer::accept(site, false);
+        });
+        with(None, group, &|site| {
+            let mut peer = Peer::connected(&site.listener);
+            let ack: &[u8] = if peer.1 { &[0x20, 3, 1, 0, 0] } else { &[0x20, 2, 1, 0] };
+            peer.0.write_all(ack).unwrap();
+            let (kind, body) = peer.packet().unwrap();
+            assert_eq!(kind, 0x82);
+            peer.suback_of(&body, [1, 1, if peer.1 { 0x87 } else { 0x80 }]);
+            // The old subscription brings it, and nothing was written before the acknowledgement.
+            peer.publish(1, 1);
+            assert_eq!(peer.acks(1), [1], "{group:?}");
+            assert!(!site.broker.is_up());
+        });
+        with(None, group, &|site| {
+            let mut peer = Peer::accept(site, true);
+            let (kind, body) = peer.packet().unwrap();
+            let ended = |filter: &[u8]| body.windows(filter.len()).any(|part| part == filter);
+            assert_eq!((kind, ended(b"\0\x0dold/+/reading")), (0xa2, true), "ended when all is granted");
+            assert_eq!(ended(b"\0\x10lamp/+/+/reading"), group.is_some(), "{body:?}");
+        });
+    }
+}
+
+#[test]
 fn after_a_lost_session_no_number_of_an_edge_node_is_believed_before_its_next_birth() {
     let payload =
         |file: &str| std::fs::read(format!("{}/tests/data/{file}.bin", env!("CARGO_MANIFEST_DIR"))).unwrap();
@@ -330,7 +363,7 @@ fn after_a_lost_session_no_number_of_an_edge_node_is_believed_before_its_next_bi
         let profiles = Profiles::load(&[]).unwrap();
         let profile = profiles.get("sparkplug").cloned().map(Arc::new);
         let more = Mapping { filter: "spBv1.0/#".to_owned(), profile };
-        let start = || start_with(home.path(), NOW, Protocol::V5, (true, false), Some(more));
+        let start = || start_with(home.path(), NOW, Protocol::V5, (true, false), (Some(more), None));
         run(start, |site| {
             let mut peer = Peer::accept(site, false);
             peer.send_to("spBv1.0/G/NBIRTH/N1", 1, &payload("sparkplug_nbirth"));

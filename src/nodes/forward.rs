@@ -187,7 +187,8 @@ impl Standby {
     }
 }
 
-/// The way ahead of the batch. It holds one batch as well, and begins anew when the node is away or its disk is back.
+/// The way ahead of the batch. It holds one batch as well, which goes again when its request failed, and begins anew when
+/// somebody else is sent to or the disk is back.
 struct Ahead {
     to: To,
     batch: Batch,
@@ -385,9 +386,11 @@ impl Worker {
         // A sign of life was answered so: the batch that waits was not judged yet.
         self.begin_ahead(to, self.batch.from);
         let Some(mut ahead) = self.ahead.take() else { return };
-        let reader = ahead.reader.take();
-        let filled = self.fill(&mut ahead.batch, reader);
-        self.note(filled.map(|reader| ahead.reader = Some(reader)).err());
+        if ahead.batch.is_empty() {
+            let reader = ahead.reader.take();
+            let filled = self.fill(&mut ahead.batch, reader);
+            self.note(filled.map(|reader| ahead.reader = Some(reader)).err());
+        }
         if ahead.batch.body(to).is_empty() {
             ahead.batch = Batch::at(ahead.batch.next);
             self.follower.tail().wait_past(ahead.batch.next, pause);
@@ -408,7 +411,11 @@ impl Worker {
                 ahead.batch = Batch::at(ahead.batch.next);
                 self.ahead = Some(ahead);
             }
-            Err(error) => self.failed(to, &error, self.nodes.now()),
+            Err(error) => {
+                // Nobody knows what it judged of it. What is before it was judged there: a day of an outage goes once.
+                self.ahead = Some(ahead);
+                self.failed(to, &error, self.nodes.now());
+            }
         }
     }
 
@@ -448,10 +455,6 @@ impl Worker {
         self.turn.failed(to, now, cause == Cause::Stopped);
         if to == To::Owner {
             self.nodes.links.failed(self.target, cause);
-        }
-        if cause != Cause::Stopped && self.ahead.as_ref().is_some_and(|ahead| ahead.to == to) {
-            // Nobody knows what it judged of what was on its way.
-            self.ahead = None;
         }
         if !self.told {
             let (error, judged) = (format!("{error:#}"), cause == Cause::Stopped);
@@ -510,3 +513,7 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

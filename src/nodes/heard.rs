@@ -27,6 +27,8 @@ struct Word {
     faults: String,
     /// Readings came from it, in this process or one before.
     receives: bool,
+    /// That is written down, or under way.
+    noted: bool,
 }
 
 impl Word {
@@ -59,10 +61,20 @@ impl Heard {
         }
     }
 
-    /// Readings came from a node. True when that is new.
+    /// Readings came from a node. True when that has to be written down.
     pub(crate) fn note_readings(&self, node: usize) -> bool {
         let mut words = self.words();
-        words.get_mut(node).is_some_and(|word| !std::mem::replace(&mut word.receives, true))
+        words.get_mut(node).is_some_and(|word| {
+            word.receives = true;
+            !std::mem::replace(&mut word.noted, true)
+        })
+    }
+
+    /// It could not be written down: the next readings try again. That they came holds all the same, for its silence.
+    pub(crate) fn is_not_noted(&self, node: usize) {
+        if let Some(word) = self.words().get_mut(node) {
+            word.noted = false;
+        }
     }
 
     /// Nodes from which readings came.

@@ -66,8 +66,14 @@ pub(crate) struct Nodes {
     /// What is wrong here, for the others.
     faults: Mutex<String>,
     hash: Mutex<Option<(Arc<Register>, String)>>,
-    /// File with the nodes from which readings came.
-    receivers: PathBuf,
+    receivers: Mutex<Receivers>,
+}
+
+/// File with the nodes from which readings came.
+struct Receivers {
+    file: PathBuf,
+    /// It was told that it cannot be written.
+    told: bool,
 }
 
 impl Nodes {
@@ -80,9 +86,9 @@ impl Nodes {
             metrics.forwarded.with_label_values(&[owners.id(node)]);
             metrics.lost.with_label_values(&[owners.id(node)]);
         }
-        let receivers = dir.join("receivers");
+        let file = dir.join("receivers");
         // Without the file they are known by the first readings that come.
-        let known = std::fs::read_to_string(&receivers).unwrap_or_default();
+        let known = std::fs::read_to_string(&file).unwrap_or_default();
         for node in known.lines().filter_map(|id| owners.place(id)) {
             heard.note_readings(node);
         }
@@ -96,7 +102,7 @@ impl Nodes {
             metrics,
             faults,
             hash,
-            receivers,
+            receivers: Mutex::new(Receivers { file, told: false }),
         }
     }
 
@@ -118,18 +124,32 @@ impl Nodes {
     }
 
     /// Another node sent readings: from now on, and behind a restart, its silence is that of a source.
-    pub(crate) fn heard_readings(&self, node: usize) {
+    pub(crate) fn heard_readings(self: &Arc<Self>, node: usize) {
         if !self.heard.note_readings(node) {
             return;
         }
+        // Away from the sockets' threads: a disk may hang. One for each node at most.
+        let nodes = self.clone();
+        let thread = std::thread::Builder::new().name("nodes:receivers".to_owned());
+        if let Err(error) = thread.spawn(move || nodes.write_receivers(node)) {
+            warn!(%error, "starting a thread that notes from which nodes readings come; the next readings try again");
+            self.heard.is_not_noted(node);
+        }
+    }
+
+    fn write_receivers(&self, node: usize) {
+        // Held while the list is read too: whoever writes last knows of all.
+        let mut receivers = self.receivers.lock().unwrap_or_else(PoisonError::into_inner);
         let ids: Vec<&str> = self.heard.receivers().into_iter().map(|node| self.owners.id(node)).collect();
-        let (file, text) = (self.receivers.clone(), ids.join("\n") + "\n");
-        // Away from the sockets' threads: a disk may hang. What is not written is heard again.
-        std::thread::spawn(move || {
-            if let Err(error) = replace_file(&file, text.as_bytes()) {
-                warn!(file = %file.display(), %error, "nodes from which readings come are not noted");
+        let written = replace_file(&receivers.file, (ids.join("\n") + "\n").as_bytes());
+        let was_told = std::mem::replace(&mut receivers.told, written.is_err());
+        if let Err(error) = written {
+            self.heard.is_not_noted(node);
+            if !was_told {
+                let file = receivers.file.display();
+                warn!(%file, %error, "nodes from which readings come are not noted; the next readings try again");
             }
-        });
+        }
     }
 
     /// What is wrong here goes with the next sign of life, and with it whom we cannot reach. Without a connected source

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn nodes_of(config: &NodesSection, dir: &Path) -> Nodes {
-    Nodes::new(config, NodesMetrics::register(&Registry::new()).unwrap(), dir)
+fn nodes_of(config: &NodesSection, dir: &Path) -> Arc<Nodes> {
+    Arc::new(Nodes::new(config, NodesMetrics::register(&Registry::new()).unwrap(), dir))
 }
 
 /// The bad parts, by name.
@@ -55,6 +55,31 @@ fn from_whom_readings_came_is_known_behind_a_restart() {
     let names: Vec<String> = again.parts().into_iter().map(|(name, ..)| name).collect();
     assert!(names.contains(&"node:in".to_owned()) && names.contains(&"peer:b".to_owned()), "{names:?}");
     assert!(!names.contains(&"node:b".to_owned()), "{names:?}");
+}
+
+#[test]
+fn from_whom_readings_came_is_written_again_when_it_could_not_be_and_by_two_at_once_as_a_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("later");
+    let nodes = nodes_of(&city("a"), &dir);
+    let places = ["in", "b"].map(|id| nodes.owners.place(id).unwrap());
+    let hear = || {
+        places.into_iter().for_each(|node| nodes.heard_readings(node));
+        let until = Instant::now() + Duration::from_secs(10);
+        while Arc::strong_count(&nodes) > 1 {
+            assert!(Instant::now() < until, "the threads hang");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    hear();
+    let is_source = |id: &str| nodes.parts().iter().any(|(name, ..)| *name == format!("node:{id}"));
+    assert!(is_source("in") && is_source("b"), "their silence counts, whatever the disk says");
+    std::fs::create_dir(&dir).unwrap();
+    for _ in 0..20 {
+        hear();
+        assert_eq!(std::fs::read_to_string(dir.join("receivers")).unwrap(), "in\nb\n");
+        places.into_iter().for_each(|node| nodes.heard.is_not_noted(node));
+    }
 }
 
 #[test]

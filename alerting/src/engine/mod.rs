@@ -511,11 +511,11 @@ impl Engine {
     }
 }
 
-/// What makes a delivery count once. Without time, boot and seq the identity is the same for every reading
-/// of the same values, so receipt has to tell them apart.
+/// What makes a delivery count once. A reading without time, boot and seq is told from others of the same values by when it
+/// counts as measured. That stays with it when another node passes it on, which `received_at` does not.
 fn admission_key(reading: &StoredReading<'_>) -> u64 {
     if reading.marks.has(Marks::NO_IDENTITY) {
-        reading.identity ^ (reading.received_at.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        reading.identity ^ (reading.measured_at().0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     } else {
         reading.identity
     }

@@ -115,6 +115,24 @@ fn a_device_without_clock_and_numbers_is_believed_at_its_second_reading() {
 }
 
 #[test]
+fn a_reading_without_identity_that_is_judged_alone_twice_and_then_stored_confirms_nothing() {
+    let mut city = City::new();
+    for n in 1..=3 {
+        // Of another node: measured when that got it, and received here as often as it is sent.
+        let mut r = leak(T, 40.0);
+        (r.received_at, r.identity) = (minutes(n), 4711);
+        r.marks.add(Marks::NO_IDENTITY);
+        city.read(&r);
+    }
+    assert!(city.opened().is_empty());
+    let mut r = leak(minutes(4), 40.0);
+    (r.received_at, r.identity) = (minutes(5), 4711);
+    r.marks.add(Marks::NO_IDENTITY);
+    city.read(&r);
+    assert_eq!(city.opened().len(), 1, "another one does");
+}
+
+#[test]
 fn a_clock_step_of_our_own_moves_no_deadline_and_fires_nothing_twice() {
     let mut city = City::new();
     city.read(&leak(T, 40.0));

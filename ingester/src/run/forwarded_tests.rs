@@ -1,6 +1,6 @@
 //! What another node received: the same reading by two ways is one, and nothing of it is passed on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lampguard_journal::{FrameBuf, Recovery};
@@ -111,6 +111,37 @@ fn what_is_forwarded_is_stored_once_however_often_and_by_however_many_nodes_it_c
     assert_eq!(take(&mut owner, "lamp/z1/D1/reading", payload, later, true).duplicate, 1, "and to the owner");
     assert!(frames(&mut owner).is_empty());
     assert_eq!((owner.totals.stored, owner.totals.duplicate), (1, 3));
+}
+
+#[test]
+fn a_reading_without_identity_that_is_forwarded_again_is_the_same_whether_it_was_judged_alone_or_stored() {
+    let (mut first, mut owner) = (node(&["z1"]), node(&[]));
+    // Two of one device in one message: the same time, other values.
+    take(&mut first, "lamp/z1/D1/reading", br#"[{"leakage_ma":40},{"leakage_ma":41}]"#, NOW, true);
+    let kept = frames(&mut first);
+    assert_eq!(kept.len(), 2);
+    let judged = Arc::new(Mutex::new(Vec::new()));
+    let said = judged.clone();
+    owner.setup.judge = Box::new(move |frame| {
+        for (_, kind, bytes) in frame.records() {
+            let reading = (kind, bytes.to_vec());
+            let reading = only(std::slice::from_ref(&reading));
+            assert!(reading.marks.has(Marks::NO_IDENTITY));
+            said.lock().unwrap().push((reading.identity, reading.measured_at()));
+        }
+    });
+    for (minute, judge_only) in [(1, true), (2, true), (3, false), (4, false)] {
+        owner.judge_only = judge_only;
+        let tally = take(&mut owner, "", &body(&kept[..1]), NOW + Millis::minutes(minute), true);
+        let taken = if minute == 4 { (0, 1) } else { (1, 0) };
+        assert_eq!((tally.stored, tally.duplicate), taken, "minute {minute}");
+    }
+    let same = (only(&kept[..1]).identity, NOW);
+    assert_eq!(*judged.lock().unwrap(), [same; 3], "by which the judge knows it again");
+    frames(&mut owner);
+    assert_eq!(take(&mut owner, "", &body(&kept[1..]), NOW, true).stored, 1);
+    let other = frames(&mut owner);
+    assert!(!only(&other).marks.has(Marks::SEQ_REUSED), "it has no number");
 }
 
 #[test]

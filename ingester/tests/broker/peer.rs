@@ -76,11 +76,15 @@ impl Peer {
     }
 
     pub(crate) fn suback(&mut self, subscribe: &[u8], code: u8) {
+        self.suback_of(subscribe, [code; 3]);
+    }
+
+    pub(crate) fn suback_of(&mut self, subscribe: &[u8], [first, second, third]: [u8; 3]) {
         let (high, low) = (subscribe[0], subscribe[1]);
         let ack: &[u8] = if self.1 {
-            &[0x90, 6, high, low, 0, code, code, code]
+            &[0x90, 6, high, low, 0, first, second, third]
         } else {
-            &[0x90, 5, high, low, code, code, code]
+            &[0x90, 5, high, low, first, second, third]
         };
         self.0.write_all(ack).unwrap();
     }
@@ -171,16 +175,16 @@ pub(crate) struct Site {
 }
 
 pub(crate) fn start(home: &Path, now: Timestamp, protocol: Protocol, judge: bool, disk_full: bool) -> Site {
-    start_with(home, now, protocol, (judge, disk_full), None)
+    start_with(home, now, protocol, (judge, disk_full), (None, None))
 }
 
-/// `more`: a mapping beside the canonical ones.
+/// `more`: a mapping beside the canonical ones; `group`: that of a shared subscription.
 pub(crate) fn start_with(
     home: &Path,
     now: Timestamp,
     protocol: Protocol,
     (judge, disk_full): (bool, bool),
-    more: Option<Mapping>,
+    (more, group): (Option<Mapping>, Option<&str>),
 ) -> Site {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let min_free_bytes = if disk_full { u64::MAX / 2 } else { 0 };
@@ -212,7 +216,7 @@ pub(crate) fn start_with(
         client_id: "consumer".to_owned(),
         filters_file: Some(home.join("broker-test.filters")),
         credentials: None,
-        shared_group: None,
+        shared_group: group.map(str::to_owned),
         mappings,
         judge,
     };

@@ -2,7 +2,8 @@
 //!
 //! A kept session keeps its subscriptions too: one that left the configuration would bring its messages for ever. So the
 //! filters are written down before they are asked for, and those that nobody wants any more are ended after the others
-//! were asked for: the other way round what comes in between would be lost where the two overlap.
+//! were granted: the other way round what comes in between would be lost where the two overlap, and at a broker that
+//! refuses the new ones nothing would be heard at all.
 
 use std::path::PathBuf;
 

@@ -116,6 +116,8 @@ pub(super) struct Session {
     wire: Option<Wire>,
     dialect: Dialect,
     filters: Filters,
+    /// Ended once the broker has granted what takes their place.
+    unwanted: Vec<String>,
     /// Longest packet that the next connection lets in.
     packet_max: usize,
     keep_alive: Duration,
@@ -148,6 +150,7 @@ impl Session {
             wire: None,
             dialect: Dialect::new(link.options.protocol),
             filters: Filters::open(link.options.filters_file.clone()),
+            unwanted: Vec::new(),
             packet_max: PACKET_MAX,
             keep_alive: KEEP_ALIVE,
             await_pong: false,
@@ -231,16 +234,13 @@ impl Session {
         // Also with the session present: some brokers forget subscriptions, none minds hearing them again.
         let link = self.link.clone();
         let wanted = link.filters();
-        let mut unwanted = self.filters.ask(&wanted);
+        self.unwanted = self.filters.ask(&wanted);
         if link.options.shared_group.is_some() {
             // Of a session from before the group: it would bring everything, beside our share.
-            unwanted.extend(link.own_filters());
+            self.unwanted.extend(link.own_filters());
         }
         let wire = self.wire()?;
         wire.subscribe(&wanted, 1)?;
-        if !unwanted.is_empty() {
-            wire.unsubscribe(&unwanted)?;
-        }
         Ok(wire.flush().await?)
     }
 
@@ -293,7 +293,7 @@ impl Session {
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return Err(Cut::Ending),
                 ready = wire.ready(), if room && self.gathered.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES => {
                     ready?;
-                    self.take_packets()?;
+                    self.take_packets().await?;
                 }
                 // Reached when the socket has no more, or enough was gathered.
                 () = std::future::ready(()), if !self.gathered.is_empty() => self.end_of_reading().await?,
@@ -345,7 +345,7 @@ impl Session {
     }
 
     /// Gathers what is there as a whole.
-    fn take_packets(&mut self) -> Result<(), Cut> {
+    async fn take_packets(&mut self) -> Result<(), Cut> {
         while self.gathered.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES {
             match self.wire()?.take()? {
                 None => break,
@@ -354,7 +354,7 @@ impl Session {
                     self.gathered_bytes += message.cost();
                     self.gathered.push(message);
                 }
-                Some(Packet::Subscribed(codes)) => self.subscribed(&codes),
+                Some(Packet::Subscribed(codes)) => self.subscribed(&codes).await?,
                 Some(Packet::Pong) => self.await_pong = false,
                 Some(Packet::Bye(why)) => return Err(Cut::Failed(WireError::Bye(why))),
                 Some(Packet::Welcome(_)) => {
@@ -398,7 +398,8 @@ impl Session {
         Message { topic: publish.topic, payload, token, retain: publish.retain, alone: false, fate }
     }
 
-    fn subscribed(&mut self, codes: &[u8]) {
+    /// What nobody wants any more is ended when all is granted: a broker that refuses the new leaves us the old.
+    async fn subscribed(&mut self, codes: &[u8]) -> Result<(), Cut> {
         let id = &self.link.options.id;
         if let Some(code) = codes.iter().find(|code| **code >= 0x80) {
             let why = packet::reason(*code);
@@ -409,6 +410,13 @@ impl Session {
         let granted = codes.iter().all(|code| *code < 0x80);
         self.granted_at = granted.then(Instant::now);
         self.link.set_up(granted);
+        if !granted || self.unwanted.is_empty() {
+            return Ok(());
+        }
+        let unwanted = std::mem::take(&mut self.unwanted);
+        let wire = self.wire()?;
+        wire.unsubscribe(&unwanted)?;
+        Ok(wire.flush().await?)
     }
 
     fn hand_over(&mut self) {

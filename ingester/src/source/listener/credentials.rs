@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use lampguard_model::wire;
@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 
 /// Passwords whose argon2 check passed, kept so that a reconnecting herd does not pay for it again.
 const VERIFIED_MAX: usize = 10_000;
+/// A file that changed and cannot be read is tried again so often, when somebody logs in.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Most memory that a hash of the file may ask for, KiB: two such checks run at a time.
 const MEMORY_MAX_KIB: u32 = 64 << 10;
 /// Room for one check, in argon2's blocks of 1 KiB: more than 32 MiB, of which only what the hash needs is ever touched.
@@ -90,7 +92,10 @@ pub enum CredentialsError {
 #[derive(Debug)]
 pub struct Credentials {
     path: PathBuf,
+    /// And when the file was written from which they were read.
     users: RwLock<(Option<SystemTime>, HashMap<String, User>)>,
+    /// When a file was written that could not be read, and when that was tried last.
+    unread: Mutex<Option<(Option<SystemTime>, Instant)>>,
     verified: Mutex<HashMap<[u8; 32], ()>>,
 }
 
@@ -104,6 +109,7 @@ impl Credentials {
         Ok(Self {
             path: path.to_owned(),
             users: RwLock::new((modified(path), users)),
+            unread: Mutex::default(),
             verified: Mutex::default(),
         })
     }
@@ -164,19 +170,30 @@ impl Credentials {
         right
     }
 
+    /// What could not be read is tried again after a pause: that somebody mended its rights changes no time of the file.
     fn refresh(&self) {
         let now = modified(&self.path);
-        if self.users.read().unwrap_or_else(PoisonError::into_inner).0 == now {
+        let is_known = || self.users.read().unwrap_or_else(PoisonError::into_inner).0 == now;
+        if is_known() {
+            return;
+        }
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let tried = unread.filter(|(file, _)| *file == now).map(|(_, at)| at);
+        // Another connection may have read it while this one waited for its turn.
+        if is_known() || tried.is_some_and(|at| at.elapsed() < TRY_AGAIN) {
             return;
         }
         match read(&self.path) {
             Ok(users) => {
                 tracing::info!(users = users.len(), "credentials read again");
                 *self.users.write().unwrap_or_else(PoisonError::into_inner) = (now, users);
+                *unread = None;
             }
             Err(e) => {
-                tracing::error!(error = %e, "credentials changed and are not readable: the old ones hold");
-                self.users.write().unwrap_or_else(PoisonError::into_inner).0 = now;
+                if tried.is_none() {
+                    tracing::error!(error = %e, "credentials changed and are not readable: the old ones hold");
+                }
+                *unread = Some((now, Instant::now()));
             }
         }
     }
@@ -344,6 +361,25 @@ mod tests {
         let bare = HASHES[0].rsplit_once('$').unwrap().0;
         std::fs::write(file.path(), format!("gateway:{bare}\n")).unwrap();
         assert!(Credentials::load(file.path()).unwrap_err().to_string().contains("digest is missing"));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_at_one_login_is_read_at_a_later_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write_at = |text: &str, at: SystemTime| {
+            std::fs::write(file.path(), text).unwrap();
+            file.as_file().set_modified(at).unwrap();
+        };
+        let now = SystemTime::now();
+        write_at(&format!("P1:{}\n", sha("old")), now);
+        let credentials = Credentials::load(file.path()).unwrap();
+        write_at("P1", now + Duration::from_secs(60));
+        assert!(credentials.check("P1", b"old").is_some(), "the old ones hold");
+        write_at(&format!("P1:{}\n", sha("new")), now + Duration::from_secs(60));
+        assert!(credentials.check("P1", b"new").is_none(), "a flood of logins does not read it every time");
+        credentials.unread.lock().unwrap().as_mut().unwrap().1 -= TRY_AGAIN;
+        assert!(credentials.check("P1", b"new").is_some() && credentials.check("P1", b"old").is_none());
+        assert!(credentials.unread.lock().unwrap().is_none());
     }
 
     #[test]

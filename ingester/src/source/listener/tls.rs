@@ -26,9 +26,15 @@ pub(super) struct Tls {
     kept: Mutex<Kept>,
 }
 
+/// When each of the files was written last.
+type State = Vec<Option<SystemTime>>;
+
 struct Kept {
     acceptor: TlsAcceptor,
-    changed: Vec<Option<SystemTime>>,
+    /// The files as they were when they were read.
+    read: State,
+    /// The files as they were when it was told that they cannot be used.
+    told: Option<State>,
     looked: Instant,
 }
 
@@ -39,9 +45,9 @@ impl Tls {
         client_ca: Option<(PathBuf, bool)>,
     ) -> Result<Self, ListenerError> {
         let acceptor = acceptor(cert, key, client_ca.as_ref())?;
-        let kept = Mutex::new(Kept { acceptor, changed: Vec::new(), looked: Instant::now() });
+        let kept = Mutex::new(Kept { acceptor, read: State::new(), told: None, looked: Instant::now() });
         let tls = Self { cert: cert.to_owned(), key: key.to_owned(), client_ca, kept };
-        tls.lock().changed = tls.changed();
+        tls.lock().read = tls.state();
         Ok(tls)
     }
 
@@ -49,7 +55,7 @@ impl Tls {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self) -> Vec<Option<SystemTime>> {
+    fn state(&self) -> State {
         let files = [&self.cert, &self.key].into_iter().chain(self.client_ca.iter().map(|(file, _)| file));
         files.map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok()).collect()
     }
@@ -59,21 +65,28 @@ impl Tls {
         let mut kept = self.lock();
         if kept.looked.elapsed() >= LOOK_AGAIN {
             kept.looked = Instant::now();
-            let changed = self.changed();
-            if kept.changed != changed {
-                kept.changed = changed;
-                match acceptor(&self.cert, &self.key, self.client_ca.as_ref()) {
-                    Ok(acceptor) => {
-                        info!(cert = %self.cert.display(), "certificate and authority of the listener read again");
-                        kept.acceptor = acceptor;
-                    }
-                    Err(e) => {
-                        error!(error = %e, "the listener's certificate or authority changed: the old ones hold")
-                    }
-                }
-            }
+            self.look(&mut kept);
         }
         kept.acceptor.clone()
+    }
+
+    /// What could not be read is tried at every look: that somebody mended its rights changes no time of a file.
+    fn look(&self, kept: &mut Kept) {
+        let state = self.state();
+        if kept.read == state {
+            return;
+        }
+        match acceptor(&self.cert, &self.key, self.client_ca.as_ref()) {
+            Ok(acceptor) => {
+                info!(cert = %self.cert.display(), "certificate and authority of the listener read again");
+                (kept.acceptor, kept.read, kept.told) = (acceptor, state, None);
+            }
+            Err(e) if kept.told.as_ref() != Some(&state) => {
+                error!(error = %e, "the listener's certificate or authority changed: the old ones hold");
+                kept.told = Some(state);
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -115,4 +128,40 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ListenerErr
 
 fn tls_error(path: &Path, reason: impl std::fmt::Display) -> ListenerError {
     ListenerError::Tls { path: path.to_owned(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file as it looks when nothing but its content was mended.
+    fn write_at(file: &Path, text: &str, at: SystemTime) {
+        std::fs::write(file, text).unwrap();
+        std::fs::File::options().write(true).open(file).unwrap().set_modified(at).unwrap();
+    }
+
+    #[test]
+    fn a_renewed_certificate_that_could_not_be_read_at_one_look_is_read_at_a_later_one() {
+        let home = tempfile::tempdir().unwrap();
+        let (cert, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
+        let made = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (old, new) = (made(), made());
+        std::fs::write(&cert, old.cert.pem()).unwrap();
+        std::fs::write(&key, old.signing_key.serialize_pem()).unwrap();
+        let tls = Tls::load(&cert, &key, None).unwrap();
+        let before = tls.acceptor().config().clone();
+        let look = || {
+            let mut kept = tls.lock();
+            tls.look(&mut kept);
+            (Arc::ptr_eq(kept.acceptor.config(), &before), kept.told.is_some())
+        };
+        assert_eq!(look(), (true, false));
+        // Renewed, and for a moment of no use.
+        let renewed = SystemTime::now() + Duration::from_secs(60);
+        std::fs::write(&key, new.signing_key.serialize_pem()).unwrap();
+        write_at(&cert, "", renewed);
+        assert_eq!(look(), (true, true), "the old one holds, and it is told");
+        write_at(&cert, &new.cert.pem(), renewed);
+        assert_eq!(look(), (false, false));
+    }
 }

@@ -1,0 +1,124 @@
+//! The way ahead, against a node whose disk is full and whose link fails.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use lampguard_ingester::run::forwarded::records;
+use lampguard_journal::{FrameBuf, Options, RealDisk, Writer};
+use lampguard_model::Marks;
+use lampguard_model::record::{self, Record, StoredReading};
+use prometheus::Registry;
+
+use super::*;
+use crate::config::nodes::NodesSection;
+use crate::metrics::NodesMetrics;
+use crate::nodes::city;
+
+const NOW: Timestamp = Timestamp(1_795_435_200_000);
+const STOPPED: &str = r#"{"error":{"code":"journal_stopped","message":"m"}}"#;
+
+/// A journal with a reading in each frame, for the node `a`.
+struct Journal(Writer, u64);
+
+impl Journal {
+    fn add(&mut self) {
+        let mut marks = Marks::default();
+        marks.add(Marks::FOREIGN);
+        let reading = StoredReading { zone: "z1", identity: self.1, marks, ..StoredReading::at("P1", NOW) };
+        let mut frame = FrameBuf::new(self.1);
+        frame.push(record::READING, |out| record::encode_reading(&reading, out));
+        self.0.commit(&[frame], NOW.0).unwrap();
+        self.1 += 1;
+    }
+}
+
+/// The identities in the body of the next request, which is answered so.
+fn answer(listener: &TcpListener, status: &str) -> Vec<u64> {
+    let (mut stream, _): (TcpStream, _) = listener.accept().unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    let length = STOPPED.len();
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{STOPPED}")
+        .unwrap();
+    let identity = |(kind, bytes): (u8, &[u8])| match record::decode(kind, bytes) {
+        Ok(Record::Reading(reading)) => reading.identity,
+        other => panic!("{other:?}"),
+    };
+    records(&body).map(|record| identity(record.unwrap())).collect()
+}
+
+fn worker(config: &NodesSection, dir: &Path, journal: &Journal) -> Worker {
+    let nodes = Nodes::new(config, NodesMetrics::register(&Registry::new()).unwrap(), dir);
+    Worker {
+        turn: Turn::new(None, Duration::ZERO),
+        owner: way_to(config, "a").unwrap(),
+        standby: None,
+        target: nodes.owners.place("a").unwrap(),
+        missed: Weather::default(),
+        weather_file: weather_path(dir, "a"),
+        weather_saved: true,
+        cursor_file: cursor_path(dir, "a"),
+        journal_dir: dir.join("journal"),
+        register: Arc::new(Register::default()).into(),
+        owners: String::new(),
+        losses: Arc::new(LossBook::open(&dir.join("losses.json"))),
+        unreadable_since: None,
+        follower: journal.0.tail().follow("forward:a", 0),
+        reader: None,
+        batch: Batch::at(0),
+        ahead: None,
+        cursor: 0,
+        saved: 0,
+        save_at: Instant::now(),
+        told: false,
+        taken_over: false,
+        clock: Arc::new(|| NOW),
+        stop: Arc::default(),
+        nodes: Arc::new(nodes),
+    }
+}
+
+#[test]
+fn a_request_that_fails_on_the_way_ahead_goes_again_and_nothing_that_was_judged_before_it() {
+    let home = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let token_file = home.path().join("a.token");
+    std::fs::write(&token_file, "token\n").unwrap();
+    let mut config = city("in");
+    let owner = config.peer.iter_mut().find(|peer| peer.id == "a").unwrap();
+    owner.url = Some(format!("http://{}", listener.local_addr().unwrap()));
+    owner.token_file = Some(token_file);
+    let dir = home.path().join("journal");
+    let mut journal = Journal(Writer::open(Arc::new(RealDisk), &dir, Options::default(), 0).unwrap().0, 0);
+    let mut worker = worker(&config, home.path(), &journal);
+    let mut ask = |status: &'static str, step: &mut dyn FnMut(&mut Worker)| {
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| answer(&listener, status));
+            step(&mut worker);
+            asked.join().unwrap()
+        })
+    };
+    journal.add();
+    let stopped = "503 Service Unavailable";
+    let sent = ask(stopped, &mut |worker| {
+        worker.read();
+        worker.send(To::Owner);
+    });
+    assert_eq!(sent, [0], "the batch that waits");
+    let mut ahead = |journal: &mut Journal, status| {
+        journal.add();
+        ask(status, &mut |worker| worker.go_ahead(To::Owner, TICK))
+    };
+    assert_eq!(ahead(&mut journal, stopped), [1]);
+    assert_eq!(ahead(&mut journal, "500 Internal Server Error"), [2], "nobody knows what it judged of it");
+    assert_eq!(ahead(&mut journal, stopped), [2]);
+    assert_eq!(ahead(&mut journal, stopped), [3, 4]);
+    assert_eq!((worker.cursor, worker.batch.next), (0, 1), "all of it waits to be kept");
+}
