@@ -63,14 +63,17 @@ pub(crate) struct Tls {
 
 struct Kept {
     config: Arc<ServerConfig>,
+    /// Of the files that are loaded.
     changed: [Option<SystemTime>; 2],
+    /// Of files that could not be used; told once, tried again at each look: who may read them is no change of a file.
+    told: [Option<SystemTime>; 2],
     looked: Instant,
 }
 
 impl Tls {
     pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Self> {
-        let kept =
-            Kept { changed: [changed(cert), changed(key)], config: read(cert, key)?, looked: Instant::now() };
+        let changed = [changed(cert), changed(key)];
+        let kept = Kept { changed, told: changed, config: read(cert, key)?, looked: Instant::now() };
         Ok(Self { cert: cert.to_owned(), key: key.to_owned(), kept: Mutex::new(kept) })
     }
 
@@ -81,13 +84,16 @@ impl Tls {
             kept.looked = Instant::now();
             let changed = [changed(&self.cert), changed(&self.key)];
             if kept.changed != changed {
-                kept.changed = changed;
                 match read(&self.cert, &self.key) {
                     Ok(config) => {
                         info!(cert = %self.cert.display(), "certificate read again");
-                        kept.config = config;
+                        (kept.config, kept.changed) = (config, changed);
                     }
-                    Err(e) => error!(error = format!("{e:#}"), "the certificate changed: the old one holds"),
+                    Err(e) if kept.told != changed => {
+                        error!(error = format!("{e:#}"), "the certificate changed: the old one holds");
+                        kept.told = changed;
+                    }
+                    Err(_) => {}
                 }
             }
         }
