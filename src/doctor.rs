@@ -4,6 +4,7 @@ mod broker;
 mod certificates;
 mod channels;
 mod database;
+mod influx;
 mod nodes;
 mod web;
 

@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Lampguard, Mqtt, Office, Site, Victoria, lit_now, now_ms, seconds, wait_until};
+use common::{Influx, Lampguard, Mqtt, Office, Site, Victoria, lit_now, now_ms, seconds, wait_until};
 use lampguard_model::series::{self, INCIDENT_STATES, MEASUREMENTS, POST_STATES, number_of};
 use serde_json::{Value, json};
 
@@ -360,4 +360,26 @@ fn two_nodes_that_judge_write_each_its_own_posts_so_that_their_rows_add_up_to_th
     assert_eq!(of("posts"), rows([15.0, 5.0, 20.0]));
     assert_eq!(of("lamps_due"), rows([15.0, 5.0, 20.0]));
     running.into_iter().for_each(Lampguard::stop);
+}
+
+#[test]
+fn doctor_asks_an_influxdb_for_its_version_its_database_and_how_long_it_keeps_rows() {
+    let Some(influx) = Influx::start() else { return };
+    let site = |database: &str| {
+        let (port, days) = (influx.port, "retention_days = 400");
+        Site::new().with(&format!(
+            "[[tsdb]]\nid = \"influx\"\nurl = \"http://127.0.0.1:{port}\"\napi = \"v1\"\nbucket = \"{database}\"\n{days}\n"
+        ))
+    };
+    let said = |site: &Site| {
+        let (out, _) = common::process::texts(&site.run(&["doctor"]));
+        out.lines().filter(|line| line.contains("tsdb influx")).collect::<Vec<_>>().join("\n")
+    };
+    let good = said(&site("lampguard"));
+    assert!(good.contains("InfluxDB 1.") && good.contains("for ever") && !good.contains("BAD"), "{good}");
+    let missing = said(&site("elsewhere"));
+    assert!(missing.contains("BAD") && missing.contains("CREATE DATABASE"), "{missing}");
+    influx.ask("CREATE RETENTION POLICY month ON lampguard DURATION 30d REPLICATION 1 DEFAULT");
+    let short = said(&site("lampguard"));
+    assert!(short.contains("BAD") && short.contains("keeps 30 days"), "{short}");
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use lampguard_ingester::config::TsdbConfig;
+use lampguard_ingester::tsdb::Sink;
 
-use super::{Findings, Grade};
+use super::{Findings, Grade, influx};
 use crate::clock;
 
 /// Clocks that differ by more give wrong ages.
@@ -15,8 +16,15 @@ pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
     let root = config.url.trim_end_matches('/');
     let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5)));
     let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
-    let ping = agent.get(format!("{root}/ping")).call();
-    let answer = match ping {
+    let login = Sink::login(config);
+    let get = |path: &str| {
+        let question = agent.get(format!("{root}{path}"));
+        match &login {
+            Some(login) => question.header("Authorization", login).call(),
+            None => question.call(),
+        }
+    };
+    let answer = match get("/ping") {
         Ok(answer) if answer.status().as_u16() < 400 => answer,
         Ok(answer) => {
             let text =
@@ -38,10 +46,16 @@ pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
         let cure = if apart > CLOCK_MAX_S { "; cure: set both clocks by NTP" } else { "" };
         findings.add(grade, "clock", format!("{apart} s apart from {about}{cure}"));
     }
-    let metrics = agent.get(format!("{root}/metrics")).call().ok().filter(|answer| answer.status() == 200);
+    let metrics = get("/metrics").ok().filter(|answer| answer.status() == 200);
     let text = metrics.and_then(|mut answer| answer.body_mut().read_to_string().ok()).unwrap_or_default();
     if text.contains("vm_app_version") {
         check_victoria(config, &about, &text, findings);
+    } else if let Some(version) = answer.headers().get("x-influxdb-version") {
+        let ask = |path: &str| {
+            let mut answer = get(path).ok()?;
+            Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
+        };
+        influx::check(config, &about, &String::from_utf8_lossy(version.as_bytes()), findings, &ask);
     } else {
         let text = "settings cannot be seen from outside; check that equal series and time overwrite, and the retention";
         findings.add(Grade::Unknown, &about, text);

@@ -92,6 +92,11 @@ impl Sink {
         Self::new(config.clone()).map(|_| ())
     }
 
+    /// The value of `Authorization` for this database; `None` without a login, or when the token cannot be read.
+    pub fn login(config: &TsdbConfig) -> Option<String> {
+        authorization(config, &read_token(config).ok()?)
+    }
+
     /// The way to this database; nothing is connected yet.
     ///
     /// # Errors
