@@ -42,7 +42,7 @@ pub(crate) struct Export {
     /// Where the browsers of the wall find lampguard: `[web] public_url`.
     #[arg(long, value_name = "URL", default_value = lampguard_dashboards::PUBLIC_URL)]
     pub(crate) public_url: String,
-    /// Zone in which times are shown and days begin: [site] time_zone, or browser for that of who looks.
+    /// Zone in which times are shown and days begin: `[site] time_zone`, or browser for that of who looks.
     #[arg(long, value_name = "ZONE", default_value = lampguard_dashboards::TIME_ZONE)]
     pub(crate) time_zone: String,
     /// Directory to write into; made when it is missing.
