@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lampguard_dashboards::grafana::Dashboard;
-use lampguard_dashboards::query::{Form, Query, Range, label_values, substitute, variables};
+use lampguard_dashboards::query::{Form, Query, Range, label_values, substitute, variables, width_s};
 use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
 use serde_json::Value;
 
 use super::{Office, http};
 
-/// How far back is asked, and the width of a step.
+/// How far back is asked.
 pub const SPAN_MS: i64 = 3_600_000;
-pub const STEP_MS: i64 = 30_000;
+/// Width of a step where a dashboard says nothing, seconds.
+const STEP_S: u32 = 30;
 
 /// One line of an answer: its labels, and its values by time.
 #[derive(Debug)]
@@ -74,10 +75,16 @@ pub fn boards(source: Source) -> Vec<(String, Dashboard)> {
     export(&set).unwrap().into_iter().map(read).collect()
 }
 
+/// Width of a step that Grafana takes for a question about an hour: the narrowest that it may.
+pub fn step_s(query: &Query, values: &BTreeMap<&str, &str>) -> u32 {
+    let range = Range { from_ms: 0, to_ms: SPAN_MS, step_s: STEP_S };
+    width_s(&substitute(&query.every, range, values)).unwrap_or(STEP_S)
+}
+
 impl Office {
     /// The answer to a question about the hour up to `to`, milliseconds.
     pub fn ask(&self, query: &Query, values: &BTreeMap<&str, &str>, to: i64) -> Result<Vec<Frame>, String> {
-        let step_s = (STEP_MS / 1000) as u32;
+        let step_s = step_s(query, values);
         let text = substitute(&query.text, Range { from_ms: to - SPAN_MS, to_ms: to, step_s }, values);
         if !variables(&text).is_empty() {
             return Err(format!("a macro is left: {text}"));

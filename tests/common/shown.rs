@@ -6,8 +6,11 @@ use lampguard_dashboards::Source;
 use lampguard_dashboards::query::Query;
 use serde_json::Value;
 
-use super::panels::{Frame, SPAN_MS, STEP_MS};
+use super::panels::{Frame, SPAN_MS};
 use super::storm::{Heard, PERIOD_S, Row, Storm};
+
+/// So soon after a danger is known somebody has to be there, by the policy of the test.
+pub const DUE_S: i64 = 15;
 
 /// A number of a panel, and what it has to lie between.
 #[derive(Debug)]
@@ -122,6 +125,8 @@ pub struct Look<'a> {
     pub known: &'a Known,
     pub source: Source,
     pub to: i64,
+    /// Width of a step over time.
+    pub step_ms: i64,
     /// None: all of them.
     pub zone: Option<&'a str>,
     pub road: Option<&'a str>,
@@ -364,10 +369,10 @@ impl Look<'_> {
         left.fold((f64::MAX, f64::MAX), |least, one| (least.0.min(one.0), least.1.min(one.1)))
     }
 
-    /// Seconds to the deadline, which is 20 s after the danger was known, in a row that is at most half a minute older.
+    /// Seconds to the deadline in a row that is at most half a minute older.
     pub(super) fn left_s(&self, post: &str, at: i64) -> Bounds {
         let (from, until) = self.known.known_ms(post);
-        let left = |known: i64, row: i64| (known + 20_000 - row) as f64 / 1000.0;
+        let left = |known: i64, row: i64| (known + DUE_S * 1000 - row) as f64 / 1000.0;
         (left(from, at) - 1.0, left(until, at - 32_000))
     }
 
@@ -407,11 +412,11 @@ impl Look<'_> {
                 inside.map(|(_, value)| *value).collect::<Vec<f64>>()
             };
             if self.source == Source::Influxql {
-                values.extend(within(step.max(self.to - SPAN_MS), (step + STEP_MS).min(self.to + 1)));
+                values.extend(within(step.max(self.to - SPAN_MS), (step + self.step_ms).min(self.to + 1)));
                 continue;
             }
             let newest = within(i64::MIN, step + 1).last().copied();
-            let highest = within(step - STEP_MS + 1, step + 1).into_iter().reduce(f64::max);
+            let highest = within(step - self.step_ms + 1, step + 1).into_iter().reduce(f64::max);
             values.extend(if how == How::Mean { newest } else { highest.or(newest) });
         }
         how.of(values, self.source)

@@ -22,14 +22,14 @@ pub const POSTS: u32 = 240;
 /// Seconds between two reports of a sensor.
 pub const PERIOD_S: i64 = 5;
 
-/// One second is a minute of weather. Nothing stands near a limit, so that a minute of readings tells what is dangerous from
+/// One second is two minutes of weather. Nothing stands near a limit, so that a minute of readings tells what is dangerous from
 /// what is not; contactors are welded, so that lamps burn whatever the hour of the test. Cabinets have no sensors: their
 /// rows stand beside those of posts, and what a whole feeder leaks would head the lists of posts.
 const SCENARIO: &str = r#"
 name = "office"
 about = "A cloudburst over a small city: live posts, dark lamps, two damp joints."
 period_s = 5
-speed = 60.0
+speed = 120.0
 hours = 0.1
 hazards_per_1000 = 20.0
 plain_hazards = true
@@ -64,7 +64,7 @@ huge = 0.0
 negative = 0.0
 
 [[storm]]
-after_min = 3.0
+after_min = 6.0
 ramp_min = 2.0
 hours = 9.0
 rain_mm_h = 60.0
@@ -77,18 +77,18 @@ after_min = 0.0
 count = 20
 [[event]]
 do = "leak"
-after_min = 6.0
+after_min = 12.0
 count = 6
 value = 45.0
 [[event]]
 do = "leak"
-after_min = 6.0
+after_min = 12.0
 count = 2
 skip = 6
 value = 8.0
 [[event]]
 do = "lamp_out"
-after_min = 4.0
+after_min = 8.0
 count = 8
 skip = 8
 "#;
