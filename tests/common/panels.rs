@@ -51,16 +51,19 @@ pub struct Counts {
     pub queries: u64,
     pub frames: u64,
     pub compared: u64,
+    /// Questions of which something was compared, where they are counted.
+    pub held: u64,
 }
 
 impl Counts {
     pub fn tell(&self, source: Source) {
         eprintln!(
-            "dashboards, {source:?}: {} panels and variables, {} queries, {} frames, {} numbers compared",
+            "dashboards, {source:?}: {} panels and variables, {} queries, {} frames, {} numbers compared{}",
             self.panels.len(),
             self.queries,
             self.frames,
-            self.compared
+            self.compared,
+            if self.held > 0 { format!(" of {} queries", self.held) } else { String::new() }
         );
     }
 }

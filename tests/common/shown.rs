@@ -260,6 +260,7 @@ impl Look<'_> {
                 "Readings pending" | "Brokers down" | "Sensor connections" | "Incidents left out",
                 _,
             )
+            | ("lg-system", "Journal stopped" | "Incident store failing" | "Channels failing", _)
             | ("lg-system", "Readings with faults, a second", _)
             | ("lg-system", "Written to databases, a second", "B" | "C") => 0.0,
             _ => return None,
