@@ -59,8 +59,9 @@ impl<'a> Case<'a> {
     }
 
     /// Somebody stands there; when.
-    fn arrive(&self) -> i64 {
-        self.moves(1, "arrive", json!({"position": self.here}));
+    fn arrive(&self, is_late: bool) -> i64 {
+        let incident = self.moves(1, "arrive", json!({"position": self.here}));
+        assert_eq!(incident["breached"], is_late, "came {} s before the deadline", incident["remaining_s"]);
         now_ms()
     }
 }
@@ -70,7 +71,7 @@ fn cure(office: &Office, storm: &Storm, sent: &Sent, post: &str) -> i64 {
     let case = Case::of(office, storm, post);
     case.moves(1, "acknowledge", json!({}));
     case.moves(1, "depart", json!({}));
-    let arrived = case.arrive();
+    let arrived = case.arrive(false);
     case.moves(1, "make_safe", json!({"method": "guarded"}));
     wait_until("it to be dangerous for two periods", seconds(30), || {
         std::thread::sleep(seconds(1));
@@ -109,7 +110,7 @@ fn come_late(office: &Office, storm: &Storm, sent: &Sent, cured: &str) -> (Strin
     });
     // The next tick records it; who arrives before that is late and no breach was counted.
     std::thread::sleep(seconds(3));
-    let arrived = case.arrive();
+    let arrived = case.arrive(true);
     (post, arrived)
 }
 
