@@ -513,8 +513,9 @@ impl Story {
     /// Step 6.
     fn handle(&mut self, replayed: bool) {
         let mut counts_changed = false;
-        for effect in std::mem::take(&mut self.effects) {
+        for mut effect in std::mem::take(&mut self.effects) {
             let notices = self.notices_of(&effect);
+            self.dispatcher.keep_listed(&mut effect);
             match effect {
                 Effect::Open { incident, event, .. } => {
                     counts_changed = true;

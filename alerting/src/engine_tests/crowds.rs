@@ -2,7 +2,7 @@
 
 use super::flood::{live, long_street};
 use super::*;
-use crate::dispatcher::{Dispatcher, Route, Scene};
+use crate::dispatcher::{Before, Dispatcher, Route, Scene};
 use crate::ladder::{List, Telling};
 use crate::life::Stage;
 use crate::notice::{ESCALATED, Notice};
@@ -307,7 +307,8 @@ fn after_a_restart_the_list_of_the_desk_still_says_that_a_duty_has_nobody() {
         office.known.clone_from(&open);
         let now = T + Millis::seconds(401);
         office.scene(now, |dispatcher, scene, _| {
-            dispatcher.take_up(scene, &city.engine, Vec::new(), Vec::new());
+            let before = Before { from: now - Millis::minutes(10), ..Before::default() };
+            dispatcher.take_up(scene, &city.engine, before);
         });
         let lists = office.lists(now);
         let of = |name: &str| lists.iter().find(|(list, _)| *list.person.name == *name).unwrap();
