@@ -230,6 +230,15 @@ impl Engine {
         self.tell_gathered(gathered, None, now, effects);
     }
 
+    /// Tells what is due of one incident before the next tick comes.
+    pub(super) fn look_now(&mut self, place: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut gathered = Gathered::new();
+        self.look_at_ladder(place, now, &mut gathered, effects);
+        self.schedule(place, now);
+        let id = self.open[place].incident.id.clone();
+        self.tell_gathered(gathered, Some(&id), now, effects);
+    }
+
     fn look_at_ladder(
         &mut self,
         place: usize,
