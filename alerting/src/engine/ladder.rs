@@ -209,13 +209,14 @@ impl Engine {
         if self.replaying {
             return;
         }
-        if self.calling.live_since == Timestamp(i64::MIN) {
+        let at_start = self.calling.live_since == Timestamp(i64::MIN);
+        if at_start {
             self.calling.live_since = now;
             self.schedule_all();
         }
         self.look_at_flood(now, effects);
         self.change_shifts(now, effects);
-        self.offer_isolation(now, effects);
+        self.offer_isolation(at_start, now, effects);
         if self.calling.due.first().is_none_or(|(at, _)| *at > now) {
             return;
         }
