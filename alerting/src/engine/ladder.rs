@@ -231,6 +231,38 @@ impl Engine {
         self.tell_gathered(gathered, None, now, effects);
     }
 
+    /// Behind a standstill: what a replay opens, and whose further rungs are due by `now`, is not told as an opening. The
+    /// first tick tells it with them, so that each person gets one message, and the highest rung is what it says. Power that
+    /// is back waits for no tick.
+    pub fn join_rungs(&mut self, now: Timestamp, effects: &mut [Effect]) {
+        let mut joined: Vec<Arc<str>> = Vec::new();
+        for effect in effects {
+            if let Effect::Open { incident, told, .. } | Effect::Escalated { incident, told, .. } = effect
+                && *told
+                && incident.severity == Severity::P1
+                && incident.family != Family::Reenergised
+                && let Some(place) = self.ids.get(&incident.id).copied()
+                && let Some(ladder) = self.ladder(&self.open[place].incident)
+                && to_come(ladder, &self.open[place].incident, &self.policy, now)
+                    .iter()
+                    .any(|(step, at)| *step > 0 && *at <= now)
+            {
+                *told = false;
+                joined.push(incident.id.clone());
+                self.open[place].incident.life.climb.forget_opening();
+                self.schedule(place, now);
+            }
+            if let Effect::Open { incident, .. }
+            | Effect::Escalated { incident, .. }
+            | Effect::Changed { incident, .. }
+            | Effect::Moved { incident, .. } = effect
+                && joined.contains(&incident.id)
+            {
+                incident.life.climb.forget_opening();
+            }
+        }
+    }
+
     /// Tells what is due of one incident before the next tick comes.
     pub(super) fn look_now(&mut self, place: usize, now: Timestamp, effects: &mut Vec<Effect>) {
         let mut gathered = Gathered::new();
@@ -389,6 +421,11 @@ impl Engine {
         }
         if steps.iter().any(|(step, _)| *step == 0) && incident.severity == Severity::P1 {
             to.crews.extend(incident.life.relieved.as_deref().map(Arc::from));
+            if incident.life.climb.called_at.is_none() {
+                // It was not told as an opening: whoever was to hear of that hears of this.
+                let opening = self.opening(incident, now);
+                to.and(&opening.whom);
+            }
         }
         to.step = highest.map_or(0, |(step, _)| step).max(breach.unwrap_or(0)) as u32;
         to.again = steps.iter().any(|(_, at)| *at < self.calling.live_since);

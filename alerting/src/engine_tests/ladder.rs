@@ -399,7 +399,7 @@ fn three_p1_on_one_feeder_offer_the_desk_once_to_have_it_switched_off() {
         for n in order {
             let mut incident = open[n].clone();
             if safe && incident.life.climb.isolation_offered {
-                incident.life.state = crate::life::Stage::MadeSafe;
+                incident.life.state = Stage::MadeSafe;
             }
             after.engine.seed(incident);
         }

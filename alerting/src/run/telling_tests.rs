@@ -308,6 +308,33 @@ fn a_kill_loses_nothing_that_waited_for_a_list_also_of_what_was_told_before() {
 }
 
 #[test]
+fn behind_a_standstill_each_person_hears_once_of_a_danger_that_the_journal_held_by_the_highest_rung() {
+    for (minute, step, event, wanted) in [
+        (1, 0, "incident.opened", vec!["Ann", "Desk", "Leader"]),
+        (4, 1, "incident.escalated", vec!["Al", "Ann", "Desk", "Leader"]),
+        (7, 2, "incident.escalated", vec!["Al", "Ann", "Bo", "Desk", "Leader"]),
+        (31, 7, "incident.breached", vec!["Al", "Ann", "Bo", "Cy", "Desk", "Head", "Leader"]),
+    ] {
+        let (mut station, server) = (Station::new(), Server::start(Vec::new()));
+        station.keep(danger());
+        station.clock.set(minutes(minute));
+        let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+        let told = std::iter::from_fn(|| server.within(Duration::from_millis(1500)))
+            .map(|request| request.json())
+            .filter(|told| !told["incident"]["id"].is_null());
+        let told: Vec<_> = told.collect();
+        let mut to: Vec<&str> = told.iter().map(|told| told["notice"]["to"].as_str().unwrap()).collect();
+        to.sort_unstable();
+        assert_eq!(to, wanted, "{minute}: {told:?}");
+        for told in &told {
+            assert_eq!((&told["event"], &told["notice"]["step"]), (&event.into(), &step.into()), "{minute}");
+            assert_eq!(told["notice"]["attempt"], 2, "it may have been told before: {told}");
+        }
+        drop(alerting);
+    }
+}
+
+#[test]
 fn words_that_wait_for_a_list_stand_in_the_next_one_after_a_kill_marked_and_once() {
     let (station, server) = (Station::new(), Server::start(Vec::new()));
     let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
