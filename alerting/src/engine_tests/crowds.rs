@@ -197,7 +197,7 @@ fn what_does_not_fit_stands_in_the_next_list_with_its_word_behind_the_dangers() 
     let behind: Vec<&Arc<str>> = list.incidents[20..].iter().collect();
     assert_eq!(behind, [&gone.id, &open[1].id]);
     let line = |id: &str| text.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
-    assert!(line(&gone.id).ends_with("已作废"), "{text}");
+    assert!(line(&gone.id).ends_with("已撤销"), "{text}");
     assert!(line(&open[1].id).ends_with("已改派"), "{text}");
     let refused = office.dispatcher.heard(&notice, false).len();
     assert_eq!(refused, 20, "a word that did not go out sends no rung on");

@@ -374,7 +374,7 @@ fn words_that_wait_for_a_list_stand_in_the_next_one_after_a_kill_marked_and_once
     assert!(words(&told, &ids[1].0).contains(&"incident.reassigned".to_owned()), "{told:?}");
     let first = told.iter().find(|list| !list["words"][&ids[0].0].is_null()).unwrap();
     assert_eq!(first["notice"]["attempt"], 2, "it may have been told before: {first}");
-    assert!(first["text"].as_str().unwrap().contains("已作废"), "{first}");
+    assert!(first["text"].as_str().unwrap().contains("已撤销"), "{first}");
     // What went out is not told a third time.
     wait_for("it is stored", || {
         let sql = "SELECT count(*) FROM outbox WHERE event = 'digest' AND state = 'queued'";
