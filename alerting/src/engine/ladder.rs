@@ -242,10 +242,7 @@ impl Engine {
                 && incident.severity == Severity::P1
                 && incident.family != Family::Reenergised
                 && let Some(place) = self.ids.get(&incident.id).copied()
-                && let Some(ladder) = self.ladder(&self.open[place].incident)
-                && to_come(ladder, &self.open[place].incident, &self.policy, now)
-                    .iter()
-                    .any(|(step, at)| *step > 0 && *at <= now)
+                && self.goes_with_rungs(place, now)
             {
                 *told = false;
                 joined.push(incident.id.clone());
@@ -261,6 +258,16 @@ impl Engine {
                 incident.life.climb.forget_opening();
             }
         }
+    }
+
+    /// An opening that was not told comes with further rungs by `now`. Where a crew stands there it would not come.
+    fn goes_with_rungs(&self, place: usize, now: Timestamp) -> bool {
+        let mut incident = self.open[place].incident.clone();
+        incident.life.climb.forget_opening();
+        let Some(ladder) = self.ladder(&incident) else { return false };
+        let rungs = to_come(ladder, &incident, &self.policy, now);
+        let due = |wanted: fn(usize) -> bool| rungs.iter().any(|(step, at)| wanted(*step) && *at <= now);
+        due(|step| step == 0) && due(|step| step > 0)
     }
 
     /// Tells what is due of one incident before the next tick comes.

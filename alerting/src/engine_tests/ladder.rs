@@ -215,6 +215,30 @@ fn situation_s41_rungs_that_became_due_while_down_are_one_telling_marked_as_a_re
 }
 
 #[test]
+fn a_replayed_danger_where_a_crew_stands_is_told_at_once_for_its_opening_comes_with_no_rung() {
+    for arrived in [true, false] {
+        let mut city = City::new();
+        (0..3).for_each(|n| city.read(&lit(minutes(8 * n), 12.0)));
+        let id = city.the_incident().id.to_string();
+        if arrived {
+            city.moved(minutes(17), &id, crew(Verb::Arrive, "1"));
+        }
+        city.engine.replaying(true);
+        city.effects.clear();
+        (0..2).for_each(|n| city.read(&lit(minutes(18 + n), 45.0)));
+        city.engine.join_rungs(minutes(60), &mut city.effects);
+        let told = city.escalated().iter().map(|(_, told)| *told).collect::<Vec<_>>();
+        assert_eq!(told, [arrived]);
+        city.engine.replaying(false);
+        city.tick(minutes(60));
+        let rungs = rungs(&city, minutes(19));
+        let whom = &rungs[0].3;
+        assert_eq!(rungs.len(), 1, "{rungs:?}");
+        assert!(arrived || [Crew, Desk, Leader].iter().all(|one| whom.contains(one)), "{whom:?}");
+    }
+}
+
+#[test]
 fn peer_p15_acknowledged_and_forgotten_is_told_on_and_a_source_that_sends_again_unmakes_no_word() {
     let (mut city, id) = raised_until(6, 0);
     city.moved(minutes(6), &id, crew(Verb::Acknowledge, "1"));
