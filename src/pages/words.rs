@@ -489,7 +489,7 @@ mod tests {
     fn states_signals_and_posts_are_called_as_the_databases_call_them() {
         use lampguard_model::series::{Code, INCIDENT_STATES, POST_STATES, SIGNALS};
         let zh = |codes: &[Code], word: &str| codes.iter().find(|code| code.word == word).unwrap().zh;
-        for stage in lampguard_alerting::life::STAGES {
+        for stage in STAGES {
             assert_eq!(state(stage).0, zh(&INCIDENT_STATES, stage.name()), "{}", stage.name());
         }
         for known in [Signal::Active, Signal::Normal, Signal::Unpowered, Signal::Silent] {

@@ -153,14 +153,14 @@ mod tests {
         assert_eq!(wanted.len(), 2);
         let known = BTreeSet::from([("I".to_owned(), "void".to_owned())]);
         let by_list = of(&[(1, list("I", &["incident.voided"], 2))]);
-        assert!(judge(&wanted, &by_list, &[known.clone()]).0.is_empty());
+        assert!(judge(&wanted, &by_list, std::slice::from_ref(&known)).0.is_empty());
         let (faults, ..) = judge(&wanted, &of(&[(0, list("I", &[], 1))]), &[]);
         assert!(faults.len() == 1 && faults[0].contains("voided of I to Desk by a never came"), "{faults:?}");
         let twice = |attempt| {
             of(&[(0, list("I", &["incident.voided"], 1)), (1, list("I", &["incident.voided"], attempt))])
         };
-        assert_eq!(judge(&wanted, &twice(2), &[known.clone()]), (Vec::new(), 1, 0));
-        assert_eq!(judge(&wanted, &twice(1), &[known]).0.len(), 1);
+        assert_eq!(judge(&wanted, &twice(2), std::slice::from_ref(&known)), (Vec::new(), 1, 0));
+        assert_eq!(judge(&wanted, &twice(1), std::slice::from_ref(&known)).0.len(), 1);
         assert_eq!(
             judge(&wanted, &twice(1), &[BTreeSet::new()]),
             (Vec::new(), 0, 1),
