@@ -435,17 +435,17 @@ pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool)
 
 /// The words of each event, Chinese and English.
 const WORDS: [(&str, &str, &str); 22] = [
-    ("incident.acknowledged", "已接单", "acknowledged"),
+    ("incident.acknowledged", "已确认", "acknowledged"),
     ("incident.departed", "已出发", "on the way"),
     ("incident.arrived", "已到场", "arrived"),
     ("incident.made_safe", "已处置", "made safe"),
     ("incident.restored", "已恢复送电", "POWER IS BACK"),
     ("incident.repaired", "已修复", "repaired"),
     ("incident.verified", "已复核", "verified"),
-    ("incident.closed", "已关闭", "closed"),
-    ("incident.voided", "已作废", "withdrawn"),
-    (HELP, "求助", "HELP"),
-    ("incident.returned", "已退单", "returned to another owner"),
+    ("incident.closed", "已结案", "closed"),
+    ("incident.voided", "已撤销", "withdrawn"),
+    (HELP, "紧急求助", "HELP"),
+    ("incident.returned", "已移交", "returned to another owner"),
     ("incident.pending", "已挂账", "repaired later"),
     ("incident.reassigned", "已改派", "another crew"),
     ("incident.accepted", "已接班", "taken over"),

@@ -310,11 +310,11 @@ fn an_sms_of_many_says_what_each_is_whether_it_may_be_touched_and_what_is_a_repe
     };
     let all = [
         moved("灯杆带电", 1).brief(1),
-        moved("已作废", 2).brief(2),
+        moved("已撤销", 2).brief(2),
         moved("旧消息".repeat(9).as_str(), 3).brief(3),
     ];
     let text = many_sms(&all.iter().collect::<Vec<_>>()).text;
-    for part in ["P1 灯杆带电 1号杆", "P1 已作废 #2 2号杆", "】未确认断电，视为带电：P1"]
+    for part in ["P1 灯杆带电 1号杆", "P1 已撤销 #2 2号杆", "】未确认断电，视为带电：P1"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
