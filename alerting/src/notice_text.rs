@@ -102,6 +102,22 @@ pub(crate) fn safety_text(incident: &Incident, site: &SiteText) -> String {
     if site.language.starts_with("zh") { own } else { format!("{safety} ({own})") }
 }
 
+/// The same for a message about a step or a rung; of a fault of the system nothing: nobody stands beside it.
+pub(crate) fn safety_said(incident: &Incident, site: &SiteText) -> String {
+    match incident.evidence.kind {
+        Kind::System => String::new(),
+        _ => site.safety(incident.life.safety()),
+    }
+}
+
+/// As the end of a line.
+pub(crate) fn safety_end(incident: &Incident, site: &SiteText) -> String {
+    match incident.evidence.kind {
+        Kind::System => String::new(),
+        _ => format!(" · {}", safety_text(incident, site)),
+    }
+}
+
 /// What, where, how dangerous, until when.
 pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> String {
     let chinese = site.language.starts_with("zh");
@@ -491,11 +507,11 @@ pub(crate) fn moved_text(
     let note = body.pointer("/body/note").and_then(Value::as_str);
     let note = note.map_or_else(String::new, |note| format!(" · {note}"));
     let (place, id) = (place_text(incident, post, chinese), &incident.id);
-    let (severity, safety) = (incident.severity.name(), safety_text(incident, site));
+    let (severity, safety) = (incident.severity.name(), safety_end(incident, site));
     let drill = drill_text(incident, chinese);
     if chinese {
-        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
+        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note}{safety} · {id}")
     } else {
-        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
+        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note}{safety} · {id}")
     }
 }
