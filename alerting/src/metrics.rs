@@ -39,7 +39,7 @@ pub struct Metrics {
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
     /// Loads of a page by somebody signed in on duty.
-    pub desk_looks: IntCounter,
+    pub presence: IntCounter,
     /// Hours of the next 7 days in which nobody of a zone can be sent.
     pub rota_gap_hours: GaugeVec,
 }
@@ -116,8 +116,8 @@ impl Metrics {
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
             )?,
-            desk_looks: IntCounter::new(
-                "lampguard_alerting_desk_looks_total",
+            presence: IntCounter::new(
+                "lampguard_alerting_presence_total",
                 "Loads of a page by somebody signed in on duty: while there are none the desk is rung",
             )?,
             rota_gap_hours: GaugeVec::new(
@@ -149,7 +149,7 @@ impl Metrics {
             Box::new(self.channel_faults.clone()),
             Box::new(self.channel_up.clone()),
             Box::new(self.tests.clone()),
-            Box::new(self.desk_looks.clone()),
+            Box::new(self.presence.clone()),
             Box::new(self.rota_gap_hours.clone()),
         ]
     }

@@ -394,7 +394,7 @@ pub const LAMPGUARD: Measurement = Measurement {
         gauge("web_connections", "", "open connections of pages, phones and programs"),
         counter("web_refused_total", "", "of these turned away: there were too many"),
         counter(
-            "desk_looks_total",
+            "presence_total",
             "",
             "loads of a page by somebody signed in on duty; an open board loads every 10 s",
         ),

@@ -29,7 +29,7 @@ const SUMS: [(&str, &str); 13] = [
     ("open_incidents", "lampguard_alerting_open_incidents"),
     ("web_connections", "lampguard_web_connections"),
     ("web_refused_total", "lampguard_web_refused_total"),
-    ("desk_looks_total", "lampguard_alerting_desk_looks_total"),
+    ("presence_total", "lampguard_alerting_presence_total"),
 ];
 
 /// Highest values of gauges.

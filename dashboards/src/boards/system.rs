@@ -235,6 +235,6 @@ fn behind_us() -> Vec<Panel> {
             "none",
         )
         .decimals(2)
-        .asks(own_rate("desk_looks_total").legend("次", "loads")),
+        .asks(own_rate("presence_total").legend("次", "loads")),
     ]
 }
