@@ -2,6 +2,7 @@
 //! crews have to show of it.
 
 use lampguard_dashboards::query::Query;
+use lampguard_model::Timestamp;
 use lampguard_model::series::STAGE_FIELDS;
 use serde_json::{Value, json};
 
@@ -46,7 +47,10 @@ impl Truth {
 
     /// Mean seconds from one mark to another, by the marks that the interface tells: none was made twice here.
     fn mean_s(&self, from: &str, to: &str) -> f64 {
-        let at = |life: &Value, mark: &str| life[mark].as_i64().or_else(|| life[mark]["at"].as_i64());
+        let at = |life: &Value, mark: &str| {
+            let at = life[mark].as_str().or_else(|| life[mark]["at"].as_str());
+            at.map(|at| Timestamp::from_rfc3339(at).unwrap().0)
+        };
         let closed = |life: &Value| life["state"] == "closed" || !["repaired", "verified"].contains(&to);
         let lives = self.soon().map(|(_, life)| life).filter(|life| !life["safe"].is_null() && closed(life));
         let spans: Vec<f64> =
