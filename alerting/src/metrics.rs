@@ -52,6 +52,13 @@ fn alarm() -> HistogramOpts {
     options.buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0])
 }
 
+fn presence() -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new(
+        "lampguard_alerting_presence_total",
+        "Loads of a page by somebody signed in on duty: while there are none the desk is rung",
+    )
+}
+
 impl Metrics {
     /// Makes every metric and registers it.
     ///
@@ -116,10 +123,7 @@ impl Metrics {
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
             )?,
-            presence: IntCounter::new(
-                "lampguard_alerting_presence_total",
-                "Loads of a page by somebody signed in on duty: while there are none the desk is rung",
-            )?,
+            presence: presence()?,
             rota_gap_hours: GaugeVec::new(
                 Opts::new(
                     "lampguard_alerting_rota_gap_hours",

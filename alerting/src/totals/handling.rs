@@ -53,8 +53,7 @@ pub struct Handling {
 impl Handling {
     /// What one incident adds where somebody had to be there soon; drills are left out by whoever asks.
     pub(super) fn of(life: &Life) -> Self {
-        let mut handling = Self::default();
-        handling.voided = u64::from(life.state == Stage::Void);
+        let mut handling = Self { voided: u64::from(life.state == Stage::Void), ..Self::default() };
         let Some(way) = life.way().filter(|_| !matches!(life.state, Stage::Void | Stage::Merged)) else {
             return handling;
         };

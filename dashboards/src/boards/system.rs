@@ -9,6 +9,7 @@ pub(super) fn board() -> Board {
     panels.extend(further());
     panels.extend(curves());
     panels.extend(behind_us());
+    panels.extend(people());
     Board {
         uid: "lg-system",
         title: t("LG-07 系统健康", "LG-07 System health"),
@@ -215,6 +216,11 @@ fn behind_us() -> Vec<Panel> {
             "none",
         )
         .asks(own_over_time("store_pending").legend("等待", "waiting")),
+    ]
+}
+
+fn people() -> Vec<Panel> {
+    vec![
         lines(
             t("网页与接口连接", "Connections of pages"),
             t(
