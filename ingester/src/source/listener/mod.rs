@@ -11,6 +11,7 @@
 //! | `greeting.rs`, `linger.rs` | CONNECT and logins; how a connection is closed |
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
+//! | `refusals.rs` | who was refused, in the log |
 //! | `credentials.rs`, `certificate.rs` | who it is, and what it may say |
 //! | `tls.rs` | its own certificate, and whose client certificates are believed |
 //! | `websocket.rs` | the same through HTTP |
@@ -21,6 +22,7 @@ mod credentials;
 mod greeting;
 mod linger;
 mod packet;
+mod refusals;
 mod session;
 mod share;
 mod tls;
@@ -46,6 +48,7 @@ pub use certificate::ends_at;
 pub use credentials::{Credentials, CredentialsError, Scope};
 use tls::Tls;
 
+use self::refusals::Refusals;
 use crate::config::ListenerConfig;
 use crate::intake::{Inlet, Mapping};
 use crate::metrics::Metrics;
@@ -65,7 +68,7 @@ pub enum ListenerError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The address is taken or not ours.
-    #[error("listening on {bind}: {source}; choose another [listener] bind or end what uses it")]
+    #[error("listening on {bind}; choose another [listener] bind or end what uses it")]
     Bind {
         /// The address.
         bind: SocketAddr,
@@ -100,6 +103,7 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     per_address: Mutex<HashMap<IpAddr, usize>>,
     next_id: AtomicU64,
+    refusals: Refusals,
 }
 
 /// A running listener.
@@ -155,6 +159,7 @@ impl Listener {
             connections: AtomicUsize::new(0),
             per_address: Mutex::default(),
             next_id: AtomicU64::new(0),
+            refusals: Refusals::default(),
         });
         info!(
             %address,
