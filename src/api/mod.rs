@@ -41,6 +41,7 @@ pub(crate) use lang::Lang;
 pub(crate) use links::CrewLink;
 pub(crate) use server::Tls;
 
+use crate::metrics::Web;
 use crate::pages;
 use crate::serve::Instance;
 use crate::tokens::Role::{Admin, Crew, Duty, Engineer, Node, Viewer};
@@ -155,7 +156,8 @@ pub(crate) async fn run(
     ending: watch::Receiver<bool>,
 ) {
     let proxies = instance.config.web.proxies.clone();
-    server::run(socket, tls, proxies, router(instance), ending).await;
+    let metrics = Web::register(&instance.registry).expect("metrics of the interface are registered once");
+    server::run(socket, tls, proxies, router(instance), metrics, ending).await;
 }
 
 fn router(instance: Arc<Instance>) -> Router {

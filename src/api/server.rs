@@ -27,6 +27,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{debug, error, info, warn};
 
 use crate::accounts::line_of;
+use crate::metrics::Web;
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 1024;
@@ -126,6 +127,7 @@ struct Shared {
     proxies: Vec<IpAddr>,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
+    metrics: Web,
     ending: watch::Receiver<bool>,
 }
 
@@ -135,6 +137,7 @@ pub(super) async fn run(
     tls: Option<Tls>,
     proxies: Vec<IpAddr>,
     router: Router,
+    metrics: Web,
     mut ending: watch::Receiver<bool>,
 ) {
     let shared = Arc::new(Shared {
@@ -143,6 +146,7 @@ pub(super) async fn run(
         proxies,
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         per_address: Mutex::default(),
+        metrics,
         ending: ending.clone(),
     });
     loop {
@@ -177,6 +181,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.shared.metrics.connections.dec();
         let Some(address) = self.counted else { return };
         let mut per_address = self.shared.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         match per_address.get_mut(&address) {
@@ -203,12 +208,14 @@ impl Shared {
             }
             *mine += 1;
         }
+        self.metrics.connections.inc();
         Some(Place { shared: self.clone(), counted, _permit: permit })
     }
 
     fn greet(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let address = peer.ip().to_canonical();
         let Some(place) = self.take(address) else {
+            self.metrics.refused.inc();
             debug!(%address, "a connection over the limit was refused");
             return;
         };
@@ -327,6 +334,7 @@ mod tests {
             proxies: vec![IpAddr::from([10, 0, 0, 1])],
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             per_address: Mutex::default(),
+            metrics: Web::register(&prometheus::Registry::new()).unwrap(),
             ending: watch::channel(false).1,
         })
     }
@@ -341,8 +349,10 @@ mod tests {
         let line = |net: u16| move |n: u16| IpAddr::from([0x2001, 0xdb8, 0, net, n, n, n, n]);
         let one = take(&shared, 300, line(1));
         assert_eq!(one.len(), PER_ADDRESS_MAX);
+        assert_eq!(shared.metrics.connections.get(), PER_ADDRESS_MAX as i64);
         assert_eq!(take(&shared, 10, line(2)).len(), 10, "another line");
         drop(one);
+        assert_eq!(shared.metrics.connections.get(), 0, "whoever left is counted no more");
         assert_eq!(take(&shared, 10, line(1)).len(), 10, "and given back");
         assert!(shared.per_address.lock().unwrap().is_empty());
     }
