@@ -148,6 +148,7 @@ pub struct Row {
     pub lon: f64,
     pub lat: f64,
     pub lamps: f64,
+    pub low_lying: bool,
     pub model: String,
 }
 
@@ -193,6 +194,9 @@ impl Storm {
         self.rows.iter().find(|row| row.post == post).unwrap()
     }
 
+    /// Where people act: the zone with the low-lying posts, with its crew.
+    pub const WORKED: [&str; 2] = ["z2", "c2"];
+
     /// Zones and crews that the register needs and a [`Site`] does not have.
     pub const ZONES: &str = "[[zone]]\nid = \"z3\"\nname = \"Zone 3\"\ncrew = \"c3\"\n\
         [[zone]]\nid = \"z4\"\nname = \"Zone 4\"\ncrew = \"c4\"\n\
@@ -214,6 +218,7 @@ fn rows(register: &str) -> Vec<Row> {
             lon: number("lon"),
             lat: number("lat"),
             lamps: number("lamps"),
+            low_lying: cells["low_lying"] == "true",
             model: text("model"),
         }
     };
