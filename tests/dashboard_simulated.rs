@@ -153,19 +153,22 @@ fn count_readings(office: &Office, known: &Known) {
     let counts = (&json!(heard.readings - heard.again), &json!(heard.again));
     assert_eq!((&books["stored"], &books["duplicate"]), counts, "{books}");
     for zone in ["z1", "z2", "z3", "z4"] {
-        let posts = known.storm.rows.iter().filter(|row| row.zone == zone);
-        let sent: usize = posts.filter_map(|row| heard.posts.get(&row.post)).map(BTreeMap::len).sum();
-        let metrics = || {
-            let series = office.victoria.export(&format!("lamp_seq{{zone=\"{zone}\"}}"));
-            series.iter().map(|series| series["values"].as_array().unwrap().len()).sum::<usize>()
-        };
-        let count = format!("SELECT count(\"seq\") FROM \"lamp\" WHERE \"zone\" = '{zone}'");
-        let rows = || office.influx.series(&count)[0]["values"][0][1].clone();
-        wait_until("every reading to be in both databases", seconds(20), || {
-            std::thread::sleep(seconds(1));
-            metrics() >= sent && rows().as_u64() >= Some(sent as u64)
-        });
-        assert_eq!((metrics(), rows()), (sent, json!(sent)), "{zone}");
+        for (of, rows) in [("lamp", &known.storm.rows), ("cabinet", &known.storm.cabinets)] {
+            let heard_of = rows.iter().filter(|row| row.zone == zone);
+            let sent: usize = heard_of.filter_map(|row| heard.posts.get(&row.post)).map(BTreeMap::len).sum();
+            assert!(sent > 0, "{of} in {zone}");
+            let metrics = || {
+                let series = office.victoria.export(&format!("{of}_seq{{zone=\"{zone}\"}}"));
+                series.iter().map(|series| series["values"].as_array().unwrap().len()).sum::<usize>()
+            };
+            let count = format!("SELECT count(\"seq\") FROM \"{of}\" WHERE \"zone\" = '{zone}'");
+            let rows = || Some(office.influx.series(&count).first()?["values"][0][1].clone());
+            wait_until("every reading to be in both databases", seconds(20), || {
+                std::thread::sleep(seconds(1));
+                metrics() >= sent && rows().is_some_and(|rows| rows.as_u64() >= Some(sent as u64))
+            });
+            assert_eq!((metrics(), rows()), (sent, Some(json!(sent))), "{of} in {zone}");
+        }
     }
 }
 

@@ -23,8 +23,8 @@ pub const POSTS: u32 = 240;
 pub const PERIOD_S: i64 = 5;
 
 /// One second is two minutes of weather. Nothing stands near a limit, so that a minute of readings tells what is dangerous from
-/// what is not; contactors are welded, so that lamps burn whatever the hour of the test. Cabinets have no sensors: their
-/// rows stand beside those of posts, and what a whole feeder leaks would head the lists of posts.
+/// what is not; contactors are welded, so that lamps burn whatever the hour of the test. Every cabinet has a sensor: what a whole
+/// feeder leaks must not head the lists of posts.
 const SCENARIO: &str = r#"
 name = "office"
 about = "A cloudburst over a small city: live posts, dark lamps, two damp joints."
@@ -38,7 +38,7 @@ feed = "good"
 zone_delay_min = 2.0
 
 [params.fleet]
-cabinet_sensors = 0.0
+cabinet_sensors = 1.0
 LG-I1 = 0.15
 LG-H2 = 0.5
 NB-1H = 0.05
@@ -149,6 +149,7 @@ pub struct Row {
     pub lat: f64,
     pub lamps: f64,
     pub low_lying: bool,
+    pub feeder: String,
     pub model: String,
 }
 
@@ -156,6 +157,8 @@ pub struct Row {
 pub struct Storm {
     pub register: String,
     pub rows: Vec<Row>,
+    /// Sensors in cabinets: each measures a whole feeder.
+    pub cabinets: Vec<Row>,
     /// Lamps that go out.
     pub dark: BTreeSet<String>,
     /// Posts that leak enough to kill.
@@ -182,7 +185,8 @@ impl Storm {
         assert_eq!(welded, city.feeders().len(), "every lamp burns");
         let register = city.register_csv();
         Self {
-            rows: rows(&register),
+            rows: rows(&register, "post"),
+            cabinets: rows(&register, "feeder"),
             register,
             dark: posts(&|event| event.kind == EventKind::LampOut),
             leaking: posts(&|event| event.kind == EventKind::Leak && event.value > 10.0),
@@ -203,14 +207,14 @@ impl Storm {
         [[crew]]\nid = \"c3\"\nname = \"Crew 3\"\n[[crew]]\nid = \"c4\"\nname = \"Crew 4\"\n";
 }
 
-fn rows(register: &str) -> Vec<Row> {
+/// Lines of one kind.
+fn rows(register: &str, kind: &str) -> Vec<Row> {
     let mut lines = register.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
-    let row = |line: &str| {
-        let cells: BTreeMap<&str, &str> = names.iter().copied().zip(line.split(',')).collect();
+    let cells = |line| names.iter().copied().zip(str::split(line, ',')).collect::<BTreeMap<&str, &str>>();
+    let row = |cells: BTreeMap<&str, &str>| {
         let text = |name: &str| cells[name].to_owned();
         let number = |name: &str| cells[name].parse().unwrap();
-        assert_eq!(cells["kind"], "post", "{line}");
         Row {
             post: text("post_id"),
             zone: text("zone"),
@@ -218,11 +222,12 @@ fn rows(register: &str) -> Vec<Row> {
             lon: number("lon"),
             lat: number("lat"),
             lamps: number("lamps"),
+            feeder: text("feeder"),
             low_lying: cells["low_lying"] == "true",
             model: text("model"),
         }
     };
-    lines.map(row).collect()
+    lines.map(cells).filter(|cells| cells["kind"] == kind).map(row).collect()
 }
 
 /// The city while it is sent.
