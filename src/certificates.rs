@@ -5,13 +5,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use lampguard_ingester::source::broker::tls::TlsFiles;
 use lampguard_ingester::source::listener;
+use lampguard_ingester::source::server_tls::{CLIENT_CA, ServerTls};
 use lampguard_model::{Millis, Timestamp};
 use prometheus::IntGaugeVec;
 use tracing::warn;
 
+use crate::brokers;
 use crate::config::Config;
 use crate::data_dir::Staged;
 
@@ -19,46 +22,83 @@ use crate::data_dir::Staged;
 pub(crate) const SOON: Millis = Millis::hours(30 * 24);
 /// And named again, whoever ended that incident: another part of the system, with an incident of its own.
 const LAST_DAYS: Millis = Millis::hours(3 * 24);
-/// The files are looked at so often; a renewed one ends the incident then.
-const EVERY: Millis = Millis::minutes(10);
+/// They are looked at so often: a renewed one ends the incident then, and a pair of which one half is still on its way is
+/// whole at the next look, before it is told (60 s).
+const EVERY: Millis = Millis::seconds(30);
 
 /// In the data directory: what people have ended, a line for each `part end`, so that no restart calls them again.
 const ENDED: &str = "certificates_ended";
 
-/// Every certificate of the configuration: its word in metrics, its key, its file.
-pub(crate) fn files(config: &Config) -> Vec<(String, String, &Path)> {
-    let web = (String::from("web"), String::from("[web] tls_cert"), config.web.tls_cert.as_ref());
-    let listener = config.listener.iter().flat_map(|listener| {
-        [("listener", "tls_cert", &listener.tls_cert), ("client_ca", "client_ca", &listener.client_ca)]
-            .map(|(word, key, file)| (word.to_owned(), format!("[listener] {key}"), file.as_ref()))
+/// What we show to brokers: id, what it is, its files.
+pub(crate) fn shown_to_brokers(config: &Config) -> Vec<(String, String, TlsFiles)> {
+    let shown = config.brokers.iter().filter_map(|broker| {
+        let what = format!("[[broker]] {} cert_file {}", broker.id, broker.cert_file.as_ref()?.display());
+        Some((broker.id.clone(), what, brokers::remote(broker).ok()?.tls?))
     });
-    let brokers = config.brokers.iter().map(|broker| {
-        let key = format!("[[broker]] {} cert_file", broker.id);
-        (format!("broker:{}", broker.id), key, broker.cert_file.as_ref())
-    });
-    let all = std::iter::once(web).chain(listener).chain(brokers);
-    all.filter_map(|(word, key, file)| Some((word, key, file?.as_path()))).collect()
+    shown.collect()
+}
+
+/// Where the end of one is read.
+enum Source {
+    /// What a socket of ours serves, or whose client certificates it believes: not what stands in the files, which may be of
+    /// no use.
+    Served { tls: Arc<ServerTls>, client_ca: bool },
+    /// What we show to a broker: read at each connection.
+    Shown(TlsFiles),
+}
+
+impl Source {
+    fn look(&self) -> Seen {
+        match self {
+            Self::Served { tls, client_ca } => {
+                let served = tls.served();
+                let ends = if *client_ca { served.client_ca_ends } else { served.ends };
+                let until = ends.map_or_else(String::new, Timestamp::to_rfc3339);
+                let unused = served.unused.filter(|fault| (fault.key == CLIENT_CA) == *client_ca);
+                let said =
+                    |fault| format!("the files differ from what is served, which ends on {until}: {fault}");
+                Seen { ends, unused: unused.map(said) }
+            }
+            Self::Shown(files) => {
+                let fault = files.config().err();
+                let unused = fault.map(|fault| format!("the next connection fails: {fault}"));
+                Seen { ends: files.cert.as_deref().and_then(listener::ends_at), unused }
+            }
+        }
+    }
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+struct Seen {
+    /// None when it cannot be read.
+    ends: Option<Timestamp>,
+    /// Why what stands in the files is not what counts.
+    unused: Option<String>,
 }
 
 /// One of them, as the last look found it.
-#[derive(Debug)]
 struct Look {
     word: String,
-    key: String,
-    file: PathBuf,
-    /// None when it cannot be read.
-    ends: Option<Timestamp>,
+    /// Its key of the configuration, and its file.
+    what: String,
+    source: Source,
+    seen: Seen,
+}
+
+impl Look {
+    fn of(word: &str, what: String, source: Source) -> Self {
+        Self { word: word.to_owned(), what, source, seen: Seen::default() }
+    }
 }
 
 /// Those of a running instance.
-#[derive(Debug)]
 pub(crate) struct Certificates {
     looks: Mutex<Looks>,
     ends_in: IntGaugeVec,
     ended_file: PathBuf,
 }
 
-#[derive(Debug)]
 struct Looks {
     last: Option<Timestamp>,
     all: Vec<Look>,
@@ -68,18 +108,28 @@ struct Looks {
 
 impl Certificates {
     pub(crate) fn of(config: &Config, dir: &Path, ends_in: IntGaugeVec) -> Self {
-        let look = |(word, key, file): (String, String, &Path)| Look {
-            word,
-            key,
-            file: file.to_owned(),
-            ends: None,
-        };
-        let all = files(config).into_iter().map(look).collect();
+        let shown = shown_to_brokers(config).into_iter();
+        let all =
+            shown.map(|(id, what, files)| Look::of(&format!("broker:{id}"), what, Source::Shown(files)));
+        let all = all.collect();
         let ended_file = dir.join(ENDED);
         // Without it everybody is told once more.
         let ended = std::fs::read_to_string(&ended_file).unwrap_or_default();
         let ended = ended.lines().map(str::to_owned).collect();
         Self { looks: Mutex::new(Looks { last: None, all, ended }), ends_in, ended_file }
+    }
+
+    /// From now on those of this socket are looked at too.
+    pub(crate) fn serve(&self, word: &str, tls: &Arc<ServerTls>) {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = tls.files();
+        let what = |key: &str, file: &Path| format!("{} {key} {}", files.section, file.display());
+        let served = |client_ca| Source::Served { tls: tls.clone(), client_ca };
+        looks.all.push(Look::of(word, what("tls_cert", &files.cert), served(false)));
+        let of_ca = files.client_ca.as_ref().map(|(file, _)| what(CLIENT_CA, file));
+        looks.all.extend(of_ca.map(|what| Look::of(CLIENT_CA, what, served(true))));
+        // At once, not at the next look.
+        looks.last = None;
     }
 
     /// Parts of the system; none where there are no certificates.
@@ -90,8 +140,8 @@ impl Certificates {
         if last.is_none_or(|last| now < last || now.since(last) >= EVERY) {
             *last = Some(now);
             for look in all.iter_mut() {
-                look.ends = listener::ends_at(&look.file);
-                let seconds = look.ends.map_or(0, |ends| ends.since(now).as_seconds());
+                look.seen = look.source.look();
+                let seconds = look.seen.ends.map_or(0, |ends| ends.since(now).as_seconds());
                 self.ends_in.with_label_values(&[&look.word]).set(seconds);
             }
         }
@@ -127,52 +177,55 @@ fn names(word: &str) -> [(String, Millis); 2] {
 
 /// As [`ENDED`] has them.
 fn lines(look: &Look) -> [String; 2] {
-    let ends = look.ends.map_or_else(|| "unread".to_owned(), Timestamp::to_rfc3339);
-    names(&look.word).map(|(part, _)| format!("{part} {ends}"))
+    let Seen { ends, unused } = &look.seen;
+    let is_other = ends.is_some() && unused.is_some();
+    let ends = ends.map_or_else(|| "unread".to_owned(), Timestamp::to_rfc3339);
+    let [(part, _), (last_days, _)] = names(&look.word);
+    let first = if is_other { "unused" } else { &ends };
+    [format!("{part} {first}"), format!("{last_days} {ends}")]
 }
 
 /// A part for each certificate, so that one that is known of hides no other.
 fn parts(looks: &[Look], ended: &BTreeSet<String>, now: Timestamp) -> Vec<(String, bool, String)> {
     let of = |look: &Look| {
-        let of_part = |((part, before), line): ((String, Millis), String)| {
-            let is_near = look.ends.is_none_or(|ends| ends.since(now) < before);
-            let because = format!(
-                "证书即将到期, 请更换文件 (certificate: {}; put a new file in its place)",
-                said(look, now)
-            );
-            if is_near && !ended.contains(&line) {
-                (part, false, because)
-            } else {
-                (part, true, String::new())
-            }
+        let unused = [look.seen.unused.as_deref(), None];
+        let of_part = |(((part, before), line), unused): (((String, Millis), String), Option<&str>)| {
+            let because = because(look, unused, before, now);
+            let because = because.filter(|_| !ended.contains(&line));
+            (part, because.is_none(), because.unwrap_or_default())
         };
-        names(&look.word).into_iter().zip(lines(look)).map(of_part).collect::<Vec<_>>()
+        names(&look.word).into_iter().zip(lines(look)).zip(unused).map(of_part).collect::<Vec<_>>()
     };
     looks.iter().flat_map(of).collect()
 }
 
-/// No counts of days in it: a text that changes is another word to the rules.
-fn said(look: &Look, now: Timestamp) -> String {
-    let (key, file) = (&look.key, look.file.display());
-    match look.ends {
-        None => format!("{key} {file} cannot be read"),
-        Some(ends) if ends <= now => format!("{key} {file} ended on {}", ends.to_rfc3339()),
-        Some(ends) => format!("{key} {file} ends on {}", ends.to_rfc3339()),
-    }
+/// What is wrong with it, if anything. No counts of days in it: a text that changes is another word to the rules.
+fn because(look: &Look, unused: Option<&str>, before: Millis, now: Timestamp) -> Option<String> {
+    let what = &look.what;
+    let ends = match (look.seen.ends, unused) {
+        (Some(_), Some(why)) => {
+            return Some(format!("证书文件不能用 (certificate: {what}: {why}; mend the files, no restart)"));
+        }
+        (None, _) => "cannot be read".to_owned(),
+        (Some(ends), _) if ends.since(now) >= before => return None,
+        (Some(ends), _) if ends <= now => format!("ended on {}", ends.to_rfc3339()),
+        (Some(ends), _) => format!("ends on {}", ends.to_rfc3339()),
+    };
+    Some(format!("证书即将到期, 请更换文件 (certificate: {what} {ends}; put a new file in its place)"))
 }
 
 #[cfg(test)]
 mod tests {
+    use lampguard_ingester::source::server_tls::ServerFiles;
+
     use super::*;
 
     #[test]
     fn a_certificate_is_told_thirty_days_before_its_end_and_again_in_its_last_three() {
         let end = Timestamp(1_795_435_200_000);
         let look = |word: &str, ends| Look {
-            word: word.to_owned(),
-            key: format!("[{word}] tls_cert"),
-            file: PathBuf::from("x.pem"),
-            ends,
+            seen: Seen { ends, unused: None },
+            ..Look::of(word, format!("[{word}] tls_cert x.pem"), Source::Shown(TlsFiles::default()))
         };
         let good = |days: i64, ends: Option<Timestamp>| {
             let looks = [look("web", Some(end + Millis::hours(9000 * 24))), look("listener", ends)];
@@ -194,32 +247,81 @@ mod tests {
         assert!(parts(&[], &BTreeSet::new(), end).is_empty());
     }
 
-    #[test]
-    fn what_people_have_ended_is_told_by_no_later_start_until_the_file_is_another() {
-        let home = tempfile::tempdir().unwrap();
-        let pem = home.path().join("web.pem");
-        let write = |year| {
+    /// A folder with the files of `[web]`, and those who look at them.
+    struct Home(tempfile::TempDir);
+
+    impl Home {
+        fn new(year: i32) -> Self {
+            let home = Self(tempfile::tempdir().unwrap());
+            home.write(year, true);
+            home
+        }
+
+        /// A new certificate that ends with that year, with its key or without it.
+        fn write(&self, year: i32, with_key: bool) {
             let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let key = rcgen::KeyPair::generate().unwrap();
-            std::fs::write(&pem, params.self_signed(&key).unwrap().pem()).unwrap();
-        };
-        write(2026);
+            std::fs::write(self.0.path().join("web.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+            if with_key {
+                std::fs::write(self.0.path().join("web.key"), key.serialize_pem()).unwrap();
+            }
+        }
+
+        fn files(&self) -> ServerFiles {
+            let mut web = Config::default().web;
+            (web.tls_cert, web.tls_key) =
+                (Some(self.0.path().join("web.pem")), Some(self.0.path().join("web.key")));
+            crate::api::tls_files(&web).unwrap()
+        }
+
+        fn start(&self) -> Certificates {
+            let gauge = IntGaugeVec::new(prometheus::Opts::new("ends", "ends"), &["certificate"]).unwrap();
+            let certificates = Certificates::of(&Config::default(), self.0.path(), gauge);
+            certificates.serve("web", &Arc::new(ServerTls::load(self.files()).unwrap()));
+            certificates
+        }
+    }
+
+    fn good(of: &Certificates, now: Timestamp) -> Vec<bool> {
+        of.parts(now).iter().map(|(_, good, _)| *good).collect()
+    }
+
+    #[test]
+    fn what_people_have_ended_is_told_by_no_later_start_until_the_file_is_another() {
+        let home = Home::new(2026);
         let now = Timestamp::from_rfc3339("2025-12-20T00:00:00Z").unwrap();
-        let mut config = Config::default();
-        config.web.tls_cert = Some(pem.clone());
-        let gauge = || IntGaugeVec::new(prometheus::Opts::new("ends", "ends"), &["certificate"]).unwrap();
-        let start = || Certificates::of(&config, home.path(), gauge());
-        let good =
-            |of: &Certificates, now| of.parts(now).iter().map(|(_, good, _)| *good).collect::<Vec<_>>();
-        let first = start();
+        let first = home.start();
         assert_eq!(good(&first, now), [false, true]);
         first.dismiss("certificate:web");
         assert_eq!(good(&first, now), [true, true]);
-        let second = start();
+        let second = home.start();
         assert_eq!(good(&second, now), [true, true], "no second call at a restart");
         assert_eq!(good(&second, now + Millis::hours(10 * 24)), [true, false], "the last days are told");
-        write(2025);
-        assert_eq!(good(&start(), now), [false, false], "another end");
+        home.write(2025, true);
+        assert_eq!(good(&home.start(), now), [false, false], "another end");
+    }
+
+    #[test]
+    fn a_new_certificate_without_its_key_mends_nothing_and_is_told_in_words_of_its_own() {
+        let home = Home::new(2026);
+        let now = Timestamp::from_rfc3339("2025-12-30T00:00:00Z").unwrap();
+        let running = home.start();
+        assert_eq!(good(&running, now), [false, false]);
+        running.dismiss("certificate:web");
+        // In the files all seems well until 2029; the port serves what it had.
+        home.write(2029, false);
+        let now = now + EVERY;
+        let told = running.parts(now);
+        assert_eq!(good(&running, now), [false, false], "{told:?}");
+        for words in ["differ from what is served", "tls_key", "ends on 2026-01-01"] {
+            assert!(told[0].2.contains(words), "{words}: {told:?}");
+        }
+        assert_eq!(
+            running.ends_in.with_label_values(&["web"]).get(),
+            Millis::hours(2 * 24).as_seconds() - 30
+        );
+        home.write(2029, true);
+        assert_eq!(good(&running, now + EVERY), [true, true]);
     }
 }

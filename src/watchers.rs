@@ -32,7 +32,7 @@ pub(crate) struct Watchers {
     pub(crate) metrics: Watching,
     /// The data came from a backup, and nobody has ended that notice.
     restored: Option<Restored>,
-    certificates: Certificates,
+    pub(crate) certificates: Certificates,
 }
 
 impl Watchers {
