@@ -1,22 +1,27 @@
-//! When the certificates that we show end: told to the rules and to `/metrics`, long enough before it.
+//! When the certificates end that we show, and those of our brokers: told to the rules and to `/metrics`, long enough before it.
 //!
 //! `lampguard certs` makes all of them on one day, so they end on one day: everybody who looks at them stays outside from
 //! that hour on, sensors and broker together.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lampguard_ingester::source::broker::tls::TlsFiles;
+use lampguard_ingester::source::broker::wire::{self, Remote};
 use lampguard_ingester::source::listener;
 use lampguard_ingester::source::server_tls::{CLIENT_CA, ServerTls};
 use lampguard_model::{Millis, Timestamp};
 use prometheus::IntGaugeVec;
-use tracing::warn;
+use tokio::sync::watch;
+use tracing::{debug, warn};
 
-use crate::brokers;
 use crate::config::Config;
 use crate::data_dir::Staged;
+use crate::serve::Instance;
+use crate::{brokers, clock};
 
 /// So long before its end a certificate is named.
 pub(crate) const SOON: Millis = Millis::hours(30 * 24);
@@ -25,6 +30,9 @@ const LAST_DAYS: Millis = Millis::hours(3 * 24);
 /// They are looked at so often: a renewed one ends the incident then, and a pair of which one half is still on its way is
 /// whole at the next look, before it is told (60 s).
 const EVERY: Millis = Millis::seconds(30);
+
+/// Before the id of a broker, in the word of the certificate that it shows.
+const OF_SERVER: &str = "broker_server:";
 
 /// In the data directory: what people have ended, a line for each `part end`, so that no restart calls them again.
 const ENDED: &str = "certificates_ended";
@@ -38,6 +46,16 @@ pub(crate) fn shown_to_brokers(config: &Config) -> Vec<(String, String, TlsFiles
     shown.collect()
 }
 
+/// Brokers with TLS: id, what their own certificate is called, where they are.
+pub(crate) fn servers(config: &Config) -> Vec<(String, String, Remote)> {
+    let servers = config.brokers.iter().filter_map(|broker| {
+        let remote = brokers::remote(broker).ok().filter(|remote| remote.tls.is_some())?;
+        let what = format!("[[broker]] {} the broker's own, shown at {}", broker.id, broker.url);
+        Some((broker.id.clone(), what, remote))
+    });
+    servers.collect()
+}
+
 /// Where the end of one is read.
 enum Source {
     /// What a socket of ours serves, or whose client certificates it believes: not what stands in the files, which may be of
@@ -45,11 +63,14 @@ enum Source {
     Served { tls: Arc<ServerTls>, client_ca: bool },
     /// What we show to a broker: read at each connection.
     Shown(TlsFiles),
+    /// What a broker shows to us and to its sensors: asked by [`ask_brokers`], nobody's files here.
+    Broker,
 }
 
 impl Source {
-    fn look(&self) -> Seen {
-        match self {
+    /// `None` where nothing can be looked at from here.
+    fn look(&self) -> Option<Seen> {
+        Some(match self {
             Self::Served { tls, client_ca } => {
                 let served = tls.served();
                 let ends = if *client_ca { served.client_ca_ends } else { served.ends };
@@ -64,7 +85,8 @@ impl Source {
                 let unused = fault.map(|fault| format!("the next connection fails: {fault}"));
                 Seen { ends: files.cert.as_deref().and_then(listener::ends_at), unused }
             }
-        }
+            Self::Broker => return None,
+        })
     }
 }
 
@@ -90,6 +112,20 @@ impl Look {
     fn of(word: &str, what: String, source: Source) -> Self {
         Self { word: word.to_owned(), what, source, seen: Seen::default() }
     }
+
+    /// A broker that was not asked yet, or does not answer, has no certificate that could be judged: it has a part of its own.
+    fn is_known(&self) -> bool {
+        !matches!(self.source, Source::Broker) || self.seen.ends.is_some()
+    }
+
+    fn cure(&self) -> &'static str {
+        match self.source {
+            Source::Broker => {
+                "请更换 broker 自己的证书文件并让它重新加载 (replace the files of the broker itself, then reload it)"
+            }
+            _ => "请更换文件 (put a new file in its place)",
+        }
+    }
 }
 
 /// Those of a running instance.
@@ -111,7 +147,10 @@ impl Certificates {
         let shown = shown_to_brokers(config).into_iter();
         let all =
             shown.map(|(id, what, files)| Look::of(&format!("broker:{id}"), what, Source::Shown(files)));
-        let all = all.collect();
+        let servers = servers(config)
+            .into_iter()
+            .map(|(id, what, _)| Look::of(&format!("{OF_SERVER}{id}"), what, Source::Broker));
+        let all = all.chain(servers).collect();
         let ended_file = dir.join(ENDED);
         // Without it everybody is told once more.
         let ended = std::fs::read_to_string(&ended_file).unwrap_or_default();
@@ -140,12 +179,27 @@ impl Certificates {
         if last.is_none_or(|last| now < last || now.since(last) >= EVERY) {
             *last = Some(now);
             for look in all.iter_mut() {
-                look.seen = look.source.look();
+                look.seen = look.source.look().unwrap_or_else(|| mem::take(&mut look.seen));
+                if !look.is_known() {
+                    continue;
+                }
                 let seconds = look.seen.ends.map_or(0, |ends| ends.since(now).as_seconds());
                 self.ends_in.with_label_values(&[&look.word]).set(seconds);
             }
         }
         parts(all, ended, now)
+    }
+
+    /// A broker shows a certificate that ends then.
+    fn heard(&self, id: &str, ends: Timestamp) {
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Looks { last, all, .. } = &mut *looks;
+        let of_broker = |look: &&mut Look| look.word.strip_prefix(OF_SERVER) == Some(id);
+        if let Some(look) = all.iter_mut().find(of_broker) {
+            look.seen = Seen { ends: Some(ends), unused: None };
+            // At once, not at the next look.
+            *last = None;
+        }
     }
 
     /// People have ended the incident of this part while it was bad: the same end is not told again, also not by a later
@@ -196,7 +250,7 @@ fn parts(looks: &[Look], ended: &BTreeSet<String>, now: Timestamp) -> Vec<(Strin
         };
         names(&look.word).into_iter().zip(lines(look)).zip(unused).map(of_part).collect::<Vec<_>>()
     };
-    looks.iter().flat_map(of).collect()
+    looks.iter().filter(|look| look.is_known()).flat_map(of).collect()
 }
 
 /// What is wrong with it, if anything. No counts of days in it: a text that changes is another word to the rules.
@@ -211,7 +265,39 @@ fn because(look: &Look, unused: Option<&str>, before: Millis, now: Timestamp) ->
         (Some(ends), _) if ends <= now => format!("ended on {}", ends.to_rfc3339()),
         (Some(ends), _) => format!("ends on {}", ends.to_rfc3339()),
     };
-    Some(format!("证书即将到期, 请更换文件 (certificate: {what} {ends}; put a new file in its place)"))
+    Some(format!("证书即将到期 (certificate: {what} {ends}). {}", look.cure()))
+}
+
+/// Asks each broker with TLS which certificate it shows, until `ending`. The connection of the readings keeps the certificate of
+/// its beginning, for months: what the broker has read since shows in a new handshake alone.
+pub(crate) fn ask_brokers(instance: &Arc<Instance>, ending: &watch::Receiver<bool>) {
+    for (id, _, remote) in servers(&instance.config) {
+        let (instance, mut ending) = (instance.clone(), ending.clone());
+        tokio::spawn(async move {
+            loop {
+                let ends = match wire::shown_end(&remote).await {
+                    Ok(ends) => ends,
+                    Err(error) => {
+                        debug!(broker = %id, %error, "the broker could not be asked for its certificate");
+                        None
+                    }
+                };
+                if let Some(ends) = ends {
+                    instance.watchers.certificates.heard(&id, ends);
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause(ends, clock::now())) => {}
+                    _ = ending.changed() => return,
+                }
+            }
+        });
+    }
+}
+
+/// Seldom: each question is a line in the broker's log. Near the end, so that a renewed one is seen soon.
+fn pause(ends: Option<Timestamp>, now: Timestamp) -> Duration {
+    let is_far = ends.is_some_and(|ends| ends.since(now) >= SOON);
+    Duration::from_secs(if is_far { 6 * 3600 } else { 600 })
 }
 
 #[cfg(test)]
@@ -323,5 +409,30 @@ mod tests {
         );
         home.write(2029, true);
         assert_eq!(good(&running, now + EVERY), [true, true]);
+    }
+    #[test]
+    fn the_certificate_of_a_broker_is_judged_once_it_was_seen_and_its_cure_is_the_brokers_files() {
+        let home = tempfile::tempdir().unwrap();
+        let text = "id = \"main\"\nurl = \"mqtts://broker.example:8883\"\n";
+        let config = Config { brokers: vec![toml::from_str(text).unwrap()], ..Config::default() };
+        let gauge = IntGaugeVec::new(prometheus::Opts::new("ends", "ends"), &["certificate"]).unwrap();
+        let running = Certificates::of(&config, home.path(), gauge);
+        let now = Timestamp::from_rfc3339("2025-12-20T00:00:00Z").unwrap();
+        assert_eq!(running.parts(now), [], "it was not seen yet");
+        let end = now + Millis::hours(12 * 24);
+        running.heard("main", end);
+        let told = running.parts(now);
+        assert_eq!(
+            told.iter().map(|(part, good, _)| (&**part, *good)).collect::<Vec<_>>(),
+            [("certificate:broker_server:main", false), ("certificate_last_days:broker_server:main", true)]
+        );
+        assert!(told[0].2.contains("the files of the broker itself"), "{told:?}");
+        // It stays away: what was seen last holds, and is not forgotten at a look.
+        assert_eq!(good(&running, end + Millis::hours(1)), [false, false]);
+        assert_eq!(pause(Some(end), now), Duration::from_secs(600));
+        running.heard("main", now + Millis::hours(400 * 24));
+        assert_eq!(good(&running, now), [true, true]);
+        assert_eq!(pause(Some(now + Millis::hours(400 * 24)), now), Duration::from_secs(6 * 3600));
+        assert_eq!(running.ends_in.with_label_values(&["broker_server:main"]).get(), 400 * 86_400);
     }
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lampguard_ingester::source::broker::wire;
 use lampguard_ingester::source::listener;
 use lampguard_ingester::source::server_tls::{CLIENT_CA, ServerFiles};
 use lampguard_model::Timestamp;
@@ -12,6 +13,10 @@ use super::{Findings, Grade};
 use crate::certificates::{self, SOON};
 use crate::config::Config;
 use crate::{api, clock};
+
+const OURS: &str = "cure: put a new one in its place; it is read again without a restart";
+const OF_BROKER: &str =
+    "cure: replace the files of the broker itself, then reload it (systemctl reload mosquitto)";
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let (now, mut all) = (clock::now(), Vec::new());
@@ -27,12 +32,21 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             Err(e) => {
                 findings.add(Grade::Bad, "certificate", format!("{what}: no connection is made with it: {e}"))
             }
-            Ok(_) => look(&what, files.cert.as_deref().and_then(listener::ends_at), now, findings),
+            Ok(_) => look(&what, files.cert.as_deref().and_then(listener::ends_at), now, OURS, findings),
         }
         let of = |key: &str, file: Option<PathBuf>| Some((format!("[[broker]] {id} {key}"), file?));
         all.extend([of("cert_file", files.cert), of("key_file", files.key)].into_iter().flatten());
     }
     check_rights(&all, &config.site.data_dir, findings);
+}
+
+/// Those of the brokers themselves. One that is not reached, or not taken, stands in the broker's own line.
+pub(super) async fn check_servers(config: &Config, findings: &mut Findings) {
+    for (_, what, remote) in certificates::servers(config) {
+        if let Ok(end) = wire::shown_end(&remote).await {
+            look(&what, end, clock::now(), OF_BROKER, findings);
+        }
+    }
 }
 
 /// Loads them as `serve` does.
@@ -47,10 +61,10 @@ fn check_pair(files: &ServerFiles, now: Timestamp, findings: &mut Findings) {
             findings.add(Grade::Bad, "certificate", text);
         }
         Ok(loaded) => {
-            look(&format!("{section} tls_cert {}", files.cert.display()), loaded.ends, now, findings);
+            look(&format!("{section} tls_cert {}", files.cert.display()), loaded.ends, now, OURS, findings);
             if let Some((file, _)) = &files.client_ca {
                 let what = format!("{section} {CLIENT_CA} {}", file.display());
-                look(&what, loaded.client_ca_ends, now, findings);
+                look(&what, loaded.client_ca_ends, now, OURS, findings);
             }
         }
     }
@@ -90,8 +104,7 @@ fn check_rights(files: &[(String, PathBuf)], data_dir: &Path, findings: &mut Fin
     }
 }
 
-fn look(what: &str, end: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {
-    let cure = "cure: put a new one in its place; it is read again without a restart";
+fn look(what: &str, end: Option<Timestamp>, now: Timestamp, cure: &str, findings: &mut Findings) {
     let Some(end) = end else {
         return findings.add(
             Grade::Bad,
@@ -124,7 +137,7 @@ mod tests {
         let end = Timestamp(1_795_435_200_000);
         let grade = |read: Option<Timestamp>, before: Millis| {
             let mut findings = Findings::default();
-            look("x x.pem", read, end + Millis(-before.0), &mut findings);
+            look("x x.pem", read, end + Millis(-before.0), OURS, &mut findings);
             findings.0[0].grade
         };
         assert_eq!(grade(Some(end), Millis::hours(31 * 24)), Grade::Good);
