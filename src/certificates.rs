@@ -31,6 +31,10 @@ const LAST_DAYS: Millis = Millis::hours(3 * 24);
 /// whole at the next look, before it is told (60 s).
 const EVERY: Millis = Millis::seconds(30);
 
+/// Ends of such lines where there is no end to name: the file cannot be read, or is not what counts.
+const UNREAD: &str = " unread";
+const UNUSED: &str = " unused";
+
 /// Before the id of a broker, in the word of the certificate that it shows.
 const OF_SERVER: &str = "broker_server:";
 
@@ -186,8 +190,33 @@ impl Certificates {
                 let seconds = look.seen.ends.map_or(0, |ends| ends.since(now).as_seconds());
                 self.ends_in.with_label_values(&[&look.word]).set(seconds);
             }
+            self.forget(all, ended);
         }
         parts(all, ended, now)
+    }
+
+    /// What passes is ended for that time alone: a file that was read again meanwhile and is unreadable anew is told anew.
+    fn forget(&self, all: &[Look], ended: &mut BTreeSet<String>) {
+        let passes = |line: &str| line.ends_with(UNREAD) || line.ends_with(UNUSED);
+        if !ended.iter().any(|line| passes(line)) {
+            return;
+        }
+        let (known, before) = (known(all), ended.len());
+        ended.retain(|line| !passes(line) || known.contains(line));
+        if ended.len() < before {
+            self.keep(ended);
+        }
+    }
+
+    fn keep(&self, ended: &BTreeSet<String>) {
+        let text = ended.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let written = Staged::write(&self.ended_file, &text, 0o600).and_then(|staged| staged.replace());
+        if let Err(error) = written {
+            warn!(
+                error = format!("{error:#}"),
+                "what people have ended of certificates is not kept: the next start may tell it again"
+            );
+        }
     }
 
     /// A broker shows a certificate that ends then.
@@ -214,13 +243,9 @@ impl Certificates {
             return;
         }
         // Of ends that are no longer those of a file nobody needs to know.
-        let known: BTreeSet<String> = all.iter().flat_map(lines).collect();
+        let known = known(all);
         ended.retain(|line| known.contains(line));
-        let text = ended.iter().map(|line| format!("{line}\n")).collect::<String>();
-        let written = Staged::write(&self.ended_file, &text, 0o600).and_then(|staged| staged.replace());
-        if let Err(error) = written {
-            warn!(error = format!("{error:#}"), "the next start tells of the certificate again");
-        }
+        self.keep(ended);
     }
 }
 
@@ -229,13 +254,17 @@ fn names(word: &str) -> [(String, Millis); 2] {
     [(format!("certificate:{word}"), SOON), (format!("certificate_last_days:{word}"), LAST_DAYS)]
 }
 
+fn known(all: &[Look]) -> BTreeSet<String> {
+    all.iter().flat_map(lines).collect()
+}
+
 /// As [`ENDED`] has them.
 fn lines(look: &Look) -> [String; 2] {
     let Seen { ends, unused } = &look.seen;
     let is_other = ends.is_some() && unused.is_some();
-    let ends = ends.map_or_else(|| "unread".to_owned(), Timestamp::to_rfc3339);
+    let ends = ends.map_or_else(|| UNREAD.trim().to_owned(), Timestamp::to_rfc3339);
     let [(part, _), (last_days, _)] = names(&look.word);
-    let first = if is_other { "unused" } else { &ends };
+    let first = if is_other { UNUSED.trim() } else { &ends };
     [format!("{part} {first}"), format!("{last_days} {ends}")]
 }
 
@@ -434,5 +463,39 @@ mod tests {
         assert_eq!(good(&running, now), [true, true]);
         assert_eq!(pause(Some(now + Millis::hours(400 * 24)), now), Duration::from_secs(6 * 3600));
         assert_eq!(running.ends_in.with_label_values(&["broker_server:main"]).get(), 400 * 86_400);
+    }
+    #[test]
+    fn what_people_ended_of_an_unreadable_file_is_forgotten_once_it_was_read() {
+        let home = tempfile::tempdir().unwrap();
+        let (cert, key) = (home.path().join("own.pem"), home.path().join("own.key"));
+        let made = rcgen::generate_simple_self_signed(vec!["lampguard".to_owned()]).unwrap();
+        let write = |text: &str| std::fs::write(&cert, text).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let (own, name) = (cert.display(), key.display());
+        let text =
+            format!("id = \"main\"\nurl = \"mqtts://x\"\ncert_file = \"{own}\"\nkey_file = \"{name}\"\n");
+        let config = Config { brokers: vec![toml::from_str(&text).unwrap()], ..Config::default() };
+        let gauge = || IntGaugeVec::new(prometheus::Opts::new("ends", "ends"), &["certificate"]).unwrap();
+        let start = || Certificates::of(&config, home.path(), gauge());
+        let running = start();
+        let now = Timestamp::from_rfc3339("2025-12-20T00:00:00Z").unwrap();
+        let look = |n: i64| good(&running, now + Millis(EVERY.0 * n));
+        write("nothing");
+        assert_eq!(look(0), [false, false]);
+        running.dismiss("certificate:broker:main");
+        running.dismiss("certificate_last_days:broker:main");
+        assert_eq!(
+            (look(1), good(&start(), now)),
+            (vec![true, true], vec![true, true]),
+            "ended, also for a new start"
+        );
+        write(&made.cert.pem());
+        assert_eq!(look(2), [true, true], "it ends in 4096");
+        write("nothing");
+        assert_eq!(
+            (look(3), good(&start(), now)),
+            (vec![false, false], vec![false, false]),
+            "unreadable anew"
+        );
     }
 }
