@@ -285,16 +285,16 @@ fn parts(looks: &[Look], ended: &BTreeSet<String>, now: Timestamp) -> Vec<(Strin
 /// What is wrong with it, if anything. No counts of days in it: a text that changes is another word to the rules.
 fn because(look: &Look, unused: Option<&str>, before: Millis, now: Timestamp) -> Option<String> {
     let what = &look.what;
-    let ends = match (look.seen.ends, unused) {
+    let (heading, ends) = match (look.seen.ends, unused) {
         (Some(_), Some(why)) => {
             return Some(format!("证书文件不能用 (certificate: {what}: {why}; mend the files, no restart)"));
         }
-        (None, _) => "cannot be read".to_owned(),
+        (None, _) => ("证书文件读不出", "cannot be read".to_owned()),
         (Some(ends), _) if ends.since(now) >= before => return None,
-        (Some(ends), _) if ends <= now => format!("ended on {}", ends.to_rfc3339()),
-        (Some(ends), _) => format!("ends on {}", ends.to_rfc3339()),
+        (Some(ends), _) if ends <= now => ("证书已过期", format!("ended on {}", ends.to_rfc3339())),
+        (Some(ends), _) => ("证书即将到期", format!("ends on {}", ends.to_rfc3339())),
     };
-    Some(format!("证书即将到期 (certificate: {what} {ends}). {}", look.cure()))
+    Some(format!("{heading} (certificate: {what} {ends}). {}", look.cure()))
 }
 
 /// Asks each broker with TLS which certificate it shows, until `ending`. The connection of the readings keeps the certificate of
@@ -354,6 +354,13 @@ mod tests {
         assert_eq!(good(31, None), [true, true, false, false], "one that cannot be read");
         let told = parts(&[look("web", Some(end)), look("listener", Some(end))], &BTreeSet::new(), end);
         assert!(told[0].2.contains("[web] tls_cert x.pem ended on"), "{told:?}");
+        let words = |ends| {
+            parts(&[look("web", ends)], &BTreeSet::new(), end)[0].2.split(' ').next().map(str::to_owned)
+        };
+        assert_eq!(
+            [None, Some(end), Some(end + Millis(1))].map(words),
+            ["证书文件读不出", "证书已过期", "证书即将到期"].map(|word| Some(word.to_owned()))
+        );
         assert_eq!(
             (&*told[2].0, &*told[3].0),
             ("certificate:listener", "certificate_last_days:listener"),
