@@ -326,18 +326,19 @@ fn where_it_goes(dir: &Path, clients: &[String]) -> String {
         "
 ca.key signs whatever is asked: keep it away from this machine, and bring it back to renew. New keys are readable by their
 owner alone: who runs the server has to be able to read server.key (chgrp and chmod 640, or a copy). Renewed ones keep
-owner, group and mode; who read the old ones has to be restarted.
+owner, group and mode. lampguard reads them again by itself; Mosquitto has to be reloaded (systemctl reload mosquitto), and
+where it was given copies of server.pem and server.key, they have to be copied again first.
 
 lampguard.toml, sensors that come straight to lampguard:
   [listener]
-  bind = \"0.0.0.0:8883\"
+  bind = \"0.0.0.0:8884\"
   tls_cert = \"{cert}\"
   tls_key = \"{key}\"
   client_ca = \"{ca}\"
   # A certificate opens the post of its name. A gateway gets more by a line in credentials_file:
   #   {one}:certificate:lamp/z1/+/#          and a name that was lost is kept out by   NAME:revoked
 
-mosquitto.conf:
+mosquitto.conf (8883 is its own: only one of the two can have a port):
   listener 8883
   cafile {ca}
   certfile {cert}
