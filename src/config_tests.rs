@@ -238,8 +238,12 @@ fn a_policy_file_is_read_relative_to_the_configuration_and_its_faults_are_told_w
 fn faults_of(channel: &str) -> String {
     let bare = SAMPLE.replace("[[channel]]\nid = \"console\"\nkind = \"console\"\n", "");
     let (home, file) = folder(&format!("{bare}\n[[channel]]\nid = \"c\"\n{channel}\n"));
-    for (name, text) in [("secret", "SEC1\n"), ("empty", "\n"), ("url", "https://x.example/?key=canary-77\n")]
-    {
+    for (name, text) in [
+        ("secret", "SEC1\n"),
+        ("empty", "\n"),
+        ("curly", "the gateway’s token canary\n"),
+        ("url", "https://x.example/?key=canary-77\n"),
+    ] {
         std::fs::write(home.path().join(name), text).unwrap();
     }
     let told = load(&file).map(|_| String::new()).unwrap_or_else(|bad| bad.to_string());
@@ -277,6 +281,16 @@ fn every_fault_of_a_channel_is_told_and_no_token_with_it() {
             ),
             "is not on the host of url",
         ),
+        (&format!("{sms}{body}headers = {{ X = \"片区\" }}"), "X: a header carries plain ASCII alone"),
+        (&format!("{sms}{body}headers = {{ X = \"{{{{title}}}}\" }}"), "X: {{title}} may be Chinese"),
+        (
+            &format!("{sms}{body}secret_file = \"curly\"\nheaders = {{ A = \"Bearer {{{{secret}}}}\" }}"),
+            "curly holds something that no header can carry",
+        ),
+        (
+            "kind = \"alertmanager\"\nurl_file = \"url\"\nsecret_file = \"curly\"",
+            "curly holds something that no header can carry",
+        ),
         ("kind = \"sms_http\"\nurl = \"https://{{phone}}/\"", "placeholders stand behind the host"),
         (
             "kind = \"smtp\"\nurl = \"smtp://mail.example\"\nfrom = \"a@b\"\nto = [\"c@d\"]",
@@ -300,6 +314,9 @@ fn every_fault_of_a_channel_is_told_and_no_token_with_it() {
         "kind = \"feishu\"\nurl = \"http://127.0.0.1:9/hook\"",
         "kind = \"wecom\"\nurl = \"http://gateway.office/hook\"\nallow_private = true",
         &format!("{sms}{body}"),
+        &format!("{sms}{body}secret_file = \"secret\"\nheaders = {{ A = \"Bearer {{{{secret}}}}\" }}"),
+        // In the body everything can stand.
+        &format!("{sms}body = '{{{{phone}}}}{{{{text}}}}{{{{secret}}}}'\nsecret_file = \"curly\""),
         "kind = \"smtp\"\nurl = \"smtp://127.0.0.1:2525\"\nfrom = \"灯 <a@b>\"\nto = [\"c@d\"]",
     ] {
         assert_eq!(faults_of(good), "", "{good}");

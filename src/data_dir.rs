@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
+use ureq::tls::TlsConfig;
 
 /// Raised whenever an older version could not read what this one writes.
 pub(crate) const FORMAT: u32 = 2;
@@ -185,6 +187,16 @@ impl Local {
             )
         })?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// Asks it: by no proxy, and whatever name its certificate is for. It is on this machine, and its token dies with it.
+    pub(crate) fn agent(timeout: Option<Duration>) -> ureq::Agent {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(Duration::from_secs(5)))
+            .timeout_global(timeout)
+            .proxy(None)
+            .tls_config(TlsConfig::builder().disable_verification(true).build());
+        config.http_status_as_error(false).build().into()
     }
 }
 

@@ -10,7 +10,7 @@ mod web;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -67,8 +67,12 @@ const SYNCS: usize = 100;
 const CLOCK_BACK_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(file: Option<&Path>) -> Result<()> {
-    let config = config::load(&config::find(file)?)?;
+    let file = config::find(file)?;
+    let config = config::load(&file)?;
     let mut findings = Findings::default();
+    // Which one: a lampguard.toml in the working folder goes before the system's.
+    let shown = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+    findings.add(Grade::Good, "configuration", shown.display().to_string());
     check_register(&config, &mut findings);
     check_policy(&config, &mut findings);
     check_rota(&config, &mut findings);
@@ -204,6 +208,13 @@ fn check_disk(config: &Config, findings: &mut Findings) {
         ),
         _ => findings.add(Grade::Good, "data_dir", format!("{}", dir.display())),
     }
+    if let Some(name) = strangers(dir).into_iter().next() {
+        let text = format!(
+            "{name} in {0} belongs to another user than the folder: the service cannot write it; cure: chown -R --reference={0} {0}",
+            dir.display()
+        );
+        findings.add(Grade::Bad, "data_dir", text);
+    }
     match RealDisk.free_bytes(dir) {
         Ok(free) if free < config.journal.min_free_bytes.saturating_mul(2) => findings.add(
             Grade::Bad,
@@ -322,12 +333,25 @@ fn check_profiles(config: &Config, findings: &mut Findings) {
     }
 }
 
+/// What is in the folder and not its owner's: a command beside the service that was run as root leaves such files.
+fn strangers(dir: &Path) -> Vec<String> {
+    let Ok(owner) = std::fs::metadata(dir).map(|meta| meta.uid()) else { return Vec::new() };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let owned = entries.filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?.uid())));
+    of_others(owner, owned.map(|(name, uid)| (name.to_string_lossy().into_owned(), uid)))
+}
+
+fn of_others(owner: u32, files: impl Iterator<Item = (String, u32)>) -> Vec<String> {
+    let mut names: Vec<String> = files.filter(|(_, uid)| *uid != owner).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names
+}
+
 fn check_instance(config: &Config, findings: &mut Findings) {
     match Local::read(&config.site.data_dir) {
         Err(_) => findings.add(Grade::Unknown, "instance", "none has run on this data directory yet"),
         Ok(local) => {
-            let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3)));
-            let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
+            let agent = Local::agent(Some(Duration::from_secs(3)));
             match agent.get(format!("{}/readyz", local.url)).call() {
                 Ok(answer) if answer.status() == 200 => {
                     findings.add(Grade::Good, "instance", format!("ready at {}", local.url));
@@ -357,4 +381,21 @@ fn check_aliases(agent: &ureq::Agent, url: &str, findings: &mut Findings) {
          --reason unknown_alias"
     );
     findings.add(Grade::Warn, "sparkplug", text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_root_among_the_data_is_found() {
+        let files = [("incidents.db", 0), ("journal", 997), ("accounts.db", 0)];
+        let files = || files.iter().map(|(name, uid)| ((*name).to_owned(), *uid));
+        assert_eq!(of_others(997, files()), ["accounts.db", "incidents.db"]);
+        assert!(of_others(997, files().filter(|(_, uid)| *uid == 997)).is_empty());
+        // As it is read from a disk: what one process makes belongs to one user.
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("incidents.db"), "x").unwrap();
+        assert!(strangers(home.path()).is_empty());
+    }
 }

@@ -103,7 +103,7 @@ fn rungs_are_those_of_the_ladders_in_force_with_their_minutes() {
     plan["source"] = json!("instance");
     let zone = jiff::tz::TimeZone::UTC;
     let zh = table::text(&plan, true, &zone);
-    for line in ["  P1 立即\n", "  P1 接单后 5 分钟未出发\n", "  P1 30 分钟未到场，之后每 10 分钟\n"]
+    for line in ["  P1 立即\n", "  P1 接手后 5 分钟未出发\n", "  P1 30 分钟未到场，之后每 10 分钟\n"]
     {
         assert!(zh.contains(line), "{line} in {zh}");
     }

@@ -82,7 +82,8 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
             "other sections of the configuration are not those of the start: they are taken at the next one"
         );
     }
-    let people = if has_zones_of(&read, held) { read.clone() } else { held.clone() };
+    let same_zones = has_zones_of(&read, held);
+    let people = if same_zones { read.clone() } else { held.clone() };
     let now = Config {
         posts: read.posts,
         lighting: read.lighting,
@@ -94,8 +95,11 @@ fn reload(instance: &Instance, current: &Current<Config>, file: &Path) -> Result
     check_channels(&now)?;
     let posts = &now.posts.file;
     let bytes = std::fs::read(posts).with_context(|| format!("reading register {}", posts.display()))?;
-    let register = serve::check_register(&now, &bytes)
-        .context("the zones are those of the start; a new [[zone]] needs a restart")?;
+    let register = serve::check_register(&now, &bytes);
+    let register = match same_zones {
+        true => register?,
+        false => register.context("the zones are those of the start; a new [[zone]] needs a restart")?,
+    };
     let (old, register) = (instance.register.get(), Arc::new(register));
     let difference = Difference::between(&old, &register);
     check(&difference, &old, posts)?;

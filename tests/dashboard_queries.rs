@@ -5,29 +5,14 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use common::panels::{Counts, Frame, boards};
 use common::{Mqtt, Office, now_ms, seconds, wait_until};
-use lampguard_dashboards::grafana::Dashboard;
-use lampguard_dashboards::query::{Form, Query, Range, queries, substitute};
-use lampguard_dashboards::{Lang, PUBLIC_URL, Set, Source, TIME_ZONE, export};
+use lampguard_dashboards::Source;
+use lampguard_dashboards::query::queries;
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
-
-/// One line of an answer: its labels, and its values by time.
-#[derive(Debug)]
-struct Frame {
-    labels: BTreeMap<String, String>,
-    /// By column, newest last. PromQL has one column, `value`.
-    columns: BTreeMap<String, Vec<f64>>,
-}
-
-impl Frame {
-    fn last(&self) -> Option<f64> {
-        // The first that is no tag of a selector.
-        self.columns.values().find_map(|values| values.last().copied())
-    }
-}
 
 /// Stricter than by rule, so that a deadline passes, a lamp counts as out and a leak is warned of (due in a day) while the
 /// test waits.
@@ -94,56 +79,8 @@ impl Office {
             open.into_iter().find(|incident| incident["post_id"] == "P003" && incident["breached"] == true)
         };
         wait_until("a deadline to pass", seconds(40), || late().is_some());
-        // The next tick records it; who arrives before that is late and no breach was counted.
-        std::thread::sleep(seconds(3));
         let at = format!("/api/v1/incidents/{}", late().unwrap()["id"].as_str().unwrap());
         self.post(1, &format!("{at}/arrive"), &here);
-    }
-
-    fn ask(&self, query: &Query, variables: &BTreeMap<&str, &str>) -> Result<Vec<Frame>, String> {
-        let now = now_ms();
-        let range = Range { from_ms: now - 3_600_000, to_ms: now, step_s: 30 };
-        let text = substitute(&query.text, range, variables);
-        if !lampguard_dashboards::query::variables(&text).is_empty() {
-            return Err(format!("a macro is left: {text}"));
-        }
-        match query.form {
-            Form::Influxql => Ok(self.influx.series(&text).iter().map(influx_frame).collect()),
-            Form::LabelValues => {
-                let (selector, label) = lampguard_dashboards::query::label_values(&text)
-                    .ok_or_else(|| format!("not read: {text}"))?;
-                let answer = self.prometheus("series", &[("match[]", selector)])?;
-                let with = answer.as_array().unwrap().iter().filter(|labels| labels.get(label).is_some());
-                Ok(with
-                    .map(|labels| Frame {
-                        labels: serde_json::from_value(labels.clone()).unwrap(),
-                        columns: BTreeMap::from([("value".to_owned(), vec![1.0])]),
-                    })
-                    .collect())
-            }
-            Form::Instant => {
-                let time = (now / 1000).to_string();
-                let answer = self.prometheus("query", &[("query", &text), ("time", &time)])?;
-                Ok(answer["result"].as_array().unwrap().iter().map(prometheus_frame).collect())
-            }
-            Form::Range => {
-                let (from, to) = ((range.from_ms / 1000).to_string(), (now / 1000).to_string());
-                let asked = [("query", &*text), ("start", &from), ("end", &to), ("step", "30")];
-                let answer = self.prometheus("query_range", &asked)?;
-                Ok(answer["result"].as_array().unwrap().iter().map(prometheus_frame).collect())
-            }
-        }
-    }
-
-    fn prometheus(&self, path: &str, asked: &[(&str, &str)]) -> Result<Value, String> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(asked).append_pair("nocache", "1");
-        let url = format!("http://127.0.0.1:{}/api/v1/{path}?{}", self.victoria.port, query.finish());
-        let answer = common::http::try_get(&url, None).unwrap();
-        if answer.status != 200 {
-            return Err(format!("{asked:?}: {} {}", answer.status, answer.text));
-        }
-        Ok(answer.json()["data"].clone())
     }
 
     fn truth(&self) -> Truth {
@@ -154,32 +91,6 @@ impl Office {
         let abnormal = ["danger", "warning", "silent"].map(posts).iter().sum::<usize>() as f64;
         Truth { zones, incidents, abnormal }
     }
-}
-
-fn prometheus_frame(series: &Value) -> Frame {
-    let number = |pair: &Value| pair[1].as_str().unwrap().parse::<f64>().unwrap();
-    let values = match series.get("values") {
-        Some(values) => values.as_array().unwrap().iter().map(number).collect(),
-        None => vec![number(&series["value"])],
-    };
-    Frame {
-        labels: serde_json::from_value(series["metric"].clone()).unwrap(),
-        columns: BTreeMap::from([("value".to_owned(), values)]),
-    }
-}
-
-fn influx_frame(series: &Value) -> Frame {
-    let names = series["columns"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
-    let rows = series["values"].as_array().unwrap();
-    let column = |(place, name): (usize, String)| {
-        let values =
-            rows.iter().filter_map(|row| row[place].as_f64().or_else(|| row[place].as_str().map(|_| 1.0)));
-        (name, values.collect::<Vec<_>>())
-    };
-    let columns = names.enumerate().map(column).filter(|(name, values)| name != "time" && !values.is_empty());
-    let labels =
-        series.get("tags").map(|tags| serde_json::from_value(tags.clone()).unwrap()).unwrap_or_default();
-    Frame { labels, columns: columns.collect() }
 }
 
 /// What the interface says.
@@ -284,32 +195,19 @@ impl Truth {
     }
 }
 
-/// What was asked, found and compared.
-#[derive(Debug, Default)]
-struct Counts {
-    panels: BTreeSet<(String, String)>,
-    queries: u64,
-    frames: u64,
-    compared: u64,
-}
-
 /// Asks everything of one source once; what is wrong.
 fn ask_all(city: &Office, source: Source, counts: &mut Counts) -> Vec<String> {
     let mut faults = Vec::new();
     let variables = BTreeMap::from([("post", "P003")]);
-    let set =
-        Set { source, lang: Lang::En, public_url: PUBLIC_URL.to_owned(), time_zone: TIME_ZONE.to_owned() };
     // What came last is in memory and hidden until then.
     city.victoria.export("zone_posts");
-    for file in export(&set).unwrap() {
-        let board = file.name.trim_end_matches(".json").to_owned();
-        let dashboard: Dashboard = serde_json::from_str(&file.text).unwrap();
+    for (board, dashboard) in boards(source) {
         let truth = city.truth();
         for query in queries(&dashboard) {
             counts.queries += 1;
             counts.panels.insert((board.clone(), query.of.clone()));
             let at = format!("{board}, {}, {}: {}", query.of, query.ref_id, query.text);
-            let frames = match city.ask(&query, &variables) {
+            let frames = match city.ask(&query, &variables, now_ms()) {
                 Ok(frames) => frames,
                 Err(error) => {
                     faults.push(format!("{at}: {error}"));
@@ -371,13 +269,7 @@ fn every_question_of_every_dashboard_is_answered_by_real_databases_and_numbers_a
             std::thread::sleep(seconds(4));
         }
         assert!(faults.is_empty(), "{source:?}, {} faults:\n{}", faults.len(), faults.join("\n"));
-        eprintln!(
-            "dashboards, {source:?}: {} panels and variables, {} queries, {} frames, {} numbers compared",
-            counts.panels.len(),
-            counts.queries,
-            counts.frames,
-            counts.compared
-        );
+        counts.tell(source);
         assert!(counts.compared >= 30, "{counts:?}");
     }
     // What was told apart was there: a warning that is due in a day and nobody has, and somebody who came late.

@@ -188,6 +188,7 @@ fn a_faulty_file_leaves_what_held_in_force_and_is_told_with_its_line_until_a_goo
         assert!(!hang_up(&mut lampguard), "{told}");
         let said = lampguard.process.stderr();
         assert!(said.contains(told) && said.contains("what held before holds on"), "{told}: {said}");
+        assert!(!said.contains("the zones are those of the start"), "no zone was changed: {said}");
         assert_eq!(lampguard.items("/api/v1/posts").len(), 40);
         assert!((lampguard.metric("lampguard_reload_failing") - 1.0).abs() < f64::EPSILON);
     }

@@ -20,6 +20,7 @@ fn a_kill_between_any_two_steps_of_a_telling_loses_none_and_marks_what_comes_aga
         let value = out.split_whitespace().find_map(|word| word.strip_prefix(&format!("{key}=")[..]));
         value.and_then(|value| value.parse::<u64>().ok()).unwrap()
     };
-    assert_eq!(number("messages_wanted"), 200, "{out}");
+    // Fifteen rounds of ten messages, and five floods of words by message or list.
+    assert!(number("messages_wanted") > 150 + 5 * 100, "{out}");
     assert!(number("died") >= 10, "most of the kills came in time: {out}");
 }

@@ -71,6 +71,11 @@ fn pages_speak_tls_with_secure_cookies_and_a_new_certificate_counts_without_a_re
     // Local commands find their way, whatever name is on the certificate.
     let healthy = site.run(&["healthcheck"]);
     assert!(healthy.status.success(), "{}", texts(&healthy).1);
+    let (doctor, _) = texts(&site.run(&["doctor"]));
+    let instance = doctor.lines().find(|line| line.contains(" instance ")).unwrap_or_default();
+    assert!(instance.starts_with("ok ") && instance.contains("ready at https://"), "{doctor}");
+    let file = doctor.lines().next().unwrap_or_default();
+    assert!(file.starts_with("ok   configuration ") && file.ends_with("/lampguard.toml"), "{doctor}");
     assert!(try_get(&format!("http://127.0.0.1:{}/healthz", site.web), None).is_err(), "no plain HTTP");
     // A certificate that cannot be used changes nothing; a good one is taken up.
     let key = std::fs::read_to_string(site.path("web.key")).unwrap();

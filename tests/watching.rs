@@ -250,4 +250,14 @@ fn a_proof_goes_through_the_tls_of_the_listener() {
     site.write("server.key", &made.signing_key.serialize_pem());
     let lampguard = site.start();
     wait_until("a proof over TLS", seconds(15), || proof_of(&lampguard, "z1")["good"] == true);
+    // The certificate is renewed while it runs: proofs go on, by the new one.
+    let second = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    site.write("server.key", &second.signing_key.serialize_pem());
+    site.write("server.pem", &second.cert.pem());
+    wait_until("the new certificate", seconds(30), || {
+        lampguard.process.stderr().contains("certificate and authority of the listener read again")
+    });
+    let told = || lampguard.metric("lampguard_proof_rounds_total{outcome=\"told\",zone=\"z1\"}");
+    let before = told();
+    wait_until("proofs by the new certificate", seconds(40), || told() >= before + 2.0);
 }

@@ -9,10 +9,11 @@
 //! Where the configuration names nobody, each telling goes once to every channel, as the desk's. A duty that nobody
 //! has is told to the desk, with a line that says so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lampguard_model::{Register, Timestamp};
+use serde_json::{Value, json};
 
 use crate::engine::{Asking, Effect, Engine, Input, REPEATED};
 use crate::incident::{Incident, Severity};
@@ -25,7 +26,7 @@ use crate::notice::{
 };
 use crate::notice_text::line_bytes;
 use crate::rota::{Person, Rota, Whom, is_reachable};
-use crate::store::Message;
+use crate::store::{Listed, Message, Named};
 
 /// A channel, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,22 +160,43 @@ fn wording(event: &str, again: bool) -> Wording<'_> {
     Wording { word: (!is_danger(event)).then_some(event), aside, again }
 }
 
+/// What an event's `listed` calls a danger: its line says no other word.
+const DANGER: &str = "danger";
+
 /// Channels, and who got how much.
 #[derive(Debug, Default)]
 pub struct Dispatcher {
     routes: Vec<Route>,
     crowd: Crowd,
+    /// What the effect at hand put into lists: word and people. It goes into its event, which a kill does not take.
+    listed: BTreeMap<String, BTreeSet<Arc<str>>>,
+    /// Incidents that were over at the start, of which a word may wait; none once no list waits.
+    over: HashMap<Arc<str>, Incident>,
+}
+
+/// What the store knows of what people heard before a restart.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// From when on the others are complete.
+    pub(crate) from: Timestamp,
+    /// What was named to whom, with the words, and when last.
+    pub(crate) named: Vec<Named>,
+    /// What went to whom in the window of a flood.
+    pub(crate) messages: Vec<Message>,
+    /// What went into whose list, with its incident.
+    pub(crate) listed: Vec<(Listed, Incident)>,
 }
 
 impl Dispatcher {
     /// With these channels.
     pub fn new(routes: Vec<Route>) -> Self {
-        Self { routes, crowd: Crowd::default() }
+        Self { routes, ..Self::default() }
     }
 
     /// What is told of an effect now; what goes into lists is kept for [`Dispatcher::lists`].
     pub fn of(&mut self, scene: &Scene<'_>, effect: &Effect) -> Vec<Arc<Notice>> {
         let site = scene.site;
+        self.listed.clear();
         match effect {
             Effect::Open { incident, told: true, to, .. } => {
                 let post = incident.post_in(scene.register).map(|post| &**post);
@@ -217,6 +239,19 @@ impl Dispatcher {
         }
     }
 
+    /// Keeps with the event of an effect what [`Dispatcher::of`] has put into lists for it: a list waits in memory alone, and
+    /// [`Dispatcher::take_up`] finds there who has still to hear of it.
+    pub(crate) fn keep_listed(&mut self, effect: &mut Effect) {
+        let listed = std::mem::take(&mut self.listed);
+        if let Effect::Moved { event, .. } = effect
+            && !listed.is_empty()
+            && let Ok(Value::Object(mut body)) = serde_json::from_str(&event.body)
+        {
+            body.insert("listed".to_owned(), json!(listed));
+            event.body = Value::Object(body).to_string();
+        }
+    }
+
     /// Rungs of many incidents go into the lists of those whom they reach.
     fn many(&mut self, scene: &Scene<'_>, incidents: &[Incident], count: usize, to: &Telling) {
         let mut people: Vec<Arc<Person>> = Vec::new();
@@ -243,9 +278,10 @@ impl Dispatcher {
         incident: &Incident,
         wording: Wording<'_>,
     ) {
-        self.crowd.add(person, incident, wording);
-        if reached.is_for_desk(scene.rota, person) {
-            self.crowd.add(person, incident, Wording { word: Some(NOBODY_NAMED), ..wording });
+        let missing = reached.is_for_desk(scene.rota, person).then_some(Some(NOBODY_NAMED));
+        for word in [Some(wording.word), missing].into_iter().flatten() {
+            self.crowd.add(person, incident, Wording { word, ..wording });
+            self.listed.entry(word.unwrap_or(DANGER).to_owned()).or_default().insert(person.name.clone());
         }
     }
 
@@ -376,11 +412,14 @@ impl Dispatcher {
         look: impl Fn(&str) -> Option<&'i Incident>,
     ) -> Vec<(List, Vec<Arc<Notice>>)> {
         if !self.crowd.is_waiting() {
+            self.over.clear();
             return Vec::new();
         }
+        let over = std::mem::take(&mut self.over);
+        let look = |id: &str| look(id).or_else(|| over.get(id));
         let open = |id: &str| look(id).is_some_and(|incident| !is_over(incident.life.state));
         let zh = scene.site.language.starts_with("zh");
-        let post = |incident: &'i Incident| incident.post_in(scene.register).map(|post| &**post);
+        let post = |incident: &Incident| incident.post_in(scene.register).map(|post| &**post);
         let bytes = |id: &str, words: &[Arc<str>]| {
             look(id).map_or(0, |incident| line_bytes(incident, post(incident), words, zh))
         };
@@ -398,28 +437,27 @@ impl Dispatcher {
             let notices = self.addresses(scene.rota, &list.person, true).into_iter().map(make).collect();
             (list, notices)
         };
-        lists.into_iter().map(told).collect()
+        let lists = lists.into_iter().map(told).collect();
+        self.over = over;
+        lists
     }
 
-    /// After a start: lists wait in memory alone. What was told within the window of a flood and no message or list has
-    /// named to somebody goes into his list again, and so does an opening that none has named to anybody. `named`: what
-    /// was named to whom since then, and when last; `messages`: what went to whom, for nobody gets more by a restart.
-    pub(crate) fn take_up(
-        &mut self,
-        scene: &Scene<'_>,
-        engine: &Engine,
-        named: Vec<(String, String, Timestamp)>,
-        messages: Vec<Message>,
-    ) {
-        let (now, from) = (scene.now, scene.now - scene.limits.window);
-        self.take_up_messages(scene, messages);
-        let mut heard: HashMap<String, Vec<(String, Timestamp)>> = HashMap::new();
-        for (incident, to, at) in named {
-            heard.entry(incident).or_default().push((to, at));
+    /// After a start: lists wait in memory alone. What was told since `before.from` and no message or list has named to
+    /// somebody goes into his list again, and so does an opening that none has named to anybody. Dangers follow from the
+    /// ladders of what is open, words from the events that they went into lists with. Nobody gets more messages by a restart.
+    pub(crate) fn take_up(&mut self, scene: &Scene<'_>, engine: &Engine, before: Before) {
+        let (now, from) = (scene.now, before.from);
+        self.take_up_messages(scene, before.messages);
+        let mut heard: HashMap<&str, Vec<&Named>> = HashMap::new();
+        for named in &before.named {
+            heard.entry(&named.incident).or_default().push(named);
         }
         let names_people = scene.rota.names_people();
-        let has_heard = |incident: &Incident, person: &Person, since: Timestamp| {
-            let it = |(to, at): &(String, Timestamp)| *at >= since && (!names_people || **to == *person.name);
+        let has_heard = |incident: &Incident, word: Option<&str>, to: &str, since: Timestamp| {
+            let it = |named: &&Named| {
+                let said = word.is_none_or(|word| named.word == word);
+                named.at >= since && said && (!names_people || named.to == to)
+            };
             heard.get(&*incident.id).is_some_and(|known| known.iter().any(it))
         };
         let real = |incident: &&Incident| !is_over(incident.life.state) && !incident.life.drill;
@@ -429,7 +467,7 @@ impl Dispatcher {
             for (at, to) in engine.told_since(incident, from, now).into_iter().chain(opening) {
                 let reached = reached(scene, incident, &to);
                 for person in &reached.people {
-                    if !has_heard(incident, person, at) {
+                    if !has_heard(incident, None, &person.name, at) {
                         let word = to.handover.then_some(HANDOVER);
                         let wording = Wording { word, again: true, ..Wording::default() };
                         self.list(scene, &reached, person, incident, wording);
@@ -437,6 +475,29 @@ impl Dispatcher {
                 }
             }
         }
+        for (Listed { at, words, .. }, incident) in before.listed {
+            let over = is_over(incident.life.state);
+            // Of one that is over its end alone is news.
+            if incident.life.drill
+                || (over && incident.life.ended.as_ref().is_none_or(|end| at < end.received_at))
+            {
+                continue;
+            }
+            let all = words.iter().flat_map(|(word, people)| people.iter().map(move |to| (&**word, to)));
+            for (word, to) in all.filter(|(word, _)| !(over && *word == DANGER)) {
+                let said = Some(word).filter(|word| *word != DANGER);
+                if !has_heard(&incident, said, to, at) {
+                    // Who has left the rota since was to hear of it: the desk passes it on.
+                    let person = scene.rota.person(to).or(scene.rota.desk.as_ref()).cloned();
+                    let person = person.filter(|_| names_people).unwrap_or_else(nobody);
+                    self.crowd.add(&person, &incident, wording(said.unwrap_or(REPEATED), true));
+                }
+            }
+            if over {
+                self.over.insert(incident.id.clone(), incident);
+            }
+        }
+        self.listed.clear();
     }
 
     fn take_up_messages(&mut self, scene: &Scene<'_>, messages: Vec<Message>) {

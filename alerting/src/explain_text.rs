@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 use lampguard_model::Timestamp;
+use lampguard_model::series::INCIDENT_STATES;
 
 use crate::engine::{Explanation, Quantified, Seen};
 use crate::kind::Kind;
@@ -32,26 +33,16 @@ impl Teller {
 
     /// A word of the interface (state, signal, rule, quantity) as the duty staff call it; English keeps it.
     fn word<'a>(&self, word: &'a str) -> &'a str {
+        let state = INCIDENT_STATES.iter().find(|state| state.word == word).map(|state| state.zh);
         let chinese = match word {
-            "open" => "待确认",
-            "acknowledged" => "已确认",
-            "departed" => "已出发",
-            "arrived" => "已到场",
-            "made_safe" => "已处置",
-            "repaired" => "已修复",
-            "verifying" => "已复核",
-            "closed" => "已结案",
-            "void" => "已撤销",
-            "returned" => "已移交",
-            "pending" => "已挂账",
-            "merged" => "已并案",
+            _ if state.is_some() => state.unwrap_or(word),
             "active" => "危险仍在",
             "normal" => "正常",
             "unpowered" => "无供电，未核实",
             "silent" => "无数据，未核实",
             "warning" => "预警",
             "danger" => "危险",
-            "unmonitored" => "不监测",
+            "unmonitored" => "无监测",
             "unregistered" => "未登记",
             "two_of_three" => "最近三个样本中两个超限",
             "two_within_30_min" => "30 分钟内两个样本超限",

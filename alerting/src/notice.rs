@@ -12,7 +12,7 @@ use crate::life::is_over;
 use crate::links::Links;
 use crate::notice_text::{
     drill_text, gaps_text, incident_text, incident_words, job_text, line_text, list_marks, list_rungs,
-    list_title, local_time, moved_by, moved_text, moved_title, rank, safety_text, short_time,
+    list_title, local_time, moved_by, moved_text, moved_title, rank, safety_end, safety_said, short_time,
 };
 use crate::notice_words::{Words, safety_words};
 use crate::rota::Gap;
@@ -185,7 +185,7 @@ impl Notice {
         let mut words = incident_words(incident, word, post, site);
         words.title = moved_title(word, words.zh).to_owned();
         words.danger = moved_by(event).trim_start_matches(" · ").to_owned();
-        words.safety = site.safety(incident.life.safety());
+        words.safety = safety_said(incident, site);
         Self::new(&subject, &view, &text, site, to).with_words(words)
     }
 
@@ -217,15 +217,15 @@ impl Notice {
             _ => format!("{}{rung}", site.pick("升级", "")),
         };
         let (text, state) = (incident_text(incident, post, site), incident.life.state.name());
-        let safety = safety_text(incident, site);
+        let safety = safety_end(incident, site);
         let (drill, job) = (drill_text(incident, chinese), job_text(incident, chinese));
-        let text = format!("{drill}【{why}】{text}{job} · {state} · {safety}");
+        let text = format!("{drill}【{why}】{text}{job} · {state}{safety}");
         let (about, at) = (event.key.clone(), event.at);
         let id = Some(incident.id.clone());
         let subject = Subject { incident: id, about, event: word, at, drill: incident.life.drill };
         let mut words = incident_words(incident, word, post, site);
         words.title = format!("{why} {}", words.title);
-        words.safety = site.safety(incident.life.safety());
+        words.safety = safety_said(incident, site);
         Self::new(&subject, &view, &text, site, to).with_words(words).at_step(step)
     }
 

@@ -102,6 +102,22 @@ pub(crate) fn safety_text(incident: &Incident, site: &SiteText) -> String {
     if site.language.starts_with("zh") { own } else { format!("{safety} ({own})") }
 }
 
+/// The same for a message about a step or a rung; of a fault of the system nothing: nobody stands beside it.
+pub(crate) fn safety_said(incident: &Incident, site: &SiteText) -> String {
+    match incident.evidence.kind {
+        Kind::System => String::new(),
+        _ => site.safety(incident.life.safety()),
+    }
+}
+
+/// As the end of a line.
+pub(crate) fn safety_end(incident: &Incident, site: &SiteText) -> String {
+    match incident.evidence.kind {
+        Kind::System => String::new(),
+        _ => format!(" · {}", safety_text(incident, site)),
+    }
+}
+
 /// What, where, how dangerous, until when.
 pub(crate) fn incident_text(incident: &Incident, post: Option<&Post>, site: &SiteText) -> String {
     let chinese = site.language.starts_with("zh");
@@ -435,17 +451,17 @@ pub(crate) fn line_text(incident: &Incident, post: Option<&Post>, chinese: bool)
 
 /// The words of each event, Chinese and English.
 const WORDS: [(&str, &str, &str); 22] = [
-    ("incident.acknowledged", "已接单", "acknowledged"),
+    ("incident.acknowledged", "已确认", "acknowledged"),
     ("incident.departed", "已出发", "on the way"),
     ("incident.arrived", "已到场", "arrived"),
     ("incident.made_safe", "已处置", "made safe"),
     ("incident.restored", "已恢复送电", "POWER IS BACK"),
     ("incident.repaired", "已修复", "repaired"),
     ("incident.verified", "已复核", "verified"),
-    ("incident.closed", "已关闭", "closed"),
-    ("incident.voided", "已作废", "withdrawn"),
-    (HELP, "求助", "HELP"),
-    ("incident.returned", "已退单", "returned to another owner"),
+    ("incident.closed", "已结案", "closed"),
+    ("incident.voided", "已撤销", "withdrawn"),
+    (HELP, "紧急求助", "HELP"),
+    ("incident.returned", "已移交", "returned to another owner"),
     ("incident.pending", "已挂账", "repaired later"),
     ("incident.reassigned", "已改派", "another crew"),
     ("incident.accepted", "已接班", "taken over"),
@@ -491,11 +507,11 @@ pub(crate) fn moved_text(
     let note = body.pointer("/body/note").and_then(Value::as_str);
     let note = note.map_or_else(String::new, |note| format!(" · {note}"));
     let (place, id) = (place_text(incident, post, chinese), &incident.id);
-    let (severity, safety) = (incident.severity.name(), safety_text(incident, site));
+    let (severity, safety) = (incident.severity.name(), safety_end(incident, site));
     let drill = drill_text(incident, chinese);
     if chinese {
-        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note} · {safety} · {id}")
+        format!("{drill}【{severity} {title}】{place}{by}{unproven}{note}{safety} · {id}")
     } else {
-        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note} · {safety} · {id}")
+        format!("{drill}[{severity} {title}] {place}{by}{unproven}{note}{safety} · {id}")
     }
 }

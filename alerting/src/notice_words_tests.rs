@@ -300,6 +300,26 @@ fn the_offices_own_safety_words_stand_in_every_form_of_a_telling() {
 }
 
 #[test]
+fn a_fault_of_the_system_speaks_of_no_voltage_in_any_form() {
+    let site = site();
+    let to = Address { channel: "sms", to: "陈站长", phone: None };
+    let (mut fault, live) = (incident(1), incident(1));
+    fault.evidence.kind = crate::Kind::System;
+    for (incident, wanted) in [(&fault, false), (&live, true)] {
+        let event = crate::testkit::event(incident, "rung");
+        for notice in [
+            Notice::opened(incident, None, &site, to),
+            Notice::rung(incident, &event, crate::notice::ESCALATED, 1, None, &site, to),
+            Notice::moved(incident, &event, "incident.acknowledged", None, &site, to),
+        ] {
+            for text in [notice.text(1), notice.words.sms(1, T), notice.words.spoken(1, T)] {
+                assert_eq!(text.contains("视为带电"), wanted, "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_sms_of_many_says_what_each_is_whether_it_may_be_touched_and_what_is_a_repeat() {
     let moved = |title: &str, n: usize| Words {
         title: title.to_owned(),
@@ -310,11 +330,11 @@ fn an_sms_of_many_says_what_each_is_whether_it_may_be_touched_and_what_is_a_repe
     };
     let all = [
         moved("灯杆带电", 1).brief(1),
-        moved("已作废", 2).brief(2),
+        moved("已撤销", 2).brief(2),
         moved("旧消息".repeat(9).as_str(), 3).brief(3),
     ];
     let text = many_sms(&all.iter().collect::<Vec<_>>()).text;
-    for part in ["P1 灯杆带电 1号杆", "P1 已作废 #2 2号杆", "】未确认断电，视为带电：P1"]
+    for part in ["P1 灯杆带电 1号杆", "P1 已撤销 #2 2号杆", "】未确认断电，视为带电：P1"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }

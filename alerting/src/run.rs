@@ -381,12 +381,14 @@ impl Story {
                 }
                 self.mark(engine, closed_at, frame.first_seq.max(from));
                 self.judge_records(engine, frame.records(), from);
+                engine.join_rungs((self.clock)(), &mut self.effects);
                 self.handle(true);
             }
             // What was waiting for time to pass has had it.
             if let Some((at, ..)) = self.marks.back() {
                 let waited = (*at + SETTLE).min((self.clock)());
                 engine.step(waited, Input::Tick, &mut self.effects);
+                engine.join_rungs((self.clock)(), &mut self.effects);
                 self.handle(true);
             }
             let lost = reader.take_lost();
@@ -513,8 +515,9 @@ impl Story {
     /// Step 6.
     fn handle(&mut self, replayed: bool) {
         let mut counts_changed = false;
-        for effect in std::mem::take(&mut self.effects) {
+        for mut effect in std::mem::take(&mut self.effects) {
             let notices = self.notices_of(&effect);
+            self.dispatcher.keep_listed(&mut effect);
             match effect {
                 Effect::Open { incident, event, .. } => {
                     counts_changed = true;

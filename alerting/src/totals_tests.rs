@@ -183,3 +183,24 @@ fn numbers_that_stand_for_words_in_databases_are_those_of_every_state_severity_a
     let signals = [Signal::Active, Signal::Normal, Signal::Unpowered, Signal::Silent];
     assert_eq!(words(&SIGNALS), signals.map(Signal::name));
 }
+
+#[test]
+fn a_notice_and_a_report_call_a_state_by_the_word_that_pages_and_dashboards_have_for_it() {
+    use crate::report::{Month, Row, month_csv};
+    use lampguard_model::series::INCIDENT_STATES;
+    let zh = |word: &str| INCIDENT_STATES.iter().find(|state| state.word == word).unwrap().zh;
+    let events =
+        ["acknowledged", "departed", "arrived", "made_safe", "repaired", "closed", "returned", "pending"];
+    for (event, state) in
+        events.map(|word| (word, word)).into_iter().chain([("verified", "verifying"), ("voided", "void")])
+    {
+        let event = format!("incident.{event}");
+        assert_eq!(crate::notice_text::moved_title(&event, true), zh(state), "{event}");
+    }
+    let [month, from, to, time_zone, made_at] = Default::default();
+    let month = Month { month, from, to, time_zone, made_at, rows: Vec::new(), total: Row::default() };
+    let csv = month_csv(&month, true);
+    for word in ["arrived", "closed", "void"] {
+        assert!(csv.lines().next().unwrap().contains(zh(word)), "{word}: {csv}");
+    }
+}

@@ -31,6 +31,8 @@ pub struct Query {
     pub form: Form,
     /// With its macros.
     pub text: String,
+    /// Least width of a step over time, `30s` or `$interval`; empty where Grafana has none.
+    pub every: String,
 }
 
 /// Every question of a dashboard: of variables, annotations, panels.
@@ -44,6 +46,7 @@ pub fn queries(dashboard: &Dashboard) -> Vec<Query> {
             ref_id: String::new(),
             form: if influx { Form::Influxql } else { Form::LabelValues },
             text: variable.query.clone(),
+            every: String::new(),
         });
     }
     let form = |target: &crate::grafana::Target| match (influx, target.instant) {
@@ -59,6 +62,7 @@ pub fn queries(dashboard: &Dashboard) -> Vec<Query> {
                 ref_id: annotation.target.ref_id.clone(),
                 form: form(&annotation.target),
                 text: text.to_owned(),
+                every: annotation.target.interval.clone().unwrap_or_default(),
             });
         }
     }
@@ -71,6 +75,7 @@ pub fn queries(dashboard: &Dashboard) -> Vec<Query> {
                     ref_id: target.ref_id.clone(),
                     form: form(target),
                     text: text.to_owned(),
+                    every: target.interval.clone().or_else(|| panel.interval.clone()).unwrap_or_default(),
                 });
             }
         }
@@ -87,6 +92,18 @@ pub struct Range {
     pub to_ms: i64,
     /// Width of a step, seconds.
     pub step_s: u32,
+}
+
+/// Seconds of a width: `30s`, `5m`, `1h`, `1d`.
+pub fn width_s(text: &str) -> Option<u32> {
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    text[..text.len() - 1].parse::<u32>().ok()?.checked_mul(unit)
 }
 
 /// Seconds between two scrapes that Grafana assumes when nobody says otherwise.
@@ -175,6 +192,13 @@ mod tests {
         let expected = r#"x{zone=~"z1|z2",post="P7"}[3600s] 30s 60s 10m time >= 1000000ms AND time <= 4600000ms 4600000ms $other"#;
         assert_eq!(filled, expected);
         assert_eq!(variables("a ${__data.fields.id} $zone$"), ["__data", "zone"]);
+    }
+
+    #[test]
+    fn a_width_is_a_number_of_seconds_minutes_hours_or_days() {
+        let widths = ["30s", "5m", "1h", "1d"].map(width_s);
+        assert_eq!(widths, [Some(30), Some(300), Some(3600), Some(86_400)]);
+        assert_eq!(["", "m", "5", "$interval", "5 µ", "99999999d"].map(width_s), [None; 6]);
     }
 
     #[test]

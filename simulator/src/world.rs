@@ -192,7 +192,7 @@ impl World {
     }
 
     /// Everything that was placed, in order of beginnings.
-    pub(crate) fn events(&self) -> &[Event] {
+    pub fn events(&self) -> &[Event] {
         &self.events
     }
 

@@ -321,13 +321,13 @@ fn list(names: &[SanType]) -> String {
 fn where_it_goes(dir: &Path, clients: &[String]) -> String {
     let at = |name: &str| dir.join(name).display().to_string();
     let (ca, cert, key) = (at("ca.pem"), at("server.pem"), at("server.key"));
-    let one = clients.first().map_or("NAME", String::as_str);
+    // lampguard's own key belongs on no sensor.
+    let one = clients.iter().find(|name| *name != "lampguard").map_or("NAME", String::as_str);
     format!(
         "
 ca.key signs whatever is asked: keep it away from this machine, and bring it back to renew. New keys are readable by their
 owner alone: who runs the server has to be able to read server.key (chgrp and chmod 640, or a copy). Renewed ones keep
-owner, group and mode. lampguard reads them again by itself; Mosquitto has to be reloaded (systemctl reload mosquitto), and
-where it was given copies of server.pem and server.key, they have to be copied again first.
+owner, group and mode; lampguard reads them by itself. A copy, as Mosquitto has one, is made again and its service reloaded.
 
 lampguard.toml, sensors that come straight to lampguard:
   [listener]
@@ -345,6 +345,7 @@ mosquitto.conf (8883 is its own: only one of the two can have a port):
   keyfile {key}
   require_certificate true
   use_identity_as_username true
+
 lampguard.toml, to read from it with the certificate of --client lampguard:
   [[broker]]
   url = \"mqtts://localhost:8883\"
@@ -377,6 +378,18 @@ mod tests {
         for bad in ["", "lamps.example:8883", "https://x", "a b", "*.x", "灯.example"] {
             assert!(server_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_key_of_lampguard_itself_is_sent_to_no_sensor() {
+        let said = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            where_it_goes(Path::new("/etc/lampguard/certs"), &names)
+        };
+        let text = said(&["lampguard", "Z1-000001"]);
+        assert!(text.contains("On a sensor or gateway: ca.pem, Z1-000001.pem and Z1-000001.key"), "{text}");
+        assert!(said(&["lampguard"]).contains("ca.pem, NAME.pem and NAME.key"));
+        assert!(!text.contains("lampguard:certificate"), "{text}");
     }
 
     #[test]

@@ -245,6 +245,7 @@ pub(super) fn check(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
         "smtp" => check_mail(key, channel, faults),
         _ => check_address(key, channel, faults),
     }
+    check_headers(key, channel, faults);
     if matches!(kind, "sms_http" | "voice_http") {
         check_template(key, channel, faults);
     }
@@ -376,6 +377,39 @@ fn check_mail(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
         if !is_mail_address(address) {
             faults.add(format!("{key}.to"), format!("{address:?} is no mail address"));
         }
+    }
+}
+
+/// What a header can carry; with anything else no message would go out at all.
+fn check_headers(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
+    /// Placeholders whose text is mostly Chinese.
+    const WORDS: [&str; 8] = ["to", "text", "title", "place", "danger", "safety", "left", "site"];
+    let plain = |text: &str| text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    let mut secret = false;
+    for (name, value) in channel.headers.iter().flatten() {
+        if !plain(value) || !plain(name) {
+            let text = format!("{name}: a header carries plain ASCII alone");
+            faults.add(format!("{key}.headers"), text);
+        }
+        let inside: Vec<&str> = lampguard_alerting::notify::placeholders(value).collect();
+        for word in inside.iter().filter(|word| WORDS.contains(word)) {
+            let text = format!(
+                "{name}: {{{{{word}}}}} may be Chinese, and a header carries plain ASCII alone; into body or url with it"
+            );
+            faults.add(format!("{key}.headers"), text);
+        }
+        secret |= inside.contains(&"secret");
+    }
+    secret |= channel.kind == "alertmanager";
+    if let Some(path) = channel.secret_file.as_ref().filter(|_| secret)
+        && let Ok(text) = read_secret(path)
+        && !plain(&text)
+    {
+        let text = format!(
+            "{} holds something that no header can carry: plain ASCII alone, copy it again",
+            path.display()
+        );
+        faults.add(format!("{key}.secret_file"), text);
     }
 }
 

@@ -125,8 +125,7 @@ fn silent_people(config: &Config, channel: &Channel) -> Option<String> {
 /// What a running instance says of them: `channel_up` is 0 after a failure.
 fn check_running(config: &Config, findings: &mut Findings) {
     let Ok(local) = Local::read(&config.site.data_dir) else { return };
-    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(3)));
-    let agent: ureq::Agent = agent.http_status_as_error(false).build().into();
+    let agent = Local::agent(Some(Duration::from_secs(3)));
     let Ok(mut answer) = agent.get(format!("{}/metrics", local.url)).call() else { return };
     let Ok(text) = answer.body_mut().read_to_string() else { return };
     for channel in &config.channels {

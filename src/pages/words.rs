@@ -79,7 +79,7 @@ words! {
     DUE: "到场时限", "due";
     IN_TIME: "按时到场", "arrived in time";
     ARRIVED_LATE: "超时到场", "arrived late";
-    UNPROVEN: "未核实到场", "arrival not proven";
+    UNPROVEN: "到场未核实", "arrival not proven";
     BREACHED: "已超时", "breached";
     TOLD_NOBODY: "未通知到任何人", "told to nobody";
     TOLD: "已通知", "told";
@@ -90,7 +90,7 @@ words! {
     QUEUED: "等待", "queued";
     SENT: "已送出", "sent";
     DELIVERED: "已送达", "delivered";
-    NO_CREW: "无人接单", "nobody has it";
+    NO_CREW: "无人接手", "nobody has it";
     ACT: "处置", "Act";
     MAINTENANCE: "检修中", "planned work";
     // One incident.
@@ -417,7 +417,7 @@ const REASONS: [(&str, &str); 28] = [
     ("no post", "台账中没有这个灯杆"),
     ("is missing", "缺少必填内容"),
     ("there is no such route", "没有这个页面"),
-    ("somebody has it already", "已有人接单"),
+    ("somebody has it already", "已有人接手"),
     ("a crew has departed already", "已有班组出发"),
     ("a crew has arrived already", "已有班组到场"),
     ("nobody has arrived yet", "还没有人到场，请先登记到场"),
@@ -429,7 +429,7 @@ const REASONS: [(&str, &str); 28] = [
     ("it is not verified yet", "尚未复核，须由修复人以外的人复核"),
     ("a crew has arrived: a false alarm", "已有班组到场：现场认定的误报请以原因 false 修复、复核、结案"),
     ("it is not made safe yet: to hand it over", "尚未处置：处置前只能改派，时限不变"),
-    ("nobody has it yet", "还没有人接单，请先确认"),
+    ("nobody has it yet", "还没有人接手，请先确认"),
     ("a member is not that far", "其中的险情还没到这一步，请先处理它们"),
     ("no isolation is in force", "当前没有断电"),
     ("an isolation is in force", "断电仍在，恢复送电后才可改为围护"),
@@ -486,9 +486,24 @@ mod tests {
     }
 
     #[test]
+    fn states_signals_and_posts_are_called_as_the_databases_call_them() {
+        use lampguard_model::series::{Code, INCIDENT_STATES, POST_STATES, SIGNALS};
+        let zh = |codes: &[Code], word: &str| codes.iter().find(|code| code.word == word).unwrap().zh;
+        for stage in STAGES {
+            assert_eq!(state(stage).0, zh(&INCIDENT_STATES, stage.name()), "{}", stage.name());
+        }
+        for known in [Signal::Active, Signal::Normal, Signal::Unpowered, Signal::Silent] {
+            assert_eq!(signal(known).0, zh(&SIGNALS, known.name()), "{}", known.name());
+        }
+        for code in POST_STATES {
+            assert_eq!(post_state(code.word).0, code.zh, "{}", code.word);
+        }
+    }
+
+    #[test]
     fn a_refusal_is_said_in_chinese_with_the_names_that_it_holds() {
         let text = reason(Lang::Zh, "acknowledge: somebody has it already: 一班 (state acknowledged)");
-        assert!(text.starts_with("已有人接单") && text.contains("一班"), "{text}");
+        assert!(text.starts_with("已有人接手") && text.contains("一班"), "{text}");
         assert_eq!(reason(Lang::En, "anything"), "anything");
         assert_eq!(reason(Lang::Zh, "anything"), "anything");
         for (start, _) in REASONS {

@@ -20,7 +20,7 @@ const WORDS: [(&str, &str, &str); 18] = [
     ("nobody_reachable", "班组无可用通道", "no member with a channel"),
     ("until", "至", "until"),
     ("instead", "无人可告，改告值班台", "nobody there: the desk is told"),
-    ("acknowledged", "接单", "acknowledged"),
+    ("acknowledged", "接手", "acknowledged"),
     ("departed", "出发", "departed"),
     ("arrived", "到场", "arrived"),
     ("made_safe", "处置", "made safe"),
@@ -123,7 +123,7 @@ impl Table<'_> {
         }
     }
 
-    /// When a rung is told: `接单后 5 分钟未出发`, `30 min, not arrived, then every 10 min`.
+    /// When a rung is told: `接手后 5 分钟未出发`, `30 min, not arrived, then every 10 min`.
     fn moment(&self, rung: &Value) -> String {
         let (from, until) = (self.word(word(&rung["from"])), self.word(word(&rung["until"])));
         let opened = rung["from"] == "opened";

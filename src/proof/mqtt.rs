@@ -1,6 +1,7 @@
 //! One publish as a sensor makes it: connect, log in, PUBLISH with QoS 1, wait for PUBACK, say goodbye. A connection of
 //! its own each time, so that the way in and the login are proven too.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -33,8 +34,8 @@ pub(super) struct Port {
 #[derive(Clone)]
 pub(super) enum Secure {
     Plain,
-    /// Our own listener, by its certificate.
-    Own(Arc<ClientConfig>),
+    /// Our own listener, by the certificate in this file; read at every connection, because it is renewed while we run.
+    Own(PathBuf),
     /// A broker, by the files of its `[[broker]]`; read at every connection, as the consumer does.
     Broker(TlsFiles),
 }
@@ -57,8 +58,9 @@ impl Client {
         stream.set_nodelay(true)?;
         let secured = match &port.tls {
             Secure::Plain => None,
-            Secure::Own(config) => {
-                Some((ServerName::try_from("lampguard").context("naming the listener")?, config.clone()))
+            Secure::Own(file) => {
+                let name = ServerName::try_from("lampguard").context("naming the listener")?;
+                Some((name, own_listener(file).with_context(doing)?))
             }
             Secure::Broker(files) => {
                 let name = ServerName::try_from(port.host.clone()).context("naming the broker")?;
@@ -173,7 +175,7 @@ impl ServerCertVerifier for Own {
 }
 
 /// TLS to our own listener.
-pub(super) fn own_listener(file: &std::path::Path) -> Result<Arc<ClientConfig>> {
+fn own_listener(file: &Path) -> Result<Arc<ClientConfig>> {
     let certificate = CertificateDer::from_pem_file(file)
         .map_err(|error| anyhow::anyhow!("reading certificate {}: {error}", file.display()))?;
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());

@@ -88,7 +88,7 @@ fn every_verdict_stands_in_the_picture_in_words_of_both_languages() {
     let void = Told { voided: true, ..told("P4", 3) };
     let told = [told("P1", 1), told("P2", 60), void, told("P5", -60), told("X1", 5), told("X2", 5)];
     for (lang, words) in [
-        (Lang::Zh, ["● 已发现 +60.0 s", "▲ 迟报 +59 min", "✕ 漏报<", "✕ 漏报 (已作废)", "✕ 漏报 (过早通知)"]),
+        (Lang::Zh, ["● 已发现 +60.0 s", "▲ 迟报 +59 min", "✕ 漏报<", "✕ 漏报 (已撤销)", "✕ 漏报 (过早通知)"]),
         (Lang::En, ["● found +60.0 s", "▲ late +59 min", "✕ missed<", "✕ missed (voided)", "✕ missed (told"]),
     ] {
         let svg = picture(&hazards, &told, None, lang);

@@ -9,6 +9,9 @@
 //! | `schema.rs` | real answers against the schemas of the interface |
 //! | `servers.rs` | real Mosquitto, VictoriaMetrics and InfluxDB 1, left out when they are not installed |
 //! | `office.rs` | a running instance with both databases behind it |
+//! | `panels.rs` | questions of the dashboards to these databases |
+//! | `storm.rs` | a simulated city in the rain, sent through Mosquitto, and what is true of it |
+//! | `shown.rs`, `listed.rs` | what panels have to show of it: numbers and lines, lists |
 //! | `certs.rs` | an authority of our own, certificates of servers and sensors |
 //! | `browser.rs` | Chromium without a window, left out when it is not installed |
 //! | `disk.rs` | a small disk that can be filled |
@@ -24,12 +27,16 @@ pub mod browser;
 pub mod certs;
 pub mod disk;
 pub mod http;
+pub mod listed;
 pub mod mqtt;
 pub mod office;
+pub mod panels;
 pub mod process;
 pub mod schema;
 pub mod servers;
+pub mod shown;
 pub mod site;
+pub mod storm;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -16,12 +16,17 @@ pub struct Office {
 impl Office {
     /// With a policy file of its own, if not empty. None when a database is not installed.
     pub fn open(policy: &str) -> Option<Self> {
+        Self::at(Site::new(), policy)
+    }
+
+    /// The same at a site that has more.
+    pub fn at(site: Site, policy: &str) -> Option<Self> {
         let (victoria, influx) = (Victoria::start()?, Influx::start()?);
         let second = format!(
             "[[tsdb]]\nid = \"influx\"\nurl = \"http://127.0.0.1:{}\"\napi = \"v1\"\nbatch_ms = 200\n",
             influx.port
         );
-        let mut site = Site::new().with_database(victoria.port).with(&second).with(&lit_now());
+        let mut site = site.with_database(victoria.port).with(&second).with(&lit_now());
         if !policy.is_empty() {
             site = site.with("[policy]\nfile = \"policy.toml\"\n");
             site.write("policy.toml", policy);

@@ -156,7 +156,7 @@ fn page_w42_a_whole_life_by_plain_forms_with_the_safety_words_of_each_state() {
         make("duty", "depart", &[("on_behalf_of", "王五"), ("channel", "web")]).contains("电话代录: duty")
     );
     let shown = make("crew", "arrive", &[("post", &post(0))]);
-    assert!(shown.contains("按时到场") && shown.contains(live) && !shown.contains("未核实到场"), "{shown}");
+    assert!(shown.contains("按时到场") && shown.contains(live) && !shown.contains("到场未核实"), "{shown}");
     assert!(make("crew", "make_safe", &[("method", "guarded")]).contains("已围护, 未断电, 视为带电"));
     let isolated = [("method", "isolated"), ("breaker", "QF3"), ("extent", "post")];
     let shown = make("crew", "make_safe", &isolated);
@@ -410,7 +410,7 @@ fn page_w10_two_who_press_at_once_one_has_it_and_the_other_reads_who() {
     });
     let first = sent.iter().find(|(_, answer)| answer.status == 303).unwrap();
     let second = sent.iter().find(|(_, answer)| answer.status == 409).unwrap();
-    for part in ["已有人接单", first.0, "已确认"] {
+    for part in ["已有人接手", first.0, "已确认"] {
         assert!(second.1.text.contains(part), "{part}: {}", second.1.text);
     }
     let page = night.page("duty", &format!("/incidents/{id}?lang=zh")).text;

@@ -120,18 +120,29 @@ impl Engine {
     }
 
     /// Many dangers on one feeder: the desk is offered to have it switched off.
-    pub(super) fn offer_isolation(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// `at_start`: what came before it was counted out of the store.
+    pub(super) fn offer_isolation(&mut self, at_start: bool, now: Timestamp, effects: &mut Vec<Effect>) {
         for place in std::mem::take(&mut self.calling.offers) {
             let open = &self.open[place];
             let feeder = open.incident.feeder.clone();
             let count = self.calling.feeders.get(&feeder).map_or(0, |known| known.count);
-            if open.over || count == 0 {
+            // A start counts them one after the other, and may come later to the one with which it was offered.
+            let was = |open: &super::Open| {
+                let here = open.on_feeder && *open.incident.feeder == *feeder;
+                here && open.incident.life.climb.isolation_offered
+            };
+            if open.over || count == 0 || self.open.iter().any(was) {
                 continue;
             }
             self.open[place].incident.life.climb.isolation_offered = true;
             let body = json!({ "feeder": feeder, "p1": count, "body": { "note": format!("{feeder}: {count} × P1") } });
-            let key = format!("isolation_offered:{}", now.0);
-            self.say(place, now, &key, "isolation_offered", &body, Some(ISOLATION_OFFERED), effects);
+            let incident = &self.open[place].incident;
+            // The one with which it was offered may be safe or over by now.
+            let to = Telling { again: at_start, ..self.addressed(incident, ISOLATION_OFFERED) };
+            let event =
+                event_of(incident, now, &format!("isolation_offered:{}", now.0), "isolation_offered", &body);
+            let (incident, told) = (Box::new(incident.clone()), Some(ISOLATION_OFFERED));
+            effects.push(Effect::Moved { incident, event, told, to });
         }
     }
 

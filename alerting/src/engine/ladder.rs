@@ -209,13 +209,14 @@ impl Engine {
         if self.replaying {
             return;
         }
-        if self.calling.live_since == Timestamp(i64::MIN) {
+        let at_start = self.calling.live_since == Timestamp(i64::MIN);
+        if at_start {
             self.calling.live_since = now;
             self.schedule_all();
         }
         self.look_at_flood(now, effects);
         self.change_shifts(now, effects);
-        self.offer_isolation(now, effects);
+        self.offer_isolation(at_start, now, effects);
         if self.calling.due.first().is_none_or(|(at, _)| *at > now) {
             return;
         }
@@ -228,6 +229,54 @@ impl Engine {
             self.schedule(place, now);
         }
         self.tell_gathered(gathered, None, now, effects);
+    }
+
+    /// Behind a standstill: what a replay opens, and whose further rungs are due by `now`, is not told as an opening. The
+    /// first tick tells it with them, so that each person gets one message, and the highest rung is what it says. Power that
+    /// is back waits for no tick.
+    pub fn join_rungs(&mut self, now: Timestamp, effects: &mut [Effect]) {
+        let mut joined: Vec<Arc<str>> = Vec::new();
+        for effect in effects {
+            if let Effect::Open { incident, told, .. } | Effect::Escalated { incident, told, .. } = effect
+                && *told
+                && incident.severity == Severity::P1
+                && incident.family != Family::Reenergised
+                && let Some(place) = self.ids.get(&incident.id).copied()
+                && self.goes_with_rungs(place, now)
+            {
+                *told = false;
+                joined.push(incident.id.clone());
+                self.open[place].incident.life.climb.forget_opening();
+                self.schedule(place, now);
+            }
+            if let Effect::Open { incident, .. }
+            | Effect::Escalated { incident, .. }
+            | Effect::Changed { incident, .. }
+            | Effect::Moved { incident, .. } = effect
+                && joined.contains(&incident.id)
+            {
+                incident.life.climb.forget_opening();
+            }
+        }
+    }
+
+    /// An opening that was not told comes with further rungs by `now`. Where a crew stands there it would not come.
+    fn goes_with_rungs(&self, place: usize, now: Timestamp) -> bool {
+        let mut incident = self.open[place].incident.clone();
+        incident.life.climb.forget_opening();
+        let Some(ladder) = self.ladder(&incident) else { return false };
+        let rungs = to_come(ladder, &incident, &self.policy, now);
+        let due = |wanted: fn(usize) -> bool| rungs.iter().any(|(step, at)| wanted(*step) && *at <= now);
+        due(|step| step == 0) && due(|step| step > 0)
+    }
+
+    /// Tells what is due of one incident before the next tick comes.
+    pub(super) fn look_now(&mut self, place: usize, now: Timestamp, effects: &mut Vec<Effect>) {
+        let mut gathered = Gathered::new();
+        self.look_at_ladder(place, now, &mut gathered, effects);
+        self.schedule(place, now);
+        let id = self.open[place].incident.id.clone();
+        self.tell_gathered(gathered, Some(&id), now, effects);
     }
 
     fn look_at_ladder(
@@ -379,6 +428,11 @@ impl Engine {
         }
         if steps.iter().any(|(step, _)| *step == 0) && incident.severity == Severity::P1 {
             to.crews.extend(incident.life.relieved.as_deref().map(Arc::from));
+            if incident.life.climb.called_at.is_none() {
+                // It was not told as an opening: whoever was to hear of that hears of this.
+                let opening = self.opening(incident, now);
+                to.and(&opening.whom);
+            }
         }
         to.step = highest.map_or(0, |(step, _)| step).max(breach.unwrap_or(0)) as u32;
         to.again = steps.iter().any(|(_, at)| *at < self.calling.live_since);

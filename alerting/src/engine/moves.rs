@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lampguard_model::{Millis, Quantity, Timestamp, UNREGISTERED};
 use serde_json::json;
 
-use super::ladder::event_of;
+use super::ladder::{awaits_somebody, event_of};
 use super::people::LAST_KEPT;
 use super::place::Subject;
 use super::{Effect, Engine, signal};
@@ -324,6 +324,10 @@ impl Engine {
         let had = incident.life.crew.as_deref().map(Arc::from);
         let mut facts = self.facts(&incident, place, request.told_at, now);
         self.know_names(&mut facts, &incident, &request.m, now);
+        if let Some(place) = place.filter(|place| self.is_late(*place, &facts, &request.m, now)) {
+            self.look_now(place, now, effects);
+            incident = self.open[place].incident.clone();
+        }
         let (event, told, answer) = match apply(&incident.life, &facts, now, &request.m) {
             Ok(applied) if applied.outcome == Outcome::Again => {
                 let answer = Answer { incident, outcome: Outcome::Again };
@@ -428,6 +432,20 @@ impl Engine {
         }
         self.seed_ended(&incident);
         self.people.keep_ended(incident);
+    }
+
+    /// The deadline passed since the last tick, and with this move somebody comes or ends it: its breach is recorded before
+    /// the move. A time that is taken for the deadline (`policy.md` 4) and lies before it is no breach.
+    fn is_late(&self, place: usize, facts: &Facts, m: &Move, now: Timestamp) -> bool {
+        let open = &self.open[place];
+        let due_at = open.incident.due_at;
+        let late = |life: Life| {
+            let ended = is_over(life.state) || life.arrived.is_some();
+            ended && life.is_breached(due_at, now)
+        };
+        due_at < now
+            && awaits_somebody(open)
+            && apply(&open.incident.life, facts, now, m).is_ok_and(|applied| late(applied.life))
     }
 
     /// A replay does not open it again, and what happens there within 30 days is linked to it.

@@ -2,7 +2,7 @@
 
 use super::flood::{live, long_street};
 use super::*;
-use crate::dispatcher::{Dispatcher, Route, Scene};
+use crate::dispatcher::{Before, Dispatcher, Route, Scene};
 use crate::ladder::{List, Telling};
 use crate::life::Stage;
 use crate::notice::{ESCALATED, Notice};
@@ -197,7 +197,7 @@ fn what_does_not_fit_stands_in_the_next_list_with_its_word_behind_the_dangers() 
     let behind: Vec<&Arc<str>> = list.incidents[20..].iter().collect();
     assert_eq!(behind, [&gone.id, &open[1].id]);
     let line = |id: &str| text.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
-    assert!(line(&gone.id).ends_with("已作废"), "{text}");
+    assert!(line(&gone.id).ends_with("已撤销"), "{text}");
     assert!(line(&open[1].id).ends_with("已改派"), "{text}");
     let refused = office.dispatcher.heard(&notice, false).len();
     assert_eq!(refused, 20, "a word that did not go out sends no rung on");
@@ -307,7 +307,8 @@ fn after_a_restart_the_list_of_the_desk_still_says_that_a_duty_has_nobody() {
         office.known.clone_from(&open);
         let now = T + Millis::seconds(401);
         office.scene(now, |dispatcher, scene, _| {
-            dispatcher.take_up(scene, &city.engine, Vec::new(), Vec::new());
+            let before = Before { from: now - Millis::minutes(10), ..Before::default() };
+            dispatcher.take_up(scene, &city.engine, before);
         });
         let lists = office.lists(now);
         let of = |name: &str| lists.iter().find(|(list, _)| *list.person.name == *name).unwrap();

@@ -268,6 +268,49 @@ fn a_deadline_that_passes_with_nobody_there_is_recorded_once_and_told_of_a_p1_al
 }
 
 #[test]
+fn who_comes_behind_the_deadline_is_late_everywhere_whenever_the_next_tick_comes() {
+    use crate::totals::Totals;
+    let breached = |city: &City| {
+        let recorded = city.effects.iter().filter_map(|effect| match effect {
+            Effect::Moved { event, incident, .. } => Some((event.kind, incident.life.breached_at.is_some())),
+            _ => None,
+        });
+        recorded.filter(|(kind, _)| ["breached", "arrive", "void"].contains(kind)).collect::<Vec<_>>()
+    };
+    let due_at = minutes(35);
+    for (verb, late) in [(Verb::Arrive, Millis(1)), (Verb::Arrive, Millis(700)), (Verb::Void, Millis(700))] {
+        let (mut city, id) = raised();
+        if verb == Verb::Void {
+            // A danger that does not show needs no second person.
+            (0..8).for_each(|n| city.read(&lit(minutes(10 + 2 * n), 1.0)));
+        }
+        city.tick(due_at);
+        let life = city
+            .moved(due_at + late, &id, if verb == Verb::Void { desk(verb, "1") } else { crew(verb, "1") })
+            .life;
+        assert!(life.is_breached(due_at, due_at + late), "{verb:?}");
+        assert_eq!(life.breached_at, Some(due_at + late), "{verb:?}");
+        assert_eq!(breached(&city), [("breached", true), (verb.name(), true)], "the breach stands before it");
+        let totals = Totals::of(true, minutes(5), Some(minutes(5)), &life);
+        assert_eq!((totals.breached, totals.arrived), (1, u64::from(verb == Verb::Arrive)));
+        city.tick(minutes(40));
+        let told = city.told().iter().filter(|word| **word == "incident.breached").count();
+        assert_eq!((told, breached(&city).len()), (1, 2), "the next tick records it no second time");
+    }
+    // In time is in time: in the very millisecond, and by a time that is taken for the deadline.
+    for claimed in [false, true] {
+        let (mut city, id) = raised();
+        city.tick(due_at);
+        let mut m = crew(Verb::Arrive, "1");
+        let now = if claimed { due_at + Millis(700) } else { due_at };
+        (m.body.at, m.body.sent_at) = (claimed.then_some(minutes(34)), claimed.then_some(now));
+        city.moved(now, &id, m);
+        city.tick(minutes(40));
+        assert_eq!(breached(&city), [("arrive", false)], "claimed {claimed}");
+    }
+}
+
+#[test]
 fn a_breach_of_a_warning_is_told_when_it_becomes_a_danger() {
     let (city, _) = raised();
     let mut warned = city.the_incident().clone();

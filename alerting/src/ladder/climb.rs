@@ -129,6 +129,12 @@ impl Climb {
         self.told.iter().max_by_key(|said| (said.at, said.step)).map_or(0, |said| said.step)
     }
 
+    /// It was not told at its opening after all: that rung is due with the others.
+    pub(crate) fn forget_opening(&mut self) {
+        self.told.retain(|said| said.step != 0);
+        self.listed = false;
+    }
+
     /// Notes that a rung was told; `which` where another table may come.
     pub fn tell(&mut self, step: usize, which: Option<Which>, now: Timestamp) {
         // A clock that went back must not make it untold.

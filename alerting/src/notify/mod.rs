@@ -47,7 +47,7 @@ pub use fault::{Fault, SendError};
 pub use http::{Web, is_private};
 pub use secret::{HiddenUrl, Secret};
 pub use smtp::{Smtp, Tls, is_mail_address};
-pub use template::{Escape, Expect, PLACEHOLDERS, Template, unknown_placeholders};
+pub use template::{Escape, Expect, PLACEHOLDERS, Template, placeholders, unknown_placeholders};
 
 use crate::metrics::Metrics;
 use crate::notice::Notice;

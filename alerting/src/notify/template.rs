@@ -136,7 +136,8 @@ pub fn unknown_placeholders(template: &str) -> Vec<String> {
     placeholders(template).filter(|name| !PLACEHOLDERS.contains(name)).map(str::to_owned).collect()
 }
 
-fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+/// Names of the placeholders in `template`.
+pub fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap_or(rest).trim())
 }
 

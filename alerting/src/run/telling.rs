@@ -4,16 +4,20 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use lampguard_model::Millis;
 use tracing::info;
 
 use super::Story;
-use crate::dispatcher::{Dispatcher, Route, Scene};
+use crate::dispatcher::{Before, Dispatcher, Route, Scene};
 use crate::engine::{Effect, Engine};
 use crate::incident::{Event, Incident, Severity};
 use crate::notice::{Address, Notice};
 use crate::notify::{AlarmWatch, Channel, Job};
 use crate::store::{Delivery, Outcome, Reads, StoreError, Write};
 use crate::writer::Ticket;
+
+/// Longer nothing waits for a list: twenty dangers a minute, ten minutes' worth of messages, and a thousand that wait.
+const WAITS_MAX: Millis = Millis::hours(1);
 
 /// A channel, as far as the dispatcher looks.
 pub(super) fn route(channel: &Channel) -> Route {
@@ -140,9 +144,19 @@ impl Story {
 
     /// After a start: what nobody has heard of goes into lists.
     pub(super) fn take_up_lists(&mut self, engine: &Engine, reads: &Reads<'_>) -> Result<(), StoreError> {
-        let from = (self.clock)() - self.policy.version().policy.flood.window;
-        let (named, messages) = (reads.named_since(from)?, reads.messages_to_since(from)?);
-        self.with_scene(|dispatcher, scene| dispatcher.take_up(scene, engine, named, messages));
+        let now = (self.clock)();
+        // However long nothing ran: what waits was listed shortly before the end.
+        let from = reads.newest_event_at()?.unwrap_or(now).min(now) - WAITS_MAX;
+        let mut listed = Vec::new();
+        for one in reads.listed_since(from)? {
+            let board = self.board.read().unwrap_or_else(PoisonError::into_inner);
+            let open = board.look(&one.incident).cloned();
+            let incident = open.map_or_else(|| reads.incident(&one.incident), |open| Ok(Some(open)))?;
+            listed.extend(incident.map(|incident| (one, incident)));
+        }
+        let messages = reads.messages_to_since(now - self.policy.version().policy.flood.window)?;
+        let before = Before { from, named: reads.named_since(from)?, messages, listed };
+        self.with_scene(|dispatcher, scene| dispatcher.take_up(scene, engine, before));
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use crate::ask::Filter;
 use crate::dispatcher::{Reached, reach};
 use crate::engine::tests::{leak, minutes, stranger};
 use crate::ladder::Telling;
-use crate::life::Verb;
-use crate::life::tests::crew;
+use crate::life::tests::{crew, desk};
+use crate::life::{Outcome as MoveOutcome, Verb};
 use crate::rota::{Crew, Person, Rota, Whom, ZoneDuty};
 use crate::run::Alerting;
 use crate::run::tests::{Station, danger, open_ids, strangers, weather};
@@ -305,6 +305,87 @@ fn a_kill_loses_nothing_that_waited_for_a_list_also_of_what_was_told_before() {
     // Of the weather no message was kept.
     let more: Vec<serde_json::Value> = told.filter(|told| told["event"] != "weather.unknown").collect();
     assert!(more.is_empty(), "{more:?}");
+}
+
+#[test]
+fn behind_a_standstill_each_person_hears_once_of_a_danger_that_the_journal_held_by_the_highest_rung() {
+    for (minute, step, event, wanted) in [
+        (1, 0, "incident.opened", vec!["Ann", "Desk", "Leader"]),
+        (4, 1, "incident.escalated", vec!["Al", "Ann", "Desk", "Leader"]),
+        (7, 2, "incident.escalated", vec!["Al", "Ann", "Bo", "Desk", "Leader"]),
+        (31, 7, "incident.breached", vec!["Al", "Ann", "Bo", "Cy", "Desk", "Head", "Leader"]),
+    ] {
+        let (mut station, server) = (Station::new(), Server::start(Vec::new()));
+        station.keep(danger());
+        station.clock.set(minutes(minute));
+        let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+        let told = std::iter::from_fn(|| server.within(Duration::from_millis(1500)))
+            .map(|request| request.json())
+            .filter(|told| !told["incident"]["id"].is_null());
+        let told: Vec<_> = told.collect();
+        let mut to: Vec<&str> = told.iter().map(|told| told["notice"]["to"].as_str().unwrap()).collect();
+        to.sort_unstable();
+        assert_eq!(to, wanted, "{minute}: {told:?}");
+        for told in &told {
+            assert_eq!((&told["event"], &told["notice"]["step"]), (&event.into(), &step.into()), "{minute}");
+            assert_eq!(told["notice"]["attempt"], 2, "it may have been told before: {told}");
+        }
+        drop(alerting);
+    }
+}
+
+#[test]
+fn words_that_wait_for_a_list_stand_in_the_next_one_after_a_kill_marked_and_once() {
+    let (station, server) = (Station::new(), Server::start(Vec::new()));
+    let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+    for batch in strangers(14) {
+        alerting.judge(Arc::new(batch));
+    }
+    let lists = |server: &Server, of: &str| -> Vec<serde_json::Value> {
+        let told =
+            std::iter::from_fn(|| server.within(Duration::from_millis(1500))).map(|request| request.json());
+        let list = |told: &serde_json::Value| told["event"] == "digest" && told["notice"]["to"] == *of;
+        told.filter(list).collect()
+    };
+    assert_eq!(lists(&server, "Desk").len(), 1, "of what is no crew's the desk hears");
+    let ids = open_ids(&alerting);
+    station.clock.set(T + Millis::seconds(20));
+    // One is withdrawn by two people, one goes to another crew, of one nobody shows that he is there.
+    let mut second = desk(Verb::Void, "2");
+    second.actor.name = "Chief".to_owned();
+    let first = alerting.act(&ids[0].0, desk(Verb::Void, "1")).unwrap();
+    let MoveOutcome::Second(pending) = first.outcome else { panic!("{first:?}") };
+    second.body.second = Some(pending);
+    assert_eq!(alerting.act(&ids[0].0, second).unwrap().now.state, "void");
+    let mut reassign = desk(Verb::Reassign, "1");
+    reassign.body.to = Some("B".to_owned());
+    alerting.act(&ids[1].0, reassign).unwrap();
+    assert!(lists(&server, "Desk").is_empty(), "a list comes a minute behind the last one");
+    drop(alerting);
+    // It was down for longer than a flood looks back.
+    station.clock.set(minutes(15));
+    let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+    let told = lists(&server, "Desk");
+    let words = |told: &[serde_json::Value], id: &str| -> Vec<String> {
+        let words = told.iter().filter_map(|list| list["words"][id].as_array());
+        words.flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    };
+    assert!(words(&told, &ids[0].0).contains(&"incident.voided".to_owned()), "{told:?}");
+    assert!(words(&told, &ids[1].0).contains(&"incident.reassigned".to_owned()), "{told:?}");
+    let first = told.iter().find(|list| !list["words"][&ids[0].0].is_null()).unwrap();
+    assert_eq!(first["notice"]["attempt"], 2, "it may have been told before: {first}");
+    assert!(first["text"].as_str().unwrap().contains("已撤销"), "{first}");
+    // What went out is not told a third time.
+    wait_for("it is stored", || {
+        let sql = "SELECT count(*) FROM outbox WHERE event = 'digest' AND state = 'queued'";
+        station.database().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() == 0
+    });
+    drop(alerting);
+    station.clock.set(minutes(17));
+    let alerting = station.start_with(office(), vec![server.channel("a")]).unwrap();
+    let more = lists(&server, "Desk");
+    assert!(words(&more, &ids[0].0).is_empty() && words(&more, &ids[1].0).is_empty(), "{more:?}");
+    drop(alerting);
 }
 
 #[test]

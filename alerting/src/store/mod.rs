@@ -8,8 +8,8 @@ mod read;
 mod report;
 
 pub use chain::{Audit, AuditError, verify_file};
-pub(crate) use read::Message;
 pub use read::{LastEnded, NoticeView, Reads};
+pub(crate) use read::{Listed, Message, Named};
 pub use report::NoticeFilter;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Questions to the incident store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lampguard_model::Timestamp;
@@ -72,6 +73,33 @@ pub(crate) struct Message {
     /// Event word and incident.
     pub(crate) about: String,
 }
+
+/// A message or a list named an incident to somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Which.
+    pub(crate) incident: String,
+    /// Event word of the message, or that on the line of a list.
+    pub(crate) word: String,
+    /// Whom.
+    pub(crate) to: String,
+    /// When the last such was made.
+    pub(crate) at: Timestamp,
+}
+
+/// Words on an incident went into people's lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Which.
+    pub(crate) incident: String,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// For each word whose lists they were.
+    pub(crate) words: BTreeMap<String, Vec<String>>,
+}
+
+/// Events that a start looks through for what waits in lists.
+const LISTED_LOOK: i64 = 20_000;
 
 impl<'c> Reads<'c> {
     pub(crate) fn new(conn: &'c Connection) -> Self {
@@ -148,24 +176,61 @@ impl<'c> Reads<'c> {
         Ok(at.map(Timestamp))
     }
 
-    /// Whom messages and lists made since `from` named an incident to: incident, person, and when last.
+    /// Whom messages and lists made since `from` named an incident to, with which word, and when last. A list says no word
+    /// of what is no more than a danger.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub(crate) fn named_since(
-        &self,
-        from: Timestamp,
-    ) -> Result<Vec<(String, String, Timestamp)>, StoreError> {
-        let sql = "SELECT about, told, max(created_at) FROM (
-                     SELECT incident AS about, told, created_at FROM outbox
+    pub(crate) fn named_since(&self, from: Timestamp) -> Result<Vec<Named>, StoreError> {
+        let sql = "SELECT about, told, max(created_at), word FROM (
+                     SELECT incident AS about, told, created_at, event AS word FROM outbox
                        WHERE created_at >= ?1 AND incident IS NOT NULL
                      UNION ALL
-                     SELECT named.value, told, created_at FROM outbox, json_each(body, '$.incidents') AS named
+                     SELECT named.value, told, created_at, coalesce(word.value, event)
+                       FROM outbox JOIN json_each(body, '$.incidents') AS named
+                       LEFT JOIN json_each(body, '$.words') AS words ON words.key = named.value
+                       LEFT JOIN json_each(coalesce(words.value, '[]')) AS word
                        WHERE created_at >= ?1 AND event = 'digest')
-                   GROUP BY about, told";
+                   GROUP BY about, told, word";
         let mut query = self.conn.prepare_cached(sql)?;
-        let rows = query.query_map([from.0], |row| Ok((row.get(0)?, row.get(1)?, Timestamp(row.get(2)?))))?;
+        let named = |row: &Row<'_>| {
+            let at = Timestamp(row.get(2)?);
+            Ok(Named { incident: row.get(0)?, to: row.get(1)?, at, word: row.get(3)? })
+        };
+        let rows = query.query_map([from.0], named)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// When the newest event happened.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub(crate) fn newest_event_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut query = self.conn.prepare_cached("SELECT at FROM event ORDER BY seq DESC LIMIT 1")?;
+        let at: Option<i64> = query.query_row([], |row| row.get(0)).optional()?;
+        Ok(at.map(Timestamp))
+    }
+
+    /// Words on incidents that went into people's lists since `from`, in their order; the newest [`LISTED_LOOK`] events
+    /// are looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub(crate) fn listed_since(&self, from: Timestamp) -> Result<Vec<Listed>, StoreError> {
+        let sql = "SELECT incident, at, json_extract(body, '$.listed') FROM (
+                     SELECT seq, incident, at, body FROM event ORDER BY seq DESC LIMIT ?2)
+                   WHERE at >= ?1 AND body LIKE '%\"listed\":%' AND json_type(body, '$.listed') = 'object' ORDER BY seq";
+        let mut query = self.conn.prepare_cached(sql)?;
+        let mut rows = query.query(params![from.0, LISTED_LOOK])?;
+        let mut listed = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (incident, words): (String, String) = (row.get(0)?, row.get(2)?);
+            let Ok(words) = serde_json::from_str(&words) else {
+                return Err(StoreError::Unreadable { what: "listed", id: incident });
+            };
+            listed.push(Listed { incident, at: Timestamp(row.get(1)?), words });
+        }
+        Ok(listed)
     }
 
     /// Whom messages that count for the limit of a flood went to since `from`, the oldest first: voice and chat of one

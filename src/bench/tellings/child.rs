@@ -8,6 +8,8 @@
 //! phase 3  a crew acknowledges: its telephone sends until it has an answer      incident.acknowledged
 //! phase 4  five minutes later nobody has left                                   rung 4
 //! ```
+//! In every fourth round the story is another one: `flood.rs`.
+//!
 //! A phase is over when its messages are in the outbox as sent. The phase stands in a file, so that a process after a kill
 //! goes on with it, two seconds later.
 
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use lampguard_alerting::life::{Actor, Move, MoveBody, Verb};
 use lampguard_alerting::links::Links;
 use lampguard_alerting::notify::{Clock, HiddenUrl, Web};
@@ -27,8 +29,10 @@ use lampguard_model::record::{self, StoredReading, encode_reading, encode_weathe
 use lampguard_model::{Field, Fields, Millis, Register, Timestamp};
 use prometheus::Registry;
 
+use super::flood;
+
 /// 2026-11-23 12:00 UTC.
-const T: Timestamp = Timestamp(1_795_435_200_000);
+pub(super) const T: Timestamp = Timestamp(1_795_435_200_000);
 /// Moments of the phases, minutes.
 const PHASES_MIN: [i64; 5] = [0, 3, 6, 7, 12];
 /// Channels that tell.
@@ -44,6 +48,25 @@ const LATER: Millis = Millis::seconds(2);
 /// What stands in the folder.
 pub(super) const PHASE_FILE: &str = "phase";
 
+/// What a process goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(in crate::bench) enum Story {
+    /// One danger and its ladder.
+    Ladder,
+    /// Many dangers, and words that wait for lists.
+    Flood,
+}
+
+impl Story {
+    /// The word on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ladder => "ladder",
+            Self::Flood => "flood",
+        }
+    }
+}
+
 /// Options of the hidden command.
 #[derive(Debug, Args)]
 pub(in crate::bench) struct TellingsChild {
@@ -53,6 +76,9 @@ pub(in crate::bench) struct TellingsChild {
     /// Where messages go.
     #[arg(long)]
     url: String,
+    /// What it goes through.
+    #[arg(long)]
+    story: Story,
     /// How often a process began in this folder before.
     #[arg(long)]
     starts: i64,
@@ -105,34 +131,84 @@ pub(in crate::bench) fn run(options: &TellingsChild) -> Result<()> {
         Err(_) => 0,
     };
     let late = Millis(LATER.0 * options.starts);
-    let hand = Hand { now: Arc::new(AtomicI64::new((moment(first) + late).0)), calls: Arc::default() };
+    let begins = if options.story == Story::Flood { flood::moment(first) } else { moment(first) };
+    let hand = Hand { now: Arc::new(AtomicI64::new((begins + late).0)), calls: Arc::default() };
     let clock = hand.clock(options.at_call, options.after_us);
     let journal_dir = options.dir.join("journal");
     let (mut journal, _) = Journal::open(Arc::new(RealDisk), &journal_dir, JournalOptions::default(), 0)
         .context("opening the journal")?;
-    let alerting = start(options, journal.tail().clone(), clock)?;
+    let registry = Registry::new();
+    let alerting = start(options, journal.tail().clone(), clock, &registry)?;
     if journal.tail().end() == 0 {
-        // As live: judged as soon as it is admitted, and on its way to the disk.
-        let mut batch = danger();
-        batch.first_seq = 0;
-        let batch = Arc::new(batch);
-        alerting.judge(batch.clone());
-        journal.commit(&[batch], T.0).context("the journal takes the danger")?;
+        let batch = if options.story == Story::Flood { flood::dangers() } else { danger() };
+        hear(&alerting, &mut journal, batch).context("the journal takes the danger")?;
     }
-    for phase in first..PHASES_MIN.len() {
-        if phase > first {
-            // Before time passes: a process after a kill must not go back in time.
-            keep(&phase_file, phase)?;
-            go_to(&alerting, &hand, moment(phase) + late)?;
-        }
-        if phase == 3 {
-            acknowledge(&alerting, moment(phase) + late)?;
-        }
-        wait_until_told(&alerting, (phase + 1) * CHANNELS.len())?;
+    let child = Child { alerting, hand, phase_file, late };
+    match options.story {
+        Story::Ladder => child.ladder(first)?,
+        Story::Flood => child.flood(first, &mut journal, &registry)?,
     }
-    println!("{}", hand.calls.load(Ordering::SeqCst));
-    drop(alerting);
+    println!("{}", child.hand.calls.load(Ordering::SeqCst));
     Ok(())
+}
+
+/// As live: judged as soon as it is admitted, and on its way to the disk.
+fn hear(alerting: &Alerting, journal: &mut Journal, mut batch: FrameBuf) -> Result<()> {
+    batch.first_seq = journal.tail().end();
+    let (at, batch) = (batch.closed_at, Arc::new(batch));
+    alerting.judge(batch.clone());
+    journal.commit(&[batch], at)?;
+    Ok(())
+}
+
+struct Child {
+    alerting: Alerting,
+    hand: Hand,
+    phase_file: PathBuf,
+    late: Millis,
+}
+
+impl Child {
+    fn ladder(&self, first: usize) -> Result<()> {
+        for phase in first..PHASES_MIN.len() {
+            self.begin(phase, first, moment(phase))?;
+            if phase == 3 {
+                acknowledge(&self.alerting, moment(phase) + self.late)?;
+            }
+            wait_until_told(&self.alerting, (phase + 1) * CHANNELS.len())?;
+        }
+        Ok(())
+    }
+
+    fn flood(&self, first: usize, journal: &mut Journal, registry: &Registry) -> Result<()> {
+        let dangers = flood::dangers().records().count() as u64;
+        for phase in first..flood::PHASES_S.len() {
+            self.begin(phase, first, flood::moment(phase))?;
+            flood::people(&self.alerting, phase)?;
+            if phase == 2 && journal.tail().end() <= dangers {
+                hear(&self.alerting, journal, flood::voltage()).context("the journal takes the voltage")?;
+            }
+            flood::tick(|| ticks(registry))?;
+        }
+        flood::all_sent(&self.alerting)
+    }
+
+    /// Before time passes the phase is kept: a process after a kill must not go back in time.
+    fn begin(&self, phase: usize, first: usize, at: Timestamp) -> Result<()> {
+        if phase > first {
+            keep(&self.phase_file, phase)?;
+            go_to(&self.alerting, &self.hand, at + self.late)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ticks of the rules so far.
+fn ticks(registry: &Registry) -> Result<u64> {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == "lampguard_alerting_ticks_total");
+    let counter = family.and_then(|family| family.get_metric().first()).context("nobody counts ticks")?;
+    Ok(counter.get_counter().get_value() as u64)
 }
 
 fn moment(phase: usize) -> Timestamp {
@@ -147,11 +223,15 @@ fn keep(file: &Path, phase: usize) -> Result<()> {
     std::fs::rename(&new, file).with_context(|| format!("renaming {}", new.display()))
 }
 
-fn start(options: &TellingsChild, tail: Tail, clock: Clock) -> Result<Alerting> {
-    let csv = format!(
-        "{}\nP1,,z1,road,1,,F1,C,113.2,35.2,1,100,false,,,post,all,true,M,60",
-        lampguard_model::register::header()
-    );
+fn start(options: &TellingsChild, tail: Tail, clock: Clock, registry: &Registry) -> Result<Alerting> {
+    let one = || {
+        let header = lampguard_model::register::header();
+        format!("{header}\nP1,,z1,road,1,,F1,C,113.2,35.2,1,100,false,,,post,all,true,M,60")
+    };
+    let (csv, rota) = match options.story {
+        Story::Ladder => (one(), Rota::default()),
+        Story::Flood => (flood::register(), flood::rota()?),
+    };
     let register =
         Register::parse(csv.as_bytes()).map_err(|faults| anyhow::anyhow!("{} fault(s)", faults.len()))?;
     let channel = |id: &str| {
@@ -165,7 +245,7 @@ fn start(options: &TellingsChild, tail: Tail, clock: Clock) -> Result<Alerting> 
         register: Arc::new(register),
         policy: Policies::default(),
         lighting: None,
-        rota: Rota::default(),
+        rota,
         channels: CHANNELS.map(channel).to_vec(),
         ladders: Ladders::default(),
         restored: None,
@@ -180,7 +260,7 @@ fn start(options: &TellingsChild, tail: Tail, clock: Clock) -> Result<Alerting> 
             safety: Arc::default(),
         },
         clock,
-        registry: Registry::new(),
+        registry: registry.clone(),
     };
     Alerting::start(setup).context("starting alerting")
 }

@@ -8,6 +8,9 @@
 //!            perhaps the next one dies too; the last one goes on to the end
 //! judge      every message of the reference came; of those that came again each further one says attempt > 1
 //! ```
+//! Every fourth round is a flood (flood.rs): there each word of the reference has to come to each person by each channel, in
+//! a message of its own or on a line of a list (heard.rs).
+//!
 //! The clock is asked before a message is made, before it is sent, behind its answer, at each tick and each move, and the
 //! microseconds spread over queue, commit and outcome in between. A round is named by its seed; what the machine's threads
 //! do in it is theirs.
@@ -16,6 +19,8 @@
 //! telephone) has no answer and sends again. It has the same id, and is counted apart.
 
 mod child;
+mod flood;
+mod heard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,6 +33,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
+use child::Story;
 pub(super) use child::{TellingsChild, run as run_child};
 
 use super::process::Family;
@@ -93,6 +99,7 @@ struct Came {
 #[derive(Debug, Default)]
 struct Received {
     came: Vec<Came>,
+    heard: heard::Heard,
     start: u64,
     /// To kill, and at which message.
     victim: Option<(Child, usize, bool)>,
@@ -101,6 +108,9 @@ struct Received {
 #[derive(Debug, Default)]
 struct Round {
     came: Vec<Came>,
+    heard: heard::Heard,
+    /// What the stores of processes that died had events of.
+    left: Vec<BTreeSet<(String, String)>>,
     /// Processes that really died.
     died: u64,
     /// How often the last process asked its clock.
@@ -114,11 +124,19 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let mut report = Report::open(options.json.as_deref())?;
     let family = Family::new()?;
     let folder = Folder::make(&family)?;
-    let reference = round(&folder.0.join("reference"), &[Kill::Never]).context("the round without a kill")?;
+    let reference = |story: Story| {
+        let dir = folder.0.join(format!("reference-{}", story.name()));
+        round(&dir, story, &[Kill::Never]).with_context(|| format!("the {} without a kill", story.name()))
+    };
+    let (ladder, flood) = (reference(Story::Ladder)?, reference(Story::Flood)?);
     let wanted: BTreeMap<String, String> =
-        reference.came.iter().map(|came| (came.id.clone(), came.what.clone())).collect();
+        ladder.came.iter().map(|came| (came.id.clone(), came.what.clone())).collect();
     if wanted.len() != child::MESSAGES {
         bail!("the round without a kill told {} messages, {} were to come", wanted.len(), child::MESSAGES);
+    }
+    let missing = heard::missing(&flood.heard);
+    if !missing.is_empty() {
+        bail!("the flood without a kill told nobody: {}", missing.join(", "));
     }
     let began = Instant::now();
     let next = AtomicU64::new(0);
@@ -131,10 +149,16 @@ pub(super) fn run(options: &Options) -> Result<()> {
                     if number >= options.rounds {
                         return;
                     }
-                    let kills = draw(options.seed, number, reference.calls);
-                    let judged =
-                        round(&folder.0.join(number.to_string()), &kills).map(|round| judge(&wanted, &round));
+                    let story = story_of(number);
+                    let reference = if story == Story::Flood { &flood } else { &ladder };
+                    let kills = draw(options.seed, number, reference.calls, reference.came.len() as u64);
+                    let round = round(&folder.0.join(number.to_string()), story, &kills);
+                    let judged = round.map(|round| match story {
+                        Story::Ladder => judge(&wanted, &round),
+                        Story::Flood => judge_flood(&flood.heard, &round),
+                    });
                     let mut sum = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    sum.wanted += if story == Story::Flood { flood.heard.len() } else { wanted.len() } as u64;
                     sum.add(number, &kills, judged);
                     report.progress(format_args!("round {} of {}", sum.rounds, options.rounds));
                 }
@@ -149,14 +173,19 @@ pub(super) fn run(options: &Options) -> Result<()> {
     bail!("bench tellings: seed {}: {}", options.seed, sum.faults.join("; "))
 }
 
-/// The kills of a round; the last process lives.
-fn draw(seed: u64, number: u64, calls: u64) -> Vec<Kill> {
+/// A flood takes a quarter of a minute, so it is every fourth round alone.
+fn story_of(number: u64) -> Story {
+    if number % 4 == 3 { Story::Flood } else { Story::Ladder }
+}
+
+/// The kills of a round whose story takes so many calls of the clock and messages; the last process lives.
+fn draw(seed: u64, number: u64, calls: u64, messages: u64) -> Vec<Kill> {
     let mut random = Random(seed.rotate_left(32) ^ number);
     random.next();
     let kills = if random.share() < 0.25 { 2 } else { 1 };
     let one = |random: &mut Random| match random.below(4) {
-        0 => Kill::Received { count: 1 + random.below(child::MESSAGES as u64) as usize, answered: false },
-        1 => Kill::Received { count: 1 + random.below(child::MESSAGES as u64) as usize, answered: true },
+        0 => Kill::Received { count: 1 + random.below(messages.max(1)) as usize, answered: false },
+        1 => Kill::Received { count: 1 + random.below(messages.max(1)) as usize, answered: true },
         _ => {
             let after_us = if random.share() < 0.4 { 0 } else { 1 + random.below(AFTER_US) };
             Kill::Clock { at_call: 1 + random.below(calls.max(1)), after_us }
@@ -191,19 +220,21 @@ fn take(received: &Mutex<Received>) -> std::sync::MutexGuard<'_, Received> {
 }
 
 /// One round: a folder, a receiver, and one process after the other.
-fn round(dir: &Path, kills: &[Kill]) -> Result<Round> {
+fn round(dir: &Path, story: Story, kills: &[Kill]) -> Result<Round> {
     std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     let received = Arc::new(Mutex::new(Received::default()));
     let receiver = received.clone();
     let port = stub::start(move |request| {
         let body: Value = serde_json::from_slice(request.body).unwrap_or_default();
-        receive(&receiver, &body);
+        // "POST /a HTTP/1.1"
+        let channel = request.line.split_whitespace().nth(1).unwrap_or_default();
+        receive(&receiver, channel.trim_start_matches('/'), &body);
         ("200 OK", "")
     })?;
     let mut out = Round::default();
     for (start, kill) in kills.iter().enumerate() {
         take(&received).start = start as u64;
-        let (finished, calls) = one_process(dir, port, start, *kill, &received)?;
+        let (finished, calls) = one_process((dir, story), port, start, *kill, &received)?;
         if *kill == Kill::Never && !finished {
             bail!("the last process did not come to its end");
         }
@@ -213,15 +244,19 @@ fn round(dir: &Path, kills: &[Kill]) -> Result<Round> {
         }
         out.died += 1;
         out.unanswered.extend(unanswered(dir));
+        out.left.push(heard::events(dir));
     }
-    out.came = std::mem::take(&mut take(&received).came);
+    let got = std::mem::take(&mut *take(&received));
+    (out.came, out.heard) = (got.came, got.heard);
     std::fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
     Ok(out)
 }
 
 /// A message came: it is noted, and its sender dies when that was to be. One that is killed here has no answer yet.
-fn receive(received: &Mutex<Received>, body: &Value) {
+fn receive(received: &Mutex<Received>, channel: &str, body: &Value) {
     let mut received = take(received);
+    let start = received.start;
+    heard::note(&mut received.heard, channel, body, start);
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let step = body.pointer("/notice/step").and_then(Value::as_u64).unwrap_or_default();
     let came = Came {
@@ -255,7 +290,7 @@ fn end(victim: &mut Child) {
 
 /// Runs a process until it dies or is done. True when it came to its end; with the calls of its clock.
 fn one_process(
-    dir: &Path,
+    (dir, story): (&Path, Story),
     port: u16,
     start: usize,
     kill: Kill,
@@ -266,7 +301,7 @@ fn one_process(
         _ => (0, 0),
     };
     let mut command = Command::new(std::env::current_exe().context("finding our own program")?);
-    command.args(["bench", "tellings-child", "--dir"]).arg(dir);
+    command.args(["bench", "tellings-child", "--story", story.name(), "--dir"]).arg(dir);
     command.args(["--url", &format!("http://127.0.0.1:{port}"), "--starts", &start.to_string()]);
     command.args(["--at-call", &at_call.to_string(), "--after-us", &after_us.to_string()]);
     let said = dir.join(format!("said-{start}"));
@@ -372,10 +407,17 @@ fn judge(wanted: &BTreeMap<String, String>, round: &Round) -> Judged {
     judged
 }
 
+fn judge_flood(wanted: &heard::Heard, round: &Round) -> Judged {
+    let (faults, repeats, resent) = heard::judge(wanted, &round.heard, &round.left);
+    Judged { faults, repeats, resent, died: round.died }
+}
+
 /// All rounds.
 #[derive(Debug, Default)]
 struct Sum {
     rounds: u64,
+    /// Messages of the ladder, words of the flood.
+    wanted: u64,
     kills: BTreeMap<&'static str, u64>,
     died: u64,
     repeats: usize,
@@ -411,7 +453,7 @@ impl Sum {
             row = row.number(&format!("kills_{name}"), *count as f64);
         }
         row.number("died", self.died as f64)
-            .number("messages_wanted", (self.rounds * child::MESSAGES as u64) as f64)
+            .number("messages_wanted", self.wanted as f64)
             .number("repeats_marked", self.repeats as f64)
             .number("repeats_of_senders", self.resent as f64)
             .number("faults", (self.faults.len() as u64 + self.more_faults) as f64)
@@ -453,8 +495,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_kills_and_every_kind_of_them() {
-        let all: Vec<Vec<Kill>> = (0..100).map(|number| draw(1, number, 50)).collect();
-        assert_eq!(all, (0..100).map(|number| draw(1, number, 50)).collect::<Vec<_>>());
+        let all: Vec<Vec<Kill>> = (0..100).map(|number| draw(1, number, 50, 10)).collect();
+        assert_eq!(all, (0..100).map(|number| draw(1, number, 50, 10)).collect::<Vec<_>>());
         let names: BTreeSet<&str> = all.iter().flatten().map(|kill| kill.name()).collect();
         assert_eq!(
             names.into_iter().collect::<Vec<_>>(),

@@ -11,6 +11,7 @@
 //! | `greeting.rs`, `linger.rs` | CONNECT and logins; how a connection is closed |
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
+//! | `refusals.rs` | who was refused, in the log |
 //! | `credentials.rs`, `certificate.rs` | who it is, and what it may say; `../server_tls.rs` has our own certificate |
 //! | `websocket.rs` | the same through HTTP |
 
@@ -20,6 +21,7 @@ mod credentials;
 mod greeting;
 mod linger;
 mod packet;
+mod refusals;
 mod session;
 mod share;
 mod v5;
@@ -44,6 +46,7 @@ use tracing::{debug, info, warn};
 pub use certificate::ends_at;
 pub use credentials::{Credentials, CredentialsError, Scope};
 
+use self::refusals::Refusals;
 use crate::config::ListenerConfig;
 use crate::intake::{Inlet, Mapping};
 use crate::metrics::Metrics;
@@ -65,7 +68,7 @@ pub enum ListenerError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The address is taken or not ours.
-    #[error("listening on {bind}: {source}; choose another [listener] bind or end what uses it")]
+    #[error("listening on {bind}; choose another [listener] bind or end what uses it")]
     Bind {
         /// The address.
         bind: SocketAddr,
@@ -112,6 +115,7 @@ pub(crate) struct Shared {
     connections: AtomicUsize,
     per_address: Mutex<HashMap<IpAddr, usize>>,
     next_id: AtomicU64,
+    refusals: Refusals,
 }
 
 /// A running listener.
@@ -160,6 +164,7 @@ impl Listener {
             connections: AtomicUsize::new(0),
             per_address: Mutex::default(),
             next_id: AtomicU64::new(0),
+            refusals: Refusals::default(),
         });
         info!(
             %address,

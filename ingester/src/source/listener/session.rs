@@ -11,13 +11,14 @@ use lampguard_model::wire;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::answer::{self, ALIASES_MAX, FILTERS_MAX, IN_FLIGHT_MAX, Lost, NOT_AUTHORISED};
 use super::credentials::Scope;
 use super::greeting::greet;
 use super::linger::{GOODBYE, LAST_WORD, linger};
 use super::packet::{self, Connect, Packet, Publish, Version};
+use super::refusals::TOPIC_SHOWN;
 use super::share::{self, Share};
 use super::{GREETING, Place, websocket};
 use crate::intake::{Chunk, Fate, Mapping, Message, Origin, Settled, cost_of};
@@ -210,6 +211,17 @@ impl Place {
 
     pub(super) fn refused(&self, reason: &'static str) {
         self.shared.metrics.connection_refused.with_label_values(&[reason]).inc();
+        if let Some(left_out) = self.shared.refusals.line(Instant::now()) {
+            let name = self.identity.as_deref().unwrap_or_default();
+            warn!(address = %self.address, name, reason, left_out, "a sensor is refused");
+        }
+    }
+
+    fn denied(&self, topic: &str, may: &str) {
+        if let Some(left_out) = self.shared.refusals.line(Instant::now()) {
+            let topic: String = topic.chars().take(TOPIC_SHOWN).collect();
+            warn!(address = %self.address, topic, may, left_out, "a sensor is refused: it may not write there");
+        }
     }
 }
 
@@ -405,6 +417,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.open += usize::from(token.is_some());
         let fate = if allowed { Fate::Read } else { Fate::Denied };
         let Publish { topic, payload, retain, .. } = publish;
+        if let Some(scope) = scope.filter(|_| !allowed) {
+            self.place.denied(&topic, &scope.filter);
+        }
         let message = Message { topic, payload, token, retain, alone, fate };
         self.chunk_bytes += message.cost();
         self.chunk.push(message);
