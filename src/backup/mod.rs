@@ -119,6 +119,8 @@ pub(crate) fn backup(file: Option<&Path>, out: &Path) -> Result<()> {
         copy.take(&dir.join(name), &Path::new("data").join(name))?;
     }
     let moment = clock::now();
+    // Also where no reading has come yet: what is read back below has to be there.
+    copy::make_folders(&unfinished.path.join("data/journal/segment"))?;
     copy_journal(&mut copy, &dir.join("journal"), pinned)?;
     for (name, path) in [
         ("lampguard.toml", Some(&file)),
