@@ -199,8 +199,13 @@ fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_i
 }
 
 #[test]
-fn a_first_evening_without_a_reading_is_backed_up_whole() {
+fn a_first_evening_without_a_reading_is_backed_up_whole_wherever_its_folders_lie() {
     let old = Site::new();
+    old.start().stop();
+    // The months were moved to a larger disk.
+    let (history, moved) = (old.data().join("history"), old.path("history-moved"));
+    std::fs::rename(&history, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &history).unwrap();
     let lampguard = old.start();
     let duty = old.token("duty", &[]);
     let told = json!({ "key": "1", "what": "shock", "post_id": "P001", "caller": "a caller" });
@@ -217,6 +222,7 @@ fn a_first_evening_without_a_reading_is_backed_up_whole() {
     assert_eq!(inside.map(|entry| entry.path()).collect::<Vec<_>>(), [] as [std::path::PathBuf; 0]);
     let out = old.path("backup");
     good(&old.run(&["backup", "--out", &words(&out)]));
+    assert!(out.join("data/history/history.db").is_file(), "what lies behind the link");
     assert!(!old.path("backup.unfinished").exists());
     lampguard.stop();
 
