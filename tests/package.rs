@@ -179,6 +179,8 @@ fn at_emqx_a_name_is_that_of_the_certificate_and_no_listener_is_open_without_one
         ("listeners.ssl.default.ssl_options.verify", "verify_peer"),
         ("listeners.ssl.default.ssl_options.fail_if_no_peer_cert", "true"),
         ("authorization.no_match", "deny"),
+        // `disconnect` answers a SUBSCRIBE of which one filter is denied by the end of the connection.
+        ("authorization.deny_action", "ignore"),
     ] {
         assert_eq!(found.get(key).map(String::as_str), Some(value), "{key}");
     }
@@ -186,6 +188,10 @@ fn at_emqx_a_name_is_that_of_the_certificate_and_no_listener_is_open_without_one
     let rights: Vec<&str> =
         rights.lines().filter(|line| !line.is_empty() && !line.starts_with("%%")).collect();
     assert_eq!(rights.last(), Some(&"{deny, all}."));
+    // doctor asks for both in one SUBSCRIBE.
+    for topic in ["\"$SYS/broker/version\"", "\"$SYS/brokers/+/version\""] {
+        assert!(rights.iter().any(|line| line.contains(topic)), "{topic}");
+    }
     let to_all: Vec<_> = rights.iter().filter(|line| line.starts_with("{allow, all")).collect();
     assert!(!to_all.is_empty() && to_all.iter().all(|line| line.contains("${username}")), "{to_all:?}");
 }
