@@ -283,6 +283,41 @@ fn the_configuration_is_checked_as_the_user_who_reads_it_and_a_failed_restart_le
     assert!(restart.ends_with("||"), "{restart}");
 }
 
+/// What postinst asks systemctl for at an upgrade, beside a service in this state.
+fn asked_at_an_upgrade(state: &str) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let asked = home.path().join("asked");
+    let is_active = format!("[ $1 = is-active ] || exit 0\necho {state}\n[ {state} = active ]");
+    for (name, does) in [
+        ("systemctl", format!("echo \"$@\" >>{}\n{is_active}", asked.display())),
+        ("systemd-sysusers", String::new()),
+        ("systemd-tmpfiles", String::new()),
+        ("dpkg-statoverride", String::new()),
+        ("runuser", String::new()),
+    ] {
+        let path = home.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = text("debian/postinst").replace("/run/systemd/system", home.path().to_str().unwrap());
+    let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "postinst", "configure", "0.1.0"]).env("PATH", path);
+    let output = finish("postinst", command, seconds(30));
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{state}: {out}{err}");
+    std::fs::read_to_string(asked).unwrap()
+}
+
+#[test]
+fn an_upgrade_restarts_a_service_that_runs_or_is_still_starting_and_no_other() {
+    for (state, restarts) in [("active", true), ("activating", true), ("inactive", false), ("failed", false)]
+    {
+        let asked = asked_at_an_upgrade(state);
+        assert_eq!(asked.contains("try-restart lampguard.service"), restarts, "{state}: {asked}");
+    }
+}
+
 #[test]
 fn wrong_words_end_the_packing_with_2() {
     let home = tempfile::tempdir().unwrap();
