@@ -41,6 +41,29 @@ pub(crate) fn series_up(registry: &Registry) -> Result<IntGauge> {
     Ok(gauge)
 }
 
+/// What `/metrics` tells of the socket of pages and interface: see `api/server.rs`.
+#[derive(Clone, Debug)]
+pub(crate) struct Web {
+    pub(crate) connections: IntGauge,
+    pub(crate) refused: IntCounter,
+}
+
+impl Web {
+    pub(crate) fn register(registry: &Registry) -> Result<Self> {
+        let refused = "Connections that were turned away: too many, or too many of one address.";
+        let metrics = Self {
+            connections: IntGauge::new(
+                "lampguard_web_connections",
+                "Open connections of pages and interface.",
+            )?,
+            refused: IntCounter::new("lampguard_web_refused_total", refused)?,
+        };
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        Ok(metrics)
+    }
+}
+
 /// What `/metrics` tells of other nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct NodesMetrics {
@@ -107,7 +130,7 @@ pub(crate) struct Watching {
     pub(crate) heartbeats: IntCounterVec,
     /// 1 while the last heartbeat was taken.
     pub(crate) heartbeat_up: IntGauge,
-    /// Until a certificate of ours ends.
+    /// Until a certificate of ours or of a broker ends.
     pub(crate) certificate_ends: IntGaugeVec,
 }
 
@@ -141,7 +164,7 @@ impl Watching {
             certificate_ends: IntGaugeVec::new(
                 Opts::new(
                     "lampguard_certificate_ends_in_seconds",
-                    "Until a certificate of ours ends; 0 when it cannot be read, below when it has ended",
+                    "Until a certificate of ours or of a broker ends; 0 when it cannot be read, below when it has ended",
                 ),
                 &["certificate"],
             )?,

@@ -247,6 +247,39 @@ fn a_night_without_arrivals_has_no_rate_and_one_where_all_were_late_has_nought()
 }
 
 #[test]
+fn a_stage_that_nobody_went_through_has_no_mean_a_zone_without_low_lying_posts_no_share_and_nodes_add_up() {
+    let stand = ["acknowledge", "depart"]
+        .map(|stage| [format!("stage_{stage}_total"), format!("stage_{stage}_s_total")]);
+    let stand: Vec<(&str, u32)> = stand.iter().flatten().map(|name| (&**name, 9000)).collect();
+    let mut rows = counters(&stand, &[("stage_depart_total", 4), ("stage_depart_s_total", 1000)]);
+    rows.extend(zones(
+        &[
+            ("low", "posts_low_lying=4,reporting_low_lying=3"),
+            ("high", "posts_low_lying=0,reporting_low_lying=0"),
+        ],
+        4,
+    ));
+    for (node, jobs) in [("one", 2), ("two", 1)] {
+        rows.push((format!("crew,crew=c1,zone=z1,node={node} jobs={jobs},jobs_departed={jobs}"), 20));
+    }
+    rows.push(("crew,crew=c2,zone=z1,node=one jobs=0,jobs_departed=0".to_owned(), 20));
+    let Some(night) = Planted::with(&rows) else { return };
+    for source in [Source::Prometheus, Source::Influxql] {
+        let shown = |board, title, ref_id| night.panel(source, board, title, ref_id, 3600, 60);
+        let stage = |ref_id| shown("lg-sla", "Mean time of each stage", ref_id).into_values().next();
+        assert_eq!(stage("A"), None, "{source:?}");
+        assert_eq!(stage("B").and_then(|values| values.last().copied()), Some(250.0), "{source:?}");
+        let share = shown("lg-rain", "Low-lying posts that report", "A");
+        let last: Vec<_> = share.iter().map(|(zone, values)| (&**zone, values.last().copied())).collect();
+        assert_eq!(last, [("low", Some(75.0))], "{source:?}");
+        let load = shown("lg-zone", "Crew load", "A");
+        // InfluxQL has all columns at once, and the last of them that is written is the crew's departed ones.
+        let last: Vec<_> = load.iter().map(|(crew, values)| (&**crew, values.last().copied())).collect();
+        assert_eq!(last, [("c1", Some(3.0)), ("c2", Some(0.0))], "{source:?}");
+    }
+}
+
+#[test]
 fn a_peak_and_an_opening_between_two_wide_steps_are_seen() {
     // Six hours of 2 mA; once 60.5 mA for a look, and once two incidents, neither on a step of half an hour.
     let row = |n: i64| {

@@ -91,4 +91,4 @@ pub use run::{
     TestSetup,
 };
 pub use store::{Audit, AuditError, NoticeFilter, NoticeView, verify_file};
-pub use totals::{EndedSince, Totals};
+pub use totals::{EndedSince, Handling, OfCrew, Totals};

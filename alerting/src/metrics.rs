@@ -38,6 +38,8 @@ pub struct Metrics {
     pub tests: IntCounterVec,
     /// 1 while the last attempt of a channel was taken; a channel that was never tried has none.
     pub channel_up: IntGaugeVec,
+    /// Loads of a page by somebody signed in on duty.
+    pub presence: IntCounter,
     /// Hours of the next 7 days in which nobody of a zone can be sent.
     pub rota_gap_hours: GaugeVec,
 }
@@ -48,6 +50,13 @@ fn alarm() -> HistogramOpts {
         "Receipt of the confirming reading to hand-over to the first channel",
     );
     options.buckets(vec![0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0])
+}
+
+fn presence() -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new(
+        "lampguard_alerting_presence_total",
+        "Loads of a page by somebody signed in on duty: while there are none the desk is rung",
+    )
 }
 
 impl Metrics {
@@ -114,6 +123,7 @@ impl Metrics {
                 Opts::new("lampguard_alerting_channel_up", "1 while a channel takes what it is told"),
                 &["channel"],
             )?,
+            presence: presence()?,
             rota_gap_hours: GaugeVec::new(
                 Opts::new(
                     "lampguard_alerting_rota_gap_hours",
@@ -143,6 +153,7 @@ impl Metrics {
             Box::new(self.channel_faults.clone()),
             Box::new(self.channel_up.clone()),
             Box::new(self.tests.clone()),
+            Box::new(self.presence.clone()),
             Box::new(self.rota_gap_hours.clone()),
         ]
     }

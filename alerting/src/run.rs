@@ -430,6 +430,7 @@ impl Story {
                 Ok(Work::Test(ask, reply)) => drop(reply.send(self.asked_of_test(ask))),
                 Ok(Work::Delivered(delivery)) => self.delivered(&mut lock(engine), &delivery),
                 Ok(Work::Present) => {
+                    self.metrics.presence.inc();
                     lock(engine).step((self.clock)(), Input::Presence, &mut self.effects);
                     self.handle(false);
                 }

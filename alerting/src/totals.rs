@@ -5,7 +5,9 @@
 //!       + what the board has seen since
 //! ```
 //! A total only grows, also over a restart: nothing that people do takes a milestone of an incident back. Drills count
-//! nowhere.
+//! nowhere. How incidents were handled stands in `totals/handling.rs`.
+
+mod handling;
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -22,6 +24,8 @@ use crate::incident::{Incident, Scope, Severity, TOLD_WITHIN};
 use crate::life::{Life, Stage};
 use crate::run::{Alerting, lock};
 use crate::store::{Reads, StoreError, open_for_reading};
+
+pub use handling::{Handling, OfCrew, Taken};
 
 /// Open incidents that one look at the board takes at once: the alerting thread waits for no more.
 const WALK: usize = 256;
@@ -44,6 +48,8 @@ pub struct Totals {
     pub response: Millis,
     /// And those within each of [`RESPONSE_BUCKETS`].
     pub within: [u64; RESPONSE_BUCKETS.len()],
+    /// How long stages took, repeats, false alarms, crews: of those where somebody had to be there soon.
+    pub handling: Handling,
 }
 
 impl Totals {
@@ -56,6 +62,9 @@ impl Totals {
         totals.opened = 1;
         totals.closed = u64::from(life.state == Stage::Closed);
         totals.breached = u64::from(life.breached_at.is_some());
+        if urgent {
+            totals.handling = Handling::of(life);
+        }
         for arrival in life.arrived.iter().chain(&life.earlier).chain(&life.denied) {
             let at = arrival.mark.at;
             // An arrival at the P2 that it was is measured from there.
@@ -96,6 +105,7 @@ impl Totals {
         for (within, (after, before)) in self.within.iter_mut().zip(after.within.iter().zip(before.within)) {
             *within += after.saturating_sub(before);
         }
+        self.handling.further(&before.handling, &after.handling);
     }
 }
 
@@ -120,6 +130,7 @@ impl AddAssign<&Self> for Totals {
         for (within, more) in self.within.iter_mut().zip(other.within) {
             *within += more;
         }
+        self.handling += &other.handling;
     }
 }
 

@@ -29,7 +29,7 @@ fn event(of: &Incident, step: u64, kind: &'static str) -> Event {
 
 /// What may happen to an incident next; the word of its record.
 fn happen(of: &mut Incident, dice: u64, now: Timestamp) -> &'static str {
-    match dice % 6 {
+    match dice % 8 {
         0 if of.life.arrived.is_none() => {
             of.life.arrived = Some(arrival(now));
             of.life.state = Stage::Arrived;
@@ -50,9 +50,32 @@ fn happen(of: &mut Incident, dice: u64, now: Timestamp) -> &'static str {
             "confirm_arrival"
         }
         4 if dice >> 8 & 3 == 0 => {
-            of.life.state = if dice >> 10 & 3 == 0 { Stage::Void } else { Stage::Closed };
+            let void = dice >> 10 & 3 == 0 && of.life.passed.is_none();
+            of.life.state = if void { Stage::Void } else { Stage::Closed };
             of.life.ended = Some(mark(now));
             "closed"
+        }
+        5 if of.life.arrived.is_some() => {
+            let mut safe = crate::testkit::isolated(now).safe;
+            std::mem::swap(&mut of.life.safe, &mut safe);
+            of.life.passed = of.life.passed.take().or_else(|| of.life.way());
+            let crew = Arc::from(["c1", "c2"][(dice >> 12) as usize % 2]);
+            if let Some(passed) = of.life.passed.as_mut().filter(|_| safe.is_none()) {
+                (passed.crew, passed.breached) = (Some(crew), dice >> 13 & 1 == 1);
+            }
+            of.life.state = Stage::MadeSafe;
+            "make_safe"
+        }
+        6 => {
+            of.life.told_at = Some(now);
+            of.life.acknowledged = Some(mark(now + Millis::seconds(5)));
+            "acknowledge"
+        }
+        7 if of.life.safe.is_some() => {
+            let cause = if dice >> 14 & 1 == 0 { "false" } else { "wet joint" }.to_owned();
+            of.life.repaired =
+                Some(crate::life::Repair { mark: mark(now), cause, parts: String::new(), reading: None });
+            "repair"
         }
         _ => "note",
     }
@@ -66,16 +89,19 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
     let mut board = Board::default();
     let mut incidents: Vec<Incident> = Vec::new();
     let mut before = ByZone::new();
-    for step in 0..1500 {
+    for step in 0..3000 {
         let dice = mix(seed << 32 | step);
         let now = T + Millis::seconds(30 * step as i64);
-        if step.is_multiple_of(12) {
+        if step.is_multiple_of(14) {
             let mut new = incident(incidents.len());
             let due = if dice >> 24 & 1 == 0 { Millis::minutes(30) } else { Millis::hours(24) };
             (new.opened_at, new.due_at) = (now, now + due);
             (new.severity, new.p1_at) = (Severity::P2, None);
             new.zone = Arc::from(["z1", "z2"][(dice >> 4) as usize % 2]);
             new.life.drill = (dice >> 16).is_multiple_of(9);
+            if dice >> 40 & 3 == 0 {
+                new.life.follows = vec![Arc::from("LG-OLD")];
+            }
             let opened = event(&new, step, "opened");
             store.commit(&[Write::Open(Box::new(new.clone()), opened, Vec::new())]).unwrap();
             board.put(new.clone(), None);
@@ -101,6 +127,19 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
                 assert!(now.breached >= was.breached && now.closed >= was.closed, "{zone} {step}");
                 assert!(now.responses >= was.responses && now.response >= was.response, "{zone} {step}");
                 assert!(now.within.iter().zip(was.within).all(|(now, was)| *now >= was), "{zone} {step}");
+                let (now, was) = (&now.handling, &was.handling);
+                let stages = || now.stages.iter().zip(&was.stages);
+                assert!(
+                    stages().all(|(now, was)| now.count >= was.count && now.time >= was.time),
+                    "{zone} {step}"
+                );
+                assert!(now.repeats >= was.repeats && now.voided >= was.voided, "{zone} {step}");
+                assert!(now.false_alarms >= was.false_alarms, "{zone} {step}");
+                let grew = |(crew, was): (&Arc<str>, &OfCrew)| {
+                    let now = now.crews.get(crew).copied().unwrap_or_default();
+                    now.arrived >= was.arrived && now.breached >= was.breached
+                };
+                assert!(was.crews.iter().all(grew), "{zone} {step}");
             }
             before = counted;
         }
@@ -110,6 +149,10 @@ fn totals_counted_as_incidents_go_on_are_those_of_the_store_and_never_fall() {
     assert!(sum(|t| t.opened) > 80 && sum(|t| t.arrived) > 40 && sum(|t| t.breached) > 40, "{all:?}");
     assert!(sum(|t| t.responses) > 10 && sum(|t| t.responses) < sum(|t| t.arrived), "{all:?}");
     assert!(sum(|t| t.closed) > 20 && sum(|t| t.within[4]) > 0, "{all:?}");
+    assert!(sum(|t| t.handling.stages[3].count) > 10 && sum(|t| t.handling.stages[4].count) > 2, "{all:?}");
+    assert!(sum(|t| t.handling.repeats) > 2 && sum(|t| t.handling.voided) > 0, "{all:?}");
+    assert!(sum(|t| t.handling.false_alarms) > 0, "{all:?}");
+    assert!(all.values().all(|totals| totals.handling.crews.len() == 2), "{all:?}");
 }
 
 #[test]

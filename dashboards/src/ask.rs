@@ -92,6 +92,18 @@ pub(crate) fn grown_by_zone(field: &str) -> String {
     )
 }
 
+/// What one counter of `zone` grew by for each of another in the time that is shown, times `scale`; nothing where there was
+/// none.
+pub(crate) fn grown_per(scale: u32, above: &str, count: &str) -> super::spec::Ask {
+    let grown = |field: &str| format!("sum(increase(zone_{field}{ZONE}[$__range]))");
+    super::spec::ask(
+        format!("{scale} * {} / ({} > 0)", grown(above), grown(count)),
+        format!(
+            r#"SELECT {scale} * "a" / "b" FROM (SELECT sum("x") AS "a", sum("y") AS "b" FROM (SELECT non_negative_difference("{above}") AS "x", non_negative_difference("{count}") AS "y" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter) WHERE "b" > 0"#
+        ),
+    )
+}
+
 /// What a counter of `zone` grows by in each `$interval`, all zones. The step is never less (`by_interval`), and more where a
 /// longer time is shown: then the count is that of the step.
 pub(crate) fn growth(field: &str) -> super::spec::Ask {

@@ -166,6 +166,17 @@ pub const RESPONSE_BUCKETS: [(u32, &str); 6] = [
     (60, "response_le_60m_total"),
 ];
 
+/// The stages of an incident, in their order: the field that counts how often each was gone through, and the one that sums
+/// its seconds. Each is named by the move that ends it; the first one begins when people were told.
+pub const STAGE_FIELDS: [(&str, &str); 6] = [
+    ("stage_acknowledge_total", "stage_acknowledge_s_total"),
+    ("stage_depart_total", "stage_depart_s_total"),
+    ("stage_arrive_total", "stage_arrive_s_total"),
+    ("stage_make_safe_total", "stage_make_safe_s_total"),
+    ("stage_repair_total", "stage_repair_s_total"),
+    ("stage_verify_total", "stage_verify_s_total"),
+];
+
 /// Each zone at a glance.
 pub const ZONE: Measurement = Measurement {
     name: "zone",
@@ -229,6 +240,71 @@ pub const ZONE: Measurement = Measurement {
         counter("response_le_60m_total", "incidents", "the same, 60 min"),
         counter("response_total", "incidents", "all of them"),
         counter("response_s_total", "s", "sum of their times"),
+        gauge("posts_low_lying", "posts", "posts of the register that stand low, cabinets aside"),
+        gauge("reporting_low_lying", "posts", "of these with data of now"),
+        counter(
+            "stage_acknowledge_total",
+            "incidents",
+            "told until acknowledged, of those that `response_total` is about; counted once it is made safe",
+        ),
+        counter("stage_acknowledge_s_total", "s", "sum of their times"),
+        counter("stage_depart_total", "incidents", "the same, acknowledged until departed"),
+        counter("stage_depart_s_total", "s", "sum of their times"),
+        counter("stage_arrive_total", "incidents", "the same, departed until arrived"),
+        counter("stage_arrive_s_total", "s", "sum of their times"),
+        counter("stage_make_safe_total", "incidents", "the same, arrived until first made safe"),
+        counter("stage_make_safe_s_total", "s", "sum of their times"),
+        counter(
+            "stage_repair_total",
+            "incidents",
+            "first made safe until last repaired, of the same incidents; counted once it is closed",
+        ),
+        counter("stage_repair_s_total", "s", "sum of their times"),
+        counter("stage_verify_total", "incidents", "the same, repaired until verified"),
+        counter("stage_verify_s_total", "s", "sum of their times"),
+        counter(
+            "repeat_total",
+            "incidents",
+            "of the same incidents, once made safe: the same danger had been at the same place within 30 days",
+        ),
+        counter(
+            "voided_total",
+            "incidents",
+            "where somebody had to be there soon, withdrawn before anybody arrived",
+        ),
+        counter(
+            "false_alarm_total",
+            "incidents",
+            "where somebody had to be there soon, closed with cause `false`: nothing was found on the spot",
+        ),
+    ],
+};
+
+/// Crews and what they have to do.
+pub const CREW: Measurement = Measurement {
+    name: "crew",
+    written: "every 30 s, one row a zone and crew: its crew and back-up crew by the configuration, who is on duty, and crews that have or had an incident there; one last row when it is none of these",
+    tags: &[
+        tag("crew", "crew of the configuration"),
+        tag("zone", "zone whose incidents they are"),
+        tag("node", "node that wrote it; left out where there is one instance alone"),
+    ],
+    fields: &[
+        gauge(
+            "jobs",
+            "incidents",
+            "open ones that it has, whatever their severity; drills, and what was returned or is pending, aside",
+        ),
+        gauge("jobs_not_departed", "incidents", "of these: it is not on the way yet"),
+        gauge("jobs_departed", "incidents", "of these: it is on the way"),
+        gauge("jobs_arrived", "incidents", "of these: somebody is there, and it is not made safe"),
+        gauge("jobs_made_safe", "incidents", "of these: made safe, to be repaired, verified or closed"),
+        counter(
+            "arrived_total",
+            "incidents",
+            "that it had when they were first made safe, of those that `zone.response_total` is about",
+        ),
+        counter("breached_total", "incidents", "of these where nobody was there by the deadline"),
     ],
 };
 
@@ -315,11 +391,18 @@ pub const LAMPGUARD: Measurement = Measurement {
         counter("cpu_s_total", "s", "processor time of this process since its start"),
         gauge("memory_bytes", "bytes", "memory of this process"),
         gauge("uptime_s", "s", "since this process began to write"),
+        gauge("web_connections", "", "open connections of pages, phones and programs"),
+        counter("web_refused_total", "", "of these turned away: there were too many"),
+        counter(
+            "presence_total",
+            "",
+            "loads of a page by somebody signed in on duty; an open board loads every 10 s",
+        ),
     ],
 };
 
 /// Every measurement.
-pub const MEASUREMENTS: [&Measurement; 6] = [&LAMP, &WEATHER, &ZONE, &INCIDENT, &ABNORMAL, &LAMPGUARD];
+pub const MEASUREMENTS: [&Measurement; 7] = [&LAMP, &WEATHER, &ZONE, &CREW, &INCIDENT, &ABNORMAL, &LAMPGUARD];
 
 /// `incident.state`, by number.
 pub const INCIDENT_STATES: [Code; 12] = [
@@ -485,6 +568,18 @@ mod tests {
             page.contains(&tables),
             "docs/series.md has lines in another order, or others between; its tables are:\n\n{tables}"
         );
+    }
+
+    #[test]
+    fn each_stage_has_a_count_and_a_sum_among_the_fields_of_zone() {
+        for (count, sum) in STAGE_FIELDS {
+            assert_eq!(
+                Some(sum.to_owned()),
+                count.strip_suffix("_total").map(|name| format!("{name}_s_total"))
+            );
+            assert_eq!(ZONE.field(count).map(|field| field.course), Some(Course::Counter));
+            assert_eq!(ZONE.field(sum).map(|field| (field.course, field.unit)), Some((Course::Counter, "s")));
+        }
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(super) struct ZonesQuery {
 pub(crate) struct Zone {
     pub(crate) posts: u64,
     pub(crate) reporting: u64,
+    /// Of both those that stand low.
+    pub(crate) low_lying: u64,
+    pub(crate) reporting_low_lying: u64,
     /// Some post's newest reading is simulated.
     pub(crate) simulated: bool,
     pub(crate) newest: Option<Timestamp>,
@@ -50,6 +53,7 @@ impl Zone {
             return;
         }
         self.posts += 1;
+        self.low_lying += u64::from(post.low_lying);
         let Some(last) = last else { return };
         self.simulated |= last.row.flags.has(Flags::SIMULATED);
         self.newest = self.newest.max(Some(last.row.received_at));
@@ -58,6 +62,7 @@ impl Zone {
             return;
         }
         self.reporting += 1;
+        self.reporting_low_lying += u64::from(post.low_lying);
         for (field, worst) in [(Field::LeakageMa, &mut self.leakage), (Field::ShellV, &mut self.shell)] {
             let value = value_now(post, last, field, policy, now);
             if let Some(value) = value.filter(|value| worst.as_ref().is_none_or(|(known, _)| value > known)) {

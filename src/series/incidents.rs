@@ -11,7 +11,7 @@ use lampguard_model::series::{INCIDENT, INCIDENT_STATES, SEVERITIES, SIGNALS, nu
 use lampguard_model::{Millis, Timestamp};
 use tracing::warn;
 
-use super::seconds_between;
+use super::{crews, seconds_between};
 use crate::serve::Instance;
 
 /// Open incidents that are written at a time, the most dangerous ones; the rest is a count.
@@ -186,10 +186,11 @@ impl Known {
     }
 }
 
-/// Writes what is open and what ended, and counts the open ones by zone.
+/// Writes what is open and what ended, and counts the open ones by zone, and by crew.
 pub(super) fn look(
     instance: &Instance,
     known: &mut Known,
+    crews: &mut crews::Tally,
     now: Timestamp,
     points: &mut Points,
 ) -> OpenByZone {
@@ -199,6 +200,7 @@ pub(super) fn look(
         let of_zone = open.entry(zone.clone()).or_default();
         of_zone.add(incident, now);
         of_zone.add_untaken(incident);
+        crews.add(incident, zone);
     });
     known.left_out = top.seen - top.kept.len() as u64;
     let written: HashSet<_> = top.kept.iter().map(|Reverse(brief)| brief.id().clone()).collect();
@@ -250,7 +252,7 @@ fn write_ended(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use lampguard_alerting::incident::{Evidence, NO_DUE};
     use lampguard_alerting::life::{Arrival, Channel, Life, Mark, Proof};
     use lampguard_alerting::{Family, Scope};
@@ -259,7 +261,7 @@ mod tests {
 
     const T: Timestamp = Timestamp(1_795_435_200_000);
 
-    fn incident(n: i64) -> Incident {
+    pub(in crate::series) fn incident(n: i64) -> Incident {
         let severity = [Severity::P1, Severity::P2, Severity::P3, Severity::P4][n as usize % 4];
         let due_at = if severity < Severity::P2 { NO_DUE } else { T + Millis::seconds(n) };
         Incident {

@@ -1,9 +1,10 @@
-//! What the databases are given beside readings and weather: zones, open incidents, posts that are not normal, our own
-//! main metrics. Names, units and codes stand in [`lampguard_model::series`].
+//! What the databases are given beside readings and weather: zones, crews, open incidents, posts that are not normal, our
+//! own main metrics. Names, units and codes stand in [`lampguard_model::series`].
 //!
 //! ```text
 //!  series      every 15 s   own.rs         one row of our own metrics
 //!              every 30 s   zones.rs       one row a zone
+//!                           crews.rs       one row a zone and crew
 //!                           incidents.rs   the most dangerous open ones, and a last row of what ended
 //!                           abnormal.rs    the worst posts, and a last row of what is well again
 //!   └► points:ID            a buffer and a connection for each database (ingester/src/tsdb/point_writer.rs)
@@ -13,6 +14,7 @@
 //! time and lets go in between.
 
 mod abnormal;
+mod crews;
 mod incidents;
 mod own;
 mod zones;
@@ -72,6 +74,7 @@ impl Drop for Alive {
 struct Known {
     incidents: incidents::Known,
     abnormal: abnormal::Known,
+    crews: crews::Known,
 }
 
 /// The running thread with its writers.
@@ -159,9 +162,11 @@ fn look_around(instance: &Arc<Instance>, known: &mut Known, up: Duration, city: 
     let mut points = Points::default();
     let node = node(instance);
     if city && judges(instance) {
-        let open = incidents::look(instance, &mut known.incidents, now, &mut points);
+        let mut tally = crews::Tally::new(instance.alerting.rota(), now);
+        let open = incidents::look(instance, &mut known.incidents, &mut tally, now, &mut points);
         let colours = abnormal::look(instance, &mut known.abnormal, now, &mut points);
-        zones::look(instance, &node, (&open, &colours), now, &mut points);
+        let own = zones::look(instance, &node, (&open, &colours), now, &mut points);
+        crews::look(instance, &node, &own, &tally, &mut known.crews, &mut points);
     }
     let left_out = (known.incidents.left_out(), known.abnormal.left_out());
     own::look(instance, &node, left_out, up, now, &mut points);

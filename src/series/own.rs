@@ -16,7 +16,7 @@ const PROMISED_S: f64 = 0.25;
 const TICKS_PER_S: i64 = 100;
 
 /// Sums of counters, each under the name it has in the row.
-const SUMS: [(&str, &str); 10] = [
+const SUMS: [(&str, &str); 13] = [
     ("mended_total", "lampguard_ingester_mended_total"),
     ("gap_total", "lampguard_ingester_gap_total"),
     ("clock_ahead_total", "lampguard_ingester_clock_ahead_total"),
@@ -27,6 +27,9 @@ const SUMS: [(&str, &str); 10] = [
     ("held_bytes", "lampguard_ingester_held_bytes"),
     ("connections", "lampguard_listener_connections"),
     ("open_incidents", "lampguard_alerting_open_incidents"),
+    ("web_connections", "lampguard_web_connections"),
+    ("web_refused_total", "lampguard_web_refused_total"),
+    ("presence_total", "lampguard_alerting_presence_total"),
 ];
 
 /// Highest values of gauges.

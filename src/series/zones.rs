@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lampguard_alerting::Totals;
 use lampguard_ingester::tsdb::{Points, whole};
-use lampguard_model::series::{RESPONSE_BUCKETS, ZONE};
+use lampguard_model::series::{RESPONSE_BUCKETS, STAGE_FIELDS, ZONE};
 use lampguard_model::{Post, Timestamp};
 
 use super::abnormal::{Colours, ColoursByZone};
@@ -17,14 +17,14 @@ use crate::serve::Instance;
 
 type Value = (&'static str, Option<i64>);
 
-/// Writes every configured zone that is ours, and every other that something is open of or was.
+/// Writes every configured zone that is ours, and every other that something is open of or was. Gives those that are ours.
 pub(super) fn look(
     instance: &Instance,
     node: &str,
     (open, colours): (&OpenByZone, &ColoursByZone),
     now: Timestamp,
     points: &mut Points,
-) {
+) -> BTreeSet<Arc<str>> {
     let own = |post: &Post| !is_foreign(instance, &post.zone, &post.feeder);
     let posts = zones::look_at_own(instance, now, own);
     let rates = zones::rates_of_own(instance, now, own);
@@ -43,6 +43,8 @@ pub(super) fn look(
         let mut fields: Vec<Value> = vec![
             ("posts", whole(zone.posts)),
             ("reporting", whole(zone.reporting)),
+            ("posts_low_lying", whole(zone.low_lying)),
+            ("reporting_low_lying", whole(zone.reporting_low_lying)),
             ("data_age_s", zone.newest.map(|newest| seconds_between(newest, now))),
             ("lamps_due", whole(lamps.due)),
             ("lamps_lit", whole(lamps.lit)),
@@ -62,6 +64,7 @@ pub(super) fn look(
         }
         points.push(&ZONE, now, &[("zone", id), ("node", node)], &fields);
     }
+    all.into_iter().filter(is_own).collect()
 }
 
 fn colour_fields(colours: Colours) -> [Value; 5] {
@@ -99,6 +102,15 @@ fn total_fields(totals: &Totals) -> Vec<Value> {
     ];
     let buckets = RESPONSE_BUCKETS.iter().zip(totals.within);
     fields.extend(buckets.map(|((_, name), within)| (*name, whole(within))));
+    let handling = &totals.handling;
+    for ((count, sum), stage) in STAGE_FIELDS.iter().zip(handling.stages) {
+        fields.extend([(*count, whole(stage.count)), (*sum, Some(stage.time.0))]);
+    }
+    fields.extend([
+        ("repeat_total", whole(handling.repeats)),
+        ("voided_total", whole(handling.voided)),
+        ("false_alarm_total", whole(handling.false_alarms)),
+    ]);
     fields
 }
 
@@ -109,7 +121,8 @@ mod tests {
     #[test]
     fn every_field_of_a_zone_stands_in_the_table_and_is_written_by_somebody() {
         let seen = ["posts", "reporting", "data_age_s", "blind", "lamps_due", "lamps_lit", "lamps_unknown"];
-        let more = ["lamps_excluded", "leakage_ma_max", "shell_v_max"];
+        let more =
+            ["lamps_excluded", "leakage_ma_max", "shell_v_max", "posts_low_lying", "reporting_low_lying"];
         let names = colour_fields(Colours::default()).into_iter().chain(open_fields(Open::default()));
         let names = names.chain(total_fields(&Totals::default())).map(|(name, _)| name);
         let written: BTreeSet<_> = names.chain(seen).chain(more).collect();

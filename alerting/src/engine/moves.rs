@@ -336,7 +336,11 @@ impl Engine {
             }
             Ok(applied) => {
                 let known = incident.life.waiting.clone();
+                let was_safe = incident.life.passed.is_some();
                 incident.life = applied.life;
+                if !was_safe {
+                    self.name_way(&mut incident, now);
+                }
                 let covers = self.covered(&incident);
                 if let Some(safe) = incident.life.safe.as_mut().filter(|_| !covers.is_empty()) {
                     safe.covers = covers;

@@ -68,6 +68,19 @@ impl Engine {
         crews.collect::<Vec<_>>().join(", ")
     }
 
+    /// Says of an incident that was first made safe for which crew it counts, as the reports do: the one that has it, however
+    /// it was written down; where the rota names nobody, the one on duty in its zone. And whether it was in time.
+    pub(super) fn name_way(&self, incident: &mut Incident, now: Timestamp) {
+        let Some(mut passed) = incident.life.passed.take() else { return };
+        let own =
+            incident.life.crew.as_deref().and_then(|name| crew_named(&self.calling.rota, name)).cloned();
+        let on_duty = || self.on_duty(incident.zone_in(&self.register), now).crew;
+        let crew = own.or_else(|| on_duty().filter(|crew| crew.members.is_empty()));
+        passed.crew = crew.map(|crew| crew.id.clone());
+        passed.breached = passed.arrived_at.is_some_and(|at| at > incident.due_at);
+        incident.life.passed = Some(passed);
+    }
+
     /// Members of the crew that has an incident and of the one on duty there: whom the desk can act for.
     pub fn names_of_crew(&self, incident: &Incident, now: Timestamp) -> Vec<String> {
         let own =

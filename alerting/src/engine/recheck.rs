@@ -10,7 +10,7 @@ use serde_json::json;
 use super::enrol::Names;
 use super::{Effect, Engine};
 use crate::incident::{Event, Incident};
-use crate::life::Stage;
+use crate::life::{FALSE, Stage};
 use crate::slot::Fact;
 
 /// A post that people look at in the next rain.
@@ -70,7 +70,7 @@ impl Engine {
     /// A closed incident leaves a task behind, when its fault came with rain.
     pub(super) fn leave_recheck(&mut self, incident: &Incident, now: Timestamp, effects: &mut Vec<Effect>) {
         let life = &incident.life;
-        let real = life.repaired.as_ref().is_some_and(|repair| repair.cause != "false");
+        let real = life.repaired.as_ref().is_some_and(|repair| repair.cause != FALSE);
         let rain = incident.evidence.wet && life.state == Stage::Closed && real && !life.drill;
         if !rain || incident.post_id.is_empty() {
             return;

@@ -314,3 +314,29 @@ fn a_change_of_shift_is_answered_by_the_crew_that_comes_and_by_nobody_else() {
         assert_eq!(warned, !answers, "{accept:?}");
     }
 }
+
+#[test]
+fn an_incident_counts_for_the_crew_that_has_it_when_it_is_first_made_safe_whatever_comes_later() {
+    let passed = |rota: Rota, who: &str, arrives: i64| {
+        let (mut city, id) = raised_until(6, 0);
+        city.engine.set_rota(Arc::new(rota));
+        city.moved(minutes(arrives), &id, by(who, Verb::Arrive, "1"));
+        let first = city.moved(minutes(arrives + 3), &id, by(who, Verb::MakeSafe, "1")).life.passed;
+        let mut other = desk(Verb::Reassign, "1");
+        other.body.to = Some("B".to_owned());
+        city.moved(minutes(arrives + 4), &id, other);
+        let again = city.moved(minutes(arrives + 5), &id, by("Bob", Verb::MakeSafe, "2")).life.passed;
+        assert_eq!(first, again, "{who}");
+        let passed = first.unwrap();
+        assert_eq!((passed.arrived_at, passed.made_safe_at), (Some(minutes(arrives)), minutes(arrives + 3)));
+        (passed.crew.as_deref().map(ToOwned::to_owned), passed.breached)
+    };
+    assert_eq!(passed(with_people(), "Ann", 8), (Some("A".to_owned()), false));
+    assert_eq!(passed(with_people(), "二班", 50), (Some("B".to_owned()), true));
+    assert_eq!(passed(with_people(), "Stranger", 8), (None, false));
+    let mut nameless = two_crews();
+    for crew in nameless.crews.values_mut() {
+        Arc::make_mut(crew).members.clear();
+    }
+    assert_eq!(passed(nameless, "Stranger", 8), (Some("A".to_owned()), false));
+}

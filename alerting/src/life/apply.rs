@@ -3,7 +3,7 @@
 use lampguard_model::{Millis, Timestamp};
 
 use super::arrival::{Times, prove};
-use super::check::{Calm, HandLimits};
+use super::check::{Calm, HandLimits, OVERRIDE};
 use super::order::{Extent, Method, Move, Verb, is_said_for_a_crew};
 use super::table::{Cell, cell};
 use super::{Arrival, Asked, Handed, KEYS_MAX, Life, Mark, Repair, Safe, Shelf, Stage, Verified, Waiting};
@@ -426,6 +426,8 @@ impl Act<'_> {
         let missing = || self.body("extent is missing: post or feeder");
         let extent = if isolated { Some(body.extent.ok_or_else(missing)?) } else { None };
         let mark = self.mark();
+        // Of an incident that an older version made safe, before its mark is replaced.
+        life.keep_way();
         // Who makes it safe stands there, whatever was said before.
         life.clear = None;
         if self.is_quiet() {
@@ -444,6 +446,7 @@ impl Act<'_> {
             reenergised_at: None,
             doubted_at: None,
         });
+        life.keep_way();
         Ok(())
     }
 
@@ -501,7 +504,7 @@ impl Act<'_> {
         let on = match &missing {
             None if self.facts.needs_hand_test || !self.facts.has_gone() => "by_hand",
             None => "readings",
-            Some(_) if reason.is_some() => super::OVERRIDE,
+            Some(_) if reason.is_some() => OVERRIDE,
             Some(what) => {
                 let desk = if self.m.actor.desk { "; the desk may override with reason" } else { "" };
                 return Err(self.illegal(life, format!("{what}{desk}")));

@@ -2,10 +2,13 @@
 
 use lampguard_model::{Millis, Timestamp};
 
-use super::Life;
 use super::apply::Facts;
 use super::order::HandReading;
+use super::{Life, Stage};
 use crate::policy::Verify;
+
+/// On what the desk's own word stands, in [`super::Verified::on`].
+pub(super) const OVERRIDE: &str = "override";
 
 /// Powered valid readings at or below a share of the limit (70 %), without one above the warning limit in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +88,23 @@ pub(super) fn fault_of(reading: &HandReading, limits: HandLimits, verify: &Verif
         || reading.pen_band_v.is_some()
         || reading.check.is_some();
     (!says).then(|| "reading holds none of shell_v, leakage_ma, pen_band_v, check".to_owned())
+}
+
+impl Life {
+    /// Evidence after the verification: its half hour begins anew, and somebody verifies again (`policy.md` 4). True
+    /// when there was one to take back.
+    pub fn verify_anew(&mut self) -> bool {
+        let verified = self.state == Stage::Verifying;
+        if verified {
+            (self.state, self.verified) = (Stage::Repaired, None);
+        }
+        verified
+    }
+
+    /// The desk believed the repair although the readings did not show it.
+    pub fn is_overridden(&self) -> bool {
+        self.verified.as_ref().is_some_and(|verified| verified.on == OVERRIDE)
+    }
 }
 
 impl Facts {

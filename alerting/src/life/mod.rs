@@ -6,6 +6,7 @@
 //! | `apply.rs` | one move on one life: `apply(life, facts, now, move)` |
 //! | `order.rs` | a move as people send it: who, when, with which words |
 //! | `arrival.rs` | claimed times, and whether an arrival is proven |
+//! | `passed.rs` | the way until it was first made safe, for the counts |
 //! | `check.rs` | what a verification needs |
 //! | `taken.rs` | whose word stops the ladder |
 //!
@@ -19,6 +20,7 @@ mod apply;
 mod arrival;
 mod check;
 mod order;
+mod passed;
 mod safety;
 mod table;
 mod taken;
@@ -31,6 +33,7 @@ pub use order::{
     Actor, Channel, Extent, HandReading, Method, Move, MoveBody, Position, VERBS, Verb, is_crew_move,
     is_crews_word, is_said_for_a_crew,
 };
+pub use passed::Passed;
 pub use safety::{DEAD, GUARDED, TREAT_AS_LIVE};
 pub use table::{Cell, cell};
 
@@ -44,6 +47,8 @@ use crate::ladder::Climb;
 
 /// Keys remembered per incident; beyond, the oldest one is forgotten.
 pub const KEYS_MAX: usize = 1000;
+/// Cause of a repair where nothing was wrong: a false alarm found on the spot.
+pub(crate) const FALSE: &str = "false";
 
 /// Where an incident stands. `state` in tables and answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -244,7 +249,7 @@ pub struct Repair {
     /// Who and when.
     #[serde(flatten)]
     pub mark: Mark,
-    /// What was wrong; `false` for a false alarm found on the spot.
+    /// What was wrong; [`FALSE`] for a false alarm found on the spot.
     pub cause: String,
     /// What was used.
     pub parts: String,
@@ -430,6 +435,9 @@ pub struct Life {
     pub earlier: Vec<Arrival>,
     /// How it was last made safe.
     pub safe: Option<Safe>,
+    /// When it was where until it was first made safe: what is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Passed>,
     /// Last repair.
     pub repaired: Option<Repair>,
     /// The verification.
@@ -480,9 +488,6 @@ pub struct Life {
     pub keys: Vec<String>,
 }
 
-/// On what the desk's own word stands, in [`Verified::on`].
-const OVERRIDE: &str = "override";
-
 impl Life {
     /// When the first crew arrived.
     pub fn arrived_at(&self) -> Option<Timestamp> {
@@ -515,21 +520,6 @@ impl Life {
     /// New evidence: ends shelving.
     pub fn on_evidence(&mut self) {
         self.shelved = None;
-    }
-
-    /// Evidence after the verification: its half hour begins anew, and somebody verifies again (`policy.md` 4). True
-    /// when there was one to take back.
-    pub fn verify_anew(&mut self) -> bool {
-        let verified = self.state == Stage::Verifying;
-        if verified {
-            (self.state, self.verified) = (Stage::Repaired, None);
-        }
-        verified
-    }
-
-    /// The desk believed the repair although the readings did not show it.
-    pub fn is_overridden(&self) -> bool {
-        self.verified.as_ref().is_some_and(|verified| verified.on == OVERRIDE)
     }
 
     /// The danger was not to be seen. After made_safe this is what makes the next signal a new incident; with a

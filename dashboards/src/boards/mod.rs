@@ -8,9 +8,9 @@ mod sla;
 mod system;
 mod zone;
 
-use lampguard_model::series::{INCIDENT_STATES, POST_STATES, SEVERITIES, number_of};
+use lampguard_model::series::{INCIDENT_STATES, POST_STATES, SEVERITIES, STAGE_FIELDS, number_of};
 
-use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, just, newest, own};
+use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, grown_per, just, newest, own};
 use crate::spec::{Ask, Board, Hue, Look, Panel, Text, To, Words, ask, column, panel, t};
 
 /// Every dashboard.
@@ -231,6 +231,33 @@ fn incidents(which: (&str, &str)) -> Panel {
     .asks(ask(one(fields[0]), influx));
     // The other columns are questions of their own in PromQL, and in the first one in InfluxQL.
     made.asks.extend(fields[1..].iter().map(|field| ask(one(field), String::new())));
+    made
+}
+
+/// How long the stages of an incident took.
+fn stages() -> Panel {
+    const LEGENDS: [Text; 6] = [
+        t("通知→确认", "told → acknowledged"),
+        t("确认→出发", "acknowledged → departed"),
+        t("出发→到场", "departed → arrived"),
+        t("到场→处置", "arrived → made safe"),
+        t("处置→修复", "made safe → repaired"),
+        t("修复→复核", "repaired → verified"),
+    ];
+    let mut made = panel(
+        Look::Gauge,
+        t("各阶段平均用时", "Mean time of each stage"),
+        t(
+            "所选时间范围内，口径同月报。前四项在处置后计入，后两项在结案后计入；未单独登记的阶段不计。",
+            "in the time that is shown, of the incidents of the monthly report. The first four are counted once it is made safe, the last two once it is closed; a stage that nobody told apart is left out.",
+        ),
+    )
+    .unit("s")
+    .decimals(0)
+    .scale(0.0, None);
+    for ((count, sum), legend) in STAGE_FIELDS.iter().zip(LEGENDS) {
+        made = made.asks(grown_per(1, sum, count).legend(legend.zh, legend.en));
+    }
     made
 }
 

@@ -3,7 +3,7 @@
 use lampguard_model::series::WARNINGS;
 
 use super::{LEAKAGE, abnormal_table, hue_of_warning, map, rain, strip};
-use crate::ask::{IN_ZONE, back, greatest, growth, zones_over_time};
+use crate::ask::{IN_ZONE, JUST, ZONE, back, greatest, growth, newest, zones_over_time};
 use crate::spec::{Board, Draw, Look, Panel, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -11,8 +11,8 @@ pub(super) fn board() -> Board {
         uid: "lg-rain",
         title: t("LG-04 雨天专项", "LG-04 Rain"),
         about: t(
-            "雨强与预警、漏电抬升的灯杆、上升最快的灯杆、雨中峰值、隐患发现与结案。",
-            "rain and warnings, posts whose leakage rose, the steepest, peaks in the wet, hazards found and closed.",
+            "雨强与预警、漏电抬升的灯杆、上升最快的灯杆、雨中峰值、低洼灯杆、隐患发现与结案。",
+            "rain and warnings, posts whose leakage rose, the steepest, peaks in the wet, low-lying posts, hazards found and closed.",
         ),
         refresh: "1m",
         back: "now-12h",
@@ -52,8 +52,9 @@ pub(super) fn board() -> Board {
                 steepest().size(8, 9),
                 peaks().size(8, 9),
                 map(true).size(8, 9),
-                hazards().size(12, 8),
-                abnormal_table().size(12, 8),
+                hazards().size(8, 8),
+                low_lying().size(8, 8),
+                abnormal_table().size(8, 8),
             ])
             .collect(),
     }
@@ -126,6 +127,34 @@ fn peaks() -> Panel {
             r#"SELECT top("v", "post", "zone", 20) FROM (SELECT max("leakage_ma") AS "v" FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY "post", "zone")"#
         ),
     ))
+}
+
+/// Low-lying posts stand in water first: those that are not heard have to be looked at.
+fn low_lying() -> Panel {
+    let zone = |field: &str| newest(&format!("zone_{field}{ZONE}"), JUST);
+    panel(
+        Look::Lines(Draw::Lines),
+        t("低洼灯杆在报率", "Low-lying posts that report"),
+        t(
+            "台账中低洼灯杆现有数据的比例；不足 100% 的，派人查看。没有低洼灯杆的片区无线。",
+            "of the posts that the register calls low-lying the share with data of now; send somebody to the others. A zone without such posts has no line.",
+        ),
+    )
+    .unit("percent")
+    .scale(0.0, Some(100.0))
+    .asks(
+        ask(
+            format!(
+                "100 * sum by (zone) ({}) / (sum by (zone) ({}) > 0)",
+                zone("reporting_low_lying"),
+                zone("posts_low_lying")
+            ),
+            format!(
+                r#"SELECT 100 * sum("r") / sum("p") FROM (SELECT last("reporting_low_lying") AS "r", last("posts_low_lying") AS "p" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY time($__interval), "zone", "node" fill(none)) WHERE $timeFilter AND "p" > 0 GROUP BY time($__interval), "zone" fill(null)"#
+            ),
+        )
+        .legend("{zone}", "{zone}"),
+    )
 }
 
 fn hazards() -> Panel {

@@ -2,8 +2,8 @@
 
 use lampguard_model::series::RESPONSE_BUCKETS;
 
-use super::{ANY, incidents, strip};
-use crate::ask::{IN_ZONE, ZONE, grown, growth, zones_over_time};
+use super::{ANY, incidents, stages, strip};
+use crate::ask::{ZONE, grown, grown_per, growth, zones_over_time};
 use crate::spec::{Ask, Board, Draw, Hue, Look, Panel, Text, Var, Words, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
@@ -11,8 +11,8 @@ pub(super) fn board() -> Board {
         uid: "lg-sla",
         title: t("LG-05 响应与闭环", "LG-05 Response and closing"),
         about: t(
-            "30 分钟到场率、响应时间、超时、结案；按班组、误报、复发见月报。",
-            "arrivals within 30 minutes, response times, breaches, closing; crews, false alarms and repeats: the monthly report.",
+            "30 分钟到场率、响应时间、各阶段用时、超时、复发与误报、班组、结案；每次的细节见月报。",
+            "arrivals within 30 minutes, response times, stages, breaches, repeats and false alarms, crews, closing; the monthly report has the details.",
         ),
         refresh: "1m",
         back: "now-7d",
@@ -29,6 +29,9 @@ pub(super) fn board() -> Board {
                 within().size(7, 9),
                 quantiles().size(4, 9),
                 by_zone().size(13, 9),
+                stages().size(9, 9),
+                again_and_false().size(6, 9),
+                by_crew().size(9, 9),
                 panel(
                     Look::Lines(Draw::Bars),
                     t("新开、到场、结案", "Opened, arrived, closed"),
@@ -64,14 +67,7 @@ fn number(title: Text, field: &str) -> Panel {
 
 /// One counter of zones for each response in the time that is shown; nothing where there was none.
 fn by_response(scale: u32, above: &str) -> Ask {
-    let grown = |field: &str| format!("sum(increase(zone_{field}{ZONE}[$__range]))");
-    let count = "response_total";
-    ask(
-        format!("{scale} * {} / ({} > 0)", grown(above), grown(count)),
-        format!(
-            r#"SELECT {scale} * "a" / "b" FROM (SELECT sum("x") AS "a", sum("y") AS "b" FROM (SELECT non_negative_difference("{above}") AS "x", non_negative_difference("{count}") AS "y" FROM "zone" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "node") WHERE $timeFilter) WHERE "b" > 0"#
-        ),
-    )
+    grown_per(scale, above, "response_total")
 }
 
 fn in_time() -> Panel {
@@ -191,4 +187,41 @@ fn by_zone() -> Panel {
         made = made.asks(ask(prom, if place == 0 { influx.clone() } else { String::new() }));
     }
     made
+}
+
+fn again_and_false() -> Panel {
+    panel(
+        Look::Stat,
+        t("复发与误报", "Repeats and false alarms"),
+        t(
+            "所选时间范围内，口径同月报。复发：30 天内同一处同类险情再次发生，处置后计入；误报：现场查明无异常（原因 false），结案后计入；撤销：到场前撤销。",
+            "in the time that is shown, of the incidents of the monthly report. Repeats: the same danger at the same place within 30 days, counted once made safe. False alarms: nothing was found on the spot (cause false), counted once closed. Withdrawn: before anybody arrived.",
+        ),
+    )
+    .decimals(0)
+    .asks(grown("repeat_total").legend("复发", "repeats"))
+    .asks(grown("false_alarm_total").legend("误报", "false alarms"))
+    .asks(grown("voided_total").legend("撤销", "withdrawn"))
+}
+
+fn by_crew() -> Panel {
+    let grown = |field: &str| format!("sum by (crew, zone) (increase(crew_{field}{ZONE}[$__range]))");
+    let influx = r#"SELECT sum("arrived") AS "arrived", sum("breached") AS "breached" FROM (SELECT non_negative_difference("arrived_total") AS "arrived", non_negative_difference("breached_total") AS "breached" FROM "crew" WHERE $timeFilter AND "zone" =~ /^$zone$/ GROUP BY "crew", "zone", "node") WHERE $timeFilter GROUP BY "crew", "zone""#;
+    let columns = vec![
+        column("crew", "crew", t("班组", "Crew")),
+        column("zone", "zone", t("片区", "Zone")),
+        column("Value #A", "arrived", t("到场并处置", "Arrived and made safe")),
+        column("Value #B", "breached", t("其中超时", "Of these breached")).steps(ANY),
+    ];
+    panel(
+        Look::Table(columns, vec![(t("其中超时", "Of these breached"), true)]),
+        t("各班组", "By crew"),
+        t(
+            "所选时间范围内，口径同月报，处置后计入负责的班组；超时原因见月报。",
+            "in the time that is shown, of the incidents of the monthly report, counted once made safe for the crew that had it; why it was late: the monthly report.",
+        ),
+    )
+    .decimals(0)
+    .asks(ask(grown("arrived_total"), influx))
+    .asks(ask(grown("breached_total"), ""))
 }

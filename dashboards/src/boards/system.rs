@@ -9,6 +9,7 @@ pub(super) fn board() -> Board {
     panels.extend(further());
     panels.extend(curves());
     panels.extend(behind_us());
+    panels.extend(people());
     Board {
         uid: "lg-system",
         title: t("LG-07 系统健康", "LG-07 System health"),
@@ -215,5 +216,31 @@ fn behind_us() -> Vec<Panel> {
             "none",
         )
         .asks(own_over_time("store_pending").legend("等待", "waiting")),
+    ]
+}
+
+fn people() -> Vec<Panel> {
+    vec![
+        lines(
+            t("网页与接口连接", "Connections of pages"),
+            t(
+                "浏览器、手机与程序的连接数；柱（右轴）：每秒因超限被拒的连接。",
+                "of browsers, phones and programs; bars (right): turned away a second, beyond the limits.",
+            ),
+            "none",
+        )
+        .asks(own_over_time("web_connections").legend("连接", "connections"))
+        .asks(own_rate("web_refused_total").legend("被拒", "turned away"))
+        .right("none"),
+        lines(
+            t("值班页有人看", "Somebody at the board"),
+            t(
+                "值班账号每秒打开页面的次数：一个打开的值班页约 0.1；为 0 时无人看板，有险情会直接打值班电话。",
+                "loads a second by people signed in on duty: an open board makes some 0.1; at 0 nobody looks, and the desk is rung of what opens.",
+            ),
+            "none",
+        )
+        .decimals(2)
+        .asks(own_rate("presence_total").legend("次", "loads")),
     ]
 }

@@ -1,16 +1,18 @@
 //! LG-02: one zone after the other.
 
-use super::{ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time, strip};
-use crate::ask::{IN_ZONE, LATEST, ZONE, city, greatest, grown, zones_over_time};
-use crate::spec::{Ask, Board, Draw, Look, Panel, Var, ask, panel, t};
+use super::{
+    ANY, LEAKAGE, SHELL, abnormal_table, highest, incidents, lighting_rate_over_time, stages, strip,
+};
+use crate::ask::{IN_ZONE, JUST, LATEST, ZONE, back, city, greatest, grown, zones_over_time};
+use crate::spec::{Ask, Board, Draw, Look, Panel, Var, ask, column, panel, t};
 
 pub(super) fn board() -> Board {
     Board {
         uid: "lg-zone",
         title: t("LG-02 责任片区", "LG-02 Zones"),
         about: t(
-            "每个片区一段：险情、漏电最高的灯杆、失联、亮灯率。",
-            "a part for each zone: incidents, highest leakage, silence, lamps.",
+            "每个片区一段：险情、漏电最高的灯杆、失联、亮灯率、班组负荷。",
+            "a part for each zone: incidents, highest leakage, silence, lamps, crew load.",
         ),
         refresh: "1m",
         back: "now-12h",
@@ -42,6 +44,8 @@ pub(super) fn board() -> Board {
                 .unit("percent")
                 .scale(0.0, Some(100.0))
                 .asks(lighting_rate_over_time()),
+                crews().size(15, 7),
+                stages().size(9, 7),
                 panel(
                     Look::Lines(Draw::Lines),
                     t("最大外壳电压", "Highest shell voltage"),
@@ -96,6 +100,41 @@ fn done() -> Panel {
     .asks(grown("arrived_total").legend("到场", "arrived"))
     .asks(grown("breached_total").legend("超时", "breached"))
     .asks(grown("closed_total").legend("结案", "closed"))
+}
+
+/// What each crew has to do here.
+fn crews() -> Panel {
+    let fields = ["jobs", "jobs_not_departed", "jobs_departed", "jobs_arrived", "jobs_made_safe"];
+    let inner: Vec<String> = fields.iter().map(|field| format!(r#"last("{field}") AS "{field}""#)).collect();
+    let outer: Vec<String> = fields.iter().map(|field| format!(r#"sum("{field}") AS "{field}""#)).collect();
+    let influx = format!(
+        r#"SELECT {} FROM (SELECT {} FROM "crew" WHERE {} AND {IN_ZONE} GROUP BY "crew", "zone", "node") GROUP BY "crew""#,
+        outer.join(", "),
+        inner.join(", "),
+        back(JUST)
+    );
+    let columns = vec![
+        column("crew", "crew", t("班组", "Crew")),
+        column("Value #A", "jobs", t("在手险情", "Has")),
+        column("Value #B", "jobs_not_departed", t("未出发", "Not departed")),
+        column("Value #C", "jobs_departed", t("途中", "On the way")),
+        column("Value #D", "jobs_arrived", t("现场", "On the spot")),
+        column("Value #E", "jobs_made_safe", t("已处置待完成", "Made safe, not closed")),
+    ];
+    let mut made = panel(
+        Look::Table(columns, vec![(t("在手险情", "Has"), true)]),
+        t("班组负荷", "Crew load"),
+        t(
+            "本片区值班、后备及在此有险情的班组各有多少未结险情，不含演练、移交与挂账。",
+            "open incidents of each crew on duty, in reserve or with something to do here; drills, and what was returned or is pending, aside.",
+        ),
+    )
+    .decimals(0);
+    for (place, field) in fields.iter().enumerate() {
+        let prom = format!("sum by (crew) (last_over_time(crew_{field}{ZONE}[{JUST}]))");
+        made = made.asks(ask(prom, if place == 0 { influx.clone() } else { String::new() }));
+    }
+    made
 }
 
 fn quantile(share: f64, percent: u32) -> Ask {
