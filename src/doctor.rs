@@ -94,6 +94,7 @@ pub(crate) fn run(file: Option<&Path>) -> Result<()> {
         for broker in &config.brokers {
             broker::check(broker, &mut findings).await;
         }
+        certificates::check_servers(&config, &mut findings).await;
     });
     for finding in &findings.0 {
         let mark = match finding.grade {

@@ -130,7 +130,7 @@ pub(crate) struct Watching {
     pub(crate) heartbeats: IntCounterVec,
     /// 1 while the last heartbeat was taken.
     pub(crate) heartbeat_up: IntGauge,
-    /// Until a certificate of ours ends.
+    /// Until a certificate of ours or of a broker ends.
     pub(crate) certificate_ends: IntGaugeVec,
 }
 
@@ -164,7 +164,7 @@ impl Watching {
             certificate_ends: IntGaugeVec::new(
                 Opts::new(
                     "lampguard_certificate_ends_in_seconds",
-                    "Until a certificate of ours ends; 0 when it cannot be read, below when it has ended",
+                    "Until a certificate of ours or of a broker ends; 0 when it cannot be read, below when it has ended",
                 ),
                 &["certificate"],
             )?,

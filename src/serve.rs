@@ -25,6 +25,7 @@ use lampguard_ingester::intake::{Gate, Mapping};
 use lampguard_ingester::profile::Profiles;
 use lampguard_ingester::source::broker::{self, Broker};
 use lampguard_ingester::source::listener::Listener;
+use lampguard_ingester::source::server_tls::ServerTls;
 use lampguard_ingester::{Ingester, Opened, tsdb};
 use lampguard_journal::{Follower, FrameBuf};
 use lampguard_model::record::{self, Record};
@@ -469,15 +470,12 @@ fn links(accounts: &Arc<Accounts>) -> Links {
     Links::new(Arc::new(move |claims| accounts.links.sign(claims)))
 }
 
-fn open_tls(web: &config::Web) -> Result<Option<api::Tls>> {
+fn open_tls(web: &config::Web) -> Result<Option<Arc<ServerTls>>> {
     if let Some(reason) = &web.i_accept {
         warn!(bind = %web.bind, reason, "plain HTTP is open to others, accepted");
     }
-    web.tls_cert
-        .as_deref()
-        .zip(web.tls_key.as_deref())
-        .map(|(cert, key)| api::Tls::load(cert, key))
-        .transpose()
+    let tls = api::tls_files(web).map(ServerTls::load).transpose();
+    Ok(tls.map_err(|e| anyhow!("[web] {e}"))?.map(Arc::new))
 }
 
 fn channels(config: &Config) -> Result<Vec<lampguard_alerting::Channel>> {
@@ -528,6 +526,9 @@ async fn start_sources(
             Some(Listener::start(listener, mappings, ingester.inlet(), metrics.clone(), clock.clone()).await?)
         }
     };
+    if let Some(tls) = listener.as_ref().and_then(Listener::tls) {
+        instance.watchers.certificates.serve("listener", tls);
+    }
     let mut brokers = Vec::new();
     for config in &config.brokers {
         let options = crate::brokers::options(config, &profiles, data_dir)?;

@@ -11,7 +11,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 
 use crate::backup::Restored;
-use crate::certificates::Certificates;
+use crate::certificates::{self, Certificates};
 use crate::clock;
 use crate::config::Config;
 use crate::heartbeat::{self, Pulse};
@@ -32,7 +32,7 @@ pub(crate) struct Watchers {
     pub(crate) metrics: Watching,
     /// The data came from a backup, and nobody has ended that notice.
     restored: Option<Restored>,
-    certificates: Certificates,
+    pub(crate) certificates: Certificates,
 }
 
 impl Watchers {
@@ -86,5 +86,6 @@ pub(crate) fn start(
     proof::start(instance, listener, ending)?;
     tokio::spawn(heartbeat::run(instance.clone(), ending.clone()));
     tokio::spawn(crate::watch::run(instance.clone(), ending.clone()));
+    certificates::ask_brokers(instance, ending);
     Ok(())
 }

@@ -199,6 +199,42 @@ fn a_backup_under_load_holds_every_reading_acknowledged_before_it_and_the_same_i
 }
 
 #[test]
+fn a_first_evening_without_a_reading_is_backed_up_whole_wherever_its_folders_lie() {
+    let old = Site::new();
+    old.start().stop();
+    // The months were moved to a larger disk.
+    let (history, moved) = (old.data().join("history"), old.path("history-moved"));
+    std::fs::rename(&history, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &history).unwrap();
+    let lampguard = old.start();
+    let duty = old.token("duty", &[]);
+    let told = json!({ "key": "1", "what": "shock", "post_id": "P001", "caller": "a caller" });
+    let answer = http::try_post(
+        &format!("{}/api/v1/incidents", lampguard.url),
+        Some(&duty),
+        told.to_string().as_bytes(),
+    );
+    let answer = answer.unwrap();
+    assert!([200, 201].contains(&answer.status), "{}", answer.text);
+    let known = facts(&lampguard);
+    assert_eq!(known.len(), 1);
+    let inside = std::fs::read_dir(old.data().join("journal")).unwrap().flatten();
+    assert_eq!(inside.map(|entry| entry.path()).collect::<Vec<_>>(), [] as [std::path::PathBuf; 0]);
+    let out = old.path("backup");
+    good(&old.run(&["backup", "--out", &words(&out)]));
+    assert!(out.join("data/history/history.db").is_file(), "what lies behind the link");
+    assert!(!old.path("backup.unfinished").exists());
+    lampguard.stop();
+
+    let new = Site::new();
+    good(&new.run(&["restore", &words(&out)]));
+    let lampguard = new.start();
+    assert_eq!(facts(&lampguard), known);
+    let again = http::try_get(&format!("{}/api/v1/incidents", lampguard.url), Some(&duty)).unwrap();
+    assert_eq!(again.status, 200, "its accounts are those of before");
+}
+
+#[test]
 fn a_restored_instance_says_so_until_people_end_it_and_confirms_no_isolation_of_before() {
     let impatient = || {
         let site = Site::new().with("[policy]\nfile = \"policy.toml\"\n");

@@ -12,7 +12,8 @@ use common::process::texts;
 use common::servers::installed;
 use common::{Lampguard, Mosquitto, Mqtt, Program, Site, WebhookStub, free_port, seconds, wait_until};
 use lampguard_ingester::source::broker::packet::{Hello, Packet, Version};
-use lampguard_ingester::source::broker::wire::{Remote, Wire};
+use lampguard_ingester::source::broker::tls::TlsFiles;
+use lampguard_ingester::source::broker::wire::{Remote, Wire, shown_end};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
@@ -58,14 +59,17 @@ impl Authority {
 
     /// Certificate and key for a name; over since 2001 when `expired`.
     fn sign(&self, name: &str, expired: bool) -> (String, String) {
+        self.sign_until(name, if expired { 2001 } else { 4096 })
+    }
+
+    /// One that ends with that year.
+    fn sign_until(&self, name: &str, year: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        if expired {
-            (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
-        }
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 }
@@ -143,6 +147,36 @@ fn readings_come_by_tls_with_certificates_on_both_sides_and_each_that_does_not_f
         let said = doctor(&secured(secure, &ours.1, Some(ours.sign("lampguard", false))));
         assert!(said.contains("BAD") && said.contains(words), "{words}: {said}");
     }
+}
+
+#[test]
+fn the_certificate_of_the_broker_itself_is_watched_and_a_reload_of_the_broker_makes_it_another() {
+    let ours = Authority::new();
+    let Some((mut mosquitto, secure)) = with_tls(&ours, "localhost", false) else { return };
+    let site = secured(secure, &ours.1, Some(ours.sign("lampguard", false)));
+    let lampguard = site.start();
+    lampguard.wait_for_broker();
+    let name = "lampguard_certificate_ends_in_seconds{certificate=\"broker_server:main\"}";
+    wait_until("the broker's certificate to be seen", seconds(20), || lampguard.metric(name) > 1e10);
+    let (out, _) = texts(&site.run(&["doctor"]));
+    let line = out.lines().find(|line| line.contains("the broker's own, shown at"));
+    assert!(line.is_some_and(|line| line.starts_with("ok") && line.contains("4096-01-01")), "{out}");
+    let path = |file: &str| Some(site.path(file));
+    let tls = TlsFiles { ca: path("trusted.pem"), cert: path("own.pem"), key: path("own.key") };
+    let remote = Remote { host: "localhost".to_owned(), port: secure, tls: Some(tls) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let year = || {
+        let end = runtime.block_on(shown_end(&remote)).unwrap().unwrap();
+        end.to_rfc3339()[..4].to_owned()
+    };
+    assert_eq!(year(), "4096");
+    let (cert, key) = ours.sign_until("localhost", 3000);
+    std::fs::write(mosquitto.home().join("cert.pem"), cert).unwrap();
+    std::fs::write(mosquitto.home().join("key.pem"), key).unwrap();
+    assert_eq!(year(), "4096", "new files alone are not read");
+    mosquitto.process.hang_up();
+    wait_until("the renewed one", seconds(20), || year() == "3000");
+    assert!(lampguard.is_ready());
 }
 
 #[test]

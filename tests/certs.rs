@@ -107,6 +107,12 @@ fn what_is_there_is_kept_until_renewal_is_asked_for_and_the_authority_always() {
     {
         assert!(said.contains(words), "{words}: {said}");
     }
+    // Each has a port of its own, and who reads renewed files by himself is told from who does not.
+    for words in
+        ["bind = \"0.0.0.0:8884\"", "listener 8883", "lampguard reads them by itself", "its service reloaded"]
+    {
+        assert_eq!(said.matches(words).count(), 1, "{words}: {said}");
+    }
     let names = ["ca.pem", "ca.key", "server.pem", "server.key", "P001.pem", "P001.key"];
     let all = || names.map(|name| read(&dir, name));
     let first = all();

@@ -431,6 +431,18 @@ fn only_another_nodes_token_forwards_and_a_body_that_is_cut_changes_nothing() {
         403
     );
     assert_eq!(lampguard.stored(), 0);
+    // Which run it is says every answer, a refusal too.
+    let run_of = |body: &[u8]| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        let answer = agent.post(&url).header("Authorization", format!("Bearer {n1}")).send(body).unwrap();
+        answer.headers().get("x-lampguard-run").unwrap().to_str().unwrap().to_owned()
+    };
+    let run = run_of(b"");
+    assert!(!run.is_empty() && run_of(&[1, 200, 0, 0, 0, 7]) == run, "{run}");
+    lampguard.stop();
+    let lampguard = hub.start();
+    assert_ne!(run_of(b""), run, "another one at each start");
     lampguard.stop();
 }
 

@@ -179,6 +179,8 @@ fn at_emqx_a_name_is_that_of_the_certificate_and_no_listener_is_open_without_one
         ("listeners.ssl.default.ssl_options.verify", "verify_peer"),
         ("listeners.ssl.default.ssl_options.fail_if_no_peer_cert", "true"),
         ("authorization.no_match", "deny"),
+        // `disconnect` answers a SUBSCRIBE of which one filter is denied by the end of the connection.
+        ("authorization.deny_action", "ignore"),
     ] {
         assert_eq!(found.get(key).map(String::as_str), Some(value), "{key}");
     }
@@ -186,6 +188,10 @@ fn at_emqx_a_name_is_that_of_the_certificate_and_no_listener_is_open_without_one
     let rights: Vec<&str> =
         rights.lines().filter(|line| !line.is_empty() && !line.starts_with("%%")).collect();
     assert_eq!(rights.last(), Some(&"{deny, all}."));
+    // doctor asks for both in one SUBSCRIBE.
+    for topic in ["\"$SYS/broker/version\"", "\"$SYS/brokers/+/version\""] {
+        assert!(rights.iter().any(|line| line.contains(topic)), "{topic}");
+    }
     let to_all: Vec<_> = rights.iter().filter(|line| line.starts_with("{allow, all")).collect();
     assert!(!to_all.is_empty() && to_all.iter().all(|line| line.contains("${username}")), "{to_all:?}");
 }
@@ -275,6 +281,41 @@ fn the_configuration_is_checked_as_the_user_who_reads_it_and_a_failed_restart_le
     let postinst = text("debian/postinst");
     let restart = postinst.lines().find(|line| line.contains("systemctl try-restart")).unwrap();
     assert!(restart.ends_with("||"), "{restart}");
+}
+
+/// What postinst asks systemctl for at an upgrade, beside a service in this state.
+fn asked_at_an_upgrade(state: &str) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let asked = home.path().join("asked");
+    let is_active = format!("[ $1 = is-active ] || exit 0\necho {state}\n[ {state} = active ]");
+    for (name, does) in [
+        ("systemctl", format!("echo \"$@\" >>{}\n{is_active}", asked.display())),
+        ("systemd-sysusers", String::new()),
+        ("systemd-tmpfiles", String::new()),
+        ("dpkg-statoverride", String::new()),
+        ("runuser", String::new()),
+    ] {
+        let path = home.path().join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let script = text("debian/postinst").replace("/run/systemd/system", home.path().to_str().unwrap());
+    let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "postinst", "configure", "0.1.0"]).env("PATH", path);
+    let output = finish("postinst", command, seconds(30));
+    let (out, err) = texts(&output);
+    assert!(output.status.success(), "{state}: {out}{err}");
+    std::fs::read_to_string(asked).unwrap()
+}
+
+#[test]
+fn an_upgrade_restarts_a_service_that_runs_or_is_still_starting_and_no_other() {
+    for (state, restarts) in [("active", true), ("activating", true), ("inactive", false), ("failed", false)]
+    {
+        let asked = asked_at_an_upgrade(state);
+        assert_eq!(asked.contains("try-restart lampguard.service"), restarts, "{state}: {asked}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::http::{Browser, try_get};
 use common::process::texts;
@@ -19,6 +19,10 @@ fn certificate(site: &Site) -> Certificate<'static> {
     site.write("web.key", &made.signing_key.serialize_pem());
     site.write("web.pem", &made.cert.pem());
     Certificate::from_der(made.cert.der()).to_owned()
+}
+
+fn modified(site: &Site, name: &str) -> SystemTime {
+    std::fs::metadata(site.path(name)).unwrap().modified().unwrap()
 }
 
 /// An agent that believes this certificate alone.
@@ -81,7 +85,12 @@ fn pages_speak_tls_with_secure_cookies_and_a_new_certificate_counts_without_a_re
         process.stderr().contains("the old one holds")
     });
     assert!(!process.stderr().contains(key.lines().nth(1).unwrap()), "the key shows in the log");
+    // With the time that the files have had: one that was mended in place, or copied with its time.
+    let times = ["web.pem", "web.key"].map(|name| (name, modified(&site, name)));
     let second = certificate(&site);
+    for (name, time) in times {
+        std::fs::File::options().write(true).open(site.path(name)).unwrap().set_modified(time).unwrap();
+    }
     wait_until("the new certificate", seconds(20), || {
         agent(&second).get(format!("{root}/healthz")).call().is_ok()
     });

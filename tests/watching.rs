@@ -255,7 +255,7 @@ fn a_proof_goes_through_the_tls_of_the_listener() {
     site.write("server.key", &second.signing_key.serialize_pem());
     site.write("server.pem", &second.cert.pem());
     wait_until("the new certificate", seconds(30), || {
-        lampguard.process.stderr().contains("certificate and authority of the listener read again")
+        lampguard.process.stderr().contains("certificate and authority read again")
     });
     let told = || lampguard.metric("lampguard_proof_rounds_total{outcome=\"told\",zone=\"z1\"}");
     let before = told();

@@ -13,6 +13,7 @@ use crate::links::Links;
 use crate::notice_text::{
     drill_text, gaps_text, incident_text, incident_words, job_text, line_text, list_marks, list_rungs,
     list_title, local_time, moved_by, moved_text, moved_title, rank, safety_end, safety_said, short_time,
+    state_text,
 };
 use crate::notice_words::{Words, safety_words};
 use crate::rota::Gap;
@@ -216,7 +217,7 @@ impl Notice {
             }
             _ => format!("{}{rung}", site.pick("升级", "")),
         };
-        let (text, state) = (incident_text(incident, post, site), incident.life.state.name());
+        let (text, state) = (incident_text(incident, post, site), state_text(incident, site));
         let safety = safety_end(incident, site);
         let (drill, job) = (drill_text(incident, chinese), job_text(incident, chinese));
         let text = format!("{drill}【{why}】{text}{job} · {state}{safety}");

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use lampguard_model::series::INCIDENT_STATES;
 use lampguard_model::units::Thousandths;
 use lampguard_model::{Field, Post, Timestamp};
 use serde_json::{Value, json};
 
-use crate::incident::{Event, Evidence, Incident, Kind, Scope, Severity};
+use crate::incident::{Event, Evidence, Family, Incident, Kind, Scope, Severity};
 use crate::ladder::{List, danger};
 use crate::life::{Proof, is_over};
 use crate::notice::{DIGEST, HANDOVER, HELP, ISOLATION_OFFERED, NOBODY_NAMED, SiteText};
@@ -72,22 +73,31 @@ fn is_about_current(kind: Kind) -> bool {
         || matches!(kind, Kind::FeederDark | Kind::Blind | Kind::Column)
 }
 
+/// A value with its unit. A part of the system fails for whole seconds or minutes: nobody acts on thousandths.
+fn with_unit(e: &Evidence, thousandths: i64) -> String {
+    let unit = if e.field == Field::DoorOpen.name() { "min" } else { e.unit() };
+    match (e.kind, thousandths / 1000) {
+        (Kind::System, seconds) if seconds < 120 => format!("{seconds} s"),
+        (Kind::System, seconds) => format!("{} min", seconds / 60),
+        _ => format!("{} {unit}", Thousandths(thousandths)),
+    }
+}
+
 /// Value and limit, when the kind has some.
 pub fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
     if e.kind == Kind::Reported || (e.limit == 0 && e.thousandths.is_none()) {
         return None;
     }
-    let unit = if e.field == Field::DoorOpen.name() { "min" } else { e.unit() };
     let pick = |words: [&'static str; 2]| words[usize::from(!chinese)];
     let unknown = pick(["数值未知", "unknown"]);
-    let value = e.thousandths.map_or_else(|| unknown.to_owned(), |v| format!("{} {unit}", Thousandths(v)));
+    let value = e.thousandths.map_or_else(|| unknown.to_owned(), |v| with_unit(e, v));
     let what = pick(measured(e));
     let wet = match (e.kind.family(), e.wet) {
-        (crate::incident::Family::Electric, true) => pick(["潮湿限值", "wet limit"]),
-        (crate::incident::Family::Electric, false) => pick(["干燥限值", "dry limit"]),
+        (Family::Electric, true) => pick(["潮湿限值", "wet limit"]),
+        (Family::Electric, false) => pick(["干燥限值", "dry limit"]),
         _ => pick(["限值", "limit"]),
     };
-    let limit = format!("{wet} {} {unit}", Thousandths(e.limit));
+    let limit = format!("{wet} {}", with_unit(e, e.limit));
     Some(match (e.limit, chinese) {
         (0, _) => format!("{what} {value}"),
         (_, true) => format!("{what} {value}（{limit}）"),
@@ -116,6 +126,12 @@ pub(crate) fn safety_end(incident: &Incident, site: &SiteText) -> String {
         Kind::System => String::new(),
         _ => format!(" · {}", safety_text(incident, site)),
     }
+}
+
+/// How far people are, as databases and pages call it.
+pub(crate) fn state_text<'t>(incident: &Incident, site: &'t SiteText) -> &'t str {
+    let name = incident.life.state.name();
+    site.pick(INCIDENT_STATES.iter().find(|state| state.word == name).map_or(name, |state| state.zh), name)
 }
 
 /// What, where, how dangerous, until when.
@@ -238,8 +254,7 @@ pub(crate) fn incident_words(
     let pick = |words: [&'static str; 2]| words[usize::from(!zh)];
     let e = &incident.evidence;
     let value = (e.kind != Kind::Reported && (e.limit != 0 || e.thousandths.is_some())).then(|| {
-        let unit = if e.field == Field::DoorOpen.name() { "min" } else { e.unit() };
-        let value = e.thousandths.map(|v| format!("{} {unit}", Thousandths(v)));
+        let value = e.thousandths.map(|v| with_unit(e, v));
         format!("{} {}", pick(measured(e)), value.unwrap_or_else(|| pick(["数值未知", "unknown"]).to_owned()))
     });
     let count = match (incident.members.len(), zh) {

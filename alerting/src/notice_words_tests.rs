@@ -361,3 +361,38 @@ fn a_call_says_that_it_is_a_repeat_alone_and_among_others() {
     assert!(call.contains("。一级险情。灯杆带电") && call.contains("重复通知。一级险情。求助"), "{call}");
     assert_eq!(call.matches("重复通知").count(), 1);
 }
+
+#[test]
+fn a_rung_says_the_state_in_words_and_that_of_the_system_whole_seconds_and_nothing_of_current() {
+    let to = Address { channel: "sms", to: "值班台", phone: None };
+    let mut failing = incident(1);
+    (failing.family, failing.scope, failing.place) =
+        (crate::incident::Family::System, crate::incident::Scope::System, "certificate:web".into());
+    (failing.evidence.kind, failing.evidence.field) = (crate::incident::Kind::System, "failing_s".to_owned());
+    failing.notes.clear();
+    for (thousandths, zh, en) in [
+        (60_014, "已故障 60 s（限值 60 s）", "failing for 60 s (limit 60 s)"),
+        (3_725_900, "已故障 62 min（限值 60 s）", "failing for 62 min (limit 60 s)"),
+    ] {
+        (failing.evidence.thousandths, failing.evidence.limit) = (Some(thousandths), 60_000);
+        let mut event = crate::testkit::event(&failing, "rung");
+        event.body = r#"{"reason":"board_closed"}"#.to_owned();
+        for (language, value, state) in [("zh-CN", zh, " · 待确认"), ("en", en, " · open")] {
+            let site = SiteText { language: language.to_owned(), ..site() };
+            let rung = Notice::rung(&failing, &event, crate::notice::ESCALATED, 1, None, &site, to);
+            let text = rung.text(1);
+            assert!(text.contains(value) && text.contains(state), "{text}");
+            let moved = Notice::moved(&failing, &event, "incident.acknowledged", None, &site, to);
+            for said in
+                [text, moved.text(1), rung.words.sms(1, T), rung.words.spoken(1, T), moved.words.sms(1, T)]
+            {
+                assert!(!said.contains("带电") && !said.contains("live"), "{said}");
+            }
+        }
+    }
+    // What may be live says so still, and its state in words.
+    let danger = incident(1);
+    let event = crate::testkit::event(&danger, "rung");
+    let rung = Notice::rung(&danger, &event, crate::notice::ESCALATED, 1, None, &site(), to).text(1);
+    assert!(rung.contains(" · 待确认 · 未确认断电，视为带电"), "{rung}");
+}

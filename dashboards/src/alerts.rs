@@ -264,12 +264,12 @@ pub const ALERTS: [Alert; 21] = [
         "1h",
         "lampguard_certificate_ends_in_seconds < 30 * 86400",
         t(
-            "证书 {{ .Labels.certificate }} 将在 30 天内到期",
-            "certificate {{ .Labels.certificate }} ends within 30 days",
+            "证书 {{ .Labels.certificate }} 读不出、已过期或 30 天内到期",
+            "certificate {{ .Labels.certificate }} cannot be read, has ended or ends within 30 days",
         ),
         t(
-            "到期后传感器、broker 或浏览器连不上：lampguard certs --renew，把新文件放回原处，不必重启。",
-            "sensors, broker or browsers stay outside then: lampguard certs --renew, new files in the old place, no restart.",
+            "到期后传感器、broker 或浏览器连不上：lampguard certs --renew，把新文件放回原处，不必重启；broker_server 是 broker 自己的，换它的文件并重新加载。",
+            "sensors, broker or browsers stay outside then: lampguard certs --renew, new files in the old place, no restart; broker_server is the broker's own: replace its files and reload it.",
         ),
     ),
     alert(

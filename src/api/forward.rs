@@ -2,7 +2,8 @@
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use lampguard_ingester::intake::{Fate, Inlet, Tally};
 use lampguard_ingester::run::forwarded;
@@ -12,7 +13,7 @@ use lampguard_model::record::{self, Source};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Answer, ApiError, Shared};
+use super::{Answer, ApiError, Instance, Shared};
 use crate::nodes;
 use crate::tokens::Identity;
 
@@ -26,12 +27,20 @@ pub(super) struct Head {
 }
 
 /// Takes records of another node's journal; the answer comes after our disk has them. An empty body is a sign of life.
+/// Every answer says which run of this node gives it.
 pub(super) async fn forward(
     State(instance): Shared,
     Extension(who): Extension<Identity>,
     Query(head): Query<Head>,
     body: Bytes,
-) -> Answer {
+) -> Response {
+    let mut response = answer(&instance, &who, &head, body).await.into_response();
+    let run = instance.nodes.as_ref().and_then(|nodes| HeaderValue::from_str(&nodes.run).ok());
+    run.map(|run| response.headers_mut().insert(nodes::RUN, run));
+    response
+}
+
+async fn answer(instance: &Instance, who: &Identity, head: &Head, body: Bytes) -> Answer {
     let forbidden = |text: String| ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
     let Some(among) = &instance.nodes else {
         return Err(forbidden("this instance has no [nodes]: nothing is forwarded to it".to_owned()));

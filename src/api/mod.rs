@@ -30,6 +30,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
+use lampguard_ingester::source::server_tls::ServerTls;
 use lampguard_model::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ use admit::Access;
 pub(crate) use admit::Csrf;
 pub(crate) use lang::Lang;
 pub(crate) use links::CrewLink;
-pub(crate) use server::Tls;
+pub(crate) use server::tls_files;
 
 use crate::metrics::Web;
 use crate::pages;
@@ -151,10 +152,13 @@ pub(crate) fn pages() -> impl Iterator<Item = &'static str> {
 /// Serves until told to end.
 pub(crate) async fn run(
     socket: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<Arc<ServerTls>>,
     instance: Arc<Instance>,
     ending: watch::Receiver<bool>,
 ) {
+    if let Some(tls) = &tls {
+        instance.watchers.certificates.serve("web", tls);
+    }
     let proxies = instance.config.web.proxies.clone();
     let metrics = Web::register(&instance.registry).expect("metrics of the interface are registered once");
     server::run(socket, tls, proxies, router(instance), metrics, ending).await;

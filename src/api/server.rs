@@ -3,30 +3,27 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use lampguard_ingester::source::server_tls::{ServerFiles, ServerTls};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 
 use crate::accounts::line_of;
+use crate::config;
 use crate::metrics::Web;
 
 /// Connections at once.
@@ -44,8 +41,6 @@ const HEADERS: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 32 << 10;
 /// An answer of which nothing is taken for so long ends the connection.
 const STALLED: Duration = Duration::from_secs(60);
-/// Certificate and key are looked at this often at most, when somebody connects.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -55,75 +50,17 @@ pub(crate) struct Peer {
     pub(crate) tls: bool,
 }
 
-/// Certificate and key, read again when their files change.
-pub(crate) struct Tls {
-    cert: PathBuf,
-    key: PathBuf,
-    kept: Mutex<Kept>,
-}
-
-struct Kept {
-    config: Arc<ServerConfig>,
-    /// Of the files that are loaded.
-    changed: [Option<SystemTime>; 2],
-    /// Of files that could not be used; told once, tried again at each look: who may read them is no change of a file.
-    told: [Option<SystemTime>; 2],
-    looked: Instant,
-}
-
-impl Tls {
-    pub(crate) fn load(cert: &Path, key: &Path) -> anyhow::Result<Self> {
-        let changed = [changed(cert), changed(key)];
-        let kept = Kept { changed, told: changed, config: read(cert, key)?, looked: Instant::now() };
-        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), kept: Mutex::new(kept) })
-    }
-
-    /// As the files are now; files that cannot be used change nothing.
-    fn acceptor(&self) -> TlsAcceptor {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.looked.elapsed() >= LOOK_AGAIN {
-            kept.looked = Instant::now();
-            let changed = [changed(&self.cert), changed(&self.key)];
-            if kept.changed != changed {
-                match read(&self.cert, &self.key) {
-                    Ok(config) => {
-                        info!(cert = %self.cert.display(), "certificate read again");
-                        (kept.config, kept.changed) = (config, changed);
-                    }
-                    Err(e) if kept.told != changed => {
-                        error!(error = format!("{e:#}"), "the certificate changed: the old one holds");
-                        kept.told = changed;
-                    }
-                    Err(_) => {}
-                }
-            }
-        }
-        kept.config.clone().into()
-    }
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
-}
-
-fn read(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> {
-    let of_cert = || format!("[web] tls_cert {}", cert.display());
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.with_context(of_cert)?;
-    let private =
-        PrivateKeyDer::from_pem_file(key).with_context(|| format!("[web] tls_key {}", key.display()))?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .with_context(of_cert)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+/// The files of its TLS, if it has it.
+pub(crate) fn tls_files(web: &config::Web) -> Option<ServerFiles> {
+    let (cert, key) = web.tls_cert.clone().zip(web.tls_key.clone())?;
+    let adapt = |config: &mut ServerConfig| config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Some(ServerFiles { section: "[web]", cert, key, client_ca: None, adapt })
 }
 
 /// What all connections share.
 struct Shared {
     router: Router,
-    tls: Option<Tls>,
+    tls: Option<Arc<ServerTls>>,
     proxies: Vec<IpAddr>,
     places: Arc<Semaphore>,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -134,7 +71,7 @@ struct Shared {
 /// Serves until told to end; then answers what is under way.
 pub(super) async fn run(
     socket: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<Arc<ServerTls>>,
     proxies: Vec<IpAddr>,
     router: Router,
     metrics: Web,
@@ -220,7 +157,7 @@ impl Shared {
             return;
         };
         let _ = stream.set_nodelay(true);
-        match self.tls.as_ref().map(Tls::acceptor) {
+        match self.tls.as_ref().map(|tls| tls.acceptor()) {
             None => drop(tokio::spawn(serve(stream, Peer { address, tls: false }, place))),
             Some(acceptor) => drop(tokio::spawn(async move {
                 match tokio::time::timeout(GREETING, acceptor.accept(stream)).await {

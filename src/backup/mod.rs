@@ -18,8 +18,8 @@ mod copy;
 mod restore;
 mod restored;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
@@ -110,7 +110,7 @@ pub(crate) fn backup(file: Option<&Path>, out: &Path) -> Result<()> {
     };
     let unfinished = Unfinished::begin(out, dir)?;
     let pinned = pin(&dir.join("journal"))?;
-    let files = files_of(dir)?;
+    let files = files_of(dir, &unfinished.path)?;
     let pinned_bytes = pinned.values().filter_map(|file| Some(file.metadata().ok()?.len())).sum::<u64>();
     check_space(&config, &unfinished.path, files.iter().map(|(_, bytes)| bytes).sum::<u64>() + pinned_bytes)?;
 
@@ -119,6 +119,8 @@ pub(crate) fn backup(file: Option<&Path>, out: &Path) -> Result<()> {
         copy.take(&dir.join(name), &Path::new("data").join(name))?;
     }
     let moment = clock::now();
+    // Also where no reading has come yet: what is read back below has to be there.
+    copy::make_folders(&unfinished.path.join("data/journal/segment"))?;
     copy_journal(&mut copy, &dir.join("journal"), pinned)?;
     for (name, path) in [
         ("lampguard.toml", Some(&file)),
@@ -237,25 +239,60 @@ fn segments(journal: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().filter(|name| name.ends_with(".lgj")).map(PathBuf::from).collect())
 }
 
-/// Files of the data directory but the journal, in the order in which they are copied, with their sizes.
-fn files_of(dir: &Path) -> Result<Vec<(PathBuf, u64)>> {
-    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+/// Files of the data directory but the journal, in the order in which they are copied, with their sizes. Symbolic links are
+/// followed: what somebody moved to another disk belongs to it.
+fn files_of(dir: &Path, out: &Path) -> Result<Vec<(PathBuf, u64)>> {
+    let (mut found, mut folders, mut seen) = (Vec::new(), vec![PathBuf::new()], BTreeSet::new());
+    let real = |path: &Path| path.canonicalize().with_context(|| format!("listing {}", path.display()));
+    let out = real(out)?;
     while let Some(folder) = folders.pop() {
         let place = dir.join(&folder);
+        let is_at = real(&place)?;
+        if out.starts_with(&is_at) {
+            bail!(
+                "{} leads by a symbolic link to {}, and the new backup lies below it: name a folder elsewhere",
+                place.display(),
+                is_at.display()
+            );
+        }
+        if !seen.insert(is_at) {
+            bail!(
+                "{} leads by a symbolic link to a folder that is in the backup already: mend the link",
+                place.display()
+            );
+        }
         let entries = fs::read_dir(&place).with_context(|| format!("listing {}", place.display()))?;
         for entry in entries {
             let entry = entry.with_context(|| format!("listing {}", place.display()))?;
             let name = folder.join(entry.file_name());
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() && name != Path::new("journal") {
-                folders.push(name);
-            } else if meta.is_file() && !is_passing(&name) {
-                found.push((name, meta.len()));
+            if name == Path::new("journal") {
+                continue;
+            }
+            match look(&dir.join(&name))? {
+                Some(meta) if meta.is_dir() => folders.push(name),
+                _ if is_passing(&name) => {}
+                Some(meta) if meta.is_file() => found.push((name, meta.len())),
+                Some(_) => bail!(
+                    "{} is neither a file nor a folder and is not ours: move it out of the data directory",
+                    dir.join(&name).display()
+                ),
+                None => {}
             }
         }
     }
     found.sort_by_cached_key(|(name, _)| (rank(name), name.clone()));
     Ok(found)
+}
+
+/// What lies there, also behind a symbolic link; none when it went away since it was listed.
+fn look(path: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(_) if fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound) => Ok(None),
+        Err(e) => Err(e).with_context(|| {
+            format!("looking at {}: where it is a symbolic link, mend it or take it away", path.display())
+        }),
+    }
 }
 
 fn is_passing(name: &Path) -> bool {
@@ -404,7 +441,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         }
-        let found = files_of(home.path()).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let found = files_of(home.path(), out.path()).unwrap();
         let found: Vec<_> = found.iter().map(|(name, _)| name.to_str().unwrap()).collect();
         let wanted = [
             "history/history.db",
@@ -415,6 +453,45 @@ mod tests {
             "tsdb-main.cursor",
         ];
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn what_lies_behind_a_link_is_backed_up_and_a_link_that_leads_nowhere_is_no_whole_backup() {
+        use std::os::unix::fs::symlink;
+        let (home, disk, out) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let data = home.path().join("data");
+        for folder in [&data, &disk.path().join("history"), &disk.path().join("journal")] {
+            fs::create_dir(folder).unwrap();
+        }
+        for file in ["history/history.db", "journal/0.lgj", "links.key"] {
+            fs::write(disk.path().join(file), "x").unwrap();
+        }
+        for name in ["history", "journal", "links.key"] {
+            symlink(disk.path().join(name), data.join(name)).unwrap();
+        }
+        let found = || files_of(&data, out.path());
+        let names: Vec<_> = found().unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [Path::new("history/history.db"), Path::new("links.key")]);
+        let (extra, socket) = (data.join("extra"), disk.path().join("socket"));
+        let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let (circle, away) = (data.join("extra"), home.path().join("away"));
+        for (to, wanted) in [
+            (&away, "mend it"),
+            (&circle, "mend it"),
+            (&data.join("history"), "in the backup already"),
+            (&home.path().to_owned(), "in the backup already"),
+            (&socket, "neither a file nor a folder"),
+            (&out.path().to_owned(), "the new backup lies below it"),
+        ] {
+            symlink(to, &extra).unwrap();
+            let refused = format!("{:#}", found().unwrap_err());
+            assert!(refused.contains(wanted), "{}: {refused}", to.display());
+            fs::remove_file(&extra).unwrap();
+        }
+        // What comes and goes is none of it: a lock beside a database may be gone again.
+        symlink(&away, data.join("x.tmp")).unwrap();
+        assert!(found().is_err(), "a link is no passing file");
     }
 
     #[test]

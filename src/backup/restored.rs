@@ -59,7 +59,7 @@ impl Restored {
         warn!(%moment, "the data were put back from a backup, what happened after it is not among them");
         let local = local(moment, time_zone).unwrap_or_else(|| moment.to_rfc3339());
         let because = format!(
-            "数据恢复至 {local}: 逐一电话核实停电范围和未结案件 (data are those of a backup of {local}: confirm by phone \
+            "数据恢复至 {local}: 逐一电话核实断电和未结险情 (data are those of a backup of {local}: confirm by phone \
              every isolation and every open incident)"
         );
         Some(Self { file, moment, of: local.replace(' ', "T"), because, over: AtomicBool::new(false) })

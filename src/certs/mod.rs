@@ -338,7 +338,7 @@ lampguard.toml, sensors that come straight to lampguard:
   # A certificate opens the post of its name. A gateway gets more by a line in credentials_file:
   #   {one}:certificate:lamp/z1/+/#          and a name that was lost is kept out by   NAME:revoked
 
-mosquitto.conf:
+mosquitto.conf (8883 is its own: only one of the two can have a port):
   listener 8883
   cafile {ca}
   certfile {cert}

@@ -92,7 +92,16 @@ fn check_victoria(config: &TsdbConfig, about: &str, metrics: &str, findings: &mu
                 config.retention_days
             ),
         ),
-        Some((value, _)) => findings.add(Grade::Good, about, format!("-retentionPeriod={value}")),
+        Some((value, Some(_))) => findings.add(Grade::Good, about, format!("-retentionPeriod={value}")),
+        Some((value, None)) => findings.add(
+            Grade::Unknown,
+            about,
+            format!(
+                "-retentionPeriod={value} is not understood here: look by hand whether it is at least \
+                 retention_days = {}",
+                config.retention_days
+            ),
+        ),
         None => findings.add(Grade::Unknown, about, "its retention cannot be seen"),
     }
     for counter in ["vm_rows_invalid_total{type=\"influx\"}", "vm_rows_ignored_total"] {
@@ -111,17 +120,36 @@ fn check_victoria(config: &TsdbConfig, about: &str, metrics: &str, findings: &mu
     }
 }
 
-/// Days of a `-retentionPeriod`: a bare number counts months of 31 days.
+/// Whole days of a `-retentionPeriod`: numbers with their units, one after the other, decimals too; a bare number counts
+/// months of 31 days.
 fn retention_days(value: &str) -> Option<u64> {
-    let split = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let number: u64 = value[..split].parse().ok()?;
-    match &value[split..] {
-        "" => Some(number * 31),
-        "d" => Some(number),
-        "w" => Some(number * 7),
-        "y" => Some(number * 365),
-        "h" => Some(number / 24),
-        _ => None,
+    let (mut days, mut rest) = (0.0, value);
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(unit_at);
+        let next = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(next);
+        days += number.parse::<f64>().ok()? * days_of(unit, number.len() == value.len())?;
+        rest = behind;
+    }
+    (!value.is_empty()).then_some(days as u64)
+}
+
+/// Days of a unit as VictoriaMetrics writes it: in small letters as in large ones, but for minutes and months.
+fn days_of(unit: &str, is_bare: bool) -> Option<f64> {
+    match unit {
+        "" if is_bare => Some(31.0),
+        "M" => Some(31.0),
+        "m" => Some(1.0 / 1440.0),
+        _ => match unit.to_ascii_lowercase().as_str() {
+            "ms" => Some(1.0 / 86_400_000.0),
+            "s" => Some(1.0 / 86_400.0),
+            "h" => Some(1.0 / 24.0),
+            "d" => Some(1.0),
+            "w" => Some(7.0),
+            "y" => Some(365.0),
+            _ => None,
+        },
     }
 }
 
@@ -137,7 +165,23 @@ mod tests {
 
     #[test]
     fn retention_is_read_as_the_database_means_it() {
-        let cases = [("13", Some(403)), ("90d", Some(90)), ("1y", Some(365)), ("2w", Some(14)), ("x", None)];
+        let cases = [
+            ("13", Some(403)),
+            ("90d", Some(90)),
+            ("1y", Some(365)),
+            ("2w", Some(14)),
+            ("1.5", Some(46)),
+            ("1M", Some(31)),
+            ("12.9M", Some(399)),
+            ("1.5y", Some(547)),
+            ("1y25d", Some(390)),
+            ("36H", Some(1)),
+            ("x", None),
+            ("1q", None),
+            ("1y5", None),
+            ("1..5", None),
+            ("", None),
+        ];
         for (value, days) in cases {
             assert_eq!(retention_days(value), days, "{value}");
         }
@@ -150,6 +194,25 @@ mod tests {
         let mut findings = Findings::default();
         check_victoria(&config, "tsdb m", metrics, &mut findings);
         assert_eq!(findings.worst_count(), 1);
+    }
+
+    #[test]
+    fn a_retention_that_is_too_short_is_bad_in_whatever_unit_and_one_that_is_not_understood_is_not_good() {
+        let config: TsdbConfig =
+            toml::from_str("id = \"m\"\nurl = \"http://127.0.0.1:1\"\nretention_days = 390").unwrap();
+        for (value, wanted) in [
+            ("13", Grade::Good),
+            ("1.5", Grade::Bad),
+            ("1M", Grade::Bad),
+            ("13M", Grade::Good),
+            ("3 moons", Grade::Unknown),
+        ] {
+            let metrics = format!("flag{{name=\"retentionPeriod\", value=\"{value}\", is_set=\"true\"}} 1\n");
+            let mut findings = Findings::default();
+            check_victoria(&config, "tsdb m", &metrics, &mut findings);
+            let of = findings.0.iter().find(|finding| finding.text.contains("retentionPeriod")).unwrap();
+            assert_eq!(of.grade, wanted, "{}", of.text);
+        }
     }
 
     #[test]

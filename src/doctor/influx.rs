@@ -29,12 +29,25 @@ pub(super) fn check(
     ask: &dyn Fn(&str) -> Reply,
 ) {
     findings.add(Grade::Good, about, format!("InfluxDB {version}"));
-    let major = version.trim_start_matches('v').split('.').next().unwrap_or("");
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or(""), numbers.next().unwrap_or(""));
     if major == "1" && config.api != Api::V1 {
-        let text = "InfluxDB 1 has no v2 write in every release; cure: api = \"v1\"";
-        findings.add(Grade::Bad, about, text);
+        let takes_v2 = minor.parse::<u32>().is_ok_and(|minor| minor >= 8);
+        let (grade, text) = if takes_v2 {
+            (Grade::Warn, "InfluxDB 1.8 takes the v2 write beside its own; surer: api = \"v1\"")
+        } else {
+            (Grade::Bad, "InfluxDB before 1.8 has no v2 write: every row is refused; cure: api = \"v1\"")
+        };
+        findings.add(grade, about, text);
     }
     match major {
+        // Its buckets are asked for by an org, which v1 never sends.
+        "2" if config.api == Api::V1 => findings.add(
+            Grade::Unknown,
+            about,
+            "written to by api = \"v1\": look by hand at the mapping of db (influx v1 dbrp list) and at its bucket's \
+             retention; surer: api = \"v2\" with org and bucket",
+        ),
         "1" => one(config, about, findings, ask),
         "2" => two(config, about, findings, ask),
         "3" => three(config, about, findings, ask),
@@ -51,9 +64,22 @@ fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// The body of a good answer; a refusal or silence is told.
-fn good(reply: Reply, what: &str, about: &str, findings: &mut Findings) -> Option<Value> {
+/// The body of a good answer; a refusal or silence is told. `may_write` knows the refusals that a login gets which is good
+/// for writing and may not look.
+fn good(
+    reply: Reply,
+    (what, may_write): (&str, fn(u16) -> bool),
+    about: &str,
+    findings: &mut Findings,
+) -> Option<Value> {
     match reply {
+        Some((status, _)) if may_write(status) => {
+            let text = format!(
+                "does not show {what} to our login ({status}): it may write alone; look by hand, or let it read"
+            );
+            findings.add(Grade::Unknown, about, text);
+            None
+        }
         Some((401 | 403, _)) => {
             let text = format!(
                 "refuses our login when asked for {what}: readings wait in the journal; cure: a token that may \
@@ -105,9 +131,9 @@ fn keeps(config: &TsdbConfig, seconds: u64, about: &str, findings: &mut Findings
 fn one(config: &TsdbConfig, about: &str, findings: &mut Findings, ask: &dyn Fn(&str) -> Reply) {
     let quoted = config.bucket.replace('\\', "\\\\").replace('"', "\\\"");
     let question = encoded(&format!("SHOW RETENTION POLICIES ON \"{quoted}\""));
-    let Some(body) = good(ask(&format!("/query?q={question}")), "its retention", about, findings) else {
-        return;
-    };
+    // 401 is a wrong name or password; 403 a right one that may not ask this.
+    let what: (&str, fn(u16) -> bool) = ("its retention", |status| status == 403);
+    let Some(body) = good(ask(&format!("/query?q={question}")), what, about, findings) else { return };
     let result = &body["results"][0];
     if result["error"].is_string() {
         return missing(config, "CREATE DATABASE in `influx`", about, findings);
@@ -136,7 +162,7 @@ fn two(config: &TsdbConfig, about: &str, findings: &mut Findings, ask: &dyn Fn(&
     if let Some((404, _)) = &buckets {
         return missing(config, "`influx bucket create`, org and bucket as in [[tsdb]]", about, findings);
     }
-    let Some(body) = good(buckets, "its bucket", about, findings) else { return };
+    let Some(body) = good(buckets, ("its bucket", |_| false), about, findings) else { return };
     let all = body["buckets"].as_array().map_or(&[][..], Vec::as_slice);
     let Some(found) = all.iter().find(|found| found["name"] == config.bucket.as_str()) else {
         // A token that may only write is shown an empty list.
@@ -150,7 +176,7 @@ fn two(config: &TsdbConfig, about: &str, findings: &mut Findings, ask: &dyn Fn(&
     let seconds = rules.filter_map(|rule| rule["everySeconds"].as_u64()).find(|seconds| *seconds > 0);
     keeps(config, seconds.unwrap_or(0), about, findings);
     let mappings = ask(&format!("/api/v2/dbrps?org={org}&db={bucket}"));
-    let Some(body) = good(mappings, "its InfluxQL mapping", about, findings) else { return };
+    let Some(body) = good(mappings, ("its InfluxQL mapping", |_| false), about, findings) else { return };
     if body["content"].as_array().is_some_and(|content| !content.is_empty()) {
         findings.add(Grade::Good, about, "its bucket is mapped for InfluxQL: the dashboards can ask");
     } else {
@@ -165,7 +191,9 @@ fn two(config: &TsdbConfig, about: &str, findings: &mut Findings, ask: &dyn Fn(&
 
 fn three(config: &TsdbConfig, about: &str, findings: &mut Findings, ask: &dyn Fn(&str) -> Reply) {
     let reply = ask("/api/v3/configure/database?format=json");
-    if let Some(body) = good(reply, "its databases", about, findings) {
+    // A token of one database may not list them.
+    let may_write = |status| matches!(status, 401 | 403);
+    if let Some(body) = good(reply, ("its databases", may_write), about, findings) {
         let all = body.as_array().map_or(&[][..], Vec::as_slice);
         let is_there = all.iter().any(|row| row["iox::database"] == config.bucket.as_str());
         let text = if is_there { "has the database" } else { "makes the database with the first row" };
@@ -231,6 +259,26 @@ mod tests {
         assert!(has(&told, Grade::Unknown, "may write alone"), "{told:?}");
         let (told, _) = said("v2.7.6", "v2", &[]);
         assert!(has(&told, Grade::Unknown, "does not answer"), "{told:?}");
+    }
+
+    #[test]
+    fn a_login_that_may_write_and_not_look_is_no_refused_login() {
+        for (version, api, status) in [("1.6.7", "v1", 403), ("3.4.1", "v2", 403), ("3.4.1", "v2", 401)] {
+            let (told, _) = said(version, api, &[(status, "{}")]);
+            assert!(has(&told, Grade::Unknown, "may write alone"), "{version} {status}: {told:?}");
+            assert!(told.iter().all(|(grade, _)| *grade != Grade::Bad), "{version} {status}: {told:?}");
+        }
+        let (told, _) = said("1.6.7", "v1", &[(401, "{}")]);
+        assert!(has(&told, Grade::Bad, "refuses our login"), "a wrong password: {told:?}");
+    }
+
+    #[test]
+    fn influxdb_2_by_v1_is_not_asked_by_an_org_and_influxdb_1_8_takes_v2() {
+        let (told, asked) = said("v2.7.6", "v1", &[(404, "{}")]);
+        assert!(has(&told, Grade::Unknown, "dbrp list") && asked.is_empty(), "{told:?} {asked:?}");
+        let (told, _) = said("1.8.10", "v2", &[(200, r#"{"results":[{"error":"database not found"}]}"#)]);
+        let of_v2 = |grade| has(&told, grade, "v2 write");
+        assert!(of_v2(Grade::Warn) && !of_v2(Grade::Bad), "{told:?}");
     }
 
     #[test]

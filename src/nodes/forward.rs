@@ -193,6 +193,16 @@ struct Ahead {
     to: To,
     batch: Batch,
     reader: Option<Reader>,
+    /// The run of that node which judged what is before it; none while nothing was. Another run has forgotten it.
+    judged_by: Option<Run>,
+}
+
+/// A run of a node, as far as it says which one.
+type Run = Option<String>;
+
+/// Which run refused so.
+fn run_of(error: &anyhow::Error) -> Run {
+    way::run_of(error).map(str::to_owned)
 }
 
 struct Worker {
@@ -339,7 +349,7 @@ impl Worker {
             Err(error) => {
                 self.failed(to, &error, now);
                 if Cause::of(&error) == Cause::Stopped {
-                    self.begin_ahead(to, self.batch.next);
+                    self.begin_ahead(to, self.batch.next, Some(run_of(&error)));
                 }
             }
         }
@@ -375,16 +385,26 @@ impl Worker {
     }
 
     /// What comes from this number on is sent ahead; what is before it was judged there.
-    fn begin_ahead(&mut self, to: To, number: u64) {
+    fn begin_ahead(&mut self, to: To, number: u64, judged_by: Option<Run>) {
         if self.ahead.as_ref().is_none_or(|ahead| ahead.to != to) {
-            self.ahead = Some(Ahead { to, batch: Batch::at(number), reader: None });
+            self.ahead = Some(Ahead { to, batch: Batch::at(number), reader: None, judged_by });
+        }
+    }
+
+    /// It was started anew with its disk still full: it knows nothing of what went ahead, which begins with the batch that
+    /// waits.
+    fn forget_other_run(&mut self, to: To, run: &Run) {
+        let is_other = |ahead: &Ahead| ahead.to == to && ahead.judged_by.as_ref().is_some_and(|by| by != run);
+        if self.ahead.as_ref().is_some_and(is_other) {
+            info!(node = self.owner.id(), "the node was restarted: what went ahead goes once more");
+            self.ahead = None;
         }
     }
 
     /// It judges and keeps nothing: one batch more to be judged alone. The cursor stays where it is.
     fn go_ahead(&mut self, to: To, pause: Duration) {
         // A sign of life was answered so: the batch that waits was not judged yet.
-        self.begin_ahead(to, self.batch.from);
+        self.begin_ahead(to, self.batch.from, None);
         let Some(mut ahead) = self.ahead.take() else { return };
         if ahead.batch.is_empty() {
             let reader = ahead.reader.take();
@@ -408,8 +428,13 @@ impl Worker {
                 self.answered(to);
             }
             Err(error) if Cause::of(&error) == Cause::Stopped => {
-                ahead.batch = Batch::at(ahead.batch.next);
+                let run = run_of(&error);
+                let next = ahead.batch.next;
                 self.ahead = Some(ahead);
+                self.forget_other_run(to, &run);
+                if let Some(ahead) = &mut self.ahead {
+                    (ahead.batch, ahead.judged_by) = (Batch::at(next), Some(run));
+                }
             }
             Err(error) => {
                 // Nobody knows what it judged of it. What is before it was judged there: a day of an outage goes once.
@@ -453,6 +478,9 @@ impl Worker {
     fn failed(&mut self, to: To, error: &anyhow::Error, now: Duration) {
         let cause = Cause::of(error);
         self.turn.failed(to, now, cause == Cause::Stopped);
+        if cause == Cause::Stopped {
+            self.forget_other_run(to, &run_of(error));
+        }
         if to == To::Owner {
             self.nodes.links.failed(self.target, cause);
         }

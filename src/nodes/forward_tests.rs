@@ -32,9 +32,18 @@ impl Journal {
     }
 }
 
-/// The identities in the body of the next request, which is answered so.
-fn answer(listener: &TcpListener, status: &str) -> Vec<u64> {
-    let (mut stream, _): (TcpStream, _) = listener.accept().unwrap();
+/// The identities in the body of the next request, which is answered so by this run of the node.
+fn answer(listener: &TcpListener, run: &str, status: &str) -> Vec<u64> {
+    listener.set_nonblocking(true).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let (mut stream, _): (TcpStream, _) = loop {
+        match listener.accept() {
+            Ok(accepted) => break accepted,
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            Err(e) => panic!("no request came: {e}"),
+        }
+    };
+    stream.set_nonblocking(false).unwrap();
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte).unwrap();
@@ -45,8 +54,8 @@ fn answer(listener: &TcpListener, status: &str) -> Vec<u64> {
     let mut body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut body).unwrap();
     let length = STOPPED.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{STOPPED}")
-        .unwrap();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nX-Lampguard-Run: {run}\r\n");
+    write!(stream, "{head}Connection: close\r\n\r\n{STOPPED}").unwrap();
     let identity = |(kind, bytes): (u8, &[u8])| match record::decode(kind, bytes) {
         Ok(Record::Reading(reading)) => reading.identity,
         other => panic!("{other:?}"),
@@ -85,22 +94,68 @@ fn worker(config: &NodesSection, dir: &Path, journal: &Journal) -> Worker {
     }
 }
 
-#[test]
-fn a_request_that_fails_on_the_way_ahead_goes_again_and_nothing_that_was_judged_before_it() {
-    let home = tempfile::tempdir().unwrap();
+/// An owner `a` behind a listener of ours, and the list of nodes that names it.
+fn owner(home: &Path) -> (TcpListener, NodesSection) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let token_file = home.path().join("a.token");
+    let token_file = home.join("a.token");
     std::fs::write(&token_file, "token\n").unwrap();
     let mut config = city("in");
     let owner = config.peer.iter_mut().find(|peer| peer.id == "a").unwrap();
     owner.url = Some(format!("http://{}", listener.local_addr().unwrap()));
     owner.token_file = Some(token_file);
+    (listener, config)
+}
+
+#[test]
+fn an_owner_that_is_restarted_with_its_disk_full_is_sent_again_what_it_has_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let (listener, config) = owner(home.path());
+    let dir = home.path().join("journal");
+    let mut journal = Journal(Writer::open(Arc::new(RealDisk), &dir, Options::default(), 0).unwrap().0, 0);
+    let mut worker = worker(&config, home.path(), &journal);
+    let mut ask = |run: &'static str, step: &mut dyn FnMut(&mut Worker)| {
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| answer(&listener, run, "503 Service Unavailable"));
+            step(&mut worker);
+            asked.join().unwrap()
+        })
+    };
+    let ahead = |worker: &mut Worker| worker.go_ahead(To::Owner, TICK);
+    journal.add();
+    let sent = ask("1", &mut |worker| {
+        worker.read();
+        worker.send(To::Owner);
+    });
+    assert_eq!(sent, [0], "the batch that waits");
+    for number in 1..=2 {
+        journal.add();
+        assert_eq!(ask("1", &mut &ahead), [number]);
+    }
+    // Seen by a sign of life first.
+    assert!(ask("2", &mut Worker::beat).is_empty());
+    assert_eq!(ask("2", &mut &ahead), [0, 1, 2], "the first samples too");
+    journal.add();
+    assert_eq!(ask("2", &mut &ahead), [3]);
+    // Seen by what goes ahead.
+    journal.add();
+    assert_eq!(ask("3", &mut &ahead), [4]);
+    assert_eq!(ask("3", &mut &ahead), [0, 1, 2, 3, 4]);
+    assert!(ask("3", &mut Worker::beat).is_empty());
+    journal.add();
+    assert_eq!(ask("3", &mut &ahead), [5], "a run that is known is sent nothing twice");
+    assert_eq!((worker.cursor, worker.batch.next), (0, 1), "all of it waits to be kept");
+}
+
+#[test]
+fn a_request_that_fails_on_the_way_ahead_goes_again_and_nothing_that_was_judged_before_it() {
+    let home = tempfile::tempdir().unwrap();
+    let (listener, config) = owner(home.path());
     let dir = home.path().join("journal");
     let mut journal = Journal(Writer::open(Arc::new(RealDisk), &dir, Options::default(), 0).unwrap().0, 0);
     let mut worker = worker(&config, home.path(), &journal);
     let mut ask = |status: &'static str, step: &mut dyn FnMut(&mut Worker)| {
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| answer(&listener, status));
+            let asked = scope.spawn(|| answer(&listener, "1", status));
             step(&mut worker);
             asked.join().unwrap()
         })

@@ -55,8 +55,14 @@ pub(crate) use owners::tests::city;
 const STANDING_IN: &str = "；该节点的断电、检修与未结工单在本节点未知，派人前请致电其班组 (isolations, planned work and open cases of that node \
      are not known here: call its crews before you send anybody)";
 
+/// Header of every answer to what is forwarded: which run of the node it was. What a node judged and did not keep, its next
+/// run does not know.
+pub(crate) const RUN: &str = "x-lampguard-run";
+
 /// Among whom this node is.
 pub(crate) struct Nodes {
+    /// Another one at each start.
+    pub(crate) run: String,
     pub(crate) owners: Owners,
     pub(crate) config: NodesSection,
     heard: Heard,
@@ -94,6 +100,7 @@ impl Nodes {
         }
         let (faults, hash) = (Mutex::default(), Mutex::default());
         Self {
+            run: format!("{:016x}", rand::random::<u64>()),
             owners,
             config: config.clone(),
             heard,

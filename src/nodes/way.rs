@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use lampguard_ingester::source::http::SubmitError;
 use serde::Deserialize;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -44,6 +44,22 @@ pub(crate) enum Cause {
     Stopped,
     /// It is there, and does not take our token.
     Refused,
+}
+
+/// A node said no.
+#[derive(Debug, thiserror::Error)]
+#[error("node {node} answered {status}: {text}")]
+struct Refusal {
+    node: String,
+    status: u16,
+    text: String,
+    /// Which run of it; none from a version that does not say.
+    run: Option<String>,
+}
+
+/// Which run of a node refused; none when it does not say, or did not answer.
+pub(crate) fn run_of(error: &anyhow::Error) -> Option<&str> {
+    error.downcast_ref::<Refusal>()?.run.as_deref()
 }
 
 impl Cause {
@@ -168,10 +184,12 @@ impl Way {
             .content_type("application/octet-stream");
         let mut response = request.send(body).with_context(|| format!("asking node {}", self.id))?;
         let status = response.status().as_u16();
+        let run = response.headers().get(super::RUN).and_then(|run| run.to_str().ok()).map(str::to_owned);
         let text = response.body_mut().with_config().limit(TEXT_MAX).read_to_string().unwrap_or_default();
         if status != 200 {
-            let error = anyhow!("node {} answered {status}: {}", self.id, text.trim());
-            return Err(error.context(Cause::of_answer(status, &text)));
+            let cause = Cause::of_answer(status, &text);
+            let refusal = Refusal { node: self.id.clone(), status, text: text.trim().to_owned(), run };
+            return Err(anyhow::Error::new(refusal).context(cause));
         }
         let answer: Answer =
             serde_json::from_str(&text).with_context(|| format!("reading the answer of node {}", self.id))?;
@@ -189,6 +207,8 @@ impl Way {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
 
     #[test]

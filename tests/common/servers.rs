@@ -88,6 +88,11 @@ impl Mosquitto {
         Some(Self { program, home, port, process })
     }
 
+    /// Where its files are.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// SIGTERM: it saves its sessions and ends.
     pub fn stop(&mut self) {
         self.process.terminate(Duration::from_secs(20));

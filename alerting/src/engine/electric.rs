@@ -295,12 +295,7 @@ impl Engine {
     }
 
     /// Two in a row, or one with the shell at its limit or with the flag: P1, value unknown.
-    pub(super) fn judge_saturation(
-        &mut self,
-        moment: &Moment,
-        reading: &StoredReading<'_>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn judge_saturation(&mut self, moment: &Moment, reading: &StoredReading<'_>, effects: &mut Vec<Effect>) {
         let slot = moment.slot;
         if !reading.marks.has(Marks::SATURATED) {
             if reading.fields.get(Field::LeakageMa).is_some() {
@@ -332,7 +327,7 @@ impl Engine {
 
     /// The device's own flag: P1 without a value or near the limit, P2 against a lower value, P3 when it
     /// never goes down.
-    pub(super) fn judge_flag(
+    fn judge_flag(
         &mut self,
         moment: &Moment,
         sampled: Sampled,

@@ -39,7 +39,6 @@ mod explain;
 mod facts;
 mod feeder;
 mod flood;
-mod hearsay;
 mod isolation;
 mod ladder;
 mod lamp;
@@ -377,9 +376,6 @@ impl Engine {
             self.judge_untracked(now, reading, effects);
             return;
         };
-        if reading.marks.has(Marks::OTHER_TOPIC) {
-            return self.hear_of_danger(slot, now, reading, effects);
-        }
         if let Some(period_s) = reading.period_s
             && self.owners[slot].post().is_none_or(|post| post.period_s.is_none())
         {

@@ -371,15 +371,12 @@ impl Engine {
         if let (Err(Refused::State { verb: Verb::Return, .. }), Some(place)) = (&answer, place) {
             self.back_up(place, request.m.by(), now, effects);
         }
-        if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer
-            && request.m.verb == Verb::Close
-        {
-            self.leave_recheck(incident, now, effects);
-        }
-        if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer
-            && request.m.verb == Verb::Repair
-        {
-            self.ask_tilt_anew(incident, effects);
+        if let Ok(Answer { incident, outcome: Outcome::Done }) = &answer {
+            match request.m.verb {
+                Verb::Close => self.leave_recheck(incident, now, effects),
+                Verb::Repair => self.ask_tilt_anew(incident, effects),
+                _ => {}
+            }
         }
         effects.push(Effect::Answered(Box::new(answer)));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lampguard_model::{Flags, Marks, Millis, StoredReading, Timestamp, UNREGISTERED};
+use lampguard_model::{Flags, Millis, StoredReading, Timestamp, UNREGISTERED};
 use serde_json::json;
 
 use super::ladder::event_of;
@@ -17,7 +17,6 @@ use crate::life::{Life, Stage, takes_evidence};
 use crate::slot::{Fact, Slot};
 use crate::wet::Because;
 
-const NOTE_OTHER_TOPIC: &str = "由其他灯杆的主题上报 (told on the topic of another post)";
 pub(super) const NOTE_LATE: &str = "历史超限, 待核实";
 pub(super) const NOTE_CLOCK: &str = "设备时钟有误, 按接收时间判定";
 pub(super) const NOTE_SINGLE: &str = "单次读数";
@@ -41,9 +40,6 @@ pub(super) fn notes_of_reading(reading: &StoredReading<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if reading.flags.has(Flags::SIMULATED) {
         notes.push(NOTE_SIMULATED.to_owned());
-    }
-    if reading.marks.has(Marks::OTHER_TOPIC) {
-        notes.push(NOTE_OTHER_TOPIC.to_owned());
     }
     if let (lampguard_model::Cause::Manual, Some(by)) = (reading.cause, reading.by) {
         notes.push(format!("检测人 {by}"));

@@ -9,7 +9,6 @@ mod enrol;
 mod explain;
 mod feeders;
 mod flood;
-mod hearsay;
 mod isolations;
 mod ladder;
 mod ladder_random;

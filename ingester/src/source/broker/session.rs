@@ -8,6 +8,7 @@
 //! itself, and can be given no TLS stream without its own TLS, which has open advisories; and its clients for 3.1.1
 //! and 5 share no type. One loop over one [`Wire`] serves both versions, with and without TLS. What is stepped around:
 //! - A broker may forget subscriptions: we subscribe on every CONNACK.
+//! - A filter that the broker refuses is asked for again and again: its access list may be mended, and nobody tells us.
 //! - After an error, packets that were read before are thrown away; the broker sends them again.
 //! - An acknowledgement of an old connection would acknowledge somebody else's message: acks carry the number
 //!   of their connection (*epoch*), and old ones are dropped.
@@ -44,6 +45,8 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 const GATHER: Duration = Duration::from_millis(4);
 /// Messages within a gather window that count as load.
 const LOAD: usize = 8;
+/// Filters that the broker refused are asked for again so often, on the same connection.
+const ASK_AGAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// Why a connection ends.
 enum Cut {
@@ -118,6 +121,12 @@ pub(super) struct Session {
     filters: Filters,
     /// Ended once the broker has granted what takes their place.
     unwanted: Vec<String>,
+    /// Asked for and not answered yet: one SUBSCRIBE at a time.
+    asked: Vec<String>,
+    /// Refused, and when.
+    refused: Option<(Vec<String>, Instant)>,
+    /// The refusal was told.
+    refusal_told: bool,
     /// Longest packet that the next connection lets in.
     packet_max: usize,
     keep_alive: Duration,
@@ -151,6 +160,9 @@ impl Session {
             dialect: Dialect::new(link.options.protocol),
             filters: Filters::open(link.options.filters_file.clone()),
             unwanted: Vec::new(),
+            asked: Vec::new(),
+            refused: None,
+            refusal_told: false,
             packet_max: PACKET_MAX,
             keep_alive: KEEP_ALIVE,
             await_pong: false,
@@ -239,9 +251,15 @@ impl Session {
             // Of a session from before the group: it would bring everything, beside our share.
             self.unwanted.extend(link.own_filters());
         }
+        self.subscribe(wanted).await
+    }
+
+    async fn subscribe(&mut self, filters: Vec<String>) -> Result<(), Cut> {
         let wire = self.wire()?;
-        wire.subscribe(&wanted, 1)?;
-        Ok(wire.flush().await?)
+        wire.subscribe(&filters, 1)?;
+        wire.flush().await?;
+        self.asked = filters;
+        Ok(())
     }
 
     async fn open(&mut self) -> Result<Welcome, Cut> {
@@ -289,7 +307,7 @@ impl Session {
             tokio::select! {
                 biased;
                 _ = ping.tick() => self.ping().await?,
-                _ = tick.tick() => self.watch()?,
+                _ = tick.tick() => self.watch().await?,
                 () = async { drop(ending.wait_for(|ending| *ending).await) } => return Err(Cut::Ending),
                 ready = wire.ready(), if room && self.gathered.len() < CHUNK && self.gathered_bytes < CHUNK_BYTES => {
                     ready?;
@@ -401,13 +419,22 @@ impl Session {
     /// What nobody wants any more is ended when all is granted: a broker that refuses the new leaves us the old.
     async fn subscribed(&mut self, codes: &[u8]) -> Result<(), Cut> {
         let id = &self.link.options.id;
+        let answered = std::mem::take(&mut self.asked).into_iter().zip(codes);
+        let refused: Vec<String> =
+            answered.filter(|(_, code)| **code >= 0x80).map(|(filter, _)| filter).collect();
+        let granted = refused.is_empty();
         if let Some(code) = codes.iter().find(|code| **code >= 0x80) {
-            let why = packet::reason(*code);
-            error!(broker = %id, why, "the broker refuses our subscription: check its access list");
+            if !std::mem::replace(&mut self.refusal_told, true) {
+                let (why, filters) = (packet::reason(*code), refused.join(" "));
+                error!(broker = %id, why, filters, "the broker refuses our subscription: check its access list; we go on asking");
+            }
         } else if codes.contains(&0) {
             error!(broker = %id, "the broker grants QoS 0 to our subscription: nothing that it sends is promised");
         }
-        let granted = codes.iter().all(|code| *code < 0x80);
+        if granted && std::mem::take(&mut self.refusal_told) {
+            info!(broker = %id, "the broker grants our subscription now");
+        }
+        self.refused = (!granted).then(|| (refused, Instant::now()));
         self.granted_at = granted.then(Instant::now);
         self.link.set_up(granted);
         if !granted || self.unwanted.is_empty() {
@@ -429,7 +456,11 @@ impl Session {
     }
 
     /// Notes that we are connected, and looks for reasons of our own to end the connection; once a second.
-    fn watch(&mut self) -> Result<(), Cut> {
+    async fn watch(&mut self) -> Result<(), Cut> {
+        if let Some((filters, _)) = self.refused.take_if(|(_, at)| at.elapsed() >= ASK_AGAIN) {
+            // Only these: what is granted would bring its retained messages once more.
+            self.subscribe(filters).await?;
+        }
         let (id, now) = (&self.link.options.id, (self.link.context.clock)());
         self.link.context.losses.connected(id, now);
         let waiting = self.received.saturating_sub(self.acked);
@@ -452,6 +483,7 @@ impl Session {
     fn forget(&mut self) {
         self.epoch += 1;
         self.wire = None;
+        (self.asked, self.refused) = (Vec::new(), None);
         self.backlog.clear();
         self.gathered.clear();
         self.gathered_bytes = 0;

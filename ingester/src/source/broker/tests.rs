@@ -71,6 +71,33 @@ fn accept(listener: &TcpListener, qos: u8) -> TcpStream {
     peer
 }
 
+/// The filters of the next SUBSCRIBE, which is answered with these codes.
+fn asked(peer: &mut TcpStream, codes: &[u8]) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < until, "nothing is asked for");
+        let mut header = [0; 2];
+        peer.read_exact(&mut header).unwrap();
+        let mut rest = vec![0; usize::from(header[1])];
+        peer.read_exact(&mut rest).unwrap();
+        match header[0] {
+            0xc0 => peer.write_all(&[0xd0, 0]).unwrap(),
+            0x82 => {
+                peer.write_all(&[0x90, 2 + codes.len() as u8, rest[0], rest[1]]).unwrap();
+                peer.write_all(codes).unwrap();
+                let (mut filters, mut rest) = (Vec::new(), &rest[2..]);
+                while let [_, length, behind @ ..] = rest {
+                    let (filter, behind) = behind.split_at(usize::from(*length));
+                    filters.push(String::from_utf8(filter.to_vec()).unwrap());
+                    rest = &behind[1..];
+                }
+                return filters;
+            }
+            other => panic!("packet {other:x}"),
+        }
+    }
+}
+
 /// A PUBLISH of QoS 0 whose payload has so many bytes.
 fn publish(bytes: usize) -> Vec<u8> {
     let topic = b"lamp/z1/P1/reading";
@@ -175,6 +202,42 @@ fn a_quiet_connection_that_lasted_begins_the_pauses_anew_and_one_that_is_only_gr
     let pauses: Duration = (0..4).map(|_| cut(&mut site)).sum();
     assert!(pauses > Duration::from_secs(3), "{pauses:?}");
     assert_eq!(site.metrics.broker_reconnect.with_label_values(&["test"]).get(), 10);
+}
+
+#[test]
+fn a_filter_that_the_broker_refuses_is_asked_for_again_on_the_same_connection_until_it_is_granted() {
+    let site = Site::new();
+    let up = |site: &Site| site.metrics.broker_up.with_label_values(&["test"]).get();
+    site.peer.shutdown(Shutdown::Both).unwrap();
+    // The access list names two of the three.
+    let (mut peer, _) = site.listener.accept().unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(peer.read(&mut [0; 512]).unwrap() > 0, "CONNECT");
+    peer.write_all(&[0x20, 2, 0, 0]).unwrap();
+    let all = asked(&mut peer, &[1, 0x80, 1]);
+    assert_eq!(all.len(), 3, "{all:?}");
+    for _ in 0..2 {
+        assert_eq!(asked(&mut peer, &[0x80]), all[1..2], "what was granted is not asked for");
+        assert_eq!(up(&site), 0);
+    }
+    // Mended.
+    assert_eq!(asked(&mut peer, &[1]), all[1..2]);
+    let until = Instant::now() + Duration::from_secs(10);
+    while up(&site) == 0 {
+        assert!(Instant::now() < until, "it stays down");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Enough is enough: pings alone come now.
+    peer.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let quiet = Instant::now();
+    while quiet.elapsed() < KEEP_ALIVE * 3 {
+        let mut ping = [0; 2];
+        if peer.read_exact(&mut ping).is_ok() {
+            assert_eq!(ping, [0xc0, 0]);
+            peer.write_all(&[0xd0, 0]).unwrap();
+        }
+    }
+    assert_eq!(site.metrics.broker_reconnect.with_label_values(&["test"]).get(), 1, "our own cut");
 }
 
 /// Ends the connection, takes the next one, and says how long that took.

@@ -19,10 +19,10 @@ pub struct TlsFiles {
 }
 
 /// A file that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} {}: {reason}", path.display())]
 pub struct TlsFault {
-    /// The key of `[[broker]]`.
+    /// The key of `[[broker]]`, or of a socket of ours.
     pub key: &'static str,
     /// The file.
     pub path: PathBuf,
@@ -67,11 +67,11 @@ impl TlsFiles {
     }
 }
 
-fn fault(key: &'static str, path: &Path, reason: String) -> TlsFault {
+pub(crate) fn fault(key: &'static str, path: &Path, reason: String) -> TlsFault {
     TlsFault { key, path: path.to_owned(), reason }
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+pub(crate) fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(chain) if chain.is_empty() => Err(fault(key, path, "holds no certificate in PEM".to_owned())),

@@ -4,14 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use lampguard_model::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::packet::{self, Hello, Packet, Version, Welcome};
 use super::tls::{self, TlsFault, TlsFiles};
+use crate::source::listener::certificate::end_of_all;
 
 /// TCP, TLS and CONNACK together take at most this long.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -207,19 +210,9 @@ async fn open(
     hello: &Hello<'_>,
     packet_max: usize,
 ) -> Result<(Wire, Welcome), WireError> {
-    let failed = |e| WireError::Connect(address(remote), e);
-    let tls = remote.tls.as_ref().map(TlsFiles::config).transpose()?;
-    let stream = TcpStream::connect((&*remote.host, remote.port)).await.map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    let stream: Box<dyn Stream> = match tls {
-        None => Box::new(stream),
-        Some(config) => {
-            let name = ServerName::try_from(remote.host.clone());
-            let name = name
-                .map_err(|_| tls_error(remote, "the host of url is no name that a certificate could hold"))?;
-            let secured = TlsConnector::from(config).connect(name, stream).await;
-            Box::new(secured.map_err(|e| of_handshake(remote, e, NO_TLS))?)
-        }
+    let stream: Box<dyn Stream> = match &remote.tls {
+        None => Box::new(dial(remote).await?),
+        Some(files) => Box::new(secure(remote, files).await?),
     };
     let (inbox, mut outbox) = (BytesMut::new(), BytesMut::new());
     packet::connect(version, hello, &mut outbox)?;
@@ -236,6 +229,40 @@ async fn open(
         Err(WireError::Closed) => Err(WireError::Unanswered(after_greeting(remote))),
         Err(e) => Err(e),
     }
+}
+
+async fn dial(remote: &Remote) -> Result<TcpStream, WireError> {
+    let failed = |e| WireError::Connect(address(remote), e);
+    let stream = TcpStream::connect((&*remote.host, remote.port)).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
+    Ok(stream)
+}
+
+async fn secure(remote: &Remote, files: &TlsFiles) -> Result<TlsStream<TcpStream>, WireError> {
+    let config = files.config()?;
+    let stream = dial(remote).await?;
+    let name = ServerName::try_from(remote.host.clone())
+        .map_err(|_| tls_error(remote, "the host of url is no name that a certificate could hold"))?;
+    let secured = TlsConnector::from(config).connect(name, stream).await;
+    secured.map_err(|e| of_handshake(remote, e, NO_TLS))
+}
+
+/// When the certificate ends that a broker shows now: a handshake of its own, closed again before any CONNECT. An open
+/// connection keeps the certificate of its beginning, whatever the broker has read since. `None` without TLS, or where
+/// the end cannot be read.
+///
+/// # Errors
+/// It is not reached, or its certificate is not taken: an ended one is not.
+pub async fn shown_end(remote: &Remote) -> Result<Option<Timestamp>, WireError> {
+    let Some(files) = &remote.tls else { return Ok(None) };
+    let asked = timeout(CONNECT_PATIENCE, async {
+        let mut stream = secure(remote, files).await?;
+        let end = end_of_all(stream.get_ref().1.peer_certificates().unwrap_or_default());
+        // A word of goodbye, for the broker's log; what comes of it is nothing to us.
+        let _ = stream.shutdown().await;
+        Ok(end)
+    });
+    asked.await.unwrap_or_else(|_| Err(WireError::Silent(address(remote), CONNECT_PATIENCE.as_secs())))
 }
 
 fn tls_error(remote: &Remote, why: &str) -> WireError {

@@ -56,8 +56,13 @@ pub fn common_name(mut names: &[u8]) -> Option<&str> {
 /// authority of a bundle stays outside from then on. `None` where there is none, or one that cannot be read.
 pub fn ends_at(file: &Path) -> Option<Timestamp> {
     let all = CertificateDer::pem_file_iter(file).ok()?;
+    end_of_all(&all.collect::<Result<Vec<_>, _>>().ok()?)
+}
+
+/// When the first of these certificates ends; `None` where there is none, or one that cannot be read.
+pub fn end_of_all(all: &[CertificateDer<'_>]) -> Option<Timestamp> {
     // None is less than any time.
-    all.map(|certificate| end_of(&certificate.ok()?)).min()?
+    all.iter().map(|certificate| end_of(certificate)).min()?
 }
 
 /// `Certificate { tbs { [0] version, serial, algorithm, issuer, validity { from, to } … } … }`, and a time as

@@ -12,8 +12,7 @@
 //! | `packet.rs`, `v5.rs` | what a sensor sends |
 //! | `answer.rs` | what it is told |
 //! | `refusals.rs` | who was refused, in the log |
-//! | `credentials.rs`, `certificate.rs` | who it is, and what it may say |
-//! | `tls.rs` | its own certificate, and whose client certificates are believed |
+//! | `credentials.rs`, `certificate.rs` | who it is, and what it may say; `../server_tls.rs` has our own certificate |
 //! | `websocket.rs` | the same through HTTP |
 
 mod answer;
@@ -25,14 +24,12 @@ mod packet;
 mod refusals;
 mod session;
 mod share;
-mod tls;
 mod v5;
 mod websocket;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,17 +39,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tracing::{debug, info, warn};
 
 pub use certificate::ends_at;
 pub use credentials::{Credentials, CredentialsError, Scope};
-use tls::Tls;
 
 use self::refusals::Refusals;
 use crate::config::ListenerConfig;
 use crate::intake::{Inlet, Mapping};
 use crate::metrics::Metrics;
 use crate::run::Clock;
+use crate::source::broker::tls::TlsFault;
+use crate::source::server_tls::{ServerFiles, ServerTls};
 
 /// A TLS handshake or a CONNECT that takes longer ends the connection.
 const GREETING: Duration = Duration::from_secs(10);
@@ -76,13 +76,25 @@ pub enum ListenerError {
         source: io::Error,
     },
     /// Certificate or key.
-    #[error("TLS {}: {reason}", path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error("[listener] {0}")]
+    Tls(#[from] TlsFault),
+}
+
+/// The files of its TLS, if it has it.
+pub fn tls_files(config: &ListenerConfig) -> Option<ServerFiles> {
+    let (cert, key) = config.tls_cert.clone().zip(config.tls_key.clone())?;
+    // Whoever shows none has to log in; where that is not asked for, it has to show one.
+    let required = config.certificate_required || config.credentials_file.is_none();
+    let client_ca = config.client_ca.clone().map(|file| (file, required));
+    Some(ServerFiles { section: "[listener]", cert, key, client_ca, adapt: without_resumption })
+}
+
+/// Nobody resumes a session: whoever did would be let in by what was checked at its beginning, however long its
+/// certificate has ended, and a ticket that nobody reads is unread bytes, at which the socket of a client that just
+/// closes throws away what it has not sent yet. It costs a herd that comes back nothing: rustls kept 256 sessions.
+fn without_resumption(config: &mut ServerConfig) {
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
 }
 
 /// What all connections share.
@@ -111,6 +123,7 @@ pub struct Listener {
     address: SocketAddr,
     websocket: Option<SocketAddr>,
     accepting: Vec<JoinHandle<()>>,
+    tls: Option<Arc<ServerTls>>,
     end: watch::Sender<bool>,
     shared: Arc<Shared>,
 }
@@ -129,21 +142,13 @@ impl Listener {
     ) -> Result<Self, ListenerError> {
         let credentials =
             config.credentials_file.as_deref().map(Credentials::load).transpose()?.map(Arc::new);
-        let tls = match (&config.tls_cert, &config.tls_key) {
-            (Some(cert), Some(key)) => {
-                // Whoever shows none has to log in; where that is not asked for, it has to show one.
-                let required = config.certificate_required || credentials.is_none();
-                let client_ca = config.client_ca.clone().map(|file| (file, required));
-                Some(Arc::new(Tls::load(cert, key, client_ca)?))
-            }
-            _ => None,
-        };
+        let tls = tls_files(config).map(ServerTls::load).transpose()?.map(Arc::new);
         let (socket, address) = bind(config.bind).await?;
         let websocket = match config.websocket_bind {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        let (end, ending) = watch::channel(false);
+        let (kept_tls, (end, ending)) = (tls.clone(), watch::channel(false));
         let shared = Arc::new(Shared {
             inlet,
             metrics,
@@ -175,12 +180,17 @@ impl Listener {
             accepting.push(tokio::spawn(accept(socket, tls, true, shared.clone(), limits)));
             address
         });
-        Ok(Self { address, websocket, accepting, end, shared })
+        Ok(Self { address, websocket, accepting, tls: kept_tls, end, shared })
     }
 
     /// The address that is really bound.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its TLS, if it has it.
+    pub fn tls(&self) -> Option<&Arc<ServerTls>> {
+        self.tls.as_ref()
     }
 
     /// The address that is really bound for WebSocket.
@@ -215,7 +225,7 @@ async fn bind(bind: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenerErr
 
 async fn accept(
     socket: TcpListener,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<ServerTls>>,
     websocket: bool,
     shared: Arc<Shared>,
     limits: (usize, usize),
