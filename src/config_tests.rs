@@ -282,6 +282,7 @@ fn every_fault_of_a_channel_is_told_and_no_token_with_it() {
             "is not on the host of url",
         ),
         (&format!("{sms}{body}headers = {{ X = \"片区\" }}"), "X: a header carries plain ASCII alone"),
+        (&format!("{sms}{body}headers = {{ \"X Token\" = \"a\" }}"), "\"X Token\" is no name of a header"),
         (&format!("{sms}{body}headers = {{ X = \"{{{{title}}}}\" }}"), "X: {{title}} may be Chinese"),
         (
             &format!("{sms}{body}secret_file = \"curly\"\nheaders = {{ A = \"Bearer {{{{secret}}}}\" }}"),

@@ -333,12 +333,29 @@ fn check_profiles(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// What is in the folder and not its owner's: a command beside the service that was run as root leaves such files.
+/// What is in the folder, and in those directly in it, and not its owner's: a command beside the service that was run as
+/// root leaves such files.
 fn strangers(dir: &Path) -> Vec<String> {
     let Ok(owner) = std::fs::metadata(dir).map(|meta| meta.uid()) else { return Vec::new() };
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let owned = entries.filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?.uid())));
-    of_others(owner, owned.map(|(name, uid)| (name.to_string_lossy().into_owned(), uid)))
+    of_others(owner, owned(dir, "", true).into_iter())
+}
+
+/// Names below the data directory, and whose they are.
+fn owned(dir: &Path, before: &str, deeper: bool) -> Vec<(String, u32)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        let name = format!("{before}{}", entry.file_name().to_string_lossy());
+        // The root's at the top of every ext4, and nobody writes there.
+        if name == "lost+found" {
+            continue;
+        }
+        if deeper && meta.is_dir() {
+            found.extend(owned(&entry.path(), &format!("{name}/"), false));
+        }
+        found.push((name, meta.uid()));
+    }
+    found
 }
 
 fn of_others(owner: u32, files: impl Iterator<Item = (String, u32)>) -> Vec<String> {
@@ -395,7 +412,13 @@ mod tests {
         assert!(of_others(997, files().filter(|(_, uid)| *uid == 997)).is_empty());
         // As it is read from a disk: what one process makes belongs to one user.
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("incidents.db"), "x").unwrap();
+        for folder in ["journal", "lost+found"] {
+            std::fs::create_dir(home.path().join(folder)).unwrap();
+            std::fs::write(home.path().join(folder).join("one"), "x").unwrap();
+        }
         assert!(strangers(home.path()).is_empty());
+        let mut names: Vec<String> = owned(home.path(), "", true).into_iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["journal", "journal/one"]);
     }
 }

@@ -207,7 +207,7 @@ impl Notice {
         let why = match (word, said.get("reason").and_then(Value::as_str)) {
             (BREACHED | HELP, _) => moved_title(word, chinese).to_owned(),
             (_, Some("refused")) => {
-                site.pick("班组退单, 请后备出动", "the crew hands it back: back-up, go").to_owned()
+                site.pick("班组退回, 请后备出动", "the crew hands it back: back-up, go").to_owned()
             }
             (_, Some("board_closed")) => {
                 format!("{}, {rung}", site.pick("值班台无人应答", "nobody at the board"))

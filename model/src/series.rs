@@ -256,7 +256,11 @@ pub const ZONE: Measurement = Measurement {
         counter("response_le_60m_total", "incidents", "the same, 60 min"),
         counter("response_total", "incidents", "all of them"),
         counter("response_s_total", "s", "sum of their times"),
-        gauge("posts_low_lying", "posts", "posts of the register that stand low, cabinets aside"),
+        gauge(
+            "posts_low_lying",
+            "posts",
+            "posts of the register that stand low and have a sensor, cabinets aside",
+        ),
         gauge("reporting_low_lying", "posts", "of these with data of now"),
         counter(
             "stage_acknowledge_total",

@@ -53,7 +53,9 @@ impl Zone {
             return;
         }
         self.posts += 1;
-        self.low_lying += u64::from(post.low_lying);
+        // A post without a sensor never reports.
+        let low_lying = u64::from(post.low_lying && post.monitored);
+        self.low_lying += low_lying;
         let Some(last) = last else { return };
         self.simulated |= last.row.flags.has(Flags::SIMULATED);
         self.newest = self.newest.max(Some(last.row.received_at));
@@ -62,7 +64,7 @@ impl Zone {
             return;
         }
         self.reporting += 1;
-        self.reporting_low_lying += u64::from(post.low_lying);
+        self.reporting_low_lying += low_lying;
         for (field, worst) in [(Field::LeakageMa, &mut self.leakage), (Field::ShellV, &mut self.shell)] {
             let value = value_now(post, last, field, policy, now);
             if let Some(value) = value.filter(|value| worst.as_ref().is_none_or(|(known, _)| value > known)) {

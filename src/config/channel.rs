@@ -387,8 +387,11 @@ fn check_headers(key: &str, channel: &Channel, faults: &mut Faults<'_>) {
     let plain = |text: &str| text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
     let mut secret = false;
     for (name, value) in channel.headers.iter().flatten() {
-        if !plain(value) || !plain(name) {
-            let text = format!("{name}: a header carries plain ASCII alone");
+        if !plain(value) {
+            faults.add(format!("{key}.headers"), format!("{name}: a header carries plain ASCII alone"));
+        }
+        if axum::http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let text = format!("{name:?} is no name of a header: letters, digits and - as in X-Token");
             faults.add(format!("{key}.headers"), text);
         }
         let inside: Vec<&str> = lampguard_alerting::notify::placeholders(value).collect();

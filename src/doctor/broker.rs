@@ -99,7 +99,7 @@ fn judge_words(about: &str, config: &BrokerConfig, seen: &Seen, findings: &mut F
     if let Some(largest) = welcome.packet_max.filter(|largest| *largest as usize > PACKET_MAX) {
         let text = format!(
             "takes packets of {largest} bytes, we of {PACKET_MAX}: a longer one costs a reconnect and is quarantined; \
-             cure: a packet limit of at most {PACKET_MAX} at the broker (examples/)"
+             cure: a packet limit of at most {PACKET_MAX} at the broker (our examples have it)"
         );
         findings.add(Grade::Warn, about, text);
     }
@@ -136,7 +136,7 @@ fn judge(about: &str, seen: &Seen, findings: &mut Findings) {
     if seen.queued < QUEUED {
         let text = format!(
             "keeps {} of {QUEUED} messages for an offline session and drops the rest silently; \
-             cure: max_queued_messages sized for the longest outage (examples/mosquitto.conf), EMQX: max_mqueue_len",
+             cure: max_queued_messages sized for the longest outage (our mosquitto.conf has it), EMQX: max_mqueue_len",
             seen.queued
         );
         findings.add(Grade::Bad, about, text);
@@ -347,7 +347,7 @@ async fn gather(wire: &mut Wire, most: usize, acknowledge: bool) -> usize {
 fn persistence(config: &BrokerConfig) -> Option<(Grade, String)> {
     let host = brokers::remote(config).ok()?.host;
     let unknown = "whether it survives a restart cannot be seen from outside; check: persistence true, \
-                   autosave_interval 30 to 60 (examples/mosquitto.conf), EMQX: durable_sessions (examples/emqx.hocon)";
+                   autosave_interval 30 to 60 (our mosquitto.conf has it), EMQX: durable_sessions (our emqx.hocon)";
     if !matches!(host.as_str(), "127.0.0.1" | "localhost" | "::1") {
         return Some((Grade::Unknown, unknown.to_owned()));
     }
@@ -362,7 +362,7 @@ fn persistence(config: &BrokerConfig) -> Option<(Grade, String)> {
         )
     } else {
         let text = "/etc/mosquitto/mosquitto.conf has no `persistence true`: a restart loses what it holds; \
-                    cure: examples/mosquitto.conf";
+                    cure: the lines of our mosquitto.conf";
         (Grade::Bad, text.to_owned())
     })
 }

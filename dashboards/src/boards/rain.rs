@@ -134,10 +134,10 @@ fn low_lying() -> Panel {
     let zone = |field: &str| newest(&format!("zone_{field}{ZONE}"), JUST);
     panel(
         Look::Lines(Draw::Lines),
-        t("低洼灯杆在报率", "Low-lying posts that report"),
+        t("低洼灯杆上报率", "Low-lying posts that report"),
         t(
-            "台账中低洼灯杆现有数据的比例；不足 100% 的，派人查看。没有低洼灯杆的片区无线。",
-            "of the posts that the register calls low-lying the share with data of now; send somebody to the others. A zone without such posts has no line.",
+            "台账中有传感器的低洼灯杆现有数据的比例。夜间供电时不足 100% 的，派人查看；白天停电的灯杆不上报。没有低洼灯杆的片区无线。",
+            "of the posts with a sensor that the register calls low-lying the share with data of now. At night, with power on, send somebody to the others; by day posts without power do not report. A zone without such posts has no line.",
         ),
     )
     .unit("percent")

@@ -12,6 +12,7 @@ use super::answer::{self, ANSWER_MAX, Refusal};
 use super::credentials::{Looked, Scope};
 use super::linger::{LAST_WORD, linger};
 use super::packet::{self, Connect};
+use super::refusals::NAME_SHOWN;
 
 /// Turn for a password check; whoever waits longer is told to come again.
 const TURN: Duration = Duration::from_secs(8);
@@ -20,7 +21,7 @@ const TURN: Duration = Duration::from_secs(8);
 pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
-    place: &Place,
+    place: &mut Place,
 ) -> Option<(Box<Connect>, Option<Scope>)> {
     let read = loop {
         match packet::read_connect(buffer) {
@@ -37,6 +38,8 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         Err(refused) => Err(refused),
         Ok(connect) => {
             let version = connect.version;
+            let name = connect.login.as_ref().map_or(&connect.client_id, |(user, _)| user);
+            place.said = name.chars().take(NAME_SHOWN).collect();
             check(connect, place).await.map_err(|refusal| (Some(version), refusal))
         }
     };

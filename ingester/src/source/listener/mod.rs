@@ -265,6 +265,8 @@ pub(crate) struct Place {
     pub(crate) id: u64,
     /// The name in the client certificate that it has shown.
     pub(crate) identity: Option<String>,
+    /// The name that the log shows: of its login, else its client id.
+    pub(crate) said: Box<str>,
     /// Longest packet that it is told of, bytes.
     pub(crate) max_packet: usize,
 }
@@ -283,7 +285,8 @@ impl Place {
             shared.metrics.connections.inc();
             let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
             let max_packet = shared.max_packet_bytes;
-            return Some(Self { shared: shared.clone(), address, id, identity: None, max_packet });
+            let (shared, said) = (shared.clone(), Box::default());
+            return Some(Self { shared, address, id, identity: None, said, max_packet });
         };
         shared.metrics.connection_refused.with_label_values(&[reason]).inc();
         debug!(%address, reason, "connection refused");

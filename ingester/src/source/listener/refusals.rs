@@ -9,6 +9,8 @@ use tokio::time::Instant;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Of a topic that may not be written to, characters.
 pub(super) const TOPIC_SHOWN: usize = 128;
+/// Of the name that somebody gives, characters.
+pub(super) const NAME_SHOWN: usize = 64;
 
 /// When the last line was written, and how many were left out since.
 #[derive(Debug, Default)]

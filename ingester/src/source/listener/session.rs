@@ -137,9 +137,9 @@ struct Session<S> {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, place: Place) {
+pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mut place: Place) {
     let mut buffer = BytesMut::with_capacity(IDLE_BUFFER);
-    let greeting = timeout(GREETING, greet(&mut stream, &mut buffer, &place)).await;
+    let greeting = timeout(GREETING, greet(&mut stream, &mut buffer, &mut place)).await;
     let Ok(Some((connect, scope))) = greeting else {
         return;
     };
@@ -212,16 +212,21 @@ impl Place {
     pub(super) fn refused(&self, reason: &'static str) {
         self.shared.metrics.connection_refused.with_label_values(&[reason]).inc();
         if let Some(left_out) = self.shared.refusals.line(Instant::now()) {
-            let name = self.identity.as_deref().unwrap_or_default();
-            warn!(address = %self.address, name, reason, left_out, "a sensor is refused");
+            warn!(address = %self.address, name = self.name(), reason, left_out, "a sensor is refused");
         }
     }
 
     fn denied(&self, topic: &str, may: &str) {
         if let Some(left_out) = self.shared.refusals.line(Instant::now()) {
             let topic: String = topic.chars().take(TOPIC_SHOWN).collect();
-            warn!(address = %self.address, topic, may, left_out, "a sensor is refused: it may not write there");
+            let name = self.name();
+            warn!(address = %self.address, name, topic, may, left_out, "a sensor is refused: it may not write there");
         }
+    }
+
+    /// Who it says it is, for the log: that of its certificate is proven, another one is not.
+    fn name(&self) -> &str {
+        self.identity.as_deref().unwrap_or(&self.said)
     }
 }
 
