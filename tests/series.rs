@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::office::CABINET;
 use common::{Influx, Lampguard, Mqtt, Office, Site, Victoria, lit_now, now_ms, seconds, wait_until};
 use lampguard_model::series::{self, INCIDENT_STATES, MEASUREMENTS, POST_STATES, number_of};
 use serde_json::{Value, json};
@@ -36,10 +37,11 @@ impl Office {
     /// One round of readings with every field: two posts dangerous, one near it.
     fn send(&self, round: u64) {
         let mut client = Mqtt::connect(self.site.listener, "gateway");
-        for post in 1..=40u64 {
+        for post in 1..=41u64 {
             let leakage_ma = match post {
                 3 => 60.5,
                 22 => 70.25,
+                41 => 92.5,
                 30 if round < 3 => 8.0,
                 _ => 0.5 + post as f64 / 100.0,
             };
@@ -50,7 +52,9 @@ impl Office {
                 "tilt_deg": 0.3, "impact": false, "door_open": false, "temperature_c": 14.2, "humidity_pct": 91,
                 "battery_v": 3.6, "rssi_dbm": -87,
             });
-            client.publish(&format!("lamp/z1/P{post:03}/reading"), reading.to_string().as_bytes(), post);
+            // The last one is the sensor in a cabinet.
+            let device = if post == 41 { CABINET.to_owned() } else { format!("P{post:03}") };
+            client.publish(&format!("lamp/z1/{device}/reading"), reading.to_string().as_bytes(), post);
             client.note_acks(100, seconds(10)).unwrap();
         }
         assert!(client.wait_for_acks(seconds(10)));
@@ -177,6 +181,16 @@ fn every_field_is_there(office: &Office) -> usize {
     fields
 }
 
+/// What a cabinet measures is in no row of posts.
+fn cabinet_stands_apart(office: &Office) {
+    let of_cabinet = newest(&office.victoria, &format!("{{post=\"{CABINET}\",__name__=~\".*_leakage_ma\"}}"));
+    assert_eq!(of_cabinet.len(), 1, "{of_cabinet:?}");
+    let (labels, (_, leakage_ma)) = of_cabinet.into_iter().next().unwrap();
+    assert_eq!((&*labels["__name__"], &*labels["feeder"], leakage_ma), ("cabinet_leakage_ma", "F1", 92.5));
+    let rows = office.influx.series(&format!("SELECT last(leakage_ma) FROM lamp WHERE post = '{CABINET}'"));
+    assert!(rows.is_empty(), "{rows:?}");
+}
+
 #[test]
 fn every_measurement_and_field_arrives_in_both_databases_and_says_what_the_interface_says() {
     let Some(office) = Office::open("") else { return };
@@ -184,8 +198,10 @@ fn every_measurement_and_field_arrives_in_both_databases_and_says_what_the_inter
     office.post(0, "/api/v1/weather", &weather);
     office.send(1);
     office.send(2);
-    let hand = json!([{"post_id": "P005", "cause": "manual", "check": "ok", "pen_band_v": 0, "supply": "on", "by": "李四"}]);
-    office.post(0, "/api/v1/readings", &hand);
+    for post in ["P005", CABINET] {
+        let hand = json!([{"post_id": post, "cause": "manual", "check": "ok", "pen_band_v": 0, "supply": "on", "by": "李四"}]);
+        office.post(0, "/api/v1/readings", &hand);
+    }
     let told = json!({"key": "call", "what": "shock", "post_id": "P010"});
     let id = office.post(0, "/api/v1/incidents", &told)["id"].as_str().unwrap().to_owned();
     office.post(
@@ -213,6 +229,8 @@ fn every_measurement_and_field_arrives_in_both_databases_and_says_what_the_inter
     assert_eq!(state, code("danger"));
     assert_eq!(colour("P030").map(|(_, (_, state))| state), Some(code("warning")));
     assert!(colour("P001").is_none(), "a normal post has no row");
+
+    cabinet_stands_apart(&office);
 
     // It is made safe, repaired, verified and closed; another post is well again.
     let at = format!("/api/v1/incidents/{id}");

@@ -21,7 +21,7 @@ use lampguard_journal::{FrameBuf, Recovery};
 use lampguard_model::record::{self, Quarantined, Source, StoredReading};
 use lampguard_model::time::CLOCK_AHEAD_MAX;
 use lampguard_model::wire::{self, Refusal, Topic};
-use lampguard_model::{Current, Marks, Reading, Register, Timestamp, UNREGISTERED, register};
+use lampguard_model::{Current, Marks, PostKind, Reading, Register, Timestamp, UNREGISTERED, register};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -411,6 +411,9 @@ impl Intake {
         };
         if hint.is_some_and(|(zone, _)| zone != &*post.zone) {
             reading.marks.add(Marks::ZONE_MISMATCH);
+        }
+        if post.kind == PostKind::Feeder {
+            reading.marks.add(Marks::CABINET);
         }
         Place { device: Some(post.device_id.clone()), post: Some(post) }
     }

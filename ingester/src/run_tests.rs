@@ -186,8 +186,10 @@ fn another_register_places_the_next_chunk_and_the_one_before_was_placed_by_the_o
     site.send(1, false);
     site.register.set(Arc::new(Register::default()));
     site.send(2, false);
-    let mut placed = Vec::new();
-    while placed.len() < 3 {
+    site.register.set(Arc::new(Register::parse(format!("{text},feeder").as_bytes()).unwrap()));
+    site.send(3, false);
+    let (mut placed, mut of_cabinet) = (Vec::new(), Vec::new());
+    while placed.len() < 4 {
         let unit = site.units.recv_timeout(Duration::from_secs(10)).unwrap();
         for (_, kind, bytes) in unit.frames.iter().flat_map(|frame| frame.records()) {
             let Ok(record::Record::Reading(stored)) = record::decode(kind, bytes) else {
@@ -195,8 +197,11 @@ fn another_register_places_the_next_chunk_and_the_one_before_was_placed_by_the_o
             };
             let hint = stored.hint.unwrap_or_default();
             placed.push([stored.post, stored.zone, stored.feeder, hint].map(str::to_owned));
+            of_cabinet.push(stored.marks.has(Marks::CABINET));
         }
     }
     let stranger = ["P1", UNREGISTERED, "", "z1"];
-    assert_eq!(placed, [stranger, ["P9", "z2", "F1", ""], stranger], "a topic hints where no register says");
+    let known = ["P9", "z2", "F1", ""];
+    assert_eq!(placed, [stranger, known, stranger, known], "a topic hints where no register says");
+    assert_eq!(of_cabinet, [false, false, false, true]);
 }

@@ -146,6 +146,8 @@ bits!(
     NOT_JUDGED = 15 "not_judged",
     /// Another node owns its post: kept until that node has it, in no history here.
     FOREIGN = 16 "foreign",
+    /// It came from a sensor in a cabinet, by the register of then: what it measures is of a whole feeder.
+    CABINET = 17 "cabinet",
 );
 
 /// One report of one sensor.

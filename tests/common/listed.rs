@@ -25,7 +25,7 @@ impl Look<'_> {
                 self.offered(frames, "zone", &BTreeSet::from(all))
             }
             ("lg-post", "$post") => {
-                let posts = heard.posts.keys().filter(|post| self.is_here(post));
+                let posts = self.rows().map(|row| &row.post).filter(|post| heard.posts.contains_key(*post));
                 self.offered(frames, "post", &posts.cloned().collect())
             }
             (_, "$road") => {
@@ -50,6 +50,7 @@ impl Look<'_> {
             ("lg-zone", "Ten posts with the highest leakage") => {
                 self.ranked(frames, 10, End::Highest, |row| self.peak(row))
             }
+            ("lg-zone", "Residual current by feeder") => self.cabinets(ref_id, frames),
             ("lg-rain", "Twenty highest peaks") => {
                 self.ranked(frames, 20, End::Highest, |row| self.peak(row))
             }
@@ -216,6 +217,28 @@ impl Look<'_> {
             (frame.label("post").to_owned(), frame.last(), bounds)
         };
         wanted.iter().take(count).enumerate().map(nth).chain(frames.iter().map(own)).collect()
+    }
+
+    /// What the sensor in each cabinet sent last, and at most; there are no other rows.
+    fn cabinets(&self, ref_id: &str, frames: &[Frame]) -> Vec<Shown> {
+        let here = |row: &&Row| self.zone.is_none_or(|zone| row.zone == zone);
+        let cabinets: Vec<&Row> = self.known.storm.cabinets.iter().filter(here).collect();
+        let mut shown = vec![("rows".to_owned(), Some(frames.len() as f64), exactly(cabinets.len() as f64))];
+        for row in cabinets {
+            let is_it = |frame: &&Frame| {
+                (frame.label("post"), frame.label("zone"), frame.label("feeder"))
+                    == (&*row.post, &*row.zone, &*row.feeder)
+            };
+            let frame = frames.iter().find(is_it);
+            let newest = self.known.heard.newest(&row.post, "leakage_ma");
+            for (column, letter, sent) in [("newest", "A", newest), ("highest", "B", self.peak(row))] {
+                if self.is_influx() || ref_id == letter {
+                    let value = frame.and_then(|frame| frame.newest(self.column(column)));
+                    shown.push((format!("{} {column}", row.post), value, exactly(sent.unwrap_or(f64::NAN))));
+                }
+            }
+        }
+        shown
     }
 
     fn peak(&self, row: &Row) -> Option<f64> {

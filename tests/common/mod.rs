@@ -11,7 +11,7 @@
 //! | `office.rs` | a running instance with both databases behind it |
 //! | `panels.rs` | questions of the dashboards to these databases |
 //! | `storm.rs` | a simulated city in the rain, sent through Mosquitto, and what is true of it |
-//! | `shown.rs`, `listed.rs` | what panels have to show of it: numbers and lines, lists |
+//! | `shown.rs`, `listed.rs`, `handled.rs` | what panels have to show of it: numbers and lines, lists, what people did |
 //! | `certs.rs` | an authority of our own, certificates of servers and sensors |
 //! | `browser.rs` | Chromium without a window, left out when it is not installed |
 //! | `disk.rs` | a small disk that can be filled |
@@ -26,6 +26,7 @@
 pub mod browser;
 pub mod certs;
 pub mod disk;
+pub mod handled;
 pub mod http;
 pub mod listed;
 pub mod mqtt;

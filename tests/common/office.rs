@@ -18,7 +18,7 @@ impl Office {
     pub fn open(policy: &str) -> Option<Self> {
         // People are told of what opens.
         let site = Site::new().with("[[channel]]\nid = \"console\"\nkind = \"console\"\n");
-        site.write("posts.csv", &low_lying_register());
+        site.write("posts.csv", &fuller_register());
         Self::at(site, policy)
     }
 
@@ -52,14 +52,19 @@ impl Office {
     }
 }
 
-/// The register with three low-lying posts: one in z1, and two in z2, of which P041 is never heard.
-fn low_lying_register() -> String {
+/// The sensor in the cabinet of the register of [`Office::open`]: it measures the feeder F1 of z1.
+pub const CABINET: &str = "B001";
+
+/// The register with three low-lying posts, one in z1, and two in z2, of which P041 is never heard; and with [`CABINET`].
+fn fuller_register() -> String {
     let low = |line: &str| line.starts_with("P001,") || line.starts_with("P021,");
     let lines = site::register();
     let mut text: String = lines
         .lines()
-        .map(|line| if low(line) { line.replace(",false,", ",true,") } else { line.to_owned() } + "\n")
+        .map(|line| if low(line) { line.replace(",false,", ",true,") } else { line.to_owned() } + ",\n")
         .collect();
-    text += "P041,,z2,解放路,41,,F1,C1,113.62,34.75,1,100,true,2020-01-01,\n";
+    text = text.replacen(",\n", ",kind\n", 1);
+    text += "P041,,z2,解放路,41,,F1,C1,113.62,34.75,1,100,true,2020-01-01,,\n";
+    text += &format!("{CABINET},,z1,解放路,C1,,F1,C1,113.62,34.75,0,0,false,2020-01-01,,feeder\n");
     text
 }

@@ -177,7 +177,8 @@ impl Victoria {
         // What came last is in memory and hidden until then.
         http::try_get(&format!("{root}/internal/force_flush"), None).unwrap();
         let series = |field: &str| {
-            let url = format!("{root}/api/v1/export?match%5B%5D=lamp_{field}");
+            let url =
+                format!("{root}/api/v1/export?match%5B%5D=%7B__name__%3D~%22(lamp%7Ccabinet)_{field}%22%7D");
             let answer = http::try_get(&url, None).unwrap();
             assert_eq!(answer.status, 200, "{}", answer.text);
             samples(&answer.text)

@@ -6,6 +6,7 @@ use lampguard_dashboards::Source;
 use lampguard_dashboards::query::Query;
 use serde_json::Value;
 
+use super::handled::Between;
 use super::panels::{Frame, SPAN_MS};
 use super::storm::{Heard, PERIOD_S, Row, Storm};
 
@@ -48,6 +49,8 @@ pub struct Known {
     pub late: String,
     /// When people came to them, milliseconds.
     pub arrived: BTreeMap<String, i64>,
+    /// When the first of these was acknowledged, departed to, reached, made safe, repaired and verified.
+    pub moves: Vec<Between>,
 }
 
 impl Known {
@@ -65,7 +68,7 @@ impl Known {
     }
 
     /// Between these moments the danger of a post was known.
-    fn known_ms(&self, post: &str) -> (i64, i64) {
+    pub(super) fn known_ms(&self, post: &str) -> (i64, i64) {
         let at = |key: &str| self.truth[post][key].as_i64().unwrap();
         (at("starts_at"), at("dangerous_at") + (2 * PERIOD_S + 2) * 1000)
     }
@@ -162,16 +165,22 @@ impl Look<'_> {
         let curves = self.curves(board, title, ref_id, frames);
         checks.extend(curves.into_iter().map(|(what, shown, bounds)| check(&what, shown, bounds)));
         let listed = self.listed(board, title, ref_id, frames);
-        checks.extend(listed.into_iter().map(|(what, shown, bounds)| check(&what, shown, bounds)));
+        let crews = self.crews(board, title, ref_id, frames);
+        let rows = listed.into_iter().chain(crews);
+        checks.extend(rows.map(|(what, shown, bounds)| check(&what, shown, bounds)));
         checks
     }
 
     /// A column of InfluxQL by its name; PromQL has one alone.
     pub(super) fn column<'a>(&self, name: &'a str) -> &'a str {
-        if self.source == Source::Influxql { name } else { "" }
+        if self.is_influx() { name } else { "" }
     }
 
-    fn zones(&self) -> Vec<&str> {
+    pub(super) fn is_influx(&self) -> bool {
+        self.source == Source::Influxql
+    }
+
+    pub(super) fn zones(&self) -> Vec<&str> {
         ["z1", "z2", "z3", "z4"].into_iter().filter(|zone| self.zone.is_none_or(|one| one == *zone)).collect()
     }
 
@@ -224,6 +233,7 @@ impl Look<'_> {
             (_, "Data age", _) => return Some(self.age_s()),
             ("lg-duty", "Least time left", _) => return Some(self.least_s()),
             ("lg-sla", "Mean response", _) => return Some(self.mean_response_s()),
+            ("lg-sla" | "lg-zone", "Mean time of each stage", _) => return Some(self.stage_s(ref_id)),
             // Both people came within the first bucket, and what lies in a bucket is not known.
             ("lg-sla", "Response, median and 90th percentile", _) => return Some((0.0, 300.0)),
             ("lg-sla", "Arrived within 30 minutes" | "Response times", _) => 100.0,
@@ -262,7 +272,10 @@ impl Look<'_> {
             )
             | ("lg-system", "Journal stopped" | "Incident store failing" | "Channels failing", _)
             | ("lg-system", "Readings with faults, a second", _)
-            | ("lg-system", "Written to databases, a second", "B" | "C") => 0.0,
+            | ("lg-system", "Written to databases, a second", "B" | "C")
+            | ("lg-system", "Connections of pages", "B") => 0.0,
+            // Every danger came once, none was a false alarm or withdrawn.
+            ("lg-sla", "Repeats and false alarms", _) => 0.0,
             _ => return None,
         }))
     }
@@ -307,6 +320,7 @@ impl Look<'_> {
             }
             ("lg-lit", "Due and burning", "A") => lamps.due,
             ("lg-lit", "Due and burning", "B") => lamps.lit,
+            ("lg-rain", "Low-lying posts that report", _) => return self.low_lying(),
             ("lg-sla", "By zone", _) => {
                 let all = [
                     ("opened", self.opened()),
@@ -321,6 +335,15 @@ impl Look<'_> {
             _ => return Vec::new(),
         };
         vec![("", value)]
+    }
+}
+
+impl Look<'_> {
+    /// The share of low-lying posts that were heard; a zone without such posts has no line.
+    fn low_lying(&self) -> Vec<(&'static str, f64)> {
+        let low: Vec<_> = self.rows().filter(|row| row.low_lying).collect();
+        let heard = low.iter().filter(|row| self.known.heard.posts.contains_key(&row.post)).count();
+        if low.is_empty() { Vec::new() } else { vec![("", 100.0 * heard as f64 / low.len() as f64)] }
     }
 }
 

@@ -23,8 +23,8 @@ pub const POSTS: u32 = 240;
 pub const PERIOD_S: i64 = 5;
 
 /// One second is two minutes of weather. Nothing stands near a limit, so that a minute of readings tells what is dangerous from
-/// what is not; contactors are welded, so that lamps burn whatever the hour of the test. Cabinets have no sensors: their
-/// rows stand beside those of posts, and what a whole feeder leaks would head the lists of posts.
+/// what is not; contactors are welded, so that lamps burn whatever the hour of the test. Every cabinet has a sensor: what a whole
+/// feeder leaks must not head the lists of posts.
 const SCENARIO: &str = r#"
 name = "office"
 about = "A cloudburst over a small city: live posts, dark lamps, two damp joints."
@@ -38,7 +38,7 @@ feed = "good"
 zone_delay_min = 2.0
 
 [params.fleet]
-cabinet_sensors = 0.0
+cabinet_sensors = 1.0
 LG-I1 = 0.15
 LG-H2 = 0.5
 NB-1H = 0.05
@@ -148,6 +148,8 @@ pub struct Row {
     pub lon: f64,
     pub lat: f64,
     pub lamps: f64,
+    pub low_lying: bool,
+    pub feeder: String,
     pub model: String,
 }
 
@@ -155,6 +157,8 @@ pub struct Row {
 pub struct Storm {
     pub register: String,
     pub rows: Vec<Row>,
+    /// Sensors in cabinets: each measures a whole feeder.
+    pub cabinets: Vec<Row>,
     /// Lamps that go out.
     pub dark: BTreeSet<String>,
     /// Posts that leak enough to kill.
@@ -181,7 +185,8 @@ impl Storm {
         assert_eq!(welded, city.feeders().len(), "every lamp burns");
         let register = city.register_csv();
         Self {
-            rows: rows(&register),
+            rows: rows(&register, "post"),
+            cabinets: rows(&register, "feeder"),
             register,
             dark: posts(&|event| event.kind == EventKind::LampOut),
             leaking: posts(&|event| event.kind == EventKind::Leak && event.value > 10.0),
@@ -193,20 +198,23 @@ impl Storm {
         self.rows.iter().find(|row| row.post == post).unwrap()
     }
 
+    /// Where people act: the zone with the low-lying posts, with its crew.
+    pub const WORKED: [&str; 2] = ["z2", "c2"];
+
     /// Zones and crews that the register needs and a [`Site`] does not have.
     pub const ZONES: &str = "[[zone]]\nid = \"z3\"\nname = \"Zone 3\"\ncrew = \"c3\"\n\
         [[zone]]\nid = \"z4\"\nname = \"Zone 4\"\ncrew = \"c4\"\n\
         [[crew]]\nid = \"c3\"\nname = \"Crew 3\"\n[[crew]]\nid = \"c4\"\nname = \"Crew 4\"\n";
 }
 
-fn rows(register: &str) -> Vec<Row> {
+/// Lines of one kind.
+fn rows(register: &str, kind: &str) -> Vec<Row> {
     let mut lines = register.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
-    let row = |line: &str| {
-        let cells: BTreeMap<&str, &str> = names.iter().copied().zip(line.split(',')).collect();
+    let cells = |line| names.iter().copied().zip(str::split(line, ',')).collect::<BTreeMap<&str, &str>>();
+    let row = |cells: BTreeMap<&str, &str>| {
         let text = |name: &str| cells[name].to_owned();
         let number = |name: &str| cells[name].parse().unwrap();
-        assert_eq!(cells["kind"], "post", "{line}");
         Row {
             post: text("post_id"),
             zone: text("zone"),
@@ -214,10 +222,12 @@ fn rows(register: &str) -> Vec<Row> {
             lon: number("lon"),
             lat: number("lat"),
             lamps: number("lamps"),
+            feeder: text("feeder"),
+            low_lying: cells["low_lying"] == "true",
             model: text("model"),
         }
     };
-    lines.map(row).collect()
+    lines.map(cells).filter(|cells| cells["kind"] == kind).map(row).collect()
 }
 
 /// The city while it is sent.

@@ -46,6 +46,7 @@ pub(super) fn board() -> Board {
                 .asks(lighting_rate_over_time()),
                 crews().size(15, 7),
                 stages().size(9, 7),
+                cabinets().size(9, 7),
                 panel(
                     Look::Lines(Draw::Lines),
                     t("最大外壳电压", "Highest shell voltage"),
@@ -54,7 +55,7 @@ pub(super) fn board() -> Board {
                         "dashed: the default limits, 12 V in the wet and 25 V in the dry.",
                     ),
                 )
-                .size(24, 6)
+                .size(15, 7)
                 .unit("volt")
                 .scale(0.0, None)
                 .steps(SHELL)
@@ -135,6 +136,34 @@ fn crews() -> Panel {
         made = made.asks(ask(prom, if place == 0 { influx.clone() } else { String::new() }));
     }
     made
+}
+
+/// What each feeder leaks altogether, by the sensor in its cabinet.
+fn cabinets() -> Panel {
+    let columns = vec![
+        column("feeder", "feeder", t("回路", "Feeder")),
+        column("Value #B", "highest", t("1 小时最高", "Highest in 1 h")).unit("mamp"),
+        column("Value #A", "newest", t("最新", "Newest")).unit("mamp"),
+        column("post", "post", t("控制箱传感器", "Sensor in the cabinet")).to(super::TO_POST),
+        column("zone", "zone", t("片区", "Zone")),
+    ];
+    let one = |over: &str| format!("max by (feeder, post, zone) ({over}(cabinet_leakage_ma{ZONE}[1h]))");
+    let influx = format!(
+        r#"SELECT last("leakage_ma") AS "newest", max("leakage_ma") AS "highest" FROM "cabinet" WHERE {} AND {IN_ZONE} GROUP BY "feeder", "post", "zone""#,
+        back("1h")
+    );
+    panel(
+        Look::Table(columns, vec![(t("1 小时最高", "Highest in 1 h"), true)]),
+        t("回路剩余电流", "Residual current by feeder"),
+        t(
+            "控制箱传感器最近 1 小时的最新值与最大值，为整条回路之和，含平时就有的泄漏，不可与单杆限值比较；突增另有险情“回路漏电突增”。没有控制箱传感器的回路不在此列。",
+            "newest and highest of the last hour, by the sensors in cabinets: the sum of a whole feeder with what always leaks, not to be held to the limits of a post. A sudden rise is an incident, feeder leakage step. Feeders without such a sensor are not here.",
+        ),
+    )
+    .nothing("没有控制箱传感器，或 1 小时内无数据", "no sensor in a cabinet, or no data in an hour")
+    .decimals(1)
+    .asks(ask(one("last_over_time"), influx))
+    .asks(ask(one("max_over_time"), ""))
 }
 
 fn quantile(share: f64, percent: u32) -> Ask {

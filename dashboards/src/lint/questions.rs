@@ -197,7 +197,7 @@ fn promql_of(of: &str, text: &str, instant: bool, findings: &mut Findings) {
     let mut posts = false;
     for selector in &touched.selectors {
         let measurement = names::measurement_of(&selector.name);
-        if measurement == Some("lamp") && selector.window_ms.is_none() {
+        if matches!(measurement, Some("lamp" | "cabinet")) && selector.window_ms.is_none() {
             findings.add(
                 Rule::BareSelector,
                 format!(

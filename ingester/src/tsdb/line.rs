@@ -6,8 +6,12 @@
 //!
 //! ```text
 //! lamp,post=Z1-000001,zone=z1,feeder=F1 leakage_ma=0.82,shell_v=0.4,supply=1,seq=18231,boot=7 1760710920123
+//! cabinet,post=B1-001,zone=z1,feeder=F1 leakage_ma=92.4,supply_v=231.2,seq=2,boot=7 1760710920676
 //! weather,zone=all rain_mm_h=12.5,warning=2,wet=1 1760710920123
 //! ```
+//! Whether a reading is of a post or of a cabinet is marked when it is admitted, as post, zone and feeder are: a row that is sent
+//! again is the same row, whatever the register says by then.
+//!
 //! Tags are frozen: InfluxDB 3 cannot change those of a table. What stands in which row is the table
 //! [`lampguard_model::series`]; a test holds these rows to it. Yes/no fields are 0/1. Numbers carry no `i`: every field is
 //! a float for ever.
@@ -105,7 +109,8 @@ fn put_reading(reading: &StoredReading<'_>, limits: Limits, out: &mut Vec<u8>) -
     if reading.marks.has(Marks::UNTRACKED) {
         return Err(Skipped::Untracked);
     }
-    out.extend_from_slice(series::LAMP.name.as_bytes());
+    let row_of = if reading.marks.has(Marks::CABINET) { series::CABINET } else { series::LAMP };
+    out.extend_from_slice(row_of.name.as_bytes());
     put_tag(out, "post", reading.post)?;
     put_tag(out, "zone", reading.zone)?;
     if !reading.feeder.is_empty() {

@@ -47,8 +47,12 @@ proptest! {
         seq in proptest::option::of(any::<u64>()),
         boot in proptest::option::of(any::<u32>()),
         ahead in -30_000_000_000i64..2_000_000_000,
+        of_cabinet in any::<bool>(),
     ) {
         let mut reading = reading(&post, &zone, &feeder);
+        if of_cabinet {
+            reading.marks.add(Marks::CABINET);
+        }
         reading.stored_ts = Timestamp(NOW.0 + ahead);
         (reading.seq, reading.boot) = (seq, boot);
         reading.fields = lampguard_model::Fields::default();
@@ -58,7 +62,7 @@ proptest! {
         let doubtful = |name: &String| name.contains('\\') || name.chars().any(char::is_control);
         match row(&reading) {
             Ok(line) => {
-                prop_assert_eq!(line.measurement.as_str(), "lamp");
+                prop_assert_eq!(line.measurement.as_str(), if of_cabinet { "cabinet" } else { "lamp" });
                 prop_assert_eq!(line.ts, reading.stored_ts.0);
                 prop_assert_eq!(&line.tags["post"], &post);
                 prop_assert_eq!(&line.tags["zone"], &zone);
@@ -112,6 +116,8 @@ fn a_row_is_written_as_the_contract_draws_it() {
         "lamp,post=Z1-000001,zone=z1,feeder=F\\ 1 \
          leakage_ma=0.82,shell_v=0.005,supply=1,temperature_c=-0.5,seq=5,boot=7 1795435200123\n"
     );
+    reading.marks.add(Marks::CABINET);
+    assert_eq!(row(&reading).unwrap().measurement, "cabinet");
 }
 
 #[test]

@@ -40,9 +40,11 @@ fn a_point_is_written_with_what_is_known_and_nothing_else() {
 #[test]
 fn rows_of_readings_and_weather_hold_to_the_table() {
     // What the encoder of `line.rs` can write: the fields of readings are those of the table by a test of the model.
-    for (measurement, tags) in
-        [(series::LAMP, vec!["post", "zone", "feeder"]), (series::WEATHER, vec!["zone"])]
-    {
+    for (measurement, tags) in [
+        (series::LAMP, vec!["post", "zone", "feeder"]),
+        (series::CABINET, vec!["post", "zone", "feeder"]),
+        (series::WEATHER, vec!["zone"]),
+    ] {
         assert_eq!(measurement.tags.iter().map(|tag| tag.name).collect::<Vec<_>>(), tags);
     }
     let (mut bytes, mut out) = (Vec::new(), Vec::new());
