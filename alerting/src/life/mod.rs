@@ -249,7 +249,7 @@ pub struct Repair {
     /// Who and when.
     #[serde(flatten)]
     pub mark: Mark,
-    /// What was wrong; [`FALSE`] for a false alarm found on the spot.
+    /// What was wrong; `false` for a false alarm found on the spot.
     pub cause: String,
     /// What was used.
     pub parts: String,
