@@ -1,6 +1,6 @@
 //! Nobody at the board, deadlines that were there before the P1, lists that did not go out.
 
-use super::ladder::{UP, at, raised_until, rungs, watch};
+use super::ladder::{UP, at, rungs, watch};
 use super::*;
 use crate::dispatcher::{Dispatcher, Route, Scene};
 use crate::incident::Severity;
@@ -174,29 +174,5 @@ fn a_list_that_did_not_go_out_sends_on_each_incident_from_its_own_rung_by_whatev
         let told = refused(&mut city, &dispatcher, &notices[0], at(5, 1));
         let steps: Vec<u32> = told.iter().map(|(step, _)| *step).collect();
         assert_eq!(steps, [[2; 6], [3; 6]].concat(), "{failed}");
-    }
-}
-
-#[test]
-fn a_crew_that_takes_the_place_of_one_that_is_clear_has_ten_minutes_and_a_call_of_its_own() {
-    let by = |name: &str, verb, key: &str, clear| {
-        let mut m = crew(verb, key);
-        (m.actor.name, m.body.clear, m.body.post) = (name.to_owned(), clear, Some("P1".to_owned()));
-        m
-    };
-    for (comes, calls) in
-        [("A", vec![(600, 8), (900, 9), (1500, 9)]), ("B", vec![(600, 8), (900, 9), (1620, 8), (1920, 9)])]
-    {
-        let (mut city, id) = raised_until(7, 0);
-        city.effects.clear();
-        city.moved(minutes(7), &id, by("A", Verb::Arrive, "1", false));
-        watch(&mut city, minutes(7), 300);
-        city.moved(minutes(12), &id, by("A", Verb::Note, "2", true));
-        watch(&mut city, minutes(12), 720);
-        let back = city.moved(minutes(24), &id, by(comes, Verb::Arrive, "3", false));
-        assert_eq!(back.life.arrived.unwrap().mark.by, "A", "the first decides about the deadline");
-        watch(&mut city, minutes(24), 960);
-        let told: Vec<_> = rungs(&city, minutes(7)).iter().map(|(after, step, ..)| (*after, *step)).collect();
-        assert_eq!(told, calls, "{comes}");
     }
 }

@@ -92,8 +92,8 @@ pub struct Climb {
     pub jumped: Vec<u32>,
     /// Somebody else was asked then, and has all the time to acknowledge.
     pub called_at: Option<Timestamp>,
-    /// A crew arrived after the first was called away, was clear of it, or was found not to be there: the rungs of who stands
-    /// there count from then.
+    /// A crew arrived after the first was called away, or was found not to be there: the rungs of who stands there count from
+    /// then.
     pub there_at: Option<Timestamp>,
     /// Nobody had the board open: the desk was rung, once.
     pub board_closed: bool,

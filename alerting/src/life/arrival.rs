@@ -3,7 +3,6 @@
 use lampguard_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::apply::is_same_person;
 use super::order::{MoveBody, Position};
 use super::{Arrival, Life, Stage};
 use crate::policy;
@@ -93,11 +92,8 @@ impl Life {
     /// counts.
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Timestamp) {
         self.climb.desk_calls = false;
-        // From arrived to arrived: who stood there was clear of it. The same one is back, or another one begins.
-        let is_another =
-            |present: &Arrival| !is_same_person(present.mark.by.as_str(), arrival.mark.by.as_str());
-        let begins = self.state != Stage::Arrived || self.present_arrival().is_some_and(is_another);
-        if begins && (self.arrived.is_some() || !self.denied.is_empty()) {
+        // From arrived to arrived: somebody was clear of it and is back.
+        if (self.arrived.is_some() || !self.denied.is_empty()) && self.state != Stage::Arrived {
             self.climb.there_at = Some(now);
         }
         match &self.arrived {
