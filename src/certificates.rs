@@ -242,9 +242,12 @@ impl Certificates {
         if !ended.insert(line) {
             return;
         }
-        // Of ends that are no longer those of a file nobody needs to know.
-        let known = known(all);
-        ended.retain(|line| known.contains(line));
+        // Of ends that are no longer those of a file nobody needs to know; a broker that does not answer has its end still.
+        let (known, part_of) = (known(all), |line: &str| line.split(' ').next().map(str::to_owned));
+        let unheard = all.iter().filter(|look| !look.is_known()).flat_map(|look| names(&look.word));
+        let unheard: BTreeSet<String> = unheard.map(|(part, _)| part).collect();
+        ended
+            .retain(|line| known.contains(line) || part_of(line).is_some_and(|part| unheard.contains(&part)));
         self.keep(ended);
     }
 }
@@ -470,7 +473,24 @@ mod tests {
         assert_eq!(good(&running, now), [true, true]);
         assert_eq!(pause(Some(now + Millis::hours(400 * 24)), now), Duration::from_secs(6 * 3600));
         assert_eq!(running.ends_in.with_label_values(&["broker_server:main"]).get(), 400 * 86_400);
+        // Behind a restart it does not answer yet; another one is ended meanwhile.
+        running.heard("main", end);
+        running.dismiss("certificate:broker_server:main");
+        let text = format!("{text}cert_file = \"/none\"\nkey_file = \"/none\"\n");
+        let config = Config { brokers: vec![toml::from_str(&text).unwrap()], ..Config::default() };
+        let gauge = IntGaugeVec::new(prometheus::Opts::new("ends", "ends"), &["certificate"]).unwrap();
+        let restarted = Certificates::of(&config, home.path(), gauge);
+        restarted.parts(now);
+        restarted.dismiss("certificate:broker:main");
+        restarted.heard("main", end);
+        assert!(
+            restarted
+                .parts(now)
+                .iter()
+                .any(|(part, good, _)| part == "certificate:broker_server:main" && *good)
+        );
     }
+
     #[test]
     fn what_people_ended_of_an_unreadable_file_is_forgotten_once_it_was_read() {
         let home = tempfile::tempdir().unwrap();

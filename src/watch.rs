@@ -111,6 +111,8 @@ pub(crate) fn parts(instance: &Instance) -> Vec<(String, bool)> {
     let registry = &instance.registry;
     let of = |name: &str| gauges(registry, name);
     let brokers = of("lampguard_broker_up").into_iter().map(|(id, up)| (format!("broker:{id}"), up > 0.0));
+    let granted = of("lampguard_broker_subscribed");
+    let granted = granted.into_iter().map(|(id, all)| (format!("subscription:{id}"), all > 0.0));
     let databases = of("lampguard_tsdb_up").into_iter().map(|(_, up)| ("database".to_owned(), up > 0.0));
     let store = of("lampguard_alerting_store_failing");
     let store = store.into_iter().map(|(_, failing)| ("store".to_owned(), failing < 1.0));
@@ -118,7 +120,14 @@ pub(crate) fn parts(instance: &Instance) -> Vec<(String, bool)> {
         of("lampguard_alerting_channel_up").into_iter().map(|(id, up)| (format!("channel:{id}"), up > 0.0));
     let stopped = instance.ingester.get().is_some_and(|handles| handles.inlet.gate.is_stopped());
     let disk = ("disk".to_owned(), !stopped);
-    brokers.chain(databases).chain(of_series(registry)).chain(store).chain(channels).chain([disk]).collect()
+    brokers
+        .chain(granted)
+        .chain(databases)
+        .chain(of_series(registry))
+        .chain(store)
+        .chain(channels)
+        .chain([disk])
+        .collect()
 }
 
 /// The thread that makes rows for the databases: without it walls stand still.

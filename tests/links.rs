@@ -150,6 +150,10 @@ fn a_crew_moves_its_incident_by_plain_forms_and_a_double_tap_counts_once() {
 fn a_link_that_is_expired_changed_taken_back_or_for_another_incident_opens_nothing() {
     let street = Street::open();
     let (id, other) = (street.told("1", "P001"), street.told("2", "P002"));
+    // That they are told is recorded behind their opening.
+    wait_until("both tellings", seconds(10), || {
+        [&id, &other].iter().all(|id| !street.incident(id)["told_at"].is_null())
+    });
     let mut phone = street.browser();
     let mut refused = |link: &str, status: u16, word: &str| {
         let before = (street.incident(&id), street.incident(&other));

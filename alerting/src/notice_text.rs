@@ -73,13 +73,20 @@ fn is_about_current(kind: Kind) -> bool {
         || matches!(kind, Kind::FeederDark | Kind::Blind | Kind::Column)
 }
 
-/// A value with its unit. A part of the system fails for whole seconds or minutes: nobody acts on thousandths.
+/// A value with its unit.
 fn with_unit(e: &Evidence, thousandths: i64) -> String {
     let unit = if e.field == Field::DoorOpen.name() { "min" } else { e.unit() };
-    match (e.kind, thousandths / 1000) {
-        (Kind::System, seconds) if seconds < 120 => format!("{seconds} s"),
-        (Kind::System, seconds) => format!("{} min", seconds / 60),
-        _ => format!("{} {unit}", Thousandths(thousandths)),
+    format!("{} {unit}", Thousandths(thousandths))
+}
+
+/// How long a part of the system fails, in whole seconds or minutes: nobody acts on thousandths, and no limit of the office's
+/// is passed. It is read aloud too.
+fn failing_for(thousandths: i64, chinese: bool) -> String {
+    match (thousandths / 1000, chinese) {
+        (seconds, true) if seconds < 120 => format!("{seconds} 秒"),
+        (seconds, false) if seconds < 120 => format!("{seconds} s"),
+        (seconds, true) => format!("{} 分钟", seconds / 60),
+        (seconds, false) => format!("{} min", seconds / 60),
     }
 }
 
@@ -89,6 +96,9 @@ pub fn value_text(e: &Evidence, chinese: bool) -> Option<String> {
         return None;
     }
     let pick = |words: [&'static str; 2]| words[usize::from(!chinese)];
+    if let (Kind::System, Some(thousandths)) = (e.kind, e.thousandths) {
+        return Some(format!("{} {}", pick(measured(e)), failing_for(thousandths, chinese)));
+    }
     let unknown = pick(["数值未知", "unknown"]);
     let value = e.thousandths.map_or_else(|| unknown.to_owned(), |v| with_unit(e, v));
     let what = pick(measured(e));

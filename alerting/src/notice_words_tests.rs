@@ -370,10 +370,9 @@ fn a_rung_says_the_state_in_words_and_that_of_the_system_whole_seconds_and_nothi
         (crate::incident::Family::System, crate::incident::Scope::System, "certificate:web".into());
     (failing.evidence.kind, failing.evidence.field) = (crate::incident::Kind::System, "failing_s".to_owned());
     failing.notes.clear();
-    for (thousandths, zh, en) in [
-        (60_014, "已故障 60 s（限值 60 s）", "failing for 60 s (limit 60 s)"),
-        (3_725_900, "已故障 62 min（限值 60 s）", "failing for 62 min (limit 60 s)"),
-    ] {
+    for (thousandths, zh, en) in
+        [(60_014, "已故障 60 秒", "failing for 60 s"), (3_725_900, "已故障 62 分钟", "failing for 62 min")]
+    {
         (failing.evidence.thousandths, failing.evidence.limit) = (Some(thousandths), 60_000);
         let mut event = crate::testkit::event(&failing, "rung");
         event.body = r#"{"reason":"board_closed"}"#.to_owned();

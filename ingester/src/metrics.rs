@@ -38,6 +38,7 @@ pub struct Metrics {
     pub(crate) connection_refused: IntCounterVec,
     pub(crate) listener_unclosed: IntCounter,
     pub(crate) broker_up: IntGaugeVec,
+    pub(crate) broker_subscribed: IntGaugeVec,
     pub(crate) broker_protocol: IntGaugeVec,
     pub(crate) broker_unacknowledged: IntGaugeVec,
     pub(crate) broker_reconnect: IntCounterVec,
@@ -162,7 +163,16 @@ impl Metrics {
                 "lampguard_listener_unclosed_total",
                 "connections that we ended and whose client did not close its side in time",
             ),
-            broker_up: gauges("lampguard_broker_up", "1 while connected and subscribed", "broker"),
+            broker_up: gauges(
+                "lampguard_broker_up",
+                "1 while connected and subscribed to something",
+                "broker",
+            ),
+            broker_subscribed: gauges(
+                "lampguard_broker_subscribed",
+                "1 when the broker granted all that we asked to hear, at its last answer",
+                "broker",
+            ),
             broker_protocol: gauges(
                 "lampguard_broker_protocol_level",
                 "version of MQTT of the last connection: 4 is 3.1.1, 5 is 5",

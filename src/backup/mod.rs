@@ -265,7 +265,8 @@ fn files_of(dir: &Path, out: &Path) -> Result<Vec<(PathBuf, u64)>> {
         for entry in entries {
             let entry = entry.with_context(|| format!("listing {}", place.display()))?;
             let name = folder.join(entry.file_name());
-            if name == Path::new("journal") {
+            // `lost+found` is the file system's, at the top of each disk; root alone may look into it.
+            if name == Path::new("journal") || entry.file_name() == "lost+found" {
                 continue;
             }
             match look(&dir.join(&name))? {
@@ -470,6 +471,10 @@ mod tests {
         for name in ["history", "journal", "links.key"] {
             symlink(disk.path().join(name), data.join(name)).unwrap();
         }
+        // At the top of a disk; root alone may look into it.
+        let lost = disk.path().join("history/lost+found");
+        fs::create_dir(&lost).unwrap();
+        fs::write(lost.join("#1"), "x").unwrap();
         let found = || files_of(&data, out.path());
         let names: Vec<_> = found().unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, [Path::new("history/history.db"), Path::new("links.key")]);

@@ -26,6 +26,14 @@ pub(super) fn check(config: &TsdbConfig, findings: &mut Findings) {
     };
     let answer = match get("/ping") {
         Ok(answer) if answer.status().as_u16() < 400 => answer,
+        Ok(answer) if matches!(answer.status().as_u16(), 401 | 403) => {
+            let text = format!(
+                "{root}/ping refuses our login ({}): readings wait in the journal; cure: a token that may write in \
+                 token_file, auth as the database wants it",
+                answer.status()
+            );
+            return findings.add(Grade::Bad, &about, text);
+        }
         Ok(answer) => {
             let text =
                 format!("{root}/ping answers {}; cure: check the url and its base path", answer.status());

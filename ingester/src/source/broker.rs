@@ -144,6 +144,11 @@ impl Link {
         self.context.metrics.broker_up.with_label_values(&[&self.options.id]).set(i64::from(up));
     }
 
+    /// It stays as it was while there is no connection: that is another fault.
+    fn set_subscribed(&self, all: bool) {
+        self.context.metrics.broker_subscribed.with_label_values(&[&self.options.id]).set(i64::from(all));
+    }
+
     fn hello<'a>(&'a self, client_id: &'a str, clean: bool) -> Hello<'a> {
         let login = self.options.credentials.as_ref();
         Hello {

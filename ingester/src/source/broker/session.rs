@@ -125,6 +125,8 @@ pub(super) struct Session {
     asked: Vec<String>,
     /// Refused, and when.
     refused: Option<(Vec<String>, Instant)>,
+    /// On this connection some filter was granted.
+    hears: bool,
     /// The refusal was told.
     refusal_told: bool,
     /// Longest packet that the next connection lets in.
@@ -162,6 +164,7 @@ impl Session {
             unwanted: Vec::new(),
             asked: Vec::new(),
             refused: None,
+            hears: false,
             refusal_told: false,
             packet_max: PACKET_MAX,
             keep_alive: KEEP_ALIVE,
@@ -436,7 +439,10 @@ impl Session {
         }
         self.refused = (!granted).then(|| (refused, Instant::now()));
         self.granted_at = granted.then(Instant::now);
-        self.link.set_up(granted);
+        // One filter that is refused does not make the others' posts unheard: their silence is silence.
+        self.hears |= codes.iter().any(|code| *code < 0x80);
+        self.link.set_up(self.hears);
+        self.link.set_subscribed(granted);
         if !granted || self.unwanted.is_empty() {
             return Ok(());
         }
@@ -483,7 +489,7 @@ impl Session {
     fn forget(&mut self) {
         self.epoch += 1;
         self.wire = None;
-        (self.asked, self.refused) = (Vec::new(), None);
+        (self.asked, self.refused, self.hears) = (Vec::new(), None, false);
         self.backlog.clear();
         self.gathered.clear();
         self.gathered_bytes = 0;
