@@ -32,6 +32,9 @@ const HELD_MIN: u64 = 290;
 /// The one thing that no single post has: sensors with a battery measure no supply. It is asked of a post that has one.
 const BATTERY: (&str, &str, &str) = ("lg-post", "Signal and battery", "B");
 
+/// Nobody has that there: the simulator's cabinets have no meter.
+const METERED: (&str, &str, &str) = ("lg-lit", "Energy", "B");
+
 /// Where somebody works, and who says so.
 struct Case<'a> {
     office: &'a Office,
@@ -208,8 +211,11 @@ fn ask_all(office: &Office, known: &Known, source: Source, counts: &mut Counts) 
                 let full =
                     frames.iter().filter(|frame| Frame::last(frame).is_some_and(f64::is_finite)).count();
                 counts.frames += full as u64;
+                let is_metered = (&*board, &*query.of, &*query.ref_id) == METERED;
+                if (full == 0) != is_metered {
+                    faults.push(format!("{at}: {full} lines with a value"));
+                }
                 if full == 0 {
-                    faults.push(format!("{at}: empty"));
                     continue;
                 }
                 let checks = look.checks(&board, &query, &frames);
