@@ -32,6 +32,12 @@ const HELD_MIN: u64 = 290;
 /// The one thing that no single post has: sensors with a battery measure no supply. It is asked of a post that has one.
 const BATTERY: (&str, &str, &str) = ("lg-post", "Signal and battery", "B");
 
+/// Nobody has that there: the simulator's cabinets have no meter.
+const METERED: (&str, &str, &str) = ("lg-lit", "Energy", "B");
+
+/// What a sensor in a cabinet measures, and LG-03 draws of it.
+const OF_CABINET: [(&str, &str); 2] = [("Leakage, and rain", "A"), ("Supply voltage", "A")];
+
 /// Where somebody works, and who says so.
 struct Case<'a> {
     office: &'a Office,
@@ -208,8 +214,11 @@ fn ask_all(office: &Office, known: &Known, source: Source, counts: &mut Counts) 
                 let full =
                     frames.iter().filter(|frame| Frame::last(frame).is_some_and(f64::is_finite)).count();
                 counts.frames += full as u64;
+                let is_metered = (&*board, &*query.of, &*query.ref_id) == METERED;
+                if (full == 0) != is_metered {
+                    faults.push(format!("{at}: {full} lines with a value"));
+                }
                 if full == 0 {
-                    faults.push(format!("{at}: empty"));
                     continue;
                 }
                 let checks = look.checks(&board, &query, &frames);
@@ -218,6 +227,31 @@ fn ask_all(office: &Office, known: &Known, source: Source, counts: &mut Counts) 
                 faults.extend(checks.iter().filter_map(common::shown::Check::fault));
             }
         }
+    }
+    faults
+}
+
+/// Asks what LG-03 draws of a sensor in a cabinet; what is wrong.
+fn ask_cabinet(office: &Office, known: &Known, source: Source, counts: &mut Counts) -> Vec<String> {
+    let cabinet = &known.storm.cabinets[0];
+    let values = BTreeMap::from([("post", &*cabinet.post), ("zone", &*cabinet.zone)]);
+    let (_, dashboard) = boards(source).into_iter().find(|(board, _)| board == "lg-post").unwrap();
+    let mut faults = Vec::new();
+    for query in queries(&dashboard) {
+        if !OF_CABINET.contains(&(&*query.of, &*query.ref_id)) {
+            continue;
+        }
+        let to = (now_ms() - 2000) / 1000 * 1000;
+        let step_ms = i64::from(step_s(&query, &values)) * 1000;
+        let look =
+            Look { known, source, to, step_ms, zone: Some(&cabinet.zone), road: None, post: &cabinet.post };
+        let frames = office.ask(&query, &values, to).unwrap();
+        let checks = look.checks("lg-post", &query, &frames);
+        if frames.len() != 1 || checks.is_empty() {
+            faults.push(format!("{}, {}: {frames:?} of {}", query.of, query.text, cabinet.post));
+        }
+        counts.compared += checks.len() as u64;
+        faults.extend(checks.iter().filter_map(common::shown::Check::fault));
     }
     faults
 }
@@ -253,6 +287,7 @@ fn every_question_of_every_dashboard_shows_what_is_true_of_a_simulated_storm() {
         loop {
             counts = Counts::default();
             faults = ask_all(&office, &known, source, &mut counts);
+            faults.extend(ask_cabinet(&office, &known, source, &mut counts));
             // Rows are written every 30 s; two minutes after the end the silence of the sensors begins to count.
             if faults.is_empty() || began.elapsed() > seconds(75) {
                 break;

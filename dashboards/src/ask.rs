@@ -160,12 +160,23 @@ pub(crate) fn own_ratio(above: &str, below: &str, scale: u32) -> super::spec::As
     .by_interval()
 }
 
-/// One field of one post over time.
+/// PromQL: a question about a field of one post, asked of posts and of sensors in cabinets: whoever looks for one knows its
+/// name, and not which of the two it is. By names in a pattern both would be one series where a register changed the kind.
+pub(crate) fn of_post(field: &str, asked: impl Fn(&str) -> String) -> String {
+    ["lamp", "cabinet"].map(|kind| asked(&format!(r#"{kind}_{field}{{post=~"$post"}}"#))).join(" or ")
+}
+
+/// InfluxQL: readings of posts and of sensors in cabinets; a series of each that has some.
+pub(crate) const OF_POST: &str = r#""lamp", "cabinet""#;
+
+/// One field of one post, or of one sensor in a cabinet, over time.
 pub(crate) fn post(field: &str) -> super::spec::Ask {
+    let highest = of_post(field, |selector| format!("max_over_time({selector}[$__interval])"));
+    let held = of_post(field, |selector| format!("last_over_time({selector}[{LATEST}])"));
     super::spec::ask(
-        format!("max({})", greatest(&format!(r#"lamp_{field}{{post=~"$post"}}"#), LATEST)),
+        format!("max({highest} or {held})"),
         format!(
-            r#"SELECT max("{field}") FROM "lamp" WHERE $timeFilter AND "post" =~ /^$post$/ GROUP BY time($__interval) fill(none)"#
+            r#"SELECT max("{field}") FROM {OF_POST} WHERE $timeFilter AND "post" =~ /^$post$/ GROUP BY time($__interval) fill(none)"#
         ),
     )
 }

@@ -192,10 +192,10 @@ fn variable(var: Var, set: &Set) -> Variable {
         )),
         Var::Post => asked(
             "post",
-            t("灯杆", "Post"),
-            // Some posts have a shell sensor alone, some are only tested by hand.
-            r#"label_values({__name__=~"lamp_leakage_ma|lamp_shell_v|lamp_supply_v|lamp_supply",zone=~"$zone"}, post)"#,
-            r#"SHOW TAG VALUES FROM "lamp" WITH KEY = "post" WHERE "zone" =~ /^$zone$/"#,
+            t("灯杆或控制箱", "Post or cabinet"),
+            // Some posts have a shell sensor alone, some are only tested by hand; and sensors in cabinets have incidents too.
+            r#"label_values({__name__=~"lamp_leakage_ma|lamp_shell_v|lamp_supply_v|lamp_supply|cabinet_leakage_ma|cabinet_shell_v|cabinet_supply_v|cabinet_supply",zone=~"$zone"}, post)"#,
+            r#"SHOW TAG VALUES FROM "lamp", "cabinet" WITH KEY = "post" WHERE "zone" =~ /^$zone$/"#,
         ),
         Var::Interval => {
             let choice =

@@ -25,7 +25,8 @@ impl Look<'_> {
                 self.offered(frames, "zone", &BTreeSet::from(all))
             }
             ("lg-post", "$post") => {
-                let posts = self.rows().map(|row| &row.post).filter(|post| heard.posts.contains_key(*post));
+                let rows = self.rows().chain(self.cabinet_rows());
+                let posts = rows.map(|row| &row.post).filter(|post| heard.posts.contains_key(*post));
                 self.offered(frames, "post", &posts.cloned().collect())
             }
             (_, "$road") => {
@@ -219,10 +220,13 @@ impl Look<'_> {
         wanted.iter().take(count).enumerate().map(nth).chain(frames.iter().map(own)).collect()
     }
 
+    fn cabinet_rows(&self) -> impl Iterator<Item = &Row> {
+        self.known.storm.cabinets.iter().filter(|row| self.zone.is_none_or(|zone| row.zone == zone))
+    }
+
     /// What the sensor in each cabinet sent last, and at most; there are no other rows.
     fn cabinets(&self, ref_id: &str, frames: &[Frame]) -> Vec<Shown> {
-        let here = |row: &&Row| self.zone.is_none_or(|zone| row.zone == zone);
-        let cabinets: Vec<&Row> = self.known.storm.cabinets.iter().filter(here).collect();
+        let cabinets: Vec<&Row> = self.cabinet_rows().collect();
         let mut shown = vec![("rows".to_owned(), Some(frames.len() as f64), exactly(cabinets.len() as f64))];
         for row in cabinets {
             let is_it = |frame: &&Frame| {

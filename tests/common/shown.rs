@@ -157,7 +157,7 @@ impl Look<'_> {
                 let shown = of_zone().and_then(|frame| frame.newest(self.column(column)));
                 checks.push(check(zone, shown, exactly(value)));
             }
-            if (board, title) == ("lg-lit", "Energy") {
+            if (board, title, ref_id) == ("lg-lit", "Energy", "A") {
                 let sum = of_zone().map(|frame| frame.points().iter().map(|(_, value)| value).sum());
                 checks.push(check(zone, sum, exactly(self.energy_kwh(zone))));
             }

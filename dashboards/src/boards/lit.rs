@@ -132,25 +132,29 @@ fn supply() -> Panel {
     .asks(mean("supply_v"))
 }
 
+/// What the meters of a measurement grew by, zone by zone.
+fn metered(measurement: &str) -> Ask {
+    ask(
+        format!("sum by (zone) (increase({measurement}_energy_kwh{ZONE}[$__interval]))"),
+        format!(
+            r#"SELECT sum("d") FROM (SELECT non_negative_difference("energy_kwh") AS "d" FROM "{measurement}" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "post") WHERE $timeFilter GROUP BY time($interval), "zone" fill(null)"#
+        ),
+    )
+    .by_interval()
+}
+
+/// Posts and cabinets apart: the meter of a cabinet counts its whole feeder, what meters of its posts count among it.
 fn energy() -> Panel {
     panel(
         Look::Lines(Draw::Bars),
         t("用电量", "Energy"),
         t(
-            "每个统计间隔内各片区电表的增量；没有电表的灯杆不计。",
-            "what the meters of each zone grew by in each interval; posts without a meter count nothing.",
+            "每个统计间隔内各片区电表的增量，灯杆电表与控制箱电表分开：控制箱电表计的是整条回路，两者不可相加。没有电表的不计。",
+            "what the meters of each zone grew by in each interval, those in posts and those in cabinets apart: one in a cabinet counts its whole feeder, so do not add them up. What has no meter counts nothing.",
         ),
     )
     .unit("kwatth")
     .scale(0.0, None)
-    .asks(
-        ask(
-            format!("sum by (zone) (increase(lamp_energy_kwh{ZONE}[$__interval]))"),
-            format!(
-                r#"SELECT sum("d") FROM (SELECT non_negative_difference("energy_kwh") AS "d" FROM "lamp" WHERE $timeFilter AND {IN_ZONE} GROUP BY "zone", "post") WHERE $timeFilter GROUP BY time($interval), "zone" fill(null)"#
-            ),
-        )
-        .legend("{zone}", "{zone}")
-        .by_interval(),
-    )
+    .asks(metered("lamp").legend("灯杆电表 {zone}", "meters in posts {zone}"))
+    .asks(metered("cabinet").legend("控制箱电表 {zone}", "meters in cabinets {zone}"))
 }

@@ -82,6 +82,9 @@ const TO_INCIDENT: To =
     To { title: t("打开险情", "open the incident"), path: "/incidents/${__data.fields.id}" };
 const TO_POST: To =
     To { title: t("打开灯杆页", "open the post's page"), path: "/posts/${__data.fields.post}" };
+/// Sensors in cabinets have the pages of posts.
+const TO_CABINET: To =
+    To { title: t("打开控制箱页", "open the cabinet's page"), path: "/posts/${__data.fields.post}" };
 const TO_CURVES: To = To {
     title: t("查看曲线", "see its curves"),
     path: "/d/lg-post?var-zone=${__data.fields.zone}&var-post=${__data.fields.post}",

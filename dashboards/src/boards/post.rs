@@ -1,12 +1,12 @@
-//! LG-03: one post.
+//! LG-03: one post, or one sensor in a cabinet.
 
 use super::{LEAKAGE, SHELL, TO_INCIDENT, hue_of_severity, rain};
-use crate::ask::{back, post};
+use crate::ask::{OF_POST, back, of_post, post};
 use crate::spec::{Board, Draw, Look, Panel, Text, To, Var, Words, ask, column, panel, t};
 use lampguard_model::series::SEVERITIES;
 
 const TO_PAGE: To =
-    To { title: t("打开灯杆页", "open the post's page"), path: "/posts/${post:percentencode}" };
+    To { title: t("打开灯杆或控制箱页", "open its page"), path: "/posts/${post:percentencode}" };
 
 fn curve(title: Text, about: Text, unit: &'static str) -> Panel {
     panel(Look::Lines(Draw::Lines), title, about).size(12, 8).unit(unit).every("1m").to(TO_PAGE)
@@ -17,8 +17,8 @@ pub(super) fn board() -> Board {
         uid: "lg-post",
         title: t("LG-03 灯杆详情", "LG-03 Post"),
         about: t(
-            "一根灯杆的曲线、最新读数与险情。先选片区，再输入杆号。",
-            "curves, newest reading and incidents of one post. Choose the zone, then type the post.",
+            "一根灯杆或一个控制箱传感器的曲线、最新读数与险情。先选片区，再输入编号。",
+            "curves, newest reading and incidents of one post, or of one sensor in a cabinet. Choose the zone, then type its name.",
         ),
         refresh: "1m",
         back: "now-24h",
@@ -31,7 +31,10 @@ fn curves() -> Vec<Panel> {
     vec![
         curve(
             t("漏电流与雨强", "Leakage, and rain"),
-            t("虚线为默认限值；柱（右轴）为雨强。", "dashed: the default limits; bars (right): rain."),
+            t(
+                "虚线为单杆默认限值，控制箱测的是整条回路之和，不可与之比较；柱（右轴）为雨强。",
+                "dashed: the default limits of a post; a sensor in a cabinet measures the sum of a feeder, which is not to be held to them. Bars (right): rain.",
+            ),
             "mamp",
         )
         .steps(LEAKAGE)
@@ -91,8 +94,10 @@ fn curves() -> Vec<Panel> {
 }
 
 fn newest() -> Panel {
-    let latest =
-        |field: &str| format!(r#"max by (post, zone) (last_over_time(lamp_{field}{{post=~"$post"}}[35m]))"#);
+    let latest = |field: &str| {
+        let newest = of_post(field, |selector| format!("last_over_time({selector}[35m])"));
+        format!("max by (post, zone) ({newest})")
+    };
     let back = back("35m");
     let columns = vec![
         column("Value #A", "Time", t("最近读数时间", "Last heard")).unit("dateTimeFromNow"),
@@ -105,21 +110,22 @@ fn newest() -> Panel {
     ];
     // Told apart by a label: `or` alone would keep the first of each post.
     let heard = |field: &str| {
-        format!(
-            r#"label_replace(max_over_time(timestamp(lamp_{field}{{post=~"$post"}})[35m:30s]), "by", "{field}", "", "")"#
-        )
+        of_post(field, |selector| {
+            let (name, _) = selector.split_once('{').unwrap_or((selector, ""));
+            format!(r#"label_replace(max_over_time(timestamp({selector})[35m:30s]), "by", "{name}", "", "")"#)
+        })
     };
     let heard = ["leakage_ma", "shell_v", "supply_v", "supply"].map(heard).join(" or ");
     let time = format!("1000 * max by (post, zone) ({heard})");
     let influx = format!(
-        r#"SELECT "leakage_ma" AS "leakage", "shell_v" AS "shell", "supply_v" AS "volts", "supply" AS "on" FROM "lamp" WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone" ORDER BY time DESC LIMIT 1"#
+        r#"SELECT "leakage_ma" AS "leakage", "shell_v" AS "shell", "supply_v" AS "volts", "supply" AS "on" FROM {OF_POST} WHERE {back} AND "post" =~ /^$post$/ GROUP BY "post", "zone" ORDER BY time DESC LIMIT 1"#
     );
     panel(
         Look::Table(columns, vec![(t("灯杆", "Post"), false)]),
         t("最新读数", "Newest reading"),
         t(
-            "35 分钟内没有读数即为空：按失联看待。",
-            "empty without a reading in 35 minutes: take it as silent.",
+            "35 分钟内没有读数即为空：按失联看待。颜色按单杆默认限值，控制箱的漏电流为整条回路之和，不可与之比较。",
+            "empty without a reading in 35 minutes: take it as silent. Colours are by the default limits of a post; leakage of a sensor in a cabinet is the sum of a feeder and not to be held to them.",
         ),
     )
     .nothing("35 分钟内无数据：按失联看待", "no data in 35 minutes: take it as silent")

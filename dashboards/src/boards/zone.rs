@@ -144,7 +144,9 @@ fn cabinets() -> Panel {
         column("feeder", "feeder", t("回路", "Feeder")),
         column("Value #B", "highest", t("1 小时最高", "Highest in 1 h")).unit("mamp"),
         column("Value #A", "newest", t("最新", "Newest")).unit("mamp"),
-        column("post", "post", t("控制箱传感器", "Sensor in the cabinet")).to(super::TO_POST),
+        column("post", "post", t("控制箱传感器", "Sensor in the cabinet"))
+            .to(super::TO_CABINET)
+            .to(super::TO_CURVES),
         column("zone", "zone", t("片区", "Zone")),
     ];
     let one = |over: &str| format!("max by (feeder, post, zone) ({over}(cabinet_leakage_ma{ZONE}[1h]))");

@@ -105,12 +105,12 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// `SHOW TAG VALUES FROM "m" WITH KEY = "k" WHERE …`
+    /// `SHOW TAG VALUES FROM "m", "n" WITH KEY = "k" WHERE …`
     fn show(&mut self) -> Result<(), Fault> {
         for word in ["TAG", "VALUES", "FROM"] {
             self.key(word)?;
         }
-        let known = self.measurement()?;
+        let known = self.measurements()?;
         self.key("WITH")?;
         self.key("KEY")?;
         self.reader.need("=")?;
@@ -118,6 +118,16 @@ impl<'t> Parser<'t> {
         is_known(&known, tag)?;
         self.touched.bounded = true;
         if self.reader.word("WHERE") { self.condition(&known) } else { Ok(()) }
+    }
+
+    /// `"m", "n"`: what is named has to exist in each of them.
+    fn measurements(&mut self) -> Result<Columns, Fault> {
+        let mut known = self.measurement()?;
+        while self.reader.sign(",") {
+            let further = self.measurement()?;
+            known.retain(|column| further.contains(column));
+        }
+        Ok(known)
     }
 
     fn measurement(&mut self) -> Result<Columns, Fault> {
@@ -137,7 +147,7 @@ impl<'t> Parser<'t> {
             self.reader.need(")")?;
             inner
         } else {
-            self.measurement()?
+            self.measurements()?
         };
         for (names, _) in &asked {
             names.iter().try_for_each(|name| is_known(&known, name))?;
@@ -360,6 +370,8 @@ mod tests {
             r#"SELECT top("v", "post", "zone", 10) FROM (SELECT max("leakage_ma") AS "v" FROM "lamp" WHERE time >= 1ms GROUP BY "post", "zone")"#,
             r#"SELECT 100 * sum("a") / (sum("b") + 0.1) FROM (SELECT non_negative_difference("opened_total") AS "a", non_negative_difference("closed_total") AS "b" FROM "zone" WHERE time > 1ms) WHERE time > 1ms GROUP BY time(5m) fill(none)"#,
             r#"SELECT "leakage_ma" AS "l" FROM "lamp" WHERE time > 1ms GROUP BY "post" ORDER BY time DESC LIMIT 1"#,
+            r#"SELECT max("leakage_ma") FROM "lamp", "cabinet" WHERE time > 1ms AND "post" =~ /^P1$/"#,
+            r#"SHOW TAG VALUES FROM "lamp", "cabinet" WITH KEY = "post" WHERE "zone" =~ /^z1$/"#,
             r#"SHOW TAG VALUES FROM "abnormal" WITH KEY = "road" WHERE "zone" =~ /^z1$/"#,
         ] {
             assert!(read(good).is_ok(), "{good}: {:?}", read(good));
@@ -368,6 +380,8 @@ mod tests {
         let syntax = |text: &str| matches!(read(text), Err(Fault::Syntax(_)));
         assert!(name(r#"SELECT last("open_p5") FROM "zone" WHERE time > 1ms"#));
         assert!(name(r#"SELECT last("open_p1") FROM "zones" WHERE time > 1ms"#));
+        assert!(name(r#"SELECT max("leakage_ma") FROM "lamp", "cabinets" WHERE time > 1ms"#));
+        assert!(name(r#"SELECT max("leakage_ma") FROM "lamp", "zone" WHERE time > 1ms"#));
         assert!(name(
             r#"SELECT sum("open_p1") FROM (SELECT last("open_p1") AS "v" FROM "zone") WHERE time > 1ms"#
         ));
