@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -110,7 +110,7 @@ pub(crate) struct Shared {
     half_sent: Arc<Semaphore>,
     pub(crate) max_packet_bytes: usize,
     /// Who holds which client id: a second connection of the same user with the same id ends the first.
-    pub(crate) clients: Mutex<HashMap<String, (u64, Arc<Notify>)>>,
+    pub(crate) clients: Mutex<session::Clients>,
     pub(crate) ending: watch::Receiver<bool>,
     connections: AtomicUsize,
     per_address: Mutex<HashMap<IpAddr, usize>>,

@@ -145,9 +145,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mut pl
     };
     let name = place.session_name(&connect);
     let taken_over = Arc::new(Notify::new());
-    if let Some((_, earlier)) = place.clients().insert(name.clone(), (place.id, taken_over.clone())) {
-        earlier.notify_one();
-    }
+    take_over(&mut place.clients(), &name, (place.id, &taken_over));
     let (acks, waiting) = mpsc::unbounded_channel();
     let peer = Arc::new(Peer {
         mappings: place.shared.mappings.clone(),
@@ -187,8 +185,21 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, mut pl
     session.say_last_word(end).await;
 }
 
+/// Connections by the name of their client: number, and how it is told that it is taken over.
+pub(super) type Clients = HashMap<String, (u64, Arc<Notify>)>;
+
+/// Of two connections of one client the one that came later stays, whichever of them is quicker from its greeting to here.
+fn take_over(clients: &mut Clients, name: &str, (id, taken_over): (u64, &Arc<Notify>)) {
+    if clients.get(name).is_some_and(|(other, _)| *other > id) {
+        return taken_over.notify_one();
+    }
+    if let Some((_, earlier)) = clients.insert(name.to_owned(), (id, taken_over.clone())) {
+        earlier.notify_one();
+    }
+}
+
 impl Place {
-    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, Arc<Notify>)>> {
+    fn clients(&self) -> std::sync::MutexGuard<'_, Clients> {
         self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -474,5 +485,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.out.clear();
         self.out.shrink_to(IDLE_BUFFER);
         if written { Ok(()) } else { Err(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_two_connections_the_later_one_stays_also_when_it_is_here_first() {
+        for order in [[1, 2], [2, 1]] {
+            let told: [Arc<Notify>; 3] = std::array::from_fn(|_| Arc::new(Notify::new()));
+            let mut clients = Clients::new();
+            for id in order {
+                take_over(&mut clients, "P001", (id, &told[id as usize]));
+            }
+            assert_eq!(clients["P001"].0, 2, "{order:?}");
+            told[1].notified().await;
+            let wait = Duration::from_millis(1);
+            assert!(timeout(wait, told[2].notified()).await.is_err(), "{order:?}");
+        }
     }
 }
