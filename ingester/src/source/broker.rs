@@ -118,7 +118,7 @@ impl Broker {
         Self { link, task, deaf, end }
     }
 
-    /// True while connected and subscribed.
+    /// True while connected and subscribed to something.
     pub fn is_up(&self) -> bool {
         self.link.up.load(Ordering::Acquire)
     }
